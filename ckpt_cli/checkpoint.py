@@ -1,0 +1,259 @@
+"""A checkpoint: an immutable, ordered mapping from names to tensors. An edit makes a new one; no byte moves until one is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .dtypes import DType
+from .errors import EditError, Malformed, NoMatch, Opaque, did_you_mean
+from .storage import Mapped, Overlay, Scattered, Slice, Storage, Strided, span
+
+if TYPE_CHECKING:
+    import numpy
+
+
+class Tensor:
+    """`shape`, `strides` and `offset` (in elements of `dtype`) over one `storage`: a view.
+
+    `layout` is empty for a plain tensor, else it says what keeps it from being one: `sparse_coo`, `quantised`, `object`.
+    Made by `whole` and `view`, the one door where geometry is checked against bytes.
+    """
+
+    __slots__ = ("_strides", "dtype", "layout", "offset", "shape", "storage")
+
+    def __init__(
+        self, dtype: DType, shape: tuple[int, ...], storage: Storage, strides: tuple[int, ...] | None, offset: int, layout: str
+    ) -> None:
+        self.dtype, self.shape, self.storage, self._strides = dtype, shape, storage, strides
+        self.offset, self.layout = offset, layout
+
+    @classmethod
+    def whole(cls, dtype: DType, shape: tuple[int, ...], storage: Storage) -> Tensor:
+        """A C-contiguous tensor that is all of `storage`. Raises Malformed where shape × dtype is not its bytes."""
+        need = nbytes_of(dtype, shape)
+        if need != storage.nbytes:
+            raise Malformed(f"shape {show_shape(shape)} of {dtype.name} takes {need:,} bytes, the data has {storage.nbytes:,}")
+        return cls(dtype, shape, storage, None, 0, "")
+
+    @classmethod
+    def view(
+        cls, dtype: DType, shape: tuple[int, ...], storage: Storage, strides: tuple[int, ...], offset: int, layout: str = ""
+    ) -> Tensor:
+        """A strided view. Raises Malformed where an element would lie outside of `storage`."""
+        if len(strides) != len(shape) or any(n < 0 for n in shape):
+            raise Malformed(f"shape {shape} and strides {strides} do not agree")
+        low, high = span(shape, strides, offset)
+        if low < 0 or -(-high // dtype.elements) * dtype.nbytes > storage.nbytes:
+            raise Malformed(f"a view of elements {low:,} to {high:,} lies outside of its storage of {storage.nbytes:,} bytes")
+        contiguous = strides == contiguous_strides(shape)
+        return cls(dtype, shape, storage, None if contiguous else strides, offset, layout)
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return contiguous_strides(self.shape) if self._strides is None else self._strides
+
+    @property
+    def numel(self) -> int:
+        return numel_of(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return nbytes_of(self.dtype, self.shape)
+
+    @property
+    def start(self) -> int:
+        """The byte of the storage at which the first element lies."""
+        return self.offset * self.dtype.nbytes // self.dtype.elements
+
+    @property
+    def contiguous(self) -> bool:
+        """True where the elements lie in the storage one after another, in C order."""
+        if self._strides is None or 0 in self.shape:
+            return True
+        want = contiguous_strides(self.shape)
+        return all(n == 1 or s == w for n, s, w in zip(self.shape, self._strides, want, strict=True))
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Equal for tensors that are tied: the same elements of the same storage."""
+        strides = () if self.contiguous else self._strides
+        return (id(self.storage), self.start, self.dtype.name, self.shape, strides)
+
+    def plain(self, name: str = "") -> Tensor:
+        """Itself, where its elements can be computed with. Raises Opaque for sparse, quantised, sub-byte and object tensors."""
+        if self.layout or not self.dtype.addressable:
+            kind = self.layout or self.dtype.name
+            raise Opaque(
+                f"{name or 'the tensor'} is {kind}: its values cannot be edited or read element by element", "leave it out by a pattern"
+            )
+        return self
+
+    def elements(self) -> Storage:
+        """Its elements alone, as C-contiguous bytes."""
+        if self.layout == "object":
+            raise Opaque("an object array has no bytes of its own", "leave it out by a pattern")
+        if not self.contiguous:
+            return Strided(self.storage, self.plain().dtype.nbytes, self.shape, self.strides, self.offset)
+        if self.start == 0 and self.nbytes == self.storage.nbytes:
+            return self.storage
+        return Slice(self.storage, self.start, self.nbytes)
+
+    def storage_with(self, contents: Storage) -> Storage:
+        """The storage as it is once this view's elements are `contents` (C-contiguous)."""
+        if self.contiguous and contents.nbytes == self.storage.nbytes:
+            return contents
+        if self.contiguous:
+            return Overlay(self.storage, self.start, contents)
+        return Scattered(self.storage, Strided(self.storage, self.dtype.nbytes, self.shape, self.strides, self.offset), contents)
+
+    def over(self, storage: Storage) -> Tensor:
+        """The same view over another storage of the same size."""
+        return Tensor(self.dtype, self.shape, storage, self._strides, self.offset, self.layout)
+
+    def cast(self, to: DType) -> Tensor:
+        """A new contiguous tensor of dtype `to`, converted block by block when read: as numpy's astype does, to nearest even."""
+        from .values import caster
+
+        source = self.plain()
+        return Tensor.whole(to, self.shape, Mapped(source.elements(), caster(source.dtype, to), source.dtype.nbytes, to.nbytes))
+
+    def array(self) -> numpy.ndarray[Any, Any]:
+        """Its values as a numpy array; reads the bytes that it needs, no others."""
+        import numpy
+
+        from .dtypes import to_numpy
+
+        data = bytearray(self.nbytes)
+        self.elements().readinto(0, memoryview(data))
+        if self.dtype.name == "complex32":  # numpy has none: widened
+            halves = numpy.frombuffer(data, "<f2").astype("float32").view("complex64")
+            return halves.reshape(self.shape)
+        return numpy.frombuffer(data, to_numpy(self.dtype)).reshape(self.shape)
+
+    def tobytes(self) -> bytes:
+        """Its elements, C-contiguous and little-endian."""
+        return self.elements().read()
+
+
+def numel_of(shape: tuple[int, ...]) -> int:
+    count = 1
+    for n in shape:
+        count *= n
+    return count
+
+
+def nbytes_of(dtype: DType, shape: tuple[int, ...]) -> int:
+    """Bytes of a contiguous tensor; Python integers, so nothing overflows."""
+    return -(-numel_of(shape) // dtype.elements) * dtype.nbytes
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides in C order; as torch's, an empty axis counts as one."""
+    strides, step = [], 1
+    for n in reversed(shape):
+        strides.append(step)
+        step *= max(n, 1)
+    return tuple(reversed(strides))
+
+
+def show_shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+class Foreign(NamedTuple):
+    """An object of a class that only its own program knows: named, never looked into."""
+
+    type: str
+    text: str
+
+
+class Origin(NamedTuple):
+    """Where a checkpoint was read: the format's name, the path, the bytes on disk, and the checkpoint as it was found there."""
+
+    format: str
+    path: str
+    nbytes: int
+    read: Checkpoint
+
+
+class Checkpoint(Mapping[str, Tensor]):
+    """Ordered and read-only: name → Tensor.
+
+    `metadata`: string → string. `objects`: what is in the file besides tensors, by dotted path. `layers`: layer path → type,
+    where the file itself says it. `rest`: what only its format understands, carried along. `notes`: what its reader has to say.
+    `sources`: name → the name it was read under, for names that an edit changed.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, Tensor],
+        metadata: Mapping[str, str] | None = None,
+        objects: Mapping[str, Any] | None = None,
+        layers: Mapping[str, str] | None = None,
+        rest: Any = None,
+        origin: Origin | None = None,
+        notes: tuple[str, ...] = (),
+        sources: Mapping[str, str] | None = None,
+    ) -> None:
+        self.tensors = tensors
+        self.metadata: Mapping[str, str] = {} if metadata is None else metadata
+        self.objects: Mapping[str, Any] = {} if objects is None else objects
+        self.layers: Mapping[str, str] = {} if layers is None else layers
+        self.sources: Mapping[str, str] = {} if sources is None else sources
+        self.rest, self.origin, self.notes = rest, origin, notes
+
+    def __getitem__(self, name: str) -> Tensor:
+        try:
+            return self.tensors[name]
+        except KeyError:
+            raise NoMatch(f"there is no tensor {name!r}", did_you_mean(name, self.tensors)) from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+    def replacing(self, **changes: Any) -> Checkpoint:
+        """A new checkpoint with some of its parts replaced."""
+        parts = {name: getattr(self, name) for name in ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources")}
+        return Checkpoint(**(parts | changes))
+
+    def with_storages(self, storages: Mapping[Storage, Storage]) -> Checkpoint:
+        """The same views over other storages: whatever is tied to an edited tensor follows by itself."""
+        tensors = {name: t.over(storages[t.storage]) if t.storage in storages else t for name, t in self.tensors.items()}
+        return self.replacing(tensors=tensors)
+
+    def groups(self, key: Callable[[Tensor], Any]) -> list[list[str]]:
+        """The names whose tensors have equal `key`, in file order, where there are two or more."""
+        found: dict[Any, list[str]] = {}
+        for name, tensor in self.tensors.items():
+            found.setdefault(key(tensor), []).append(name)
+        return [names for names in found.values() if len(names) > 1]
+
+    def ties(self) -> list[list[str]]:
+        """Groups of names that view the same elements of the same storage."""
+        return self.groups(lambda tensor: tensor.key)
+
+    def sharing(self) -> list[list[str]]:
+        """Groups of names whose tensors lie in one storage, whatever they view of it."""
+        return self.groups(lambda tensor: id(tensor.storage))
+
+    def tied_to(self) -> dict[str, str]:
+        """Each name but the first of a tied group → the first."""
+        return {name: group[0] for group in self.ties() for name in group[1:]}
+
+    def distinct(self) -> dict[str, Tensor]:
+        """The tensors, what is tied taken once, under its first name."""
+        tied = self.tied_to()
+        return {name: tensor for name, tensor in self.tensors.items() if name not in tied} if tied else dict(self.tensors)
+
+
+def require_equal(what: str, first: object, second: object) -> None:
+    """Raises EditError where two things that must agree do not."""
+    if first != second:
+        raise EditError(f"{what} differ: {first} and {second}")

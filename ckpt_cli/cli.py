@@ -1,0 +1,144 @@
+"""The table of commands, and the one place where errors become exit codes. A command's file is imported when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+# Command → what `ckpt --help` says of it; in the order of the help page.
+COMMANDS = {
+    "ls": "List the tensors: name, dtype, shape, parameters, bytes, ties.",
+    "summary": "Tell what is in the file: layers, totals, dtypes, other objects.",
+    "get": "Print the values of one parameter, or of a part of it.",
+    "tied": "List the names that share one storage.",
+    "diff": "Compare two checkpoints; exit 1 where they differ.",
+    "set": "Set values by hand: '0.weight[0,0] = 42'.",
+    "reinit": "Re-initialise parameters with named schemes.",
+    "tie": "Make names share one storage.",
+    "untie": "Give names a storage of their own.",
+    "rename": "Rename parameters, by name, glob or regular expression.",
+    "drop": "Leave parameters and other objects out.",
+    "cast": "Convert parameters to another dtype.",
+    "convert": "Write a checkpoint in another format.",
+    "new": "Write a fresh checkpoint of a known architecture.",
+    "archs": "List the architectures.",
+    "schemes": "List the initialisation schemes.",
+    "formats": "List the file formats.",
+}
+
+
+class Commands(TyperGroup):
+    """Commands that are imported when they are asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        if name not in COMMANDS:
+            return None
+        module = import_module(f".commands.{name}", __package__)
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
+        alone.command(name, short_help=COMMANDS[name], context_settings={"help_option_names": ["-h", "--help"]})(
+            getattr(module, f"{name}_command")
+        )
+        return typer.main.get_command(alone)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"ckpt {version('ckpt-tool')}")
+        raise typer.Exit
+
+
+@app.callback(context_settings={"help_option_names": ["-h", "--help"]})
+def ckpt(version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version.")) -> None:
+    """Look into, edit, compare and re-initialise model checkpoints.
+
+    Exit status: 0 done, same or holds; 1 differs or does not hold; 2 an error; 130 interrupted.
+    """
+
+
+_UsageError: Any = typer.BadParameter.__mro__[2]  # click's own, wherever typer keeps it
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run a command line; the exit status. Errors are one line on standard error, without a traceback unless CKPT_DEBUG=1."""
+    from .errors import CkptError, os_error
+
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        status = app(args, prog_name="ckpt", standalone_mode=False)
+        sys.stdout.flush()
+        return status if isinstance(status, int) else 0
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except typer.Abort:
+        return 130
+    except _UsageError as error:
+        return _failed(_usage(error), error)
+    except CkptError as error:
+        return _failed(str(error), error)
+    except OSError as error:
+        return _failed(str(os_error(error)), error)
+    except (MemoryError, RecursionError) as error:
+        return _failed(f"{type(error).__name__} (CKPT_DEBUG=1 shows where)", error)
+    except Exception as error:
+        return _failed(f"a fault in ckpt itself: {type(error).__name__}: {error} (please report it; CKPT_DEBUG=1 shows where)", error)
+
+
+def _failed(text: str, error: BaseException) -> int:
+    from .show.escape import escape
+
+    if os.environ.get("CKPT_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    try:
+        print(f"ckpt: error: {escape(text)}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):  # nobody listens
+        pass
+    return 2
+
+
+def _usage(error: Any) -> str:
+    """One line of what the command line gets wrong, and where its help is."""
+    message = " ".join(error.format_message().split()).rstrip(".")
+    message = message[:1].lower() + message[1:]
+    path = error.ctx.command_path if getattr(error, "ctx", None) else "ckpt"
+    if message.startswith("no such command"):
+        from .errors import did_you_mean
+
+        hint = did_you_mean(message.split("'")[1], COMMANDS)
+        return f"{message.split(',')[0].split('. ')[0]} ({hint or '`ckpt --help` lists the commands'})"
+    return f"{message} (see `{path} --help`)"
+
+
+def run() -> None:
+    """The `ckpt` program."""
+    import gc
+
+    gc.disable()  # a command is over before garbage matters; looking for it costs a third of the start-up
+    status = main()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        status = status if status else 0
+    os._exit(status)  # what there is to clean up is cleaned up; tearing down the interpreter would only take time

@@ -1,0 +1,27 @@
+"""`ckpt cast`: another dtype."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..checkpoint import Checkpoint
+from ..dtypes import named
+from ..edits.cast import cast
+from ..selection import Layers, no_layers
+from .params import Patterns, editing
+
+
+@editing
+def cast_command(
+    before: Checkpoint,
+    dtype: Annotated[str, typer.Argument(metavar="DTYPE", help="float32, bfloat16, float16, int8, float8_e4m3fn, …", show_default=False)],
+    patterns: Patterns = None,
+    layers: Layers = no_layers,
+) -> Checkpoint:
+    """Convert parameters to DTYPE: those that a PATTERN matches, else every floating-point one. Rounds to nearest even.
+
+    Integers that do not fit are an error; what is tied stays tied.
+    """
+    return cast(before, named(dtype), patterns or [], layers)

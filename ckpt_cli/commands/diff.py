@@ -1,0 +1,105 @@
+"""`ckpt diff`: what differs from one checkpoint to another; exit 1 where anything does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from .. import files
+from ..checkpoint import Checkpoint
+from ..diff import Difference, diff
+from ..show.output import Output
+from .params import Color, Colors, Json, Patterns
+
+
+def diff_command(
+    a: Annotated[str, typer.Argument(metavar="A", help="The checkpoint before.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The checkpoint after; its format may be another.", show_default=False)],
+    patterns: Patterns = None,
+    rtol: Annotated[float, typer.Option("--rtol", help="Relative tolerance: |a-b| ≤ atol + rtol·|b| is equal.")] = 0.0,
+    atol: Annotated[float, typer.Option("--atol", help="Absolute tolerance.")] = 0.0,
+    rules: Annotated[list[str] | None, typer.Option("--map", metavar="OLD=NEW", help="Rename A's names before comparing.")] = None,
+    stat: Annotated[bool, typer.Option("--stat", help="How many of each kind of difference.")] = False,
+    name_only: Annotated[bool, typer.Option("--name-only", help="The names alone.")] = False,
+    as_json: Json = False,
+    color: Colors = Color.auto,
+) -> int:
+    """Compare A and B, parameter by parameter. Exit status: 0 same, 1 different, 2 an error.
+
+    In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated.
+    """
+    from ..edits.rename import rename
+
+    one, two = files.open(a), files.open(b)
+    if rules:
+        one = rename(one, rules)
+    found = diff(one, two, _names(one, two, patterns), rtol, atol)
+    out = Output(as_json, color.value)
+    if name_only and not as_json:
+        return _show_names(out, found)
+    differences = list(found)
+    _show(out, differences, stat, {"a": a, "b": b})
+    return 1 if differences else 0
+
+
+def _names(one: Checkpoint, two: Checkpoint, patterns: list[str] | None) -> list[str] | None:
+    from ..selection import select
+
+    return select(dict.fromkeys([*one, *two]), patterns) if patterns else None
+
+
+def _show_names(out: Output, found: Iterable[Difference]) -> int:
+    status = 0
+    for name in dict.fromkeys(difference.name for difference in found):
+        out.lines([name])
+        status = 1
+    return status
+
+
+def show_differences(before: Checkpoint, after: Checkpoint, as_json: bool = False, color: str = "auto") -> None:
+    """What an edit would change: the answer of --dry-run. Names that an edit moved are told as removed and added."""
+    from ..show.output import note
+
+    out = Output(as_json, color)
+    differences = list(diff(before, after))
+    _show(out, differences, False, {})
+    gone = len(before.objects) - len(after.objects)
+    if gone:
+        note(f"{gone:,} objects besides tensors would be left out")
+    if not differences and not gone:
+        note("nothing would change")
+
+
+def _show(out: Output, differences: list[Difference], stat: bool, paths: dict[str, str]) -> None:
+    if out.as_json:
+        same = {"same": not differences} if paths else {}
+        out.json(paths | same | {"differences": [_document(difference) for difference in differences]})
+    elif stat:
+        counts: dict[str, int] = {}
+        for difference in differences:
+            counts[difference.status] = counts.get(difference.status, 0) + 1
+        out.table(("STATUS", "TENSORS"), counts.items(), right=("TENSORS",))
+    elif differences:
+        header = ("STATUS", "NAME", "BEFORE", "AFTER", "CHANGED", "MAX ABS", "REL L2", "COSINE", "FIRST")
+        out.table(header, map(_row, differences), right=header[4:8])
+
+
+def _row(difference: Difference) -> tuple[Any, ...]:
+    status, name, before, after, numbers = difference
+    if numbers is None:
+        return (status, name, before, after, "", "", "", "", "")
+    first = "[" + ",".join(map(str, numbers.first)) + "]"
+    figures = [f"{figure:.6g}" for figure in (numbers.max_abs, numbers.rel_l2, numbers.cosine)]
+    return (status, name, before, after, f"{numbers.changed}/{numbers.elements}", *figures, first)
+
+
+def _document(difference: Difference) -> dict[str, Any]:
+    status, name, before, after, numbers = difference
+    document: dict[str, Any] = {"status": status, "name": name}
+    if before:
+        document["before"] = before
+    if after:
+        document["after"] = after
+    return document | (numbers._asdict() if numbers else {})

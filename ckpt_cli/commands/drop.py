@@ -1,0 +1,24 @@
+"""`ckpt drop`: what is not needed, left out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..checkpoint import Checkpoint
+from ..edits.drop import drop
+from ..selection import Layers, no_layers
+from .params import editing
+
+
+@editing
+def drop_command(
+    before: Checkpoint,
+    patterns: Annotated[
+        list[str], typer.Argument(metavar="PATTERN...", help="Tensors, and other objects by their path.", show_default=False)
+    ],
+    layers: Layers = no_layers,
+) -> Checkpoint:
+    """Leave out what a PATTERN matches: 'optimizer.*' takes the optimizer's tensors and its param_groups."""
+    return drop(before, patterns, layers)

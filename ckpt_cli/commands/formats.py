@@ -1,0 +1,34 @@
+"""`ckpt formats`: the table of file formats."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..formats import Format, formats
+from ..show.output import Output
+from .params import Color, Colors, Json
+
+ABILITIES = ("read", "write", "patch", "ties", "metadata", "objects")
+
+
+def formats_command(as_json: Json = False, color: Colors = Color.auto) -> None:
+    """List the file formats and what each can do.
+
+    NAME, TITLE, SUFFIXES, then yes or no for: read, write, patch (values are edited in a copy of the file), ties, metadata, objects.
+    """
+    out = Output(as_json, color.value)
+    if as_json:
+        out.json({"formats": [_document(form) for form in formats.values()]})
+    else:
+        rows = [
+            (f.name, f.title, " ".join(f.suffixes), *("yes" if can else "no" for can in abilities(f).values())) for f in formats.values()
+        ]
+        out.table(("NAME", "TITLE", "SUFFIXES", *map(str.upper, ABILITIES)), rows)
+
+
+def abilities(form: Format) -> dict[str, bool]:
+    return dict(zip(ABILITIES, (True, form.writes, form.patches, form.ties, form.metadata, form.objects), strict=True))
+
+
+def _document(form: Format) -> dict[str, Any]:
+    return {"name": form.name, "title": form.title, "suffixes": list(form.suffixes)} | abilities(form)

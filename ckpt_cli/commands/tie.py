@@ -1,0 +1,25 @@
+"""`ckpt tie`: one storage under several names."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..checkpoint import Checkpoint
+from ..edits.tie import tie
+from ..selection import select
+from .params import editing
+
+
+@editing
+def tie_command(
+    before: Checkpoint,
+    names: Annotated[list[str], typer.Argument(metavar="NAME NAME...", help="The later ones become the first.", show_default=False)],
+) -> Checkpoint:
+    """Tie names: the later ones become the first, one storage that is written once. Shapes and dtypes must agree.
+
+    safetensors has no ties; there a tied name is an entry of the metadata that points to the kept one, as
+    safetensors.torch.save_model has it.
+    """
+    return tie(before, [name for given in names for name in select(before.tensors, [given])])

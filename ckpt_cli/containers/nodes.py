@@ -1,0 +1,122 @@
+"""What a pickle says, as symbols. A global is a pair of strings and a call is a node: nothing is imported, looked up or called.
+
+None, booleans, numbers, `str` and `bytes` stand for themselves; everything else is one of these. Nodes are compared by identity.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Node:
+    __slots__ = ()
+
+
+class Global(Node):
+    """The name of a class or function: `module` and `name`, as the pickle spells them."""
+
+    __slots__ = ("module", "name")
+
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name = module, name
+
+    @property
+    def path(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+class List(Node):
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+
+class Tuple(Node):
+    __slots__ = ("items",)
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+
+class Set(Node):
+    __slots__ = ("frozen", "items")
+
+    def __init__(self, items: list[Any], frozen: bool = False) -> None:
+        self.items, self.frozen = items, frozen
+
+
+class Dict(Node):
+    """Pairs in the order of the pickle; keys are never hashed here, a later twin of a key wins as in Python."""
+
+    __slots__ = ("pairs",)
+
+    def __init__(self, pairs: list[tuple[Any, Any]]) -> None:
+        self.pairs = pairs
+
+    def get(self, key: str) -> Any:
+        for known, value in reversed(self.pairs):
+            if type(known) is str and known == key:
+                return value
+        return None
+
+
+class Call(Node):
+    """An object made by REDUCE, NEWOBJ, NEWOBJ_EX, INST or OBJ (`made`), then given list items, dict pairs and states (BUILD)."""
+
+    __slots__ = ("args", "function", "items", "kwargs", "made", "pairs", "states")
+
+    def __init__(self, made: str, function: Any, args: Any, kwargs: Any = None) -> None:
+        self.made, self.function, self.args, self.kwargs = made, function, args, kwargs
+        self.items: list[Any] = []
+        self.pairs: list[tuple[Any, Any]] = []
+        self.states: list[Any] = []
+
+    @property
+    def path(self) -> str:
+        """The dotted name of what is called, or an empty string."""
+        return self.function.path if type(self.function) is Global else ""
+
+    def arguments(self) -> list[Any]:
+        return self.args.items if type(self.args) is Tuple else []
+
+    def state(self) -> Dict | None:
+        """The attributes that BUILD sets, where they are a dict (alone, or first of a pair with the slots)."""
+        for state in self.states:
+            if type(state) is Tuple and len(state.items) == 2:
+                state = state.items[0]
+            if type(state) is Dict:
+                return state
+        return None
+
+
+class Persistent(Node):
+    """What the pickle leaves to its surroundings: for torch, a storage."""
+
+    __slots__ = ("pid",)
+
+    def __init__(self, pid: Any) -> None:
+        self.pid = pid
+
+
+class ByteString(Node):
+    """A Python 2 `str`."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    @property
+    def text(self) -> str:
+        try:
+            return self.data.decode()
+        except UnicodeDecodeError:
+            return self.data.decode("latin-1")
+
+
+class ByteArray(Node):
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data

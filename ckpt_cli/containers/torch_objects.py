@@ -1,0 +1,293 @@
+"""Tensors in the pickles of `torch.save`: from nodes to tensors, and an edited checkpoint back into nodes. Without torch.
+
+The functions named here are torch/_utils.py's `_rebuild_*`; they are read as descriptions, never called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..checkpoint import Foreign, Tensor, contiguous_strides
+from ..dtypes import DTYPES, DType
+from ..errors import Malformed
+from ..storage import Memory, Storage
+from . import numpy_objects
+from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Persistent, Set, Tuple
+
+# The typed storages of torch/__init__.py and the dtype of their elements.
+STORAGES = {
+    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
+    "BoolStorage": "bool", "ComplexHalfStorage": "complex32", "ComplexFloatStorage": "complex64", "ComplexDoubleStorage": "complex128",
+    "QInt8Storage": "qint8", "QUInt8Storage": "quint8", "QInt32Storage": "qint32",
+    "QUInt4x2Storage": "quint4x2", "QUInt2x4Storage": "quint2x4",
+}  # fmt: skip
+_STORAGE_OF = {dtype: name for name, dtype in STORAGES.items()}
+
+# Names of torch's dtypes that are not ours, and the way back.
+TORCH_DTYPES = {name: name for name in DTYPES} | {"chalf": "complex32", "cfloat": "complex64", "cdouble": "complex128", "half": "float16"}
+
+StorageOf = Callable[[str, DType | None, int], Storage]
+
+
+class Pid:
+    """What torch leaves in a persistent id: ('storage', class, key, location, numel[, view])."""
+
+    __slots__ = ("dtype", "items", "key", "location", "nbytes", "offset")
+
+    def __init__(self, node: Persistent) -> None:
+        items = node.pid.items if type(node.pid) is Tuple else []
+        kinds = [type(item) for item in items]
+        if len(items) < 5 or items[0] not in ("storage",) or kinds[1] is not Global or kinds[4] is not int or items[4] < 0:
+            raise Malformed("a storage of the pickle is described in an unknown way")
+        self.items, self.location = items, items[3]
+        self.key = items[2].text if kinds[2] is ByteString else str(items[2])
+        self.dtype = None if items[1].name == "UntypedStorage" else _storage_dtype(items[1])
+        self.nbytes = items[4] if self.dtype is None else -(-items[4] // self.dtype.elements) * self.dtype.nbytes
+        self.offset = _legacy_view(items[5]) if len(items) > 5 else 0
+
+
+def _storage_dtype(cls: Global) -> DType:
+    if cls.name not in STORAGES:
+        raise Malformed(f"storages of class {cls.path!r} are not known")
+    return DTYPES[STORAGES[cls.name]]
+
+
+def _legacy_view(view: Any) -> int:
+    """Files of torch ≤ 0.4 keep a view of a storage as (key, offset, size)."""
+    if view is None:
+        return 0
+    if type(view) is Tuple and len(view.items) == 3 and type(view.items[1]) is int:
+        return view.items[1]
+    raise Malformed("a view of a storage is described in an unknown way")
+
+
+def is_pid(node: Any) -> bool:
+    return type(node) is Persistent and type(node.pid) is Tuple and bool(node.pid.items) and node.pid.items[0] == "storage"
+
+
+class Reader:
+    """Turns nodes into tensors. `storage_of(key, dtype, nbytes)` finds the storages; each node is read once."""
+
+    def __init__(self, storage_of: StorageOf) -> None:
+        self.storage_of = storage_of
+        self.seen: dict[int, Tensor] = {}
+
+    def is_leaf(self, node: Any) -> bool:
+        return is_tensor(node) or is_pid(node) or (type(node) is Call and (numpy_objects.is_array(node) or node.path in _PLAIN_CALLS))
+
+    def tensor(self, node: Any) -> Tensor | None:
+        """The tensor that `node` describes, or None. Raises Malformed where it describes an impossible one."""
+        if type(node) is not Call:
+            return None
+        if id(node) not in self.seen:
+            if numpy_objects.is_array(node):
+                self.seen[id(node)] = numpy_objects.array(node)
+            elif is_tensor(node):
+                self.seen[id(node)] = _REBUILD[node.path](self, node, node.arguments())
+            else:
+                return None
+        return self.seen[id(node)]
+
+    def inner(self, node: Any) -> Tensor:
+        found = self.tensor(node)
+        if found is None:
+            raise Malformed("a tensor of the pickle is described in an unknown way")
+        return found
+
+    def strided(self, args: list[Any], dtype: DType | None = None, layout: str = "") -> Tensor:
+        """(storage, offset, size, stride, …) → a view."""
+        if len(args) < 4 or type(args[0]) is not Persistent or type(args[1]) is not int:
+            raise Malformed("a tensor of the pickle is described in an unknown way")
+        pid = Pid(args[0])
+        known = dtype or pid.dtype
+        if known is None:
+            raise Malformed("a tensor over an untyped storage without a dtype")
+        storage = self.storage_of(pid.key, pid.dtype, pid.nbytes)
+        return Tensor.view(known, _sizes(args[2]), storage, _sizes(args[3]), args[1] + pid.offset, layout)
+
+
+def _sizes(node: Any) -> tuple[int, ...]:
+    if type(node) is Call and node.path == "torch.Size" and node.arguments():
+        node = node.arguments()[0]
+    items = node.items if type(node) in (Tuple, List) else None
+    if items is None or any(type(n) is not int or abs(n) > 2**63 for n in items) or len(items) > 64:
+        raise Malformed("a tensor whose size is no tuple of integers")
+    return tuple(items)
+
+
+def _v2(reader: Reader, node: Call, args: list[Any]) -> Tensor:
+    metadata = args[6] if len(args) > 6 else None
+    pending = type(metadata) is Dict and any(value is True for _, value in metadata.pairs)
+    return reader.strided(args, layout="conjugate" if pending else "")
+
+
+def _v3(reader: Reader, node: Call, args: list[Any]) -> Tensor:
+    dtype = args[6] if len(args) > 6 else None
+    if type(dtype) is not Global or TORCH_DTYPES.get(dtype.name) not in DTYPES:
+        raise Malformed(f"torch dtype {getattr(dtype, 'path', dtype)!r} is not known")
+    return reader.strided(args, DTYPES[TORCH_DTYPES[dtype.name]])
+
+
+def _quantised(reader: Reader, node: Call, args: list[Any]) -> Tensor:
+    return reader.strided(args, layout="quantised")
+
+
+def _parameter(reader: Reader, node: Call, args: list[Any]) -> Tensor:
+    return reader.inner(args[0] if args else None)
+
+
+def _sparse(reader: Reader, node: Call, args: list[Any]) -> Tensor:
+    """(layout, (indices, values, size, coalesced)) or, compressed, (layout, (outer, inner, values, size))."""
+    layout = args[0].arguments() if args and type(args[0]) is Call else []
+    data = args[1].items if len(args) > 1 and type(args[1]) is Tuple else []
+    coo = layout[:1] == ["torch.sparse_coo"]
+    if not layout or len(data) < (3 if coo else 4):
+        raise Malformed("a sparse tensor is described in an unknown way")
+    values = reader.inner(data[1 if coo else 2])
+    return Tensor(values.dtype, _sizes(data[2 if coo else 3]), values.storage, None, 0, str(layout[0]).removeprefix("torch."))
+
+
+def _from_type(reader: Reader, node: Call, args: list[Any]) -> Tensor:
+    """(function, type, args, state): a subclass; a DTensor is the part of it that this rank holds."""
+    local = _local_part(args)
+    if local is not None:
+        return reader.inner(local)
+    function, inner = args[0] if args else None, args[2] if len(args) > 2 else None
+    return reader.inner(Call("REDUCE", function, inner))
+
+
+def _local_part(args: list[Any]) -> Any:
+    """The state is a dict, or a pair of a dict (or None) and the slots."""
+    state = args[3] if len(args) > 3 else None
+    dicts = [state] if type(state) is Dict else state.items if type(state) is Tuple else []
+    return next((found for part in dicts if type(part) is Dict and (found := part.get("_local_tensor")) is not None), None)
+
+
+_REBUILD: dict[str, Callable[[Reader, Call, list[Any]], Tensor]] = {
+    "torch._utils._rebuild_tensor": _v2,
+    "torch._utils._rebuild_tensor_v2": _v2,
+    "torch._utils._rebuild_tensor_v3": _v3,
+    "torch._utils._rebuild_qtensor": _quantised,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._utils._rebuild_sparse_tensor": _sparse,
+    "torch._tensor._rebuild_from_type_v2": _from_type,
+}
+
+
+def is_tensor(node: Any) -> bool:
+    if type(node) is not Call or node.path not in _REBUILD:
+        return False
+    return node.path != "torch._tensor._rebuild_from_type_v2" or _is_known_subclass(node.arguments())
+
+
+def _is_known_subclass(args: list[Any]) -> bool:
+    if len(args) < 4:
+        return False
+    return _local_part(args) is not None or (type(args[0]) is Global and args[0].path in _REBUILD)
+
+
+# Calls that stand for one value; they are leaves, not containers.
+_PLAIN_CALLS = {"_codecs.encode", "torch.device", "builtins.complex", "__builtin__.complex", "builtins.slice", "__builtin__.slice"}
+
+
+def plain(node: Any) -> Any:
+    """What a leaf that is no tensor says: a Python value, an empty container, or a Foreign object."""
+    if not isinstance(node, Node):
+        return node
+    if type(node) is ByteString:
+        return node.text
+    raw = numpy_objects.as_bytes(node)
+    if raw is not None:
+        return raw
+    if type(node) in (Dict, List, Tuple):
+        return {Dict: {}, List: [], Tuple: ()}[type(node)]
+    number = numpy_objects.scalar(node)
+    return number if number is not None else Foreign(_type_name(node), sketch(node))
+
+
+def _type_name(node: Any) -> str:
+    if type(node) is Global:
+        return "torch.dtype" if node.module == "torch" and node.name in TORCH_DTYPES else "type"
+    if type(node) is Call:
+        return node.path or "object"
+    if is_pid(node):
+        return f"torch.{node.pid.items[1].name}" if type(node.pid.items[1]) is Global else "torch.storage"
+    return {Set: "set", ByteArray: "bytearray"}.get(type(node), "object")
+
+
+def sketch(node: Any, depth: int = 2) -> str:
+    """A foreign object in a line, cut where it is deep or long."""
+    if is_pid(node):
+        return f"{_type_name(node)} of {node.pid.items[4]} elements"
+    if not isinstance(node, Node):
+        return repr(node)
+    if type(node) is Global:
+        return node.path
+    if type(node) is ByteString:
+        return repr(node.text)
+    if depth == 0:
+        return "…"
+    if type(node) is Call:
+        state = node.state()
+        fields = [f"{sketch(k, 0).strip(chr(39))}={sketch(v, depth - 1)}" for k, v in state.pairs[:8]] if state else []
+        return f"{node.path.rpartition('.')[2]}({', '.join([sketch(a, depth - 1) for a in node.arguments()[:8]] + fields)})"
+    if type(node) is Dict:
+        return "{" + ", ".join(f"{sketch(k, 0)}: {sketch(v, depth - 1)}" for k, v in node.pairs[:8]) + "}"
+    return "[" + ", ".join(sketch(item, depth - 1) for item in getattr(node, "items", [])[:8]) + "]"
+
+
+def pid_node(key: str, dtype: DType, nbytes: int, location: Any = "cpu") -> Persistent:
+    """The persistent id of a storage, typed where torch has a class for it, else untyped and counted in bytes."""
+    cls = _STORAGE_OF.get(dtype.name)
+    kind = Global("torch", cls) if cls else Global("torch.storage", "UntypedStorage")
+    count = nbytes // dtype.nbytes * dtype.elements if cls else nbytes
+    return Persistent(Tuple(["storage", kind, key, location, count]))
+
+
+def tensor_node(tensor: Tensor, key: str, like: Any = None) -> Call:
+    """`_rebuild_tensor_v2` (v3 where the dtype has no typed storage) of a view; location and gradients are those of `like`."""
+    inner = innermost(like)
+    args = inner.arguments() if inner else []
+    location = Pid(args[0]).location if args and is_pid(args[0]) else "cpu"
+    gradients = args[4] if len(args) > 4 and type(args[4]) is bool else False
+    pid = pid_node(key, tensor.dtype, tensor.storage.nbytes, location)
+    hooks = Call("REDUCE", Global("collections", "OrderedDict"), Tuple([]))
+    parts = [pid, tensor.offset, Tuple(list(tensor.shape)), Tuple(list(_torch_strides(tensor))), gradients, hooks]
+    if tensor.dtype.name in _STORAGE_OF:
+        return Call("REDUCE", Global("torch._utils", "_rebuild_tensor_v2"), Tuple(parts))
+    return Call("REDUCE", Global("torch._utils", "_rebuild_tensor_v3"), Tuple([*parts, Global("torch", tensor.dtype.name)]))
+
+
+def _torch_strides(tensor: Tensor) -> tuple[int, ...]:
+    return tensor.strides if tensor._strides is not None else contiguous_strides(tensor.shape)
+
+
+def innermost(node: Any) -> Call | None:
+    """The call that names the storage, inside of parameters and subclasses."""
+    while type(node) is Call and node.path.startswith("torch._utils._rebuild_parameter") and node.arguments():
+        node = node.arguments()[0]
+    return node if type(node) is Call and is_tensor(node) else None
+
+
+def rewrapped(node: Any, tensor: Call) -> Call:
+    """`tensor` in the nn.Parameter that `node` was, where it was one."""
+    if type(node) is Call and node.path.startswith("torch._utils._rebuild_parameter"):
+        return Call(node.made, node.function, Tuple([tensor, *node.arguments()[1:]]))
+    return tensor
+
+
+def memory_tensor(tensor: Tensor) -> bool:
+    """True for an array that lies inside the pickle itself."""
+    return isinstance(tensor.storage, Memory)
+
+
+def check_dtypes(tensors: Mapping[str, Tensor]) -> None:
+    """Raises CannotHold where torch has no name for a dtype."""
+    from ..errors import CannotHold
+
+    for name, tensor in tensors.items():
+        if tensor.dtype.name not in DTYPES or tensor.dtype.name.startswith(("float4", "float6")):
+            raise CannotHold(f"a .pt file cannot hold {tensor.dtype.name} ({name})", "leave it out with --drop, or cast it")

@@ -1,0 +1,331 @@
+"""A symbolic reader of pickles, protocols 0 to 5: from opcodes to nodes. Nothing is imported or called, ever.
+
+Opcodes as in CPython's Lib/pickletools.py. Every length is compared with the bytes that are left before it is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+from ..errors import Malformed
+from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Persistent, Set, Tuple
+
+_MARK = object()
+
+
+class Truncated(Malformed):
+    """The pickle goes on after the bytes that were given."""
+
+
+class Unpickler:
+    """A stack machine over `data`. `load` gives the tree and leaves `at` behind the STOP."""
+
+    __slots__ = ("at", "data", "marks", "memo", "persistents", "protocol", "stack")
+
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        self.data, self.at = data, at
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+        self.persistents: list[Persistent] = []
+        self.protocol = 0
+
+    def load(self) -> Any:
+        """The root of the tree. Raises Malformed where the bytes are no pickle, Truncated where they end before it does."""
+        data, table = self.data, _TABLE
+        try:
+            while True:
+                op = data[self.at]
+                self.at += 1
+                if op == 0x2E:
+                    break
+                table[op](self)
+        except IndexError:
+            if self.at >= len(data):
+                raise Truncated("truncated pickle") from None
+            raise Malformed(f"broken pickle: nothing on the stack at byte {self.at}") from None
+        except KeyError as key:
+            raise Malformed(f"broken pickle: {key} at byte {self.at} is no opcode or no memo entry") from None
+        except (ValueError, TypeError, AttributeError) as error:
+            raise Malformed(f"broken pickle at byte {self.at}: {error}") from None
+        if len(self.stack) != 1 or self.marks:
+            raise Malformed("broken pickle: it does not end in one object")
+        return self.stack[0]
+
+    def take(self, count: int) -> bytes:
+        at = self.at
+        if count < 0 or at + count > len(self.data):
+            raise Truncated("truncated pickle")
+        self.at = at + count
+        return self.data[at : at + count]
+
+    def line(self) -> bytes:
+        end = self.data.find(b"\n", self.at)
+        if end < 0:
+            raise Truncated("truncated pickle")
+        line, self.at = self.data[self.at : end], end + 1
+        return line
+
+    def number(self, form: Struct) -> int:
+        return int(form.unpack(self.take(form.size))[0])
+
+    def popped(self) -> list[Any]:
+        """What was pushed since the last mark, taken off with it."""
+        mark = self.marks.pop()
+        items = self.stack[mark:]
+        del self.stack[mark:]
+        return items
+
+    def pop(self) -> Any:
+        """The top of the stack, never below the last mark."""
+        if self.marks and len(self.stack) <= self.marks[-1]:
+            raise ValueError("an opcode reaches below its mark")
+        return self.stack.pop()
+
+
+Op = Callable[[Unpickler], None]
+_TABLE: dict[int, Op] = {}
+_U1, _U2, _I4, _U4, _U8, _F8 = Struct("<B"), Struct("<H"), Struct("<i"), Struct("<I"), Struct("<Q"), Struct(">d")
+
+
+def _op(code: bytes) -> Callable[[Op], Op]:
+    def register(function: Op) -> Op:
+        _TABLE[code[0]] = function
+        return function
+
+    return register
+
+
+def _constant(code: bytes, value: Any) -> None:
+    _TABLE[code[0]] = lambda m: m.stack.append(value)
+
+
+def _pushes(code: bytes, make: Callable[[Unpickler], Any]) -> None:
+    def op(m: Unpickler) -> None:
+        m.stack.append(make(m))
+
+    _TABLE[code[0]] = op
+
+
+for _code, _value in ((b"N", None), (b"\x88", True), (b"\x89", False)):
+    _constant(_code, _value)
+
+# Empty containers, and what is made of everything since the mark.
+_pushes(b")", lambda m: Tuple([]))
+_pushes(b"]", lambda m: List([]))
+_pushes(b"}", lambda m: Dict([]))
+_pushes(b"\x8f", lambda m: Set([]))
+_pushes(b"t", lambda m: Tuple(m.popped()))
+_pushes(b"l", lambda m: List(m.popped()))
+_pushes(b"d", lambda m: Dict(_paired(m.popped())))
+_pushes(b"\x91", lambda m: Set(m.popped(), frozen=True))
+
+# Numbers.
+_pushes(b"K", lambda m: m.take(1)[0])
+_pushes(b"M", lambda m: m.number(_U2))
+_pushes(b"J", lambda m: m.number(_I4))
+_pushes(b"\x8a", lambda m: int.from_bytes(m.take(m.take(1)[0]), "little", signed=True))
+_pushes(b"\x8b", lambda m: int.from_bytes(m.take(m.number(_I4)), "little", signed=True))
+_pushes(b"G", lambda m: _F8.unpack(m.take(8))[0])
+_pushes(b"F", lambda m: float(m.line()))
+_pushes(b"L", lambda m: _decimal(m.line().rstrip(b"L")))
+_pushes(b"I", lambda m: _int_or_bool(m.line()))
+
+# Strings and bytes. `surrogatepass` as pickle itself has it: names are escaped where they are shown.
+_pushes(b"X", lambda m: str(m.take(m.number(_U4)), "utf-8", "surrogatepass"))
+_pushes(b"\x8c", lambda m: str(m.take(m.take(1)[0]), "utf-8", "surrogatepass"))
+_pushes(b"\x8d", lambda m: str(m.take(m.number(_U8)), "utf-8", "surrogatepass"))
+_pushes(b"V", lambda m: str(m.line(), "raw-unicode-escape"))
+_pushes(b"B", lambda m: m.take(m.number(_U4)))
+_pushes(b"C", lambda m: m.take(m.take(1)[0]))
+_pushes(b"\x8e", lambda m: m.take(m.number(_U8)))
+_pushes(b"\x96", lambda m: ByteArray(m.take(m.number(_U8))))
+_pushes(b"U", lambda m: ByteString(m.take(m.take(1)[0])))
+_pushes(b"T", lambda m: ByteString(m.take(m.number(_I4))))
+_pushes(b"S", lambda m: ByteString(_unquoted(m.line())))
+
+# Globals and what the pickle leaves to its surroundings.
+_pushes(b"c", lambda m: Global(str(m.line(), "utf-8"), str(m.line(), "utf-8")))
+_pushes(b"P", lambda m: _persistent(m, str(m.line(), "utf-8")))
+_pushes(b"Q", lambda m: _persistent(m, m.pop()))
+
+# The memo.
+_pushes(b"h", lambda m: m.memo[m.take(1)[0]])
+_pushes(b"j", lambda m: m.memo[m.number(_U4)])
+_pushes(b"g", lambda m: m.memo[_decimal(m.line())])
+
+
+def _persistent(m: Unpickler, pid: Any) -> Persistent:
+    m.persistents.append(Persistent(pid))
+    return m.persistents[-1]
+
+
+def _paired(items: list[Any]) -> list[tuple[Any, Any]]:
+    if len(items) % 2:
+        raise ValueError("a key without a value")
+    return list(zip(items[::2], items[1::2], strict=True))
+
+
+def _decimal(line: bytes) -> int:
+    if len(line) > 4000:
+        raise ValueError("an integer of over 4,000 digits")
+    return int(line)
+
+
+def _int_or_bool(line: bytes) -> int | bool:
+    return {b"00": False, b"01": True}.get(line) if line in (b"00", b"01") else _decimal(line)  # type: ignore[return-value]
+
+
+def _unquoted(line: bytes) -> bytes:
+    line = line.strip()
+    if len(line) < 2 or line[:1] not in b"'\"" or line[:1] != line[-1:]:
+        raise ValueError("a string without quotes")
+    import codecs
+
+    return codecs.escape_decode(line[1:-1])[0]
+
+
+@_op(b"(")
+def _mark(m: Unpickler) -> None:
+    m.marks.append(len(m.stack))
+
+
+@_op(b"\x80")
+def _proto(m: Unpickler) -> None:
+    m.protocol = m.take(1)[0]
+    if m.protocol > 5:
+        raise ValueError(f"pickle protocol {m.protocol} is not known")
+
+
+@_op(b"\x95")
+def _frame(m: Unpickler) -> None:
+    m.take(8)
+
+
+@_op(b"0")
+def _pop(m: Unpickler) -> None:
+    if m.marks and len(m.stack) == m.marks[-1]:
+        m.marks.pop()
+    else:
+        m.stack.pop()
+
+
+@_op(b"1")
+def _pop_mark(m: Unpickler) -> None:
+    m.popped()
+
+
+@_op(b"2")
+def _dup(m: Unpickler) -> None:
+    m.stack.append(m.stack[-1])
+
+
+@_op(b"q")
+def _binput(m: Unpickler) -> None:
+    m.memo[m.data[m.at]] = m.stack[-1]
+    m.at += 1
+
+
+@_op(b"r")
+def _long_binput(m: Unpickler) -> None:
+    m.memo[m.number(_U4)] = m.stack[-1]
+
+
+@_op(b"p")
+def _put(m: Unpickler) -> None:
+    m.memo[_decimal(m.line())] = m.stack[-1]
+
+
+@_op(b"\x94")
+def _memoize(m: Unpickler) -> None:
+    m.memo[len(m.memo)] = m.stack[-1]
+
+
+def _tuple(code: bytes, count: int) -> None:
+    def op(m: Unpickler) -> None:
+        if len(m.stack) < count or (m.marks and len(m.stack) - count < m.marks[-1]):
+            raise ValueError("a tuple of more than there is")
+        items = m.stack[-count:]
+        m.stack[-count:] = [Tuple(items)]
+
+    _TABLE[code[0]] = op
+
+
+for _code, _count in ((b"\x85", 1), (b"\x86", 2), (b"\x87", 3)):
+    _tuple(_code, _count)
+
+
+@_op(b"\x93")
+def _stack_global(m: Unpickler) -> None:
+    name, module = m.pop(), m.pop()
+    if type(name) is not str or type(module) is not str:
+        raise ValueError("a global whose name is no string")
+    m.stack.append(Global(module, name))
+
+
+def _makes(code: bytes, made: str) -> None:
+    def op(m: Unpickler) -> None:
+        args = m.pop()
+        m.stack.append(Call(made, m.pop(), args))
+
+    _TABLE[code[0]] = op
+
+
+_makes(b"R", "REDUCE")
+_makes(b"\x81", "NEWOBJ")
+
+
+@_op(b"\x92")
+def _newobj_ex(m: Unpickler) -> None:
+    kwargs, args = m.pop(), m.pop()
+    m.stack.append(Call("NEWOBJ_EX", m.pop(), args, kwargs))
+
+
+@_op(b"i")
+def _inst(m: Unpickler) -> None:
+    function = Global(str(m.line(), "utf-8"), str(m.line(), "utf-8"))
+    m.stack.append(Call("INST", function, Tuple(m.popped())))
+
+
+@_op(b"o")
+def _obj(m: Unpickler) -> None:
+    items = m.popped()
+    m.stack.append(Call("OBJ", items[0], Tuple(items[1:])))
+
+
+@_op(b"b")
+def _build(m: Unpickler) -> None:
+    state = m.pop()
+    m.stack[-1].states.append(state)
+
+
+@_op(b"a")
+def _append(m: Unpickler) -> None:
+    item = m.pop()
+    m.stack[-1].items.append(item)
+
+
+@_op(b"e")
+def _appends(m: Unpickler) -> None:
+    items = m.popped()
+    m.stack[-1].items.extend(items)
+
+
+@_op(b"s")
+def _setitem(m: Unpickler) -> None:
+    value, key = m.pop(), m.pop()
+    m.stack[-1].pairs.append((key, value))
+
+
+@_op(b"u")
+def _setitems(m: Unpickler) -> None:
+    pairs = _paired(m.popped())
+    m.stack[-1].pairs.extend(pairs)
+
+
+@_op(b"\x90")
+def _additems(m: Unpickler) -> None:
+    items = m.popped()
+    m.stack[-1].items.extend(items)

@@ -1,0 +1,229 @@
+"""Zip archives as checkpoints use them: stored members, read where they lie. Structures as in PKWARE's APPNOTE 6.3.10.
+
+A strict reader with one interpretation: one end record at the very end, no twins, no overlap, no encryption. Nothing is extracted.
+"""
+
+from __future__ import annotations
+
+from struct import Struct, pack
+from zlib import crc32
+
+from ..errors import Malformed
+from ..sink import Sink
+from ..storage import Extent, File, Memory, Storage
+
+_END = Struct("<4s4H2LH")
+_END64 = Struct("<4sQ2H2L4Q")
+_LOCATOR64 = Struct("<4sLQL")
+_CENTRAL = Struct("<4s6H3L5H2L")
+_LOCAL = Struct("<4s5H3L2H")
+_INFLATE_LIMIT = 256 << 20
+
+
+class Member(Extent):
+    """A member of the archive. Where its data begin is read from its local header when first asked for.
+
+    `entry` is the offset of its record in the central directory, for whoever mends the checksum there.
+    """
+
+    __slots__ = ("entry", "flags", "header", "method", "name", "packed")
+
+    def __init__(self, file: File, name: str, header: int, nbytes: int, crc: int, flags: int, method: int, packed: int, entry: int) -> None:
+        super().__init__(file, -1, nbytes, crc)
+        self.name, self.header, self.flags, self.method, self.packed, self.entry = name, header, flags, method, packed, entry
+
+    def place(self) -> int:
+        if self.offset < 0:
+            self.offset = self._locate()
+        return self.offset
+
+    def _locate(self) -> int:
+        if self.method:
+            raise Malformed(f"member {self.name!r} is compressed; tensors are stored as they are", where=self.file.path)
+        return _data_offset(self)
+
+    def contents(self) -> bytes:
+        """All of it, inflated where it is deflated (torch itself stores everything), up to a limit."""
+        if self.method == 0:
+            return self.read()
+        if self.method != 8 or self.nbytes > _INFLATE_LIMIT:
+            raise Malformed(f"member {self.name!r} is compressed in a way that is not read", where=self.file.path)
+        import zlib
+
+        inflate = zlib.decompressobj(-15)
+        try:
+            data = inflate.decompress(self.file.read(_data_offset(self), self.packed), self.nbytes + 1)
+        except zlib.error as error:
+            raise Malformed(f"member {self.name!r} is broken: {error}", where=self.file.path) from None
+        if len(data) != self.nbytes or crc32(data) != self.crc:
+            raise Malformed(f"member {self.name!r} is broken: its length or checksum is wrong", where=self.file.path)
+        return data
+
+
+def _data_offset(member: Member) -> int:
+    """Where the data begin. The local header has to say what the central directory says."""
+    fields = _LOCAL.unpack(member.file.read(member.header, _LOCAL.size))
+    signature, flags, method, crc, packed, size = fields[0], fields[2], fields[3], fields[6], fields[7], fields[8]
+    name = member.file.read(member.header + _LOCAL.size, fields[9])
+    known = flags & 8 or 0xFFFFFFFF in (packed, size) or (crc, packed, size) == (member.crc, member.packed, member.nbytes)
+    if signature != b"PK\3\4" or name != member.name.encode() or method != member.method or flags != member.flags or not known:
+        raise Malformed(f"member {member.name!r}: its local header and the central directory disagree", where=member.file.path)
+    return member.header + int(_LOCAL.size) + int(fields[9]) + int(fields[10])
+
+
+def is_zip(file: File) -> bool:
+    return file.head[:4] == b"PK\3\4"
+
+
+def members(file: File) -> dict[str, Member]:
+    """The members by name, in the order of the central directory. Raises Malformed for any archive that is not whole and plain."""
+    found: dict[str, Member] = file.fact("zip", _members)
+    return found
+
+
+def _members(file: File) -> dict[str, Member]:
+    count, size, offset, end = _end_record(file)
+    if offset + size != end:
+        raise Malformed("the zip's central directory does not end where its end record begins", where=file.path)
+    directory = file.read(offset, size)
+    found: dict[str, Member] = {}
+    at = 0
+    for _ in range(count):
+        member, at = _entry(file, directory, at, offset)
+        if member.name in found:
+            raise Malformed(f"two members of the zip are called {member.name!r}", where=file.path)
+        found[member.name] = member
+    if at != size:
+        raise Malformed("the zip's central directory holds more than it says", where=file.path)
+    _check_apart(file, found, offset)
+    return found
+
+
+def _end_record(file: File) -> tuple[int, int, int, int]:
+    """Members, size and offset of the central directory, and where the end records begin."""
+    tail_size = min(file.size, _END.size + 65535)
+    tail = file.read(file.size - tail_size, tail_size)
+    at = tail.rfind(b"PK\5\6")
+    if at < 0 or at + _END.size > len(tail):
+        raise Malformed("truncated: the end of the zip is missing", "download or copy it again", file.path)
+    _, disk, first, here, count, size, offset, comment = _END.unpack_from(tail, at)
+    if disk or first or here != count or at + _END.size + comment != len(tail):
+        raise Malformed("the zip has more than one end, or bytes after it", where=file.path)
+    end = file.size - tail_size + at
+    if 0xFFFFFFFF not in (size, offset) and count != 0xFFFF:
+        return _end64(file, end) or (count, size, offset, end)
+    found = _end64(file, end)
+    if not found:
+        raise Malformed("the zip's 64-bit end record is missing", where=file.path)
+    return found
+
+
+def _end64(file: File, end: int) -> tuple[int, int, int, int] | None:
+    if end < _LOCATOR64.size:
+        return None
+    signature, disk, at, disks = _LOCATOR64.unpack(file.read(end - _LOCATOR64.size, _LOCATOR64.size))
+    if signature != b"PK\6\7":
+        return None
+    if disk or disks != 1 or at + _END64.size > end - _LOCATOR64.size:
+        raise Malformed("the zip's 64-bit end record is broken", where=file.path)
+    fields = _END64.unpack(file.read(at, _END64.size))
+    if fields[0] != b"PK\6\6" or fields[6] != fields[7] or at + 12 + fields[1] != end - _LOCATOR64.size:
+        raise Malformed("the zip's 64-bit end record is broken", where=file.path)
+    return fields[7], fields[8], fields[9], at
+
+
+def _entry(file: File, directory: bytes, at: int, base: int) -> tuple[Member, int]:
+    if at + _CENTRAL.size > len(directory):
+        raise Malformed("the zip's central directory is truncated", where=file.path)
+    fields = _CENTRAL.unpack_from(directory, at)
+    flags, method, crc, packed, size = fields[3], fields[4], fields[7], fields[8], fields[9]
+    name_size, extra_size, comment_size, header = fields[10], fields[11], fields[12], fields[16]
+    stop = at + _CENTRAL.size + name_size + extra_size + comment_size
+    if fields[0] != b"PK\1\2" or stop > len(directory):
+        raise Malformed("the zip's central directory is broken", where=file.path)
+    raw = directory[at + _CENTRAL.size : at + _CENTRAL.size + name_size]
+    try:
+        name = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Malformed("a member's name is not UTF-8", where=file.path) from None
+    if 0xFFFFFFFF in (packed, size, header):
+        extra = directory[at + _CENTRAL.size + name_size : stop - comment_size]
+        size, packed, header = _wide(file, extra, size, packed, header)
+    if flags & 1:
+        raise Malformed(f"member {name!r} is encrypted", where=file.path)
+    if method == 0 and size != packed:
+        raise Malformed(f"member {name!r} has two sizes", where=file.path)
+    if header + _LOCAL.size + name_size + packed > base:
+        raise Malformed(f"member {name!r} lies outside of the file", "download or copy it again", file.path)
+    return Member(file, name, header, size, crc, flags, method, packed, base + at), stop
+
+
+def _wide(file: File, extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
+    """The 64-bit fields of extra record 1, for those of the three that are all ones."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = extra[at] | extra[at + 1] << 8, extra[at + 2] | extra[at + 3] << 8
+        if kind == 1:
+            record = extra[at + 4 : at + 4 + length]
+            wide = iter([int.from_bytes(record[i : i + 8], "little") for i in range(0, len(record) - 7, 8)])
+            values = [next(wide, -1) if value == 0xFFFFFFFF else value for value in (size, packed, header)]
+            if -1 not in values:
+                return values[0], values[1], values[2]
+        at += 4 + length
+    raise Malformed("a 64-bit size is missing in the zip", where=file.path)
+
+
+def _check_apart(file: File, found: dict[str, Member], end: int) -> None:
+    previous = 0
+    for member in sorted(found.values(), key=lambda m: m.header):
+        if member.header < previous:
+            raise Malformed(f"member {member.name!r} overlaps another one", where=file.path)
+        previous = member.header + _LOCAL.size + len(member.name.encode()) + member.packed
+    if previous > end:
+        raise Malformed("the zip's members overlap its directory", where=file.path)
+
+
+class Writer:
+    """Writes an archive as torch does: stored members, each one's data at a multiple of `alignment`, checksums behind the data."""
+
+    def __init__(self, sink: Sink, alignment: int = 64) -> None:
+        self.sink, self.alignment = sink, alignment
+        self.central = bytearray()
+        self.count = 0
+
+    def add(self, name: str, contents: Storage | bytes) -> None:
+        """Stream one member. What lies whole in another archive is copied in the kernel with the checksum that stands there."""
+        storage = Memory(contents) if isinstance(contents, bytes) else contents
+        raw, size, header = name.encode(), storage.nbytes, self.sink.at
+        wide = size >= 0xFFFFFFFF
+        extra = _padding(header + _LOCAL.size + len(raw), self.alignment, pack("<HH2Q", 1, 16, size, size) if wide else b"")
+        shown = 0xFFFFFFFF if wide else 0
+        self.sink.write(_LOCAL.pack(b"PK\3\4", 45 if wide else 0, 0x0808, 0, 0, 0, 0, shown, shown, len(raw), len(extra)) + raw + extra)
+        crc = self.sink.put(storage, checksum=True)
+        self.sink.write(pack("<4sLQQ" if wide else "<4sLLL", b"PK\7\x08", crc, size, size))
+        self._index(raw, crc, size, header)
+
+    def _index(self, raw: bytes, crc: int, size: int, header: int) -> None:
+        wide = [value for value in (size, size, header) if value >= 0xFFFFFFFF]
+        extra = pack(f"<HH{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
+        size, header = min(size, 0xFFFFFFFF), min(header, 0xFFFFFFFF)
+        version = 45 if wide else 0
+        fields = (b"PK\1\2", version, version, 0x0808, 0, 0, 0, crc, size, size, len(raw), len(extra), 0, 0, 0, 0, header)
+        self.central += _CENTRAL.pack(*fields) + raw + extra
+        self.count += 1
+
+    def close(self) -> None:
+        offset, size = self.sink.at, len(self.central)
+        self.sink.write(bytes(self.central))
+        if self.count >= 0xFFFF or offset >= 0xFFFFFFFF or size >= 0xFFFFFFFF:
+            end64 = _END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, self.count, self.count, size, offset)
+            self.sink.write(end64 + _LOCATOR64.pack(b"PK\6\7", 0, offset + size, 1))
+        count = min(self.count, 0xFFFF)
+        self.sink.write(_END.pack(b"PK\5\6", 0, 0, count, count, min(size, 0xFFFFFFFF), min(offset, 0xFFFFFFFF), 0))
+
+
+def _padding(at: int, alignment: int, first: bytes) -> bytes:
+    """Extra fields that push the data to a multiple of `alignment`: record "FB" filled with Z, as torch's writer has it."""
+    start = at + len(first)
+    pad = -(start + 4) % alignment
+    return first + pack("<HH", 0x4246, pad) + b"Z" * pad

@@ -1,0 +1,93 @@
+"""Element types: one table of everything that a format may hold. Formats map to it in one table each, and invert it.
+
+Names are numpy's and ml_dtypes'. A type is counted in blocks, so sub-byte and block-quantised types need no special case.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .errors import EditError
+
+if TYPE_CHECKING:
+    import numpy
+
+
+class DType(NamedTuple):
+    """An element type. A block of `elements` values takes `nbytes` bytes; `kind` is numpy's letter, or q (quantised), O (opaque)."""
+
+    name: str
+    kind: str
+    elements: int
+    nbytes: int
+
+    @property
+    def addressable(self) -> bool:
+        """True where each element has bytes of its own and a plain numeric value."""
+        return self.elements == 1 and self.kind in "biufc"
+
+    @property
+    def part(self) -> int:
+        """Bytes of what byte order applies to: half of a complex element, the element otherwise."""
+        return self.nbytes // 2 if self.kind == "c" else self.nbytes
+
+
+_TABLE = """
+bool b 1 1            uint8 u 1 1           int8 i 1 1
+uint16 u 1 2          int16 i 1 2           uint32 u 1 4          int32 i 1 4
+uint64 u 1 8          int64 i 1 8           float16 f 1 2         bfloat16 f 1 2
+float32 f 1 4         float64 f 1 8         complex32 c 1 4       complex64 c 1 8
+complex128 c 1 16     float8_e4m3fn f 1 1   float8_e5m2 f 1 1     float8_e4m3fnuz f 1 1
+float8_e5m2fnuz f 1 1 float8_e8m0fnu f 1 1  float4_e2m1fn q 2 1   float6_e2m3fn q 4 3
+float6_e3m2fn q 4 3   qint8 q 1 1           quint8 q 1 1          qint32 q 1 4
+quint4x2 q 2 1        quint2x4 q 4 1
+"""
+
+
+def _table() -> dict[str, DType]:
+    words = _TABLE.split()
+    rows = zip(words[::4], words[1::4], words[2::4], words[3::4], strict=True)
+    return {name: DType(name, kind, int(elements), int(nbytes)) for name, kind, elements, nbytes in rows}
+
+
+DTYPES = _table()
+
+_SHORT = {
+    "fp16": "float16",
+    "half": "float16",
+    "bf16": "bfloat16",
+    "fp32": "float32",
+    "float": "float32",
+    "fp64": "float64",
+    "double": "float64",
+}
+
+
+def named(name: str) -> DType:
+    """The type called `name` (`bf16`, `fp16`, … and `torch.float32` are understood). Raises UnknownName."""
+    from .errors import UnknownName, did_you_mean
+
+    plain = name.removeprefix("torch.").removeprefix("numpy.").lower()
+    try:
+        return DTYPES[_SHORT.get(plain, plain)]
+    except KeyError:
+        raise UnknownName(f"no dtype is called {name!r}", did_you_mean(plain, DTYPES) or "for instance float32, bfloat16, int64") from None
+
+
+def opaque(name: str, nbytes: int) -> DType:
+    """A type that is listed as what it is, and that nothing can compute with (`<U3`, `object`)."""
+    return DType(name, "O", 1, nbytes)
+
+
+def to_numpy(dtype: DType) -> numpy.dtype[Any]:
+    """The numpy dtype of one element. complex32, quantised and sub-byte types have none: EditError."""
+    if not dtype.addressable or dtype.name == "complex32":
+        raise EditError(f"{dtype.name} has no plain elements", "it can be listed and copied, not computed with")
+    import numpy
+
+    if dtype.name == "bfloat16" or dtype.name.startswith("float8"):
+        import ml_dtypes
+
+        small: numpy.dtype[Any] = numpy.dtype(getattr(ml_dtypes, dtype.name))
+        return small
+    return numpy.dtype(dtype.name)

@@ -1,0 +1,31 @@
+"""`drop`: tensors and other objects left out, by the patterns that name them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..checkpoint import Checkpoint
+from ..errors import EditError
+from ..selection import Layers, matches, no_layers
+
+
+def drop(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
+    """Without what the patterns pick: `optimizer.*` takes tensors and param_groups. Raises NoMatch, or EditError where none is left."""
+    everything = dict.fromkeys(checkpoint) | dict.fromkeys(checkpoint.objects)
+    gone = {name for pattern in patterns for name in matches(everything, pattern, layers)}
+    return _without(checkpoint, gone)
+
+
+def keep(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
+    """With nothing but what the patterns pick."""
+    everything = dict.fromkeys(checkpoint) | dict.fromkeys(checkpoint.objects)
+    kept = {name for pattern in patterns for name in matches(everything, pattern, layers)}
+    return _without(checkpoint, everything.keys() - kept)
+
+
+def _without(checkpoint: Checkpoint, gone: set[str]) -> Checkpoint:
+    tensors = {name: tensor for name, tensor in checkpoint.items() if name not in gone}
+    objects = {name: value for name, value in checkpoint.objects.items() if name not in gone}
+    if not tensors:
+        raise EditError("no tensor would be left", "delete the file instead")
+    return checkpoint.replacing(tensors=tensors, objects=objects if len(objects) < len(checkpoint.objects) else checkpoint.objects)

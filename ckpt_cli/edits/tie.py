@@ -1,0 +1,36 @@
+"""`tie` and `untie`: one storage under several names, or a storage for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..checkpoint import Checkpoint, Tensor, show_shape
+from ..errors import EditError, UsageError
+from ..storage import Slice
+
+
+def tie(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint:
+    """The later names become the first: one storage, written once. Raises EditError where shapes or dtypes do not agree."""
+    if len(set(names)) < 2:
+        raise UsageError("tie takes two names or more", "the first one is kept")
+    first = checkpoint[names[0]].plain(names[0])
+    for name in names[1:]:
+        other = checkpoint[name].plain(name)
+        if (other.shape, other.dtype) != (first.shape, first.dtype):
+            kinds = [f"{show_shape(t.shape)} of {t.dtype.name}" for t in (first, other)]
+            raise EditError(f"{names[0]} ({kinds[0]}) and {name} ({kinds[1]}) cannot be tied", "their shapes and dtypes must agree")
+    return checkpoint.replacing(tensors=dict(checkpoint.tensors) | dict.fromkeys(names[1:], first))
+
+
+def untie(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint:
+    """Each of `names` that shares a storage gets one of its own. Raises EditError for a name that shares none."""
+    shared = {name for group in checkpoint.sharing() for name in group}
+    alone = next((name for name in names if name not in shared), None)
+    if alone is not None:
+        raise EditError(f"{alone} is tied to nothing", "`ckpt tied` lists what is")
+    tensors = dict(checkpoint.tensors)
+    for name in names:
+        tensor = tensors[name].plain(name)
+        if any(other.storage is tensor.storage for key, other in tensors.items() if key != name):
+            tensors[name] = Tensor.whole(tensor.dtype, tensor.shape, Slice(tensor.elements(), 0, tensor.nbytes))
+    return checkpoint.replacing(tensors=tensors)

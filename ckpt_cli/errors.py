@@ -1,0 +1,119 @@
+"""Everything that can go wrong, as values of one family.
+
+    CkptError                   one line: WHERE: what is wrong (mend)
+    ├── UsageError              the command line asks for something that makes no sense
+    ├── UnknownName             a name that no registry and no file knows; says the nearest ones
+    ├── NoMatch                 a pattern that matches nothing
+    ├── UserCodeError           the user's own architecture or scheme failed
+    ├── ReadError               a file that cannot be read
+    │   ├── UnknownFormat       no format claims it
+    │   └── Malformed           a format claims it, and it is broken
+    ├── EditError               an edit that cannot be made
+    │   └── Opaque              a tensor that is listed but has no plain elements (sparse, quantised, object)
+    └── WriteError              a file that cannot be written
+        └── CannotHold          the target format has no place for something in the checkpoint
+
+Errors are raised where the fact is known; the leaf (file, tensor) is added once, by `about`; `cli` prints them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+class CkptError(Exception):
+    """An error of ours: `what` is wrong, `mend` what to do about it, `where` the file or tensor concerned."""
+
+    def __init__(self, what: str, mend: str = "", where: str = "") -> None:
+        super().__init__(what, mend, where)
+        self.what, self.mend, self.where = what, mend, where
+
+    def __str__(self) -> str:
+        line = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{line} ({self.mend})" if self.mend else line
+
+
+class UsageError(CkptError):
+    pass
+
+
+class UnknownName(CkptError):
+    pass
+
+
+class NoMatch(CkptError):
+    pass
+
+
+class UserCodeError(CkptError):
+    pass
+
+
+class ReadError(CkptError):
+    pass
+
+
+class UnknownFormat(ReadError):
+    pass
+
+
+class Malformed(ReadError):
+    pass
+
+
+class EditError(CkptError):
+    pass
+
+
+class Opaque(EditError):
+    pass
+
+
+class WriteError(CkptError):
+    pass
+
+
+class CannotHold(WriteError):
+    pass
+
+
+@contextmanager
+def about(where: str) -> Iterator[None]:
+    """Add `where` to an error of ours that does not say it yet; turn the system's errors into ours."""
+    try:
+        yield
+    except CkptError as error:
+        error.where = error.where or where
+        raise
+    except OSError as error:
+        raise os_error(error, where) from error
+
+
+def os_error(error: OSError, where: str = "") -> CkptError:
+    """The system's error as one of ours, with the mend where there is an obvious one."""
+    mends = {
+        "FileNotFoundError": "check the path",
+        "PermissionError": "check its permissions",
+        "FileExistsError": "choose another name",
+    }
+    path = error.filename if isinstance(error.filename, str) else where
+    what = (error.strerror or str(error) or type(error).__name__).lower()
+    return CkptError(what, mends.get(type(error).__name__, ""), path or where)
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The known names most like `name`, best first. Bounded: it looks at the first 20,000."""
+    from difflib import get_close_matches
+    from itertools import islice
+
+    return get_close_matches(name, list(islice(known, 20_000)), n=most, cutoff=0.5)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The mend for an unknown name: `did you mean a, b or c?`, or nothing where none is near."""
+    names = nearest(name, known)
+    if not names:
+        return ""
+    listed = ", ".join(names[:-1]) + " or " + names[-1] if len(names) > 1 else names[0]
+    return f"did you mean {listed}?"

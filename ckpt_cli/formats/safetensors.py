@@ -1,0 +1,169 @@
+"""safetensors: an 8-byte little-endian length, a JSON header of that many bytes, then the tensors' data, tiled without a hole.
+
+    {"__metadata__": {"format": "pt"}, "NAME": {"dtype": "F32", "shape": [8, 4], "data_offsets": [0, 128]}, …}
+
+Specified in the README of huggingface/safetensors. Peculiarities:
+- Every order of names and offsets is valid. Written: names in the checkpoint's order, wide elements first in the data, all aligned.
+- There are no ties. As `safetensors.torch.save_model` does, a dropped name is an entry of `__metadata__` that points to the kept one.
+- F4, F6: the shape counts values, of which two or four share bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..checkpoint import Checkpoint, Tensor
+from ..containers import strict_json
+from ..dtypes import DTYPES
+from ..errors import CannotHold, Malformed
+from ..sink import Sink
+from ..storage import Extent, File
+from . import Format, changed_storages, formats
+
+_DTYPES = {
+    "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
+    "U64": "uint64", "I64": "int64",
+    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "C64": "complex64",
+    "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F4": "float4_e2m1fn", "F6_E2M3": "float6_e2m3fn", "F6_E3M2": "float6_e3m2fn",
+}  # fmt: skip
+_KNOWN = {code: DTYPES[name] for code, name in _DTYPES.items()}
+_CODES = {name: code for code, name in _DTYPES.items()}
+_MOST_HEADER = 100_000_000
+
+
+class Safetensors(Format):
+    name = "safetensors"
+    title = "Hugging Face safetensors"
+    suffixes = (".safetensors",)
+    patches = ties = metadata = True
+
+    def sniff(self, file: File) -> bool:
+        return file.size >= 8 and file.head[8:9] == b"{" and int.from_bytes(file.head[:8], "little") < 2**48
+
+    def read(self, file: File) -> Checkpoint:
+        length = int.from_bytes(file.read(0, 8), "little")
+        if length > _MOST_HEADER:
+            raise Malformed(f"the header says it has {length:,} bytes; the format allows {_MOST_HEADER:,}")
+        if 8 + length > file.size:
+            raise Malformed(f"truncated: {8 + length - file.size:,} bytes of the header are missing", "download or copy it again")
+        header = strict_json.loads(file.read(8, length))
+        if type(header) is not dict:
+            raise Malformed("the header is no JSON object")
+        metadata = _metadata(header.pop("__metadata__", {}))
+        tensors = _tensors(file, header, 8 + length)
+        aliases = {name: kept for name, kept in sorted(metadata.items()) if name != "format" and name not in tensors and kept in tensors}
+        tensors.update({name: tensors[kept] for name, kept in aliases.items()})
+        return Checkpoint(tensors, {key: value for key, value in metadata.items() if key not in aliases})
+
+    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+        kept = checkpoint.distinct()
+        metadata = dict(checkpoint.metadata)
+        if checkpoint.origin and checkpoint.origin.format.startswith("torch"):
+            metadata.setdefault("format", "pt")  # transformers opens no file without it
+        clash = next((name for name in checkpoint.tied_to() if name in metadata), None)
+        if clash is not None:
+            raise CannotHold(f"the tied name {clash!r} is a key of the metadata, too", "rename it")
+        metadata |= checkpoint.tied_to()
+        sink.write(_header(kept, metadata))
+        for tensor in _in_data_order(kept):
+            sink.put(tensor.elements())
+
+    def patch(self, checkpoint: Checkpoint) -> Iterator[tuple[int, bytes | memoryview]] | None:
+        changed = changed_storages(checkpoint)
+        return None if changed is None else self._pieces(checkpoint, changed)
+
+    def _pieces(self, checkpoint: Checkpoint, changed: list[str]) -> Iterator[tuple[int, bytes | memoryview]]:
+        before = checkpoint.origin.read if checkpoint.origin else checkpoint
+        for name in changed:
+            extent: Any = before[name].storage
+            at = extent.place()
+            for block in checkpoint[name].storage.blocks():
+                yield at, block
+                at += len(block)
+
+
+def _metadata(found: Any) -> dict[str, str]:
+    if type(found) is not dict or any(type(value) is not str for value in found.values()):
+        raise Malformed("__metadata__ is not a JSON object of strings")
+    return found
+
+
+def _tensors(file: File, header: dict[str, Any], base: int) -> dict[str, Tensor]:
+    """The one door: every entry is what it must be, and together they tile the data section."""
+    tensors: dict[str, Tensor] = {}
+    places: list[tuple[int, int]] = []
+    for name, entry in header.items():
+        try:
+            dtype, (begin, end), shape = _KNOWN[entry["dtype"]], entry["data_offsets"], tuple(entry["shape"])
+            if type(begin) is not int or type(end) is not int or not 0 <= begin <= end:
+                raise Malformed("data_offsets are not two ordered integers")
+            for n in shape:
+                if type(n) is not int or n < 0:
+                    raise Malformed("a shape that is not of integers ≥ 0")
+            tensors[name] = Tensor.whole(dtype, shape, Extent(file, base + begin, end - begin))
+        except Malformed as error:
+            raise Malformed(f"tensor {name!r}: {error.what}") from None
+        except (KeyError, TypeError, ValueError):
+            raise Malformed(f"tensor {name!r}: {_what_is_wrong(entry)}") from None
+        places.append((begin, end))
+    _check_tiling(places, file.size - base)
+    return tensors
+
+
+def _what_is_wrong(entry: Any) -> str:
+    if type(entry) is not dict:
+        return "its entry is no JSON object"
+    missing = [key for key in ("dtype", "shape", "data_offsets") if key not in entry]
+    if missing:
+        return f"{missing[0]} is missing"
+    if entry["dtype"] not in _DTYPES if type(entry["dtype"]) is str else True:
+        return f"dtype {entry['dtype']!r} is not known"
+    return "its shape or data_offsets are not lists of integers"
+
+
+def _check_tiling(places: list[tuple[int, int]], size: int) -> None:
+    at = 0
+    for begin, end in sorted(places):
+        if begin != at:
+            raise Malformed(f"the data have {'an overlap' if begin < at else 'a hole'} at byte {min(begin, at):,}")
+        at = end
+    if at > size:
+        raise Malformed(f"truncated: {at - size:,} of {at:,} bytes of data are missing", "download or copy it again")
+    if at < size:
+        raise Malformed(f"{size - at:,} bytes stand after the last tensor")
+
+
+def _in_data_order(tensors: Mapping[str, Tensor]) -> list[Tensor]:
+    """Widest elements first; what has no power of two as its width counts as bytes."""
+    return sorted(tensors.values(), key=lambda tensor: -tensor.dtype.part if tensor.dtype.part != 3 else -1)
+
+
+def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """Length and JSON, padded with spaces to a multiple of 8. Raises CannotHold for a dtype or a name that has no place."""
+    at, begins = 0, {}
+    for tensor in _in_data_order(tensors):
+        begins[id(tensor)] = at
+        at += tensor.nbytes
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    for name, tensor in tensors.items():
+        if tensor.layout or tensor.dtype.name not in _CODES:
+            kind = tensor.layout or tensor.dtype.name
+            raise CannotHold(f"safetensors cannot hold {name}, which is {kind}", f"leave it out: --drop '{name}'")
+        if name == "__metadata__":
+            raise CannotHold("safetensors cannot hold a tensor called __metadata__", "rename it")
+        begin = begins[id(tensor)]
+        offsets = [begin, begin + tensor.nbytes]
+        header[name] = {"dtype": _CODES[tensor.dtype.name], "shape": list(tensor.shape), "data_offsets": offsets}
+    try:
+        raw = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        raise CannotHold("a name that is no valid Unicode has no place in safetensors", "rename it") from None
+    raw += b" " * (-len(raw) % 8)
+    return len(raw).to_bytes(8, "little") + raw
+
+
+formats.add(Safetensors.name, Safetensors())

@@ -1,0 +1,92 @@
+"""PyTorch's files from before 1.6 (`_use_new_zipfile_serialization=False`): five pickles in a row, then the storages.
+
+    magic number, protocol version (1001), system info, the object, the list of storage keys,
+    then for each key: the count of its elements (int64, little-endian), its bytes (little-endian)
+
+As in torch/serialization.py, `_legacy_save` and `_legacy_load`. Read here; an edit is written as a zip, which every torch since 1.6 reads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..checkpoint import Checkpoint
+from ..containers.nodes import ByteString, List, Persistent
+from ..containers.torch_objects import Pid, is_pid
+from ..containers.torch_tree import Tree, read_tree
+from ..containers.unpickling import Truncated, Unpickler
+from ..dtypes import DType
+from ..errors import Malformed
+from ..sink import Sink
+from ..storage import Extent, File, Storage
+from . import Format, formats
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+
+
+class TorchLegacy(Format):
+    name = "torch-legacy"
+    title = "PyTorch before 1.6 (written as torch)"
+    ties = objects = True
+
+    def sniff(self, file: File) -> bool:
+        return _MAGIC.to_bytes(10, "little") in file.head[:32] or str(_MAGIC).encode() in file.head[:32]
+
+    def read(self, file: File) -> Checkpoint:
+        _, _, at = _load(file, 0)
+        protocol, _, at = _load(file, at)
+        if protocol != 1001:
+            raise Malformed(f"legacy protocol {protocol!r} is not known")
+        _, _, at = _load(file, at)
+        _, persistents, end = _load(file, at)
+        keys, _, data = _load(file, end)
+        storages = _Storages(file, keys, persistents, data)
+        return read_tree(Tree(file.read(at, end - at), storages.find, {}))
+
+    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+        formats["torch"].write(checkpoint, sink)
+
+
+def _load(file: File, at: int) -> tuple[Any, list[Persistent], int]:
+    """The root of the pickle that begins at byte `at`, its persistent ids, and where it ends; no more is read than that takes."""
+    window = 1 << 16
+    while True:
+        data = file.read(at, min(window, file.size - at))
+        machine = Unpickler(data)
+        try:
+            return machine.load(), machine.persistents, at + machine.at
+        except Truncated:
+            if at + window >= file.size:
+                raise Malformed("truncated: the file ends within its pickles", "download or copy it again") from None
+            window *= 8
+
+
+class _Storages:
+    """The storages behind the pickles, by key."""
+
+    def __init__(self, file: File, keys: Any, persistents: list[Any], at: int) -> None:
+        pids = {pid.key: pid for pid in (Pid(node) for node in persistents if is_pid(node))}
+        self.found: dict[str, Storage] = {}
+        for item in keys.items if type(keys) is List else ():
+            key = item.text if type(item) is ByteString else str(item)
+            if key not in pids:
+                raise Malformed(f"storage {key!r} is listed, and no tensor has it")
+            known = pids[key].dtype
+            width = known.nbytes if known else 1
+            count = int.from_bytes(file.read(at, 8), "little")
+            extent = Extent(file, at + 8, count * width)
+            file.read(at + 8 + extent.nbytes, 0)
+            self.found[key] = extent
+            at += 8 + extent.nbytes
+        if at != file.size:
+            raise Malformed(f"{file.size - at:,} bytes stand after the last storage")
+
+    def find(self, key: str, dtype: DType | None, nbytes: int) -> Storage:
+        if key not in self.found:
+            raise Malformed(f"storage {key!r} is not in the file")
+        if self.found[key].nbytes != nbytes:
+            raise Malformed(f"storage {key!r} has {self.found[key].nbytes:,} bytes, the pickle says {nbytes:,}")
+        return self.found[key]
+
+
+formats.add(TorchLegacy.name, TorchLegacy())

@@ -1,0 +1,130 @@
+"""PyTorch's zip files (`torch.save` since 1.6; .pt .pth .bin .ckpt): a stored zip of a pickle and one record a storage.
+
+    NAME/data.pkl            the object, its storages left out as persistent ids ('storage', class, key, location, numel)
+    NAME/byteorder           "little" or "big"
+    NAME/data/KEY            the bytes of a storage
+    NAME/version, NAME/.format_version, NAME/.storage_alignment, NAME/.data/serialization_id …
+
+As in torch/serialization.py and caffe2/serialize/inline_container.cc. The pickle is read as symbols and written from symbols: no class
+is imported, and what an edit does not concern is carried along. Peculiarities: data begin at multiples of 64 (padding in the extra
+field), checksums stand behind the data and in the central directory; dtypes without a typed storage are untyped ones, counted in bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from zlib import crc32
+
+from ..checkpoint import Checkpoint
+from ..containers import zip as zips
+from ..containers.torch_tree import Tree, read_tree
+from ..dtypes import DType
+from ..errors import Malformed
+from ..sink import Sink
+from ..storage import File, Storage, swapped
+from . import Format, changed_storages, formats
+
+
+class TorchZip(Format):
+    name = "torch"
+    title = "PyTorch zip (torch.save)"
+    suffixes = (".pt", ".pth", ".bin", ".ckpt")
+    patches = ties = objects = True
+
+    def sniff(self, file: File) -> bool:
+        return zips.is_zip(file) and _root(file) is not None
+
+    def read(self, file: File) -> Checkpoint:
+        archive = Archive(file)
+        return read_tree(Tree(archive.pickle, archive.storage, archive.carried(), archive.root))
+
+    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+        from ..containers.torch_writing import write_tree
+
+        pickle, storages = write_tree(checkpoint)
+        archive = zips.Writer(sink)
+        records: Mapping[str, Any] = checkpoint.rest.records if isinstance(checkpoint.rest, Tree) else {}
+        root = checkpoint.rest.root if records else "archive"
+        archive.add(f"{root}/data.pkl", pickle)
+        before = {".format_version": b"1", ".storage_alignment": b"64", "byteorder": b"little"}
+        after = {"version": b"3\n"} | {name: record for name, record in records.items() if name not in before}
+        for name, contents in before.items():
+            archive.add(f"{root}/{name}", contents)
+        for key, storage in storages.items():
+            archive.add(f"{root}/data/{key}", storage)
+        for name, contents in after.items():
+            archive.add(f"{root}/{name}", contents)
+        archive.close()
+
+    def patch(self, checkpoint: Checkpoint) -> Iterator[tuple[int, bytes | memoryview]] | None:
+        changed = changed_storages(checkpoint)
+        if changed is None or checkpoint.origin is None:
+            return None
+        before = checkpoint.origin.read
+        if not all(isinstance(before[name].storage, zips.Member) for name in changed):
+            return None
+        return _pieces([(before[name].storage, checkpoint[name].storage) for name in changed])
+
+
+def _root(file: File) -> str | None:
+    """The folder in the archive that holds data.pkl."""
+    for name in zips.members(file):
+        if name.endswith("/data.pkl") and name.count("/") == 1:
+            return name[: -len("/data.pkl")]
+    return None
+
+
+class Archive:
+    """The zip as torch sees it: a pickle, storages by key, and records that are carried along."""
+
+    def __init__(self, file: File) -> None:
+        self.file, self.members = file, zips.members(file)
+        self.root = _root(file) or ""
+        self.pickle = self.members[f"{self.root}/data.pkl"].contents()
+        order = self.members.get(f"{self.root}/byteorder")
+        self.big = order is not None and order.contents().strip() == b"big"
+        self.found: dict[tuple[str, int], Storage] = {}
+
+    def storage(self, key: str, dtype: DType | None, nbytes: int) -> Storage:
+        """The storage called `key`. Raises Malformed where it is not there, or not of the size that the pickle says."""
+        width = dtype.part if self.big and dtype else 1
+        if (key, width) not in self.found:
+            member = self.members.get(f"{self.root}/data/{key}")
+            if member is None:
+                raise Malformed(f"storage {key!r} is not in the archive")
+            if member.nbytes != nbytes:
+                raise Malformed(f"storage {key!r} has {member.nbytes:,} bytes, the pickle says {nbytes:,}")
+            self.found[key, width] = swapped(member, width)
+        return self.found[key, width]
+
+    def carried(self) -> dict[str, zips.Member]:
+        """The records besides the pickle and its storages, by their name below the root."""
+        start = self.root + "/"
+        inside = {name.removeprefix(start): member for name, member in self.members.items() if name.startswith(start) and not member.method}
+        return {name: member for name, member in inside.items() if name != "data.pkl" and not name.startswith("data/")}
+
+
+def _pieces(pairs: list[tuple[Any, Storage]]) -> Iterator[tuple[int, bytes | memoryview]]:
+    """New data, then the checksum over them in both places where a torch zip has one."""
+    for member, storage in pairs:
+        at, crc = member.place(), 0
+        for block in storage.blocks():
+            crc = crc32(block, crc)
+            yield at, block
+            at += len(block)
+        raw = crc.to_bytes(4, "little")
+        yield member.entry + 16, raw
+        if member.flags & 8:
+            yield _descriptor(member, at), raw
+        else:
+            yield member.header + 14, raw
+
+
+def _descriptor(member: zips.Member, at: int) -> int:
+    """Where the checksum stands behind the data; its signature is optional in the format."""
+    signed = member.file.read(at, 4) == b"PK\x07\x08"
+    return at + 4 if signed else at
+
+
+formats.add(TorchZip.name, TorchZip())

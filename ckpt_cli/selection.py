@@ -1,0 +1,219 @@
+"""Selections: what a pattern picks out of a checkpoint, and references `NAME[index]` to a part of a tensor.
+
+0.weight               that tensor; an exact name wins over any pattern
+*.bias  h.{0,1}.*      a glob: `*` crosses dots, `?` is one character, `{a,b}` alternates, `[0-9]` and `[!0-9]` are classes
+re:^h\\.\\d+            a regular expression, searched
+[0][1][0].bias         by position, as net[0][1][0].bias: the child named k where there is one, else the k-th
+@Linear  @Linear.bias  the parameters of every layer of that type
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import EllipsisType
+
+from .checkpoint import Checkpoint, Tensor, show_shape
+from .errors import NoMatch, UsageError, did_you_mean
+
+Layers = Callable[[], Mapping[str, str]]
+
+
+def no_layers() -> Mapping[str, str]:
+    return {}
+
+
+def select(names: Iterable[str], patterns: Sequence[str], layers: Layers = no_layers) -> list[str]:
+    """The names that any of `patterns` picks, in the order of `names`; all without a pattern. Raises NoMatch for one that picks nothing."""
+    known = names if isinstance(names, Mapping) else dict.fromkeys(names)
+    if not patterns:
+        return list(known)
+    picked: set[str] = set()
+    for pattern in patterns:
+        picked.update(matches(known, pattern, layers))
+    return [name for name in known if name in picked]
+
+
+def matches(names: Mapping[str, object], pattern: str, layers: Layers = no_layers) -> list[str]:
+    """The names that `pattern` picks. Raises NoMatch, which names the nearest, where it picks nothing."""
+    if pattern in names:
+        return [pattern]
+    found = _by_kind(names, pattern, layers)
+    if found:
+        return found
+    plain = re.sub(r"^re:|^@|[*?{}^$\\]", "", pattern)
+    raise NoMatch(f"nothing matches {pattern!r}", did_you_mean(plain, names) or "`ckpt ls` lists the names")
+
+
+def _by_kind(names: Mapping[str, object], pattern: str, layers: Layers) -> list[str]:
+    if pattern.startswith("re:"):
+        return _searched(names, pattern[3:])
+    if pattern.startswith("@"):
+        return _of_layers(names, pattern[1:], layers())
+    if _POSITIONS.fullmatch(pattern):
+        found = _by_position(list(names), pattern)
+        if found:
+            return found
+    accepts = re.compile(glob(pattern), re.DOTALL).fullmatch
+    return [name for name in names if accepts(name)]
+
+
+def _searched(names: Iterable[str], expression: str) -> list[str]:
+    try:
+        search = re.compile(expression).search
+    except re.error as error:
+        raise UsageError(f"{expression!r} is no regular expression: {error}") from None
+    return [name for name in names if search(name)]
+
+
+def _of_layers(names: Mapping[str, object], wanted: str, layers: Mapping[str, str]) -> list[str]:
+    """`Linear` or `Linear.weight`: tensors directly in a layer of that type."""
+    kind, _, leaf = wanted.partition(".")
+    if not layers:
+        raise NoMatch(f"the layer types of this file are not known, so @{kind} means nothing", "name the architecture with --arch")
+    if kind not in layers.values():
+        types = sorted({t for t in layers.values() if t})
+        raise NoMatch(f"there is no layer of type {kind!r}", did_you_mean(kind, types) or f"there are {', '.join(types)}")
+    return [n for n in names if layers.get(n.rpartition(".")[0]) == kind and (not leaf or n.rpartition(".")[2] == leaf)]
+
+
+def glob(pattern: str) -> str:
+    """The regular expression that a glob stands for; it is to match whole names."""
+    out, at, depth = "", 0, 0
+    while at < len(pattern):
+        char = pattern[at]
+        at += 1
+        if char == "[" and (end := _class_end(pattern, at)) > 0:
+            inner = pattern[at:end]
+            negated = inner[:1] in ("!", "^")
+            out += "[" + ("^" if negated else "") + re.sub(r"([\[\]\\&~|^])", r"\\\1", inner[negated:]) + "]"
+            at = end + 1
+        elif char == "{" and "}" in pattern[at:]:
+            out, depth = out + "(?:", depth + 1
+        elif char == "}" and depth:
+            out, depth = out + ")", depth - 1
+        elif char == "," and depth:
+            out += "|"
+        else:
+            out += {"*": ".*", "?": "."}.get(char) or re.escape(char)
+    return out + ")" * depth
+
+
+def _class_end(pattern: str, at: int) -> int:
+    """Where the class that opens before `at` closes; a `]` right after the opening is one of its characters."""
+    skip = 1 if pattern[at : at + 1] in ("!", "^") else 0
+    return pattern.find("]", at + skip + 1)
+
+
+_POSITIONS = re.compile(r"[^\[\]*?{}]*(?:(?<!\.)\[-?\d+\][^\[\]*?{}]*)+")
+_STEP = re.compile(r"\[(-?\d+)\]|([^\[\]]+)")
+
+
+def _by_position(names: list[str], pattern: str) -> list[str]:
+    prefix = ""
+    for step in _STEP.finditer(pattern):
+        if step[1] is None:
+            prefix += step[2] if prefix else step[2].lstrip(".")
+            continue
+        child = _child(names, prefix, int(step[1]))
+        if child is None:
+            return []
+        prefix = f"{prefix}.{child}" if prefix else child
+    return [name for name in names if name == prefix or name.startswith(prefix + ".")]
+
+
+def _child(names: list[str], prefix: str, k: int) -> str | None:
+    """The child of `prefix` that is named `k`, else its k-th."""
+    start = prefix + "." if prefix else ""
+    children = list(dict.fromkeys(name[len(start) :].split(".")[0] for name in names if name.startswith(start)))
+    if str(k) in children:
+        return str(k)
+    if children == sorted(children):  # a file that sorts its names puts 10 before 2
+        children.sort(key=natural)
+    return children[k] if -len(children) <= k < len(children) else None
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A sort key by which `h.2` comes before `h.10`."""
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+
+
+Index = tuple["int | slice | EllipsisType", ...]
+
+
+def refer(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Tensor]:
+    """The one tensor, or the part of it, that `NAME` or `NAME[index]` means. Raises NoMatch, or UsageError where it means several."""
+    if reference in checkpoint:
+        return reference, checkpoint[reference]
+    base, _, index = reference.rpartition("[")
+    if base and reference.endswith("]") and _is_index(index[:-1]):
+        try:
+            name = one(checkpoint, base, layers)
+        except NoMatch:
+            if not _POSITIONS.fullmatch(reference):
+                raise
+        else:
+            return name, indexed(checkpoint[name].plain(name), parse_index(index[:-1]), name)
+    name = one(checkpoint, reference, layers)
+    return name, checkpoint[name]
+
+
+def one(checkpoint: Checkpoint, pattern: str, layers: Layers = no_layers) -> str:
+    """The one name that `pattern` picks."""
+    found = matches(checkpoint, pattern, layers)
+    if len(found) > 1:
+        listed = ", ".join(found[:4]) + (", …" if len(found) > 4 else "")
+        raise UsageError(f"{pattern!r} means {len(found):,} tensors: {listed}", "name one of them")
+    return found[0]
+
+
+_INDEX_PART = re.compile(r"\s*(?:\.\.\.|-?\d+|(?:-?\d+)?\s*:\s*(?:-?\d+)?\s*(?::\s*(?:-?\d+)?)?)\s*")
+
+
+def _is_index(text: str) -> bool:
+    return all(_INDEX_PART.fullmatch(part) for part in text.rstrip().removesuffix(",").split(","))
+
+
+def parse_index(text: str) -> Index:
+    """NumPy's basic indexing without new axes: integers, slices with steps, `...`."""
+    parts: list[int | slice | EllipsisType] = []
+    for part in text.rstrip().removesuffix(",").split(","):
+        part = part.strip()
+        if part == "...":
+            parts.append(...)
+        elif ":" in part:
+            parts.append(slice(*(int(bound) if bound.strip() else None for bound in part.split(":"))))
+        else:
+            parts.append(int(part))
+    return tuple(parts)
+
+
+def indexed(tensor: Tensor, index: Index, name: str = "the tensor") -> Tensor:
+    """The view that `tensor[index]` is in numpy: of the same storage, so that it can be read and written alone."""
+    if index.count(...) > 1:
+        raise UsageError("an index has at most one '...'")
+    given = len(index) - index.count(...)
+    if given > len(tensor.shape):
+        raise UsageError(f"{name} has shape {show_shape(tensor.shape)}: an index of {given} is too deep")
+    at = index.index(...) if ... in index else len(index)
+    full = (*index[:at], *[slice(None)] * (len(tensor.shape) - given), *index[at + 1 :])
+    shape, strides, offset = [], [], tensor.offset
+    for part, n, stride in zip(full, tensor.shape, tensor.strides, strict=True):
+        if isinstance(part, EllipsisType):
+            continue
+        if isinstance(part, slice):
+            offset, n, stride = _sliced(part, n, stride, offset)
+            shape.append(n)
+            strides.append(stride)
+        elif -n <= part < n:
+            offset += (part % n) * stride
+        else:
+            raise UsageError(f"{name} has shape {show_shape(tensor.shape)}: index {part} is out of range")
+    return Tensor.view(tensor.dtype, tuple(shape), tensor.storage, tuple(strides), offset)
+
+
+def _sliced(part: slice, n: int, stride: int, offset: int) -> tuple[int, int, int]:
+    if part.step == 0:
+        raise UsageError("the step of a slice cannot be 0")
+    taken = range(*part.indices(n))
+    return offset + (taken.start * stride if len(taken) else 0), len(taken), stride * taken.step

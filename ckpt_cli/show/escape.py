@@ -1,0 +1,23 @@
+"""Foreign text: what a file says passes through here before it reaches a terminal or a pipe. One record stays one line."""
+
+from __future__ import annotations
+
+import re
+
+# Control characters, DEL and C1, line and paragraph separators, bidi marks and overrides, half surrogates.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+_SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
+
+
+def escape(text: str) -> str:
+    """`text` with everything that could move a cursor or forge a line written as an escape."""
+    if text.isprintable() and text.isascii():
+        return text
+    return _UNSAFE.sub(_escaped, text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    char = found[0]
+    if char in _SHORT:
+        return _SHORT[char]
+    return f"\\x{ord(char):02x}" if ord(char) < 256 else f"\\u{ord(char):04x}"

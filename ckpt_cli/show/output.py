@@ -1,0 +1,94 @@
+"""Where answers go: standard output for the answer, standard error for notes. rich is imported for a terminal alone."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .escape import escape
+
+
+class Output:
+    """One answer. `as_json`: one JSON document; else a table on a terminal and tab-separated records in a pipe."""
+
+    def __init__(self, as_json: bool = False, color: str = "auto") -> None:
+        self.as_json = as_json
+        self.terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+        self.color = color == "always" or (color == "auto" and self.terminal and not os.environ.get("NO_COLOR"))
+
+    def json(self, document: Any) -> None:
+        """One document, keys in the order given. NaN and the infinities are the strings "NaN", "Infinity", "-Infinity"."""
+        import json
+
+        sys.stdout.write(json.dumps(_jsonable(document), ensure_ascii=False, allow_nan=False, indent=2 if self.terminal else None) + "\n")
+
+    def records(self, rows: Iterable[Sequence[Any]]) -> None:
+        """A line a row, tab-separated."""
+        sys.stdout.writelines("\t".join([escape(str(cell)) for cell in row]) + "\n" for row in rows)
+
+    def lines(self, lines: Iterable[str]) -> None:
+        sys.stdout.writelines(escape(line) + "\n" for line in lines)
+
+    def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = (), footer: str = "") -> None:
+        """On a terminal a table, the columns `right` aligned to the right; in a pipe the records alone."""
+        if not (self.terminal or self.color):
+            self.records(rows)
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for index, title in enumerate(header):
+            table.add_column(title, justify="right" if title in right else "left", overflow="fold", style="cyan" if index == 0 else None)
+        for row in rows:
+            table.add_row(*[Text(escape(str(cell))) for cell in row])
+        self.render(table)
+        if footer:
+            self.lines([footer])
+
+    def render(self, thing: Any) -> None:
+        """Something of rich's, in colours where they are wanted."""
+        from rich.console import Console
+
+        sys.stdout.flush()
+        console = Console(no_color=not self.color, force_terminal=self.color or None, highlight=False, markup=False, emoji=False)
+        console.print(thing)
+
+
+def note(text: str) -> None:
+    """A line for the reader, not for the pipe."""
+    print(f"ckpt: {escape(text)}", file=sys.stderr)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, float):
+        if value != value:
+            return "NaN"
+        return value if abs(value) != float("inf") else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {str(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if not value.isascii() else value
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    if isinstance(value, complex):
+        return [_jsonable(value.real), _jsonable(value.imag)]
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes"
+    return str(value)
+
+
+def size(count: int) -> str:
+    """Bytes for a human reader: `980 B`, `1.2 kB`, `5.0 GB`."""
+    if count < 1000:
+        return f"{count} B"
+    amount = float(count)
+    for unit in ("kB", "MB", "GB", "TB"):
+        amount /= 1000
+        if amount < 999.95 or unit == "TB":
+            break
+    return f"{amount:.1f} {unit}"

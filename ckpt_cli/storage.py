@@ -1,0 +1,317 @@
+"""Storages: runs of bytes, read in blocks. Most are extents of a file; the rest are made of others and hold no data until asked.
+
+A storage knows nothing of names, shapes or dtypes. `readinto(start, view)` is all that a kind must define.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from .errors import EditError, Malformed, ReadError, about
+
+BLOCK = 1 << 20
+
+
+class Storage:
+    """`nbytes` bytes, readable from `start` to `stop`."""
+
+    __slots__ = ("nbytes",)
+    nbytes: int
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        """Fill `view` with the bytes from `start` on."""
+        raise NotImplementedError
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        buffer = bytearray((self.nbytes if stop is None else stop) - start)
+        self.readinto(start, memoryview(buffer))
+        return bytes(buffer)
+
+    def blocks(self, size: int = BLOCK) -> Iterator[memoryview]:
+        """All bytes in order, in one reused buffer: a block is valid until the next one is asked for."""
+        buffer = memoryview(bytearray(min(size, self.nbytes)))
+        for start in range(0, self.nbytes, size):
+            view = buffer[: min(size, self.nbytes - start)]
+            self.readinto(start, view)
+            yield view
+
+
+class File:
+    """A regular file, opened once for reading; its facts are read once and handed to every format's `sniff`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        with about(path):
+            info = os.stat(path)
+            if not stat.S_ISREG(info.st_mode):
+                raise ReadError(f"{_kind(info.st_mode)}, not a file", "give a checkpoint file")
+            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        self.size = info.st_size
+        self.identity = (info.st_dev, info.st_ino)
+        self.head = self.read(0, min(512, self.size))
+        self.facts: dict[str, Any] = {}
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def fact(self, name: str, find: Callable[[File], Any]) -> Any:
+        """What `find` says of this file, asked once: the members of a zip, say."""
+        if name not in self.facts:
+            self.facts[name] = find(self)
+        return self.facts[name]
+
+    def read(self, offset: int, count: int) -> bytes:
+        """`count` bytes from `offset`. Raises Malformed where the file is shorter, before anything is allocated."""
+        self._inside(offset, count)
+        data = os.pread(self._fd, count, offset)
+        if len(data) == count:
+            return data
+        buffer = bytearray(count)
+        self.readinto(offset, memoryview(buffer))
+        return bytes(buffer)
+
+    def readinto(self, offset: int, view: memoryview) -> None:
+        self._inside(offset, len(view))
+        done = 0
+        while done < len(view):
+            got = os.preadv(self._fd, [view[done:]], offset + done)
+            if got == 0:
+                raise Malformed("the file became shorter while it was read", where=self.path)
+            done += got
+
+    def _inside(self, offset: int, count: int) -> None:
+        if offset < 0 or count < 0 or offset + count > self.size:
+            missing = offset + count - self.size
+            raise Malformed(f"truncated: {missing:,} bytes are missing at the end", "download or copy it again", self.path)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_fd"):
+            os.close(self._fd)
+
+
+def _kind(mode: int) -> str:
+    names = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a disk", stat.S_IFCHR: "a device"}
+    return names.get(stat.S_IFMT(mode), "something special")
+
+
+class Extent(Storage):
+    """The bytes of `file` from `offset` on. `crc` is their CRC-32 where the container says it."""
+
+    __slots__ = ("crc", "file", "offset")
+
+    def __init__(self, file: File, offset: int, nbytes: int, crc: int | None = None) -> None:
+        self.file, self.offset, self.nbytes, self.crc = file, offset, nbytes, crc
+
+    def place(self) -> int:
+        """Where in `file` the bytes begin."""
+        return self.offset
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        self.file.readinto(self.place() + start, view)
+
+
+class Memory(Storage):
+    """Bytes that are held."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.nbytes = data, len(data)
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        view[:] = self.data[start : start + len(view)]
+
+
+class Fill(Storage):
+    """One element, again and again."""
+
+    __slots__ = ("element",)
+
+    def __init__(self, element: bytes, nbytes: int) -> None:
+        self.element, self.nbytes = element, nbytes
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        size = len(self.element)
+        skip = start % size
+        view[:] = (self.element * ((skip + len(view)) // size + 1))[skip : skip + len(view)]
+
+
+class Slice(Storage):
+    """`nbytes` bytes of another storage, from `offset` on."""
+
+    __slots__ = ("of", "offset")
+
+    def __init__(self, of: Storage, offset: int, nbytes: int) -> None:
+        self.of, self.offset, self.nbytes = of, offset, nbytes
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        self.of.readinto(self.offset + start, view)
+
+
+class Overlay(Storage):
+    """Another storage, with `contents` in place of what it holds from `offset` on."""
+
+    __slots__ = ("contents", "of", "offset")
+
+    def __init__(self, of: Storage, offset: int, contents: Storage) -> None:
+        self.of, self.offset, self.contents, self.nbytes = of, offset, contents, of.nbytes
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        stop = start + len(view)
+        left = min(max(self.offset, start), stop)
+        right = max(min(self.offset + self.contents.nbytes, stop), left)
+        if start < left:
+            self.of.readinto(start, view[: left - start])
+        if left < right:
+            self.contents.readinto(left - self.offset, view[left - start : right - start])
+        if right < stop:
+            self.of.readinto(right, view[right - start :])
+
+
+class Mapped(Storage):
+    """Another storage, converted block by block: `change` turns a run of `before`-byte elements into `after`-byte ones."""
+
+    __slots__ = ("after", "before", "change", "of")
+
+    def __init__(self, of: Storage, change: Callable[[bytes], bytes], before: int, after: int) -> None:
+        self.of, self.change, self.before, self.after = of, change, before, after
+        self.nbytes = of.nbytes // before * after
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        first = start // self.after
+        last = -(-(start + len(view)) // self.after)
+        changed = self.change(self.of.read(first * self.before, last * self.before))
+        skip = start - first * self.after
+        view[:] = changed[skip : skip + len(view)]
+
+
+class Drawn(Storage):
+    """Bytes that come in order out of `draw()`: a random scheme. Read it from front to back; going back starts it again."""
+
+    __slots__ = ("_ahead", "_at", "_stream", "draw")
+
+    def __init__(self, nbytes: int, draw: Callable[[], Iterator[bytes]]) -> None:
+        self.nbytes, self.draw = nbytes, draw
+        self._rewind()
+
+    def _rewind(self) -> None:
+        self._stream: Iterator[bytes] | None = None
+        self._ahead, self._at = memoryview(b""), 0
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        if start < self._at or self._stream is None:
+            self._rewind()
+            self._stream = self.draw()
+        self._skip(start - self._at)
+        filled = 0
+        while filled < len(view):
+            piece = self._next(len(view) - filled)
+            view[filled : filled + len(piece)] = piece
+            filled += len(piece)
+
+    def _skip(self, count: int) -> None:
+        while count:
+            count -= len(self._next(count))
+
+    def _next(self, most: int) -> memoryview:
+        if not self._ahead:
+            block = next(self._stream, b"") if self._stream else b""
+            if not block:
+                raise EditError(f"a scheme gave {self._at} bytes for a storage of {self.nbytes}")
+            self._ahead = memoryview(block)
+        piece, self._ahead = self._ahead[:most], self._ahead[most:]
+        self._at += len(piece)
+        return piece
+
+
+class Strided(Storage):
+    """The elements of a strided view as C-contiguous bytes. `shape`, `strides`, `offset` count elements of `size` bytes."""
+
+    __slots__ = ("_held", "of", "offset", "shape", "size", "strides")
+
+    def __init__(self, of: Storage, size: int, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> None:
+        self.of, self.size, self.shape, self.strides, self.offset = of, size, shape, strides, offset
+        self.nbytes = size
+        for n in shape:
+            self.nbytes *= n
+        self._held: bytes | None = None
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        if self._held is None:
+            self._held = self._gather()
+        view[:] = self._held[start : start + len(view)]
+
+    def _gather(self) -> bytes:
+        low, high = span(self.shape, self.strides, self.offset)
+        found = list(runs(self.shape, self.strides, self.offset, limit=64))
+        if len(found) < 64:
+            return b"".join(self.of.read(at * self.size, (at + n) * self.size) for at, n in found)
+        import numpy
+
+        held = self.of.read(low * self.size, high * self.size)
+        items = numpy.frombuffer(held, numpy.dtype(f"V{self.size}"))[self.offset - low :]
+        steps = tuple(s * self.size for s in self.strides)
+        return numpy.lib.stride_tricks.as_strided(items, self.shape, steps, writeable=False).tobytes()
+
+
+class Scattered(Storage):
+    """Another storage, with the elements of a strided view of it replaced by `contents`, which are C-contiguous."""
+
+    __slots__ = ("_held", "contents", "of", "view")
+
+    def __init__(self, of: Storage, view: Strided, contents: Storage) -> None:
+        self.of, self.view, self.contents, self.nbytes = of, view, contents, of.nbytes
+        self._held: bytearray | None = None
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        if self._held is None:
+            self._held = self._scatter()
+        view[:] = self._held[start : start + len(view)]
+
+    def _scatter(self) -> bytearray:
+        held, at, size = bytearray(self.of.read()), 0, self.view.size
+        data = self.contents.read()
+        for first, count in runs(self.view.shape, self.view.strides, self.view.offset):
+            held[first * size : (first + count) * size] = data[at : at + count * size]
+            at += count * size
+        return held
+
+
+def span(shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> tuple[int, int]:
+    """The elements [low, high) of a storage that a view lies within; strides may be negative."""
+    if 0 in shape:
+        return offset, offset
+    reach = [(n - 1) * s for n, s in zip(shape, strides, strict=True)]
+    return offset + sum(r for r in reach if r < 0), offset + sum(r for r in reach if r > 0) + 1
+
+
+def runs(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, limit: int | None = None) -> Iterator[tuple[int, int]]:
+    """The contiguous runs (first element, count) that make up a view in C order; at most `limit` of them."""
+    from itertools import islice, product
+
+    if 0 in shape:
+        return
+    axes, run = len(shape), 1
+    while axes and (shape[axes - 1] == 1 or strides[axes - 1] == run):
+        run *= shape[axes - 1]
+        axes -= 1
+    outer = (range(0, n * s, s) if s else [0] * n for n, s in zip(shape[:axes], strides[:axes], strict=True))
+    for steps in islice(product(*outer), limit):
+        yield offset + sum(steps), run
+
+
+def swapped(of: Storage, width: int) -> Storage:
+    """The same elements in the other byte order; `width` bytes each."""
+    if width == 1:
+        return of
+
+    def swap(data: bytes) -> bytes:
+        turned = bytearray(len(data))
+        for i in range(width):
+            turned[i::width] = data[width - 1 - i :: width]
+        return bytes(turned)
+
+    return Mapped(of, swap, width, width)

@@ -1,0 +1,153 @@
+"""Values: between bytes, Python numbers and text. One number needs no numpy; arrays do."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .dtypes import DType, to_numpy
+from .errors import EditError
+
+if TYPE_CHECKING:
+    import numpy
+
+    from .checkpoint import Tensor
+
+_LETTERS = {
+    "bool": "?", "uint8": "B", "int8": "b", "uint16": "H", "int16": "h", "uint32": "I", "int32": "i",
+    "uint64": "Q", "int64": "q", "float16": "e", "float32": "f", "float64": "d",
+}  # fmt: skip
+
+
+def item(dtype: DType, raw: bytes) -> Any:
+    """The Python number that one element's bytes stand for."""
+    if dtype.name in _LETTERS:
+        return struct.unpack("<" + _LETTERS[dtype.name], raw)[0]
+    if dtype.name == "bfloat16":
+        return struct.unpack("<f", b"\0\0" + raw)[0]
+    if dtype.name == "complex32":
+        return complex(*struct.unpack("<ee", raw))
+    import numpy
+
+    value = numpy.frombuffer(raw, to_numpy(dtype))[0]
+    return complex(value) if dtype.kind == "c" else float(value)
+
+
+def element(dtype: DType, value: Any) -> bytes:
+    """The bytes of one element. Raises EditError where `dtype` cannot hold `value` (overflow or a fraction in integers)."""
+    check_holds(dtype, value)
+    if dtype.name in _LETTERS:
+        try:
+            return struct.pack("<" + _LETTERS[dtype.name], int(value) if dtype.kind in "iu" else value)
+        except OverflowError:  # beyond the largest float: infinity, as numpy rounds
+            return struct.pack("<" + _LETTERS[dtype.name], float("inf") if value > 0 else float("-inf"))
+    import numpy
+
+    if dtype.name == "complex32":
+        return struct.pack("<ee", complex(value).real, complex(value).imag)
+    with numpy.errstate(over="ignore"):
+        return numpy.asarray(value).astype(to_numpy(dtype)).tobytes()
+
+
+def check_holds(dtype: DType, value: Any) -> None:
+    """Raises EditError where the number `value` is not one that an element of integers, bool or real floats may take."""
+    if isinstance(value, complex) and dtype.kind != "c":
+        raise EditError(f"{dtype.name} cannot hold the complex {value}")
+    if dtype.kind == "b" and value not in (0, 1):
+        raise EditError(f"bool cannot hold {value}", "give 0, 1, false or true")
+    if dtype.kind not in "iu":
+        return
+    if value != value or value in (float("inf"), float("-inf")) or value != int(value):
+        raise EditError(f"{dtype.name} cannot hold {value}", "give an integer")
+    bits = dtype.nbytes * 8
+    low, high = (0, 2**bits) if dtype.kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    if not low <= int(value) < high:
+        raise EditError(f"{dtype.name} cannot hold {int(value)}: it goes from {low} to {high - 1}", "cast it first")
+
+
+def caster(before: DType, after: DType) -> Callable[[bytes], bytes]:
+    """A function from elements of one dtype to those of another: round to nearest even; integers must fit."""
+    source, target = to_numpy(before), to_numpy(after)
+    if before.kind == "c" and after.kind != "c":
+        raise EditError(f"{before.name} cannot be cast to {after.name}: the imaginary part would be lost")
+
+    def change(data: bytes) -> bytes:
+        import numpy
+
+        values = numpy.frombuffer(data, source)
+        if after.kind in "iu":
+            check_fits(values, after)
+        with numpy.errstate(all="ignore"):
+            # ml_dtypes knows no way from one small float to another but through float32
+            through = values.astype(numpy.float32) if source.kind == "V" and target.kind == "V" else values
+            return through.astype(target).tobytes()
+
+    return change
+
+
+def check_fits(values: numpy.ndarray[Any, Any], dtype: DType) -> None:
+    """Raises EditError where an element of `values` is not within the integers of `dtype`."""
+    if not values.size:
+        return
+    wide = values.astype("float64") if values.dtype.kind == "V" else values
+    for value in (wide.min(), wide.max()):
+        if value != value or value in (float("inf"), float("-inf")):
+            raise EditError(f"{dtype.name} cannot hold {value}", "replace it first")
+        check_holds(dtype, int(value))
+
+
+def nested(tensor: Tensor) -> Any:
+    """The values as nested lists of Python numbers; one number for a tensor of no dimensions."""
+    if tensor.shape == ():
+        return item(tensor.dtype, tensor.tobytes())
+    values = tensor.array()
+    if values.dtype.kind == "V":
+        values = values.astype("float32")
+    return values.tolist()
+
+
+def printed(tensor: Tensor, precision: int | None = None) -> str:
+    """The values as numpy prints them, none left out, with all the digits that the dtype has, or `precision` behind the point."""
+    if tensor.shape == ():
+        return text(tensor.dtype, item(tensor.dtype, tensor.tobytes()), precision)
+    import sys
+
+    import numpy
+
+    values = tensor.array()
+    options: dict[str, Any] = {"threshold": sys.maxsize, "max_line_width": 120, "separator": " "}
+    if values.dtype.kind == "V":
+        options["formatter"] = {"float_kind": lambda value: text(tensor.dtype, value, precision)}
+        return numpy.array2string(values.astype("float32"), **options)
+    if precision is None:
+        return numpy.array2string(values, floatmode="unique", **options)
+    return numpy.array2string(values, precision=precision, floatmode="fixed", suppress_small=True, **options)
+
+
+def text(dtype: DType, value: Any, precision: int | None = None) -> str:
+    """A number as numpy would print it alone: the fewest digits that give the same element back; `precision` digits where given."""
+    if dtype.kind == "b":
+        return str(bool(value))
+    if dtype.kind in "iu":
+        return str(int(value))
+    if dtype.kind == "c":
+        value = complex(value)
+        half = DType("float64" if dtype.nbytes == 16 else "float32" if dtype.nbytes == 8 else "float16", "f", 1, dtype.part)
+        imaginary = text(half, value.imag, precision)
+        return f"({text(half, value.real, precision)}{'' if imaginary[0] in '-' else '+'}{imaginary}j)"
+    value = float(value)
+    if precision is not None:
+        return f"{value:.{precision}g}" if value and not 1e-4 <= abs(value) < 1e16 else f"{value:.{precision}f}"
+    return _shortest(dtype, value)
+
+
+def _shortest(dtype: DType, value: float) -> str:
+    if dtype.name == "float64" or value != value or value in (float("inf"), float("-inf")):
+        return repr(value)
+    raw = element(dtype, value)
+    for digits in range(1, 10):
+        short = float(f"{value:.{digits}g}")
+        if element(dtype, short) == raw:
+            return repr(short)
+    return repr(value)
