@@ -1,0 +1,79 @@
+"""What tests share: the command line as a function, files to work on, and the real checkpoints of other programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from ckpt_cli.cli import main
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "sample_models"
+CASES = Path(os.environ.get("CKPT_CASES", ROOT.parent / "shared" / "cases"))
+
+
+class Result(NamedTuple):
+    """What a command line left behind: its exit status, standard output and standard error."""
+
+    status: int
+    out: str
+    err: str
+    raw: bytes
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The records that it printed: lines of tab-separated fields."""
+        return [line.split("\t") for line in self.out.splitlines()]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Ckpt = Callable[..., Result]
+
+
+@pytest.fixture
+def ckpt(capsysbinary: pytest.CaptureFixture[bytes]) -> Ckpt:
+    """`ckpt ARGS…`, in this process; standard output is a pipe. Without `status`, anything but success fails the test."""
+
+    def run(*args: object, status: int | None = 0) -> Result:
+        capsysbinary.readouterr()
+        code = main([str(arg) for arg in args])
+        out, err = capsysbinary.readouterr()
+        result = Result(code, out.decode(errors="replace"), err.decode(errors="replace"), out)
+        if status is not None:
+            assert code == status, result.err or result.out
+        if code == 2:
+            assert result.err.count("\n") == 1 and result.err.startswith("ckpt: error: "), result.err
+        return result
+
+    return run
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of a sample model, to be edited."""
+
+    def copy(name: str) -> Path:
+        return Path(shutil.copy(SAMPLES / name, tmp_path / name))
+
+    return copy
+
+
+@pytest.fixture
+def case() -> Callable[[str], Path]:
+    """A real checkpoint of another program, by its path below CKPT_CASES; the test is skipped where there are none."""
+
+    def find(name: str) -> Path:
+        if not CASES.is_dir():
+            pytest.skip(f"no real checkpoints at {CASES}: set CKPT_CASES")
+        return CASES / name
+
+    return find
