@@ -14,6 +14,7 @@ from .architectures.layers import Shape
 from .architectures.recognition import TRAINING, Model
 from .checkpoint import Checkpoint, Tensor
 
+DEEPEST = 100
 # Statistics of a normalisation: kept in the file, but no parameters.
 STATISTICS = re.compile(r"(running|moving)_(mean|var|variance)$")
 
@@ -138,8 +139,8 @@ def rows(own: Checkpoint, buffers: set[str], model: Model | None, outputs: Mappi
 
 
 def pieces(path: str) -> list[str]:
-    """The parts between dots; a dot inside a key is escaped."""
-    return re.split(r"(?<!\\)\.", path) if path else []
+    """The parts between dots; a dot inside a key is escaped. What lies absurdly deep stays one part."""
+    return re.split(r"(?<!\\)\.", path, maxsplit=DEEPEST) if path else []
 
 
 def layer_path(name: str) -> str:

@@ -45,15 +45,11 @@ def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Callable[[], Mappin
     """What `@Type` patterns ask for: layer path → type, from the file itself, else from the architecture. Asked only when needed."""
 
     def layers() -> Mapping[str, str]:
-        if checkpoint.layers and arch == "auto":
-            return checkpoint.layers
         from ..architectures import recognition
 
         shapes = {name: tensor.shape for name, tensor in checkpoint.items()}
-        model = recognition.get(arch, shapes, [tuple(group) for group in checkpoint.ties()])
-        if model is None:
-            return checkpoint.layers
-        return {model.prefix + path if path else model.prefix.rstrip("."): kind for path, kind in model.layers.items()}
+        model = recognition.get(arch, shapes, checkpoint.ties(), checkpoint.layers)
+        return model.placed if model else checkpoint.layers
 
     return layers
 

@@ -1,0 +1,45 @@
+"""What a file itself says of its layers: a whole pickled `nn.Module` names the class of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .layers import ACTIVATIONS, Layer, Shape, linear
+
+# Types that print nothing of themselves, as long as nothing but their defaults was given.
+BARE = {kind for kind, arguments in ACTIVATIONS.values() if not arguments} | {"Identity", "Sequential", "ModuleList", "ModuleDict"}
+
+
+def root_of(types: Mapping[str, str]) -> str | None:
+    """The path that all others lie under; None where the file holds several modules."""
+    root = min(types, key=len, default=None)
+    inside = f"{root}." if root else ""
+    return root if root is not None and all(path == root or path.startswith(inside) for path in types) else None
+
+
+def tree_of(types: Mapping[str, str], shapes: Mapping[str, Shape]) -> Layer:
+    """The tree of layers from path → type and name → shape, the root's path being empty.
+
+    What a layer prints of itself is known for Linear, by its shapes, and for what prints nothing; others print `...`.
+    """
+    below: dict[str, dict[str, str]] = {}
+    for path in types:
+        if path:
+            parent, _, name = path.rpartition(".")
+            below.setdefault(parent, {})[name] = path
+
+    def grown(path: str) -> Layer:
+        dot = f"{path}." if path else ""
+        own = {name[len(dot) :]: shape for name, shape in shapes.items() if name.rpartition(".")[0] == path}
+        children = {name: grown(child) for name, child in below.get(path, {}).items()}
+        return layer_of(types[path], own, children)
+
+    return grown("")
+
+
+def layer_of(kind: str, own: Mapping[str, Shape], children: Mapping[str, Layer]) -> Layer:
+    weight = own.get("weight", ())
+    if kind == "Linear" and len(weight) == 2:
+        return linear(weight[1], weight[0], "bias" in own)
+    unknown = not children and kind not in BARE
+    return Layer(kind, {"...": ...} if unknown else {}, own, children=children)

@@ -1,0 +1,28 @@
+"""`ckpt archs`: the registry of architectures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..architectures import Architecture, architectures
+from ..architectures.hyperparameters import schema, shown_all
+from ..show.output import Output
+from .params import Color, Colors, Json
+
+
+def archs_command(as_json: Json = False, color: Colors = Color.auto) -> None:
+    """List the architectures that `ckpt new` builds and `ckpt summary` recognises, with their hyperparameters and defaults.
+
+    In a pipe: NAME, HYPERPARAMETERS (key=default, separated by comma and blank), TITLE, tab-separated.
+    """
+    out = Output(as_json, color.value)
+    known = [architectures[name] for name in sorted(architectures)]
+    if as_json:
+        out.json({"architectures": [{"name": each.name, "title": each.title, "hyperparameters": described(each)} for each in known]})
+        return
+    rows = [(each.name, shown_all({name: one.default for name, one in schema(each).items()}), each.title) for each in known]
+    out.table(("NAME", "HYPERPARAMETERS", "WHAT IT IS"), rows)
+
+
+def described(architecture: Architecture) -> list[dict[str, Any]]:
+    return [{"name": each.name, "default": each.default, "meaning": each.meaning} for each in schema(architecture).values()]

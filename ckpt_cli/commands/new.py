@@ -1,0 +1,70 @@
+"""`ckpt new`: a fresh checkpoint of a known architecture, drawn as torch draws it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .. import files
+from ..checkpoint import Checkpoint, Tensor
+from ..dtypes import named
+from ..errors import UsageError
+from ..show.output import note
+from ..storage import Memory, Storage
+from .params import Force, FormatName, Out
+
+if TYPE_CHECKING:
+    import torch
+
+Architecture = Annotated[str, typer.Argument(metavar="ARCH", help="The architecture; `ckpt archs` lists them.", show_default=False)]
+Pairs = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Hyperparameters, as in hidden=8,16.", show_default=False)
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", metavar="N", min=0, max=2**64 - 1, help="The seed; a random one is chosen and printed otherwise.", show_default=False
+    ),
+]
+
+
+def new_command(
+    architecture: Architecture,
+    pairs: Pairs = None,
+    seed: Seed = None,
+    output: Out = None,
+    force: Force = False,
+    format_name: FormatName = None,
+) -> None:
+    """Write a fresh checkpoint of ARCH: the values that torch.manual_seed(N) and building the model give."""
+    from ..architectures.hyperparameters import read_pairs
+    from ..architectures.running import fresh
+
+    if output is None:
+        raise UsageError("where should the result go?", "-o OUT writes a new file")
+    form = files.format_for(output, format_name)
+    values = read_pairs(pairs or [])
+    seed = chosen() if seed is None else seed
+    checkpoint = checkpoint_of(fresh(architecture, values, seed))
+    files.save(checkpoint, output, form, replace=force)
+    count = sum(tensor.numel for tensor in checkpoint.distinct().values())
+    note(f"{output}: {architecture}, {len(checkpoint):,} tensors of {count:,} elements, seed {seed}")
+
+
+def chosen() -> int:
+    """A random seed, short enough to type."""
+    from secrets import randbelow
+
+    return randbelow(2**32)
+
+
+def checkpoint_of(tensors: list[tuple[str, torch.Tensor]]) -> Checkpoint:
+    """Torch's tensors as a checkpoint; those of one storage share it here too."""
+    storages: dict[int, Storage] = {}
+    return Checkpoint({name: tensor_of(tensor, storages) for name, tensor in tensors})
+
+
+def tensor_of(tensor: Any, storages: dict[int, Storage]) -> Tensor:
+    storage = storages.setdefault(tensor.data_ptr(), Memory(tensor.contiguous().numpy().tobytes()))
+    return Tensor.whole(named(str(tensor.dtype)), tuple(tensor.shape), storage)

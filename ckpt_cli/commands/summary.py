@@ -1,0 +1,91 @@
+"""`ckpt summary`: the sheet that `print(net)`, Keras' `summary()` and torchinfo tell, from headers alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .. import files
+from ..architectures import recognition
+from ..architectures.recognition import Model
+from ..checkpoint import Checkpoint
+from ..errors import UsageError
+from ..show.output import Output, note
+from ..show.sheet import show_sheet
+from ..summary import summarise, to_depth
+from .params import Color, Colors, Json, Path
+
+Arch = Annotated[
+    str, typer.Option("--arch", metavar="auto|none|NAME|FILE.py:CALLABLE", help="The architecture, where it is not to be recognised.")
+]
+Depth = Annotated[
+    int | None,
+    typer.Option("--depth", metavar="N", min=0, help="Layers no deeper than N; what is below is counted in.", show_default=False),
+]
+Input = Annotated[
+    str | None, typer.Option("--input", metavar="2x4", help="Each layer's output shape for an input of this shape.", show_default=False)
+]
+
+
+def summary_command(
+    path: Path,
+    arch: Arch = "auto",
+    depth: Depth = None,
+    input_shape: Input = None,
+    as_repr: Annotated[bool, typer.Option("--repr", help="What print(net) prints.")] = False,
+    as_json: Json = False,
+    color: Colors = Color.auto,
+) -> None:
+    """Tell what is in CKPT: its architecture where known, the layers with their parameters, totals, dtypes, what is there besides tensors.
+
+    In a pipe a record a fact, tab-separated, told by its first field: path, format, bytes; architecture NAME UNDER; hyperparameter
+    NAME VALUE; assumed NAME VALUE; layer PATH TYPE PARAMS BUFFERS TIED-TO OUTPUT; tensors, tied, params, trainable, buffers COUNT;
+    dtype NAME ELEMENTS; besides NAME TENSORS ELEMENTS BYTES; object NAME TEXT; metadata KEY VALUE. What is tied is counted once.
+    """
+    checkpoint = files.open(path)
+    model = model_of(checkpoint, arch)
+    if as_repr:
+        show_repr(Output(as_json, color.value), model)
+        return
+    summary = summarise(checkpoint, model, outputs_of(model, input_shape))
+    layers = summary.layers if depth is None else to_depth(summary.layers, depth)
+    show_sheet(Output(as_json, color.value), summary, layers)
+
+
+def model_of(checkpoint: Checkpoint, arch: str) -> Model | None:
+    """The model that the file holds. One that the user names is held against the file's names and shapes. Raises UsageError."""
+    shapes = {name: tensor.shape for name, tensor in checkpoint.items()}
+    model = recognition.get(arch, shapes, checkpoint.ties(), checkpoint.layers)
+    if model and arch != "auto":
+        from ..architectures.mismatch import hold
+
+        hold(model, shapes)
+    return model
+
+
+def outputs_of(model: Model | None, input_shape: str | None) -> dict[str, tuple[int, ...]]:
+    """Layer path → the shape that comes out, for an input of that shape."""
+    if input_shape is None:
+        return {}
+    from ..architectures.running import output_shapes, read_shape
+
+    shape = read_shape(input_shape)
+    if not model or not model.architecture:
+        raise UsageError("--input needs a known architecture", "name it with --arch")
+    return output_shapes(model, shape)
+
+
+def show_repr(out: Output, model: Model | None) -> None:
+    """What print(net) prints, and on standard error what of it was assumed."""
+    if not model:
+        raise UsageError("no architecture is recognised in this file, so what print(net) says is not known", "name it with --arch")
+    text = model.repr()
+    if model.assumed:
+        note(f"assumed, since names and shapes do not tell: {', '.join(model.assumed)}")
+    if "(...)" in text:
+        note("what stands as (...) is not known from the file; --arch names the architecture")
+    if out.as_json:
+        out.json({"repr": text})
+    else:
+        out.lines(text.split("\n"))
