@@ -1,0 +1,112 @@
+"""`ckpt reinit`: fill tensors anew, by rules, a recipe, a preset."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from .. import files
+from ..errors import UsageError
+from ..show.output import Output, note
+from .params import Arch, Backup, Color, Colors, DryRun, Force, FormatName, InPlace, Json, Out, Path, finish, layers_of
+
+if TYPE_CHECKING:
+    from ..edits.reinit import Planned
+    from ..schemes.rules import Rule
+
+
+class Rng(StrEnum):
+    tensor = "tensor"
+    torch = "torch"
+
+
+Rules = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RULE]...", help="PATTERN=SCHEME or PATTERN=SCHEME(ARG, KEY=VALUE); the last that matches wins.", show_default=False
+    ),
+]
+Preset = Annotated[
+    str, typer.Option("--preset", metavar="NAME", help="A scheme for each role, before the rules: pytorch, keras, mxnet, gpt2, bert.")
+]
+RecipeFile = Annotated[str, typer.Option("--recipe", metavar="FILE.toml", help="Rules in a file: [rules] with lines 'PATTERN' = 'SCHEME'.")]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Where none is given, one is chosen and told.", show_default=False),
+]
+Source = Annotated[Rng, typer.Option("--rng", help="A generator for each tensor, by its name; or torch's one for all, in file order.")]
+
+
+def reinit_command(
+    path: Path,
+    rules: Rules = None,
+    preset: Preset = "",
+    recipe: RecipeFile = "",
+    seed: Seed = None,
+    rng: Source = Rng.tensor,
+    arch: Arch = "auto",
+    output: Out = None,
+    in_place: InPlace = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    backup: Backup = None,
+    format_name: FormatName = None,
+    as_json: Json = False,
+    color: Colors = Color.auto,
+) -> None:
+    """Fill tensors of CKPT anew: 'PATTERN=SCHEME', as in '*.bias=zeros' or '0.weight=normal(0, 0.01)'. `ckpt schemes` lists the schemes.
+
+    A tensor's values depend on the seed, its name, shape, dtype and scheme alone. What matches no rule stays as it is.
+    -n prints the plan: NAME, SCHEME, what is drawn, SUB-SEED, WHY; when the result is written, the plan is told on standard error.
+    """
+    from ..edits.reinit import reinit
+
+    asked = _asked(rules or [], recipe, preset, seed)
+    before = files.open(path)
+    after, plan = reinit(
+        before, asked.rules, seed=asked.seed, preset=asked.preset, rng=rng.value, layers=layers_of(before, arch), open=cache(files.open)
+    )
+    if not dry_run:
+        finish(before, after, output=output, in_place=in_place, dry_run=False, force=force, backup=backup, format_name=format_name)
+    if dry_run or as_json:
+        _show(Output(as_json, color.value), asked, rng, plan)
+    else:
+        for step in plan:
+            note(f"{step.name}: {step.scheme}: {step.draw} ({step.reason})")
+    note(f"seed {asked.seed}")
+
+
+class Asked(NamedTuple):
+    rules: list[Rule]
+    preset: str
+    seed: int
+
+
+def _asked(rules: list[str], recipe: str, preset: str, seed: int | None) -> Asked:
+    """The recipe, then the command line, which comes first in seed and preset and last in rules."""
+    from ..schemes.recipe import Recipe, read_recipe
+    from ..schemes.rules import parse_rule
+
+    written = read_recipe(recipe) if recipe else Recipe()
+    every, preset = [*written.rules, *map(parse_rule, rules)], preset or written.preset
+    if not every and not preset:
+        raise UsageError("nothing says what to draw", "give a rule such as '*.bias=zeros', --preset or --recipe")
+    return Asked(every, preset, next((given for given in (seed, written.seed) if given is not None), _any_seed()))
+
+
+def _any_seed() -> int:
+    """A new one each time, short enough to be copied by hand."""
+    import secrets
+
+    return secrets.randbits(32)
+
+
+def _show(out: Output, asked: Asked, rng: Rng, plan: list[Planned]) -> None:
+    if out.as_json:
+        steps: list[dict[str, Any]] = [step._asdict() for step in plan]
+        out.json({"seed": asked.seed, "rng": rng.value, "preset": asked.preset or None, "tensors": steps})
+    else:
+        out.table(("NAME", "SCHEME", "DRAWN", "SUB-SEED", "WHY"), [["" if cell is None else cell for cell in step] for step in plan])

@@ -1,0 +1,90 @@
+"""`ckpt schemes`: what `ckpt reinit` can draw, with parameters and formulas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..show.output import Output
+from .params import Color, Colors, Json
+
+if TYPE_CHECKING:
+    from ..schemes import Scheme
+
+Name = Annotated[
+    str | None, typer.Argument(metavar="[NAME]", help="A scheme, a preset or FILE.py:FUNCTION: all about it.", show_default=False)
+]
+
+
+def schemes_command(name: Name = None, as_json: Json = False, color: Colors = Color.auto) -> None:
+    """List the schemes and presets of `ckpt reinit`, or tell all about NAME.
+
+    In a pipe: NAME, FAMILY, PARAMETERS with their defaults, FORMULA, tab-separated. Presets, for --preset, have the family `preset`.
+    """
+    out = Output(as_json, color.value)
+    entries = [_found(name)] if name else _entries()
+    if as_json:
+        out.json(entries[0] if name else {"schemes": entries})
+    elif name:
+        out.lines(_page(entries[0]))
+    else:
+        out.table(("NAME", "FAMILY", "PARAMETERS", "FORMULA"), [(e["name"], e["family"], _parameters(e), e["formula"]) for e in entries])
+
+
+def _entries() -> list[dict[str, Any]]:
+    """Each scheme once, whatever names it has, by family; then the presets."""
+    from ..schemes import schemes
+    from ..schemes.presets import presets
+
+    distinct = {scheme.name: scheme for scheme in schemes.values()}
+    listed = sorted(distinct.values(), key=lambda scheme: (scheme.family, scheme.name.lower()))
+    return [*map(_of_scheme, listed), *map(_of_preset, sorted(presets))]
+
+
+def _found(name: str) -> dict[str, Any]:
+    from ..schemes.presets import presets
+    from ..schemes.rules import named_scheme
+
+    return _of_preset(name) if name in presets else _of_scheme(named_scheme(name))
+
+
+def _of_scheme(scheme: Scheme[Any]) -> dict[str, Any]:
+    from ..schemes import schemes
+
+    aliases = [name for name, other in schemes.items() if other is scheme and name != scheme.name]
+    parameters = [{"name": p.name} if p.default is p.empty else {"name": p.name, "default": p.default} for p in scheme.parameters.values()]
+    return _entry(scheme.name, scheme.family, scheme.doc, parameters, aliases)
+
+
+def _of_preset(name: str) -> dict[str, Any]:
+    from inspect import getdoc
+
+    from ..schemes.presets import presets
+
+    return _entry(name, "preset", getdoc(presets[name]) or "", [], [])
+
+
+def _entry(name: str, family: str, doc: str, parameters: list[dict[str, Any]], aliases: list[str]) -> dict[str, Any]:
+    formula, _, notes = doc.partition("\n\n")
+    return {
+        "name": name,
+        "family": family,
+        "aliases": aliases,
+        "parameters": parameters,
+        "formula": " ".join(formula.split()),
+        "notes": " ".join(notes.split()),
+    }
+
+
+def _parameters(entry: dict[str, Any]) -> str:
+    return ", ".join(p["name"] if "default" not in p else f"{p['name']}={p['default']!r}" for p in entry["parameters"])
+
+
+def _page(entry: dict[str, Any]) -> list[str]:
+    import textwrap
+
+    called = entry["name"] if entry["family"] == "preset" else f"{entry['name']}({_parameters(entry)})"
+    also = f", also {', '.join(entry['aliases'])}" if entry["aliases"] else ""
+    paragraphs = [textwrap.wrap(entry[part], 100, initial_indent="    ", subsequent_indent="    ") for part in ("formula", "notes")]
+    return [f"{called}    {entry['family']}{also}", "", *paragraphs[0], *([""] if paragraphs[1] else []), *paragraphs[1]]

@@ -1,0 +1,34 @@
+"""Schemes that give every element the same value. They need no torch."""
+
+from __future__ import annotations
+
+from .draws import Draw, Fill
+from .scheme import scheme
+from .target import Target
+
+
+@scheme("pytorch")
+def constant(target: Target, val: complex) -> Draw:
+    """w = val
+
+    torch.nn.init.constant_. A value that the dtype cannot hold is an error.
+    """
+    return Fill(val)
+
+
+@scheme("pytorch")
+def ones(target: Target) -> Draw:
+    """w = 1
+
+    torch.nn.init.ones_, Keras' Ones.
+    """
+    return Fill(1)
+
+
+@scheme("pytorch")
+def zeros(target: Target) -> Draw:
+    """w = 0
+
+    torch.nn.init.zeros_, Keras' Zeros.
+    """
+    return Fill(0)
