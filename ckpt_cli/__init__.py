@@ -1,0 +1,43 @@
+"""Look into, edit, compare and re-initialise model checkpoints.
+
+    import ckpt_cli
+    checkpoint = ckpt_cli.open("mlp.pt")             # the header; a mapping from names to tensors
+    checkpoint["0.weight"].array()                   # reads those bytes
+    ckpt_cli.save(ckpt_cli.tie(checkpoint, ["0.weight", "2.weight"]), "tied.safetensors")
+
+A checkpoint is immutable and an edit makes a new one; no data are touched before `save`. Everything is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_WHERE = {
+    "open": "files",
+    "Checkpoint": "checkpoint",
+    "Tensor": "checkpoint",
+    "CkptError": "errors",
+    "select": "selection",
+    "diff": "diff",
+    "cast": "edits.cast",
+    "drop": "edits.drop",
+    "reinit": "edits.reinit",
+    "rename": "edits.rename",
+    "set_values": "edits.set",
+    "tie": "edits.tie",
+    "untie": "edits.tie",
+}
+
+__all__ = ["save", *_WHERE]
+
+
+def save(checkpoint: Any, path: str, *, format: str | None = None, force: bool = False) -> None:
+    """Write a checkpoint, all or nothing; the suffix of `path` chooses the format where none is named. Raises CkptError."""
+    from . import files
+
+    files.save(checkpoint, path, files.format_for(path, format), replace=force)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"ckpt_cli has no {name!r}")
+    return getattr(import_module(f".{_WHERE[name]}", __name__), name)

@@ -79,10 +79,11 @@ def training(net: nn.Module) -> dict[str, Any]:
 def every_dtype() -> dict[str, torch.Tensor]:
     """One 2x3 tensor of every dtype that torch can save, with NaN, infinities and extremes where they exist."""
     floats = torch.tensor([[0.0, -0.5, 1.5], [float("nan"), float("inf"), -2.0]])
-    names = "bool uint8 int8 uint16 int16 uint32 int32 uint64 int64 float16 bfloat16 float32 float64 complex32 complex64 complex128".split()
-    names += "float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz float8_e8m0fnu".split()
+    whole = ["bool", "uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
+    wide = ["float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128"]
+    narrow = ["float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"]
     found = {}
-    for name in names:
+    for name in [*whole, *wide, *narrow]:
         dtype = getattr(torch, name)
         if dtype.is_floating_point or dtype.is_complex:
             found[name] = floats.to(dtype)

@@ -1,0 +1,150 @@
+"""Rebuilds what the documentation takes from the program: `make docs`; `--check` says what is stale and exits 1.
+
+- In every page, a block ```console is a transcript: its lines that begin with `$ ` are run, in a terminal 100 columns wide, in a
+  folder with a copy of the sample models that all blocks of the page share; what they print replaces what stands there.
+- What stands between `<!-- begin: NAME -->` and `<!-- end -->` is written by the function of that name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+from collections.abc import Callable
+from pathlib import Path
+
+from ckpt_cli.cli import COMMANDS
+from ckpt_cli.commands.formats import ABILITIES, abilities
+from ckpt_cli.formats import formats
+from ckpt_cli.schemes import schemes
+from ckpt_cli.schemes.presets import presets
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+COLUMNS = 100
+COMMAND = re.compile(r"^\$ .*\n(?:>.*\n)*", re.MULTILINE)
+
+
+def in_terminal(command: str, folder: Path) -> str:
+    """What a shell command shows in a terminal, standard output and error as they come."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, COLUMNS, 0, 0))
+    env = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "NO_COLOR": "1",
+        "TERM": "xterm",
+        "COLUMNS": str(COLUMNS),
+    }
+    shell = subprocess.Popen(["sh", "-c", command], cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            block = os.read(ours, 65536)
+        except OSError:  # the terminal is gone: the shell has ended
+            break
+        if not block:
+            break
+        shown += block
+    shell.wait()
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode().replace("\r\n", "\n"))
+    return "".join(line.rstrip() + "\n" for line in text.splitlines())
+
+
+def transcript(block: str, folder: Path) -> str:
+    """A block with its commands run anew. Lines after `> ` go on with the command, as a shell shows it."""
+    return "".join(
+        found[0] + in_terminal(re.sub(r"^[$>] ?", "", found[0], flags=re.MULTILINE), folder) for found in COMMAND.finditer(block)
+    )
+
+
+def run_transcripts(text: str) -> str:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for sample in (ROOT / "sample_models").iterdir():
+            if sample.suffix != ".py" and sample.is_file():
+                shutil.copy(sample, folder)
+        return re.sub(r"(?<=^```console\n).*?(?=^```$)", lambda found: transcript(found[0], folder), text, flags=re.DOTALL | re.MULTILINE)
+
+
+def command_table() -> str:
+    return "| command | |\n|---|---|\n" + "".join(f"| `ckpt {name}` | {title} |\n" for name, title in COMMANDS.items())
+
+
+def reference() -> str:
+    """The help page of every command."""
+    with tempfile.TemporaryDirectory() as folder:
+        pages = [f"## ckpt {name}\n\n```text\n{in_terminal(f'ckpt {name} --help', Path(folder))}```\n" for name in COMMANDS]
+    return "\n".join(pages)
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def scheme_table() -> str:
+    distinct = sorted({one.name: one for one in schemes.values()}.values(), key=lambda one: (one.family, one.name.lower()))
+    rows = [f"| `{cell(one.signature)}` | {one.family} | {cell(one.formula)} |\n" for one in distinct]
+    return "| scheme | family | what it draws |\n|---|---|---|\n" + "".join(rows)
+
+
+def preset_table() -> str:
+    rows = [f"| `{name}` | {cell(' '.join((one.__doc__ or '').split()))} |\n" for name, one in presets.items()]
+    return "| preset | |\n|---|---|\n" + "".join(rows)
+
+
+def format_table() -> str:
+    head = f"| format | | suffixes | {' | '.join(ABILITIES)} |\n|---|---|---|{'---|' * len(ABILITIES)}\n"
+    rows = [
+        f"| `{form.name}` | {form.title} | {' '.join(f'`{suffix}`' for suffix in form.suffixes)} | "
+        f"{' | '.join('yes' if can else '–' for can in abilities(form).values())} |\n"
+        for form in formats.values()
+    ]
+    return head + "".join(rows)
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "commands": command_table,
+    "reference": reference,
+    "schemes": scheme_table,
+    "presets": preset_table,
+    "formats": format_table,
+}
+
+
+def fill(text: str) -> str:
+    pattern = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+    return pattern.sub(lambda found: f"{found[1]}{GENERATED[found[2]]()}{found[3]}", text)
+
+
+def build(page: Path) -> str:
+    return fill(run_transcripts(page.read_text()))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where a page is stale")
+    check = parser.parse_args().check
+    stale = []
+    for page in PAGES:
+        fresh = build(page)
+        if fresh != page.read_text():
+            stale.append(str(page.relative_to(ROOT)))
+            if not check:
+                page.write_text(fresh)
+    if stale:
+        print(f"{'stale' if check else 'rebuilt'}: {', '.join(stale)}")
+    return 1 if stale and check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
