@@ -8,8 +8,13 @@
 A checkpoint is immutable and an edit makes a new one; no data are touched before `save`. Everything is imported when it is first used.
 """
 
+from __future__ import annotations
+
 from importlib import import_module
-from typing import Any
+
+TYPE_CHECKING = False  # typing's own would import `re` before __main__ has looked at the import path
+if TYPE_CHECKING:
+    from typing import Any
 
 _WHERE = {
     "open": "files",

@@ -3,11 +3,14 @@
 import os
 import sys
 
-if sys.path and sys.path[0] in ("", os.getcwd()) and not sys.flags.safe_path:
-    here = sys.path.pop(0)
-    if not os.path.samefile(here or ".", os.path.dirname(os.path.dirname(os.path.abspath(__file__)))):
-        here = ""
-    if here:
+try:
+    here = os.getcwd()
+except OSError:  # it was deleted
+    here = ""
+
+if sys.path and sys.path[0] in ("", here) and not sys.flags.safe_path:
+    del sys.path[0]
+    if here and os.path.realpath(here) == os.path.dirname(os.path.dirname(os.path.realpath(__file__))):
         sys.path.append(here)
 
 from ckpt_cli.cli import run

@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 class Tensor:
     """`shape`, `strides` and `offset` (in elements of `dtype`) over one `storage`: a view.
 
-    `layout` is empty for a plain tensor, else it says what keeps it from being one: `sparse_coo`, `quantised`, `object`.
+    `layout` is empty for a plain tensor, else it says what keeps it from being one: `sparse_coo`, `quantised`, `object`;
+    `parts` are then the tensors and texts that, with its storage, say what it holds (indices, scales).
     Made by `whole` and `view`, the one door where geometry is checked against bytes.
     """
 
-    __slots__ = ("_strides", "dtype", "layout", "offset", "shape", "storage")
+    __slots__ = ("_strides", "dtype", "layout", "offset", "parts", "shape", "storage")
 
     def __init__(
         self, dtype: DType, shape: tuple[int, ...], storage: Storage, strides: tuple[int, ...] | None, offset: int, layout: str
     ) -> None:
         self.dtype, self.shape, self.storage, self._strides = dtype, shape, storage, strides
         self.offset, self.layout = offset, layout
+        self.parts: tuple[Tensor | str, ...] = ()
 
     @classmethod
     def whole(cls, dtype: DType, shape: tuple[int, ...], storage: Storage) -> Tensor:
@@ -44,7 +46,8 @@ class Tensor:
         if len(strides) != len(shape) or any(n < 0 for n in shape):
             raise Malformed(f"shape {shape} and strides {strides} do not agree")
         low, high = span(shape, strides, offset)
-        if low < 0 or -(-high // dtype.elements) * dtype.nbytes > storage.nbytes:
+        beyond = 0 not in shape and -(-high // dtype.elements) * dtype.nbytes > storage.nbytes  # an empty view may begin anywhere
+        if low < 0 or beyond:
             raise Malformed(f"a view of elements {low:,} to {high:,} lies outside of its storage of {storage.nbytes:,} bytes")
         contiguous = strides == contiguous_strides(shape)
         return cls(dtype, shape, storage, None if contiguous else strides, offset, layout)
@@ -91,8 +94,10 @@ class Tensor:
 
     def elements(self) -> Storage:
         """Its elements alone, as C-contiguous bytes."""
-        if self.layout == "object":
-            raise Opaque("an object array has no bytes of its own", "leave it out by a pattern")
+        if self.layout == "object" or self.layout.startswith("sparse"):
+            raise Opaque(f"a tensor that is {self.layout} has no bytes of its own", "leave it out by a pattern")
+        if 0 in self.shape:
+            return Slice(self.storage, 0, 0)
         if not self.contiguous:
             return Strided(self.storage, self.plain().dtype.nbytes, self.shape, self.strides, self.offset)
         if self.start == 0 and self.nbytes == self.storage.nbytes:

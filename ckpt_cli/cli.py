@@ -53,7 +53,7 @@ class Commands(TyperGroup):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None, no_args_is_help=True)
+app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None)
 
 
 def _version(wanted: bool) -> None:
@@ -80,13 +80,17 @@ def main(args: list[str] | None = None) -> int:
     from .errors import CkptError, os_error
 
     try:
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-        status = app(args, prog_name="ckpt", standalone_mode=False)
+        _ready_streams()
+        given = sys.argv[1:] if args is None else args
+        status = app(given or ["--help"], prog_name="ckpt", standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except BrokenPipeError:
         return 0
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # click's own answer to `| head` is 1
+            return 0
+        raise
     except KeyboardInterrupt:
         return 130
     except typer.Abort:
@@ -101,6 +105,14 @@ def main(args: list[str] | None = None) -> int:
         return _failed(f"{type(error).__name__} (CKPT_DEBUG=1 shows where)", error)
     except Exception as error:
         return _failed(f"a fault in ckpt itself: {type(error).__name__}: {error} (please report it; CKPT_DEBUG=1 shows where)", error)
+
+
+def _ready_streams() -> None:
+    """What a stream cannot encode is written escaped; one that the caller closed leads nowhere."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (as long as the program)
+        getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def _failed(text: str, error: BaseException) -> int:

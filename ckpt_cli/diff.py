@@ -7,14 +7,18 @@ Numbers are computed for blocks whose bytes differ, in float64.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .checkpoint import Checkpoint, Tensor, show_shape
 from .dtypes import DType, to_numpy
-from .storage import BLOCK, Extent, Storage
+from .storage import BLOCK, Extent, Storage, Strided
 
 if TYPE_CHECKING:
     import numpy
+
+
+_PER = BLOCK // 16  # elements at a time, where a block is counted in elements
 
 
 class Numbers(NamedTuple):
@@ -54,7 +58,7 @@ def _both(a: Checkpoint, b: Checkpoint, names: list[str], rtol: float, atol: flo
         if one.shape != two.shape:
             yield Difference("shape", name, show_shape(one.shape), show_shape(two.shape))
             continue
-        key = (one.key, two.key)
+        key = (id(one), id(two)) if one.layout or two.layout else (one.key, two.key)
         if key not in compared:
             compared[key] = compare(one, two, rtol, atol)
         if one.dtype != two.dtype or one.layout != two.layout:
@@ -97,20 +101,40 @@ def _place(tensor: Tensor) -> tuple[Any, ...] | None:
 
 def compare(one: Tensor, two: Tensor, rtol: float = 0.0, atol: float = 0.0) -> Numbers | None:
     """None where all elements are equal. What has no plain elements (quantised, sparse) is compared byte for byte."""
-    if same_bytes(one, two) or "object" in (one.layout, two.layout):
+    if "object" in (one.layout, two.layout):
         return None
-    plain = not (one.layout or two.layout) and one.dtype.addressable and two.dtype.addressable
-    fold = _Fold(one, two, rtol, atol) if plain else _ByteFold(one)
-    step = BLOCK // 16 * 16
-    first, second = one.elements(), two.elements()
-    if one.dtype == two.dtype or not plain:
-        _fold_equal_widths(first, second, step, fold)
+    if one.layout or two.layout or not (one.dtype.addressable and two.dtype.addressable):
+        return _compare_bytes(one, two) if (one.layout, one.dtype) == (two.layout, two.dtype) else None
+    if same_bytes(one, two):
+        return None
+    fold = _Fold(one, two, rtol, atol)
+    if one.dtype == two.dtype:
+        _fold_equal_widths(fold.first_elements, fold.second_elements, BLOCK, fold)
     else:
-        per = step // 16
-        for start in range(0, one.numel, per):
-            stop = min(start + per, one.numel)
-            fold.add(start, *(s.read(start * t.dtype.nbytes, stop * t.dtype.nbytes) for s, t in ((first, one), (second, two))))
+        for start in range(0, one.numel, _PER):
+            fold.add(start, *fold.read(start, min(start + _PER, one.numel)))
     return fold.numbers()
+
+
+def _compare_bytes(one: Tensor, two: Tensor) -> Numbers | None:
+    """All that the file holds of two tensors of one kind: their bytes, and their parts (indices, scales)."""
+    left, right = _held(one), _held(two)
+    if left == right:
+        return None
+    where = [index for index, (a, b) in enumerate(zip(left, right, strict=False)) if a != b]
+    most, least = max(len(left), len(right)), min(len(left), len(right))
+    nan = float("nan")
+    return Numbers(most, len(where) + most - least, (where[0] if where else least,), nan, nan, nan)
+
+
+def _held(tensor: Tensor) -> bytes:
+    if tensor.layout.startswith("sparse"):
+        own = b""  # its values are one of its parts
+    elif tensor.contiguous or tensor.dtype.elements > 1:
+        own = tensor.elements().read() if tensor.contiguous else tensor.storage.read()
+    else:
+        own = Strided(tensor.storage, tensor.dtype.nbytes, tensor.shape, tensor.strides, tensor.offset).read()
+    return own + b"".join(part.encode() if isinstance(part, str) else part.tobytes() for part in tensor.parts)
 
 
 def _fold_equal_widths(first: Storage, second: Storage, step: int, fold: Any) -> None:
@@ -128,35 +152,21 @@ def _fold_equal_widths(first: Storage, second: Storage, step: int, fold: Any) ->
             fold.add(start // fold.width, left, right)
 
 
-class _ByteFold:
-    """For elements that have no plain value: whether and where their bytes differ."""
-
-    width = 1
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor, self.changed, self.first = tensor, 0, -1
-
-    def equal(self, data: bytearray) -> None:
-        pass
-
-    def add(self, start: int, left: bytes, right: bytes) -> None:
-        where = [i for i, (a, b) in enumerate(zip(left, right, strict=True)) if a != b]
-        self.changed += len(where)
-        self.first = start + where[0] if self.first < 0 else self.first
-
-    def numbers(self) -> Numbers | None:
-        nan = float("nan")
-        return Numbers(self.tensor.nbytes, self.changed, (self.first,), nan, nan, nan) if self.changed else None
-
-
 class _Fold:
     """Sums over the elements of two tensors, block by block."""
 
     def __init__(self, one: Tensor, two: Tensor, rtol: float, atol: float) -> None:
         self.one, self.two, self.rtol, self.atol = one, two, rtol, atol
         self.width = one.dtype.nbytes
+        self.first_elements, self.second_elements = one.elements(), two.elements()
         self.changed, self.first, self.max_abs = 0, -1, 0.0
         self.squares, self.dot, self.left, self.right = 0.0, 0.0, 0.0, 0.0
+
+    def read(self, start: int, stop: int) -> tuple[bytes, bytes]:
+        """Elements `start` to `stop` of both."""
+        sides = ((self.first_elements, self.one.dtype.nbytes), (self.second_elements, self.two.dtype.nbytes))
+        left, right = (storage.read(start * width, stop * width) for storage, width in sides)
+        return left, right
 
     def equal(self, data: bytearray) -> None:
         """An equal block adds to the norms; what it adds is only needed once something differs."""
@@ -166,17 +176,21 @@ class _Fold:
     def add(self, start: int, left: bytes, right: bytes) -> None:
         import numpy
 
-        a, b = numpy.frombuffer(left, _kind(self.one.dtype)), numpy.frombuffer(right, _kind(self.two.dtype))
         wide_a, wide_b = as_wide(left, self.one.dtype), as_wide(right, self.two.dtype)
-        exact = a.dtype == b.dtype and a.dtype.kind in "iub"
         with numpy.errstate(all="ignore"):
-            distance = numpy.abs(wide_a - wide_b)
-            differs = a != b if exact else (wide_a != wide_b) & ~(numpy.isnan(wide_a) & numpy.isnan(wide_b))
+            if self.one.dtype.kind in "biu" and self.two.dtype.kind in "biu":
+                distance = _integer_distance(*(numpy.frombuffer(d, to_numpy(t.dtype)) for d, t in ((left, self.one), (right, self.two))))
+                differs = distance != 0
+            else:
+                distance = numpy.abs(wide_a - wide_b)
+                differs = ~_equal(wide_a, wide_b)
             if self.rtol or self.atol:
-                differs &= ~(distance <= self.atol + self.rtol * numpy.abs(wide_b))
+                near = distance <= self.atol + self.rtol * numpy.abs(wide_b)
+                differs &= ~(near & numpy.isfinite(wide_a) & numpy.isfinite(wide_b))
         count = int(differs.sum())
         if not count:
-            self.equal(bytearray(left))
+            if self.changed:
+                self._norms(wide_a, wide_b)
             return
         if not self.changed:
             self.first = start + int(differs.argmax())
@@ -187,11 +201,10 @@ class _Fold:
         self._norms(wide_a, wide_b)
 
     def _catch_up(self, stop: int) -> None:
-        """The norms of the equal blocks that came before the first difference."""
-        per, storage = BLOCK // 16, self.one.elements()
-        for start in range(0, stop, per):
-            data = storage.read(start * self.width, min(start + per, stop) * self.width)
-            self._norms(*[as_wide(data, self.one.dtype)] * 2)
+        """The norms of the blocks before the first difference, which are equal or within the tolerance."""
+        for start in range(0, stop, _PER):
+            left, right = self.read(start, min(start + _PER, stop))
+            self._norms(as_wide(left, self.one.dtype), as_wide(right, self.two.dtype))
 
     def _norms(self, a: numpy.ndarray[Any, Any], b: numpy.ndarray[Any, Any]) -> None:
         import numpy
@@ -206,16 +219,31 @@ class _Fold:
     def numbers(self) -> Numbers | None:
         if not self.changed:
             return None
-        root = (self.left * self.right) ** 0.5
-        rel_l2 = (self.squares / self.left) ** 0.5 if self.left else float("inf")
+        root = sqrt(self.left) * sqrt(self.right)  # apart: their product may be beyond float64
+        rel_l2 = sqrt(self.squares) / sqrt(self.left) if self.left else float("inf")
         first = _unravelled(self.first, self.one.shape)
         return Numbers(self.one.numel, self.changed, first, self.max_abs, rel_l2, self.dot / root if root else float("nan"))
 
 
-def _kind(dtype: DType) -> Any:
+def _integer_distance(a: numpy.ndarray[Any, Any], b: numpy.ndarray[Any, Any]) -> Any:
+    """|a - b|, with no way through floats: int64 beyond 2^53 and both ends of a range."""
     import numpy
 
-    return numpy.dtype([("re", "<f2"), ("im", "<f2")]) if dtype.name == "complex32" else to_numpy(dtype)
+    if a.dtype != b.dtype:
+        return numpy.abs(a.astype(object) - b.astype(object)).astype("float64")
+    if a.dtype.kind == "b":
+        return a != b
+    gap = numpy.maximum(a, b) - numpy.minimum(a, b)  # wraps, as a signed number, to the right unsigned one
+    return gap.view(f"u{gap.itemsize}")
+
+
+def _equal(a: numpy.ndarray[Any, Any], b: numpy.ndarray[Any, Any]) -> Any:
+    """Where elements are equal, NaN and NaN included; a complex number is both of its parts."""
+    import numpy
+
+    if a.dtype.kind == "c" or b.dtype.kind == "c":
+        return _equal(a.real, b.real) & _equal(a.imag, b.imag)
+    return (a == b) | (numpy.isnan(a) & numpy.isnan(b))
 
 
 def as_wide(data: bytes, dtype: DType) -> numpy.ndarray[Any, Any]:

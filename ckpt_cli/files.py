@@ -47,6 +47,8 @@ def unknown(file: File) -> UnknownFormat:
         return UnknownFormat("this is a Git LFS pointer, not the file itself", "run `git lfs pull`")
     if head.startswith((b"<!doctype html", b"<html", b"<?xml")):
         return UnknownFormat("this is a web page, not a checkpoint", "download the file itself; the link may need a log-in")
+    if file.path.endswith(".index.json"):
+        return UnknownFormat("the index of a model in shards, which is not read yet", "give one of its shards")
     if not file.head.strip(b"\0"):
         return UnknownFormat("the file begins with nothing but zeros", "download or copy it again")
     return UnknownFormat("not a checkpoint of any known format", "`ckpt formats` lists them")
@@ -72,6 +74,9 @@ def find(path: str) -> str:
     for name in _MODELS:
         if name in inside:
             return os.path.join(path, name)
+    shards = [name for name in inside if name.endswith(".index.json")]
+    if shards:
+        raise ReadError(f"a model in shards ({shards[0]}), which is not read yet", "give one of its shards", path)
     models = [name for name in inside if name.endswith((".safetensors", ".bin", ".pt", ".pth", ".ckpt"))]
     if len(models) == 1:
         return os.path.join(path, models[0])
@@ -120,12 +125,12 @@ def write_new(path: str, data: bytes) -> None:
     """`data` as a new file, all or nothing. An existing one is refused."""
     with about(path):
         target = os.path.realpath(path)
-        _check_target(target, replace=False)
+        _check_target(target, replace=False, mend="choose another name")
         with _replacing(target) as fd:
             Sink(fd).write(data)
 
 
-def _check_target(target: str, replace: bool) -> None:
+def _check_target(target: str, replace: bool, mend: str = "--force replaces it, or choose another name") -> None:
     try:
         mode = os.stat(target).st_mode
     except FileNotFoundError:
@@ -133,7 +138,7 @@ def _check_target(target: str, replace: bool) -> None:
     if not stat.S_ISREG(mode):
         raise WriteError("this is no regular file", "choose another name")
     if not replace:
-        raise WriteError("the file is there already", "--force replaces it, or choose another name")
+        raise WriteError("the file is there already", mend)
 
 
 def _patch(fd: int, checkpoint: Checkpoint, pieces: Iterator[tuple[int, bytes | memoryview]]) -> None:
@@ -154,8 +159,12 @@ def _patch(fd: int, checkpoint: Checkpoint, pieces: Iterator[tuple[int, bytes | 
 def _replacing(target: str) -> Iterator[int]:
     """A temporary file beside `target` that takes its place at the end, or vanishes."""
     folder = os.path.dirname(target)
-    temporary = os.path.join(folder, f".{os.path.basename(target)[:100]}.{os.urandom(6).hex()}.tmp")
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+    stem = os.fsdecode(os.fsencode(os.path.basename(target))[:100])
+    temporary = os.path.join(folder, f".{stem}.{os.urandom(6).hex()}.tmp")
+    try:
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, target) from None
     try:
         try:
             os.fchmod(fd, _mode(target))
@@ -191,9 +200,8 @@ def _keep(target: str, backup: str) -> None:
         shutil.copy2(target, fresh)
     try:
         os.replace(fresh, backup)
-    except BaseException:
+    finally:  # a rename onto another link of the same file does nothing at all
         _quietly(lambda: os.unlink(fresh))
-        raise
 
 
 def _quietly(step: Callable[[], None]) -> None:

@@ -54,16 +54,25 @@ def _by_kind(names: Mapping[str, object], pattern: str, layers: Layers) -> list[
         found = _by_position(list(names), pattern)
         if found:
             return found
-    accepts = re.compile(glob(pattern), re.DOTALL).fullmatch
+    accepts = _compiled(glob(pattern), pattern, re.DOTALL).fullmatch
     return [name for name in names if accepts(name)]
 
 
 def _searched(names: Iterable[str], expression: str) -> list[str]:
-    try:
-        search = re.compile(expression).search
-    except re.error as error:
-        raise UsageError(f"{expression!r} is no regular expression: {error}") from None
+    search = _compiled(expression, expression).search
     return [name for name in names if search(name)]
+
+
+def _compiled(expression: str, written: str, flags: int = 0) -> re.Pattern[str]:
+    """The regular expression, quietly: what Python may mean by `[[` one day is of no concern to who writes it today."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return re.compile(expression, flags)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UsageError(f"{written!r} is no pattern: {error}") from None
 
 
 def _of_layers(names: Mapping[str, object], wanted: str, layers: Mapping[str, str]) -> list[str]:
@@ -107,10 +116,13 @@ def _class_end(pattern: str, at: int) -> int:
 
 _POSITIONS = re.compile(r"[^\[\]*?{}]*(?:(?<!\.)\[-?\d+\][^\[\]*?{}]*)+")
 _STEP = re.compile(r"\[(-?\d+)\]|([^\[\]]+)")
+_LONGEST = 4_000  # Python makes no integer of more digits than 4300
 
 
 def _by_position(names: list[str], pattern: str) -> list[str]:
     prefix = ""
+    if len(pattern) > _LONGEST:
+        return []
     for step in _STEP.finditer(pattern):
         if step[1] is None:
             prefix += step[2] if prefix else step[2].lstrip(".")
@@ -125,7 +137,7 @@ def _by_position(names: list[str], pattern: str) -> list[str]:
 def _child(names: list[str], prefix: str, k: int) -> str | None:
     """The child of `prefix` that is named `k`, else its k-th."""
     start = prefix + "." if prefix else ""
-    children = list(dict.fromkeys(name[len(start) :].split(".")[0] for name in names if name.startswith(start)))
+    children = list(dict.fromkeys(_DOT.split(name[len(start) :], maxsplit=1)[0] for name in names if name.startswith(start)))
     if str(k) in children:
         return str(k)
     if children == sorted(children):  # a file that sorts its names puts 10 before 2
@@ -133,9 +145,13 @@ def _child(names: list[str], prefix: str, k: int) -> str | None:
     return children[k] if -len(children) <= k < len(children) else None
 
 
+_DOT = re.compile(r"(?<!\\)\.")  # a dot inside a key is escaped
+
+
 def natural(name: str) -> list[tuple[int, int, str]]:
     """A sort key by which `h.2` comes before `h.10`."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    parts = (part.lstrip("0") if part.isdecimal() else part for part in re.split(r"([0-9]+)", name) if part)
+    return [(0, len(part), part) if part.isdecimal() or not part else (1, 0, part) for part in parts]
 
 
 Index = tuple["int | slice | EllipsisType", ...]
@@ -145,17 +161,19 @@ def refer(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) ->
     """The one tensor, or the part of it, that `NAME` or `NAME[index]` means. Raises NoMatch, or UsageError where it means several."""
     if reference in checkpoint:
         return reference, checkpoint[reference]
-    base, _, index = reference.rpartition("[")
-    if base and reference.endswith("]") and _is_index(index[:-1]):
-        try:
-            name = one(checkpoint, base, layers)
-        except NoMatch:
-            if not _POSITIONS.fullmatch(reference):
-                raise
-        else:
-            return name, indexed(checkpoint[name].plain(name), parse_index(index[:-1]), name)
-    name = one(checkpoint, reference, layers)
-    return name, checkpoint[name]
+    pattern, index = split_index(checkpoint, reference, layers)
+    name = one(checkpoint, pattern, layers)
+    return name, checkpoint[name] if index is None else indexed(checkpoint[name].plain(name), index, name)
+
+
+def split_index(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Index | None]:
+    """`NAME[0, :5]` → NAME and its index; the reference and None where it is a name or a pattern as it stands."""
+    base, _, text = reference.rpartition("[")
+    if reference in checkpoint or not base or not text.endswith("]") or not _is_index(text[:-1]):
+        return reference, None
+    if base not in checkpoint and _by_kind(checkpoint.tensors, reference, layers):
+        return reference, None
+    return base, parse_index(text[:-1])
 
 
 def one(checkpoint: Checkpoint, pattern: str, layers: Layers = no_layers) -> str:
@@ -171,7 +189,7 @@ _INDEX_PART = re.compile(r"\s*(?:\.\.\.|-?\d+|(?:-?\d+)?\s*:\s*(?:-?\d+)?\s*(?::
 
 
 def _is_index(text: str) -> bool:
-    return all(_INDEX_PART.fullmatch(part) for part in text.rstrip().removesuffix(",").split(","))
+    return len(text) < _LONGEST and all(_INDEX_PART.fullmatch(part) for part in text.rstrip().removesuffix(",").split(","))
 
 
 def parse_index(text: str) -> Index:

@@ -290,7 +290,7 @@ def span(shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> tuple
 
 def runs(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, limit: int | None = None) -> Iterator[tuple[int, int]]:
     """The contiguous runs (first element, count) that make up a view in C order; at most `limit` of them."""
-    from itertools import islice, product
+    from itertools import islice
 
     if 0 in shape:
         return
@@ -298,9 +298,19 @@ def runs(shape: tuple[int, ...], strides: tuple[int, ...], offset: int, limit: i
     while axes and (shape[axes - 1] == 1 or strides[axes - 1] == run):
         run *= shape[axes - 1]
         axes -= 1
-    outer = (range(0, n * s, s) if s else [0] * n for n, s in zip(shape[:axes], strides[:axes], strict=True))
-    for steps in islice(product(*outer), limit):
-        yield offset + sum(steps), run
+    for start in islice(_starts(shape[:axes], strides[:axes], offset), limit):
+        yield start, run
+
+
+def _starts(shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Iterator[int]:
+    """The first element of every run, in C order, one at a time: an axis may be as long as a file says."""
+    if not shape:
+        yield offset
+    elif len(shape) == 1:
+        yield from (offset + i * strides[0] for i in range(shape[0]))
+    else:
+        for i in range(shape[0]):
+            yield from _starts(shape[1:], strides[1:], offset + i * strides[0])
 
 
 def swapped(of: Storage, width: int) -> Storage:

@@ -37,17 +37,66 @@ def item(dtype: DType, raw: bytes) -> Any:
 def element(dtype: DType, value: Any) -> bytes:
     """The bytes of one element. Raises EditError where `dtype` cannot hold `value` (overflow or a fraction in integers)."""
     check_holds(dtype, value)
+    if dtype.kind in "biu":
+        return struct.pack("<" + _LETTERS[dtype.name], int(value))
+    value = real(value)
     if dtype.name in _LETTERS:
-        try:
-            return struct.pack("<" + _LETTERS[dtype.name], int(value) if dtype.kind in "iu" else value)
-        except OverflowError:  # beyond the largest float: infinity, as numpy rounds
-            return struct.pack("<" + _LETTERS[dtype.name], float("inf") if value > 0 else float("-inf"))
+        return _float(_LETTERS[dtype.name], value)
+    if dtype.name == "complex32":
+        return _float("e", value.real) + _float("e", value.imag)
+    if dtype.name == "bfloat16":
+        return _bfloat16(value)
+    import numpy
+
+    return encoded(dtype, numpy.array([value]))
+
+
+def _float(letter: str, value: float) -> bytes:
+    try:
+        return struct.pack("<" + letter, value)
+    except OverflowError:  # beyond the largest: infinity, as numpy rounds
+        return struct.pack("<" + letter, float("inf") if value > 0 else float("-inf"))
+
+
+def _bfloat16(value: float) -> bytes:
+    """The upper half of a float32, rounded to nearest even."""
+    bits = int.from_bytes(_float("f", value), "little")
+    half = (bits >> 16) | 0x40 if value != value else (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return half.to_bytes(2, "little")
+
+
+def real(value: Any) -> Any:
+    """A Python number as a float, where it is not complex; an integer beyond all floats is infinite."""
+    if isinstance(value, complex):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
+
+
+def decoded(dtype: DType, data: bytes) -> numpy.ndarray[Any, Any]:
+    """Elements as an array to compute with: small floats as float32, complex32 as complex64."""
     import numpy
 
     if dtype.name == "complex32":
-        return struct.pack("<ee", complex(value).real, complex(value).imag)
-    with numpy.errstate(over="ignore"):
-        return numpy.asarray(value).astype(to_numpy(dtype)).tobytes()
+        return numpy.frombuffer(data, "<f2").astype("float32").view("complex64")
+    values = numpy.frombuffer(data, to_numpy(dtype))
+    return values.astype("float32") if dtype.kind == "f" and dtype.nbytes < 4 else values
+
+
+def encoded(dtype: DType, values: numpy.ndarray[Any, Any]) -> bytes:
+    """The bytes of `values` as elements of `dtype`, rounded to nearest even. Raises EditError where a number would become no number."""
+    import numpy
+
+    with numpy.errstate(all="ignore"):
+        if dtype.name == "complex32":
+            return bytes(values.astype("complex64").reshape(-1).view("float32").astype("<f2").tobytes())
+        found = values.astype(to_numpy(dtype))
+        if dtype.name.startswith("float8") and ((found != found) & (values == values)).any():
+            lost = values[(found != found) & (values == values)].flat[0]
+            raise EditError(f"{dtype.name} cannot hold {float(lost):g}", "it would become NaN")
+        return bytes(found.tobytes())
 
 
 def check_holds(dtype: DType, value: Any) -> None:
@@ -66,6 +115,11 @@ def check_holds(dtype: DType, value: Any) -> None:
         raise EditError(f"{dtype.name} cannot hold {int(value)}: it goes from {low} to {high - 1}", "cast it first")
 
 
+def foreign(dtype: numpy.dtype[Any]) -> bool:
+    """True for the types that ml_dtypes adds to numpy's own; their `kind` does not tell (float8_e5m2 says `f`)."""
+    return dtype.isbuiltin == 2
+
+
 def caster(before: DType, after: DType) -> Callable[[bytes], bytes]:
     """A function from elements of one dtype to those of another: round to nearest even; integers must fit."""
     source, target = to_numpy(before), to_numpy(after)
@@ -80,7 +134,7 @@ def caster(before: DType, after: DType) -> Callable[[bytes], bytes]:
             check_fits(values, after)
         with numpy.errstate(all="ignore"):
             # ml_dtypes knows no way from one small float to another but through float32
-            through = values.astype(numpy.float32) if source.kind == "V" and target.kind == "V" else values
+            through = values.astype(numpy.float32) if foreign(source) and foreign(target) else values
             return through.astype(target).tobytes()
 
     return change
@@ -90,7 +144,7 @@ def check_fits(values: numpy.ndarray[Any, Any], dtype: DType) -> None:
     """Raises EditError where an element of `values` is not within the integers of `dtype`."""
     if not values.size:
         return
-    wide = values.astype("float64") if values.dtype.kind == "V" else values
+    wide = values.astype("float64") if foreign(values.dtype) else values
     for value in (wide.min(), wide.max()):
         if value != value or value in (float("inf"), float("-inf")):
             raise EditError(f"{dtype.name} cannot hold {value}", "replace it first")
@@ -102,7 +156,7 @@ def nested(tensor: Tensor) -> Any:
     if tensor.shape == ():
         return item(tensor.dtype, tensor.tobytes())
     values = tensor.array()
-    if values.dtype.kind == "V":
+    if foreign(values.dtype):
         values = values.astype("float32")
     return values.tolist()
 
@@ -117,7 +171,7 @@ def printed(tensor: Tensor, precision: int | None = None) -> str:
 
     values = tensor.array()
     options: dict[str, Any] = {"threshold": sys.maxsize, "max_line_width": 120, "separator": " "}
-    if values.dtype.kind == "V":
+    if foreign(values.dtype):
         options["formatter"] = {"float_kind": lambda value: text(tensor.dtype, value, precision)}
         return numpy.array2string(values.astype("float32"), **options)
     if precision is None:

@@ -10,16 +10,17 @@ import typer
 from .. import files
 from ..checkpoint import Checkpoint
 from ..diff import Difference, diff
+from ..errors import UsageError
 from ..show.output import Output
-from .params import Color, Colors, Json, Patterns
+from .params import Color, Colors, Json, Patterns, layers_of
 
 
 def diff_command(
     a: Annotated[str, typer.Argument(metavar="A", help="The checkpoint before.", show_default=False)],
     b: Annotated[str, typer.Argument(metavar="B", help="The checkpoint after; its format may be another.", show_default=False)],
     patterns: Patterns = None,
-    rtol: Annotated[float, typer.Option("--rtol", help="Relative tolerance: |a-b| ≤ atol + rtol·|b| is equal.")] = 0.0,
-    atol: Annotated[float, typer.Option("--atol", help="Absolute tolerance.")] = 0.0,
+    rtol: Annotated[float, typer.Option("--rtol", min=0.0, help="Relative tolerance: |a-b| ≤ atol + rtol·|b| is equal.")] = 0.0,
+    atol: Annotated[float, typer.Option("--atol", min=0.0, help="Absolute tolerance.")] = 0.0,
     rules: Annotated[list[str] | None, typer.Option("--map", metavar="OLD=NEW", help="Rename A's names before comparing.")] = None,
     stat: Annotated[bool, typer.Option("--stat", help="How many of each kind of difference.")] = False,
     name_only: Annotated[bool, typer.Option("--name-only", help="The names alone.")] = False,
@@ -32,6 +33,8 @@ def diff_command(
     """
     from ..edits.rename import rename
 
+    if stat and name_only:
+        raise UsageError("--stat and --name-only exclude each other", "choose one")
     one, two = files.open(a), files.open(b)
     if rules:
         one = rename(one, rules)
@@ -47,7 +50,7 @@ def diff_command(
 def _names(one: Checkpoint, two: Checkpoint, patterns: list[str] | None) -> list[str] | None:
     from ..selection import select
 
-    return select(dict.fromkeys([*one, *two]), patterns) if patterns else None
+    return select(dict.fromkeys([*one, *two]), patterns, layers_of(one)) if patterns else None
 
 
 def _show_names(out: Output, found: Iterable[Difference]) -> int:

@@ -10,7 +10,7 @@ import typer
 
 from .. import files
 from ..checkpoint import Tensor
-from ..errors import UsageError
+from ..errors import UsageError, about
 from ..selection import refer
 from ..show.output import Output, note
 from .params import Arch, Json, Path, layers_of
@@ -39,24 +39,31 @@ def get_command(
     text has the digits that give the same value back; JSON: {"path","name","dtype","shape","values"}.
     """
     checkpoint = files.open(path)
-    name, tensor = refer(checkpoint, reference, layers_of(checkpoint, arch))
-    tensor.plain(name)
+    with about(path):
+        name, tensor = refer(checkpoint, reference, layers_of(checkpoint, arch))
+        tensor.plain(name)
     form = As.json if as_json else form
-    if form in (As.npy, As.raw):
-        _write_bytes(_npy(tensor) if form is As.npy else tensor.tobytes(), output)
-    elif output is None:
-        _print(path, name, tensor, form, precision)
+    if output is not None:
+        files.write_new(output, _encoded(path, name, tensor, form, precision))
+    elif form in (As.npy, As.raw) and sys.stdout.isatty():
+        raise UsageError("this would put raw bytes on the terminal", "-o FILE, or a pipe")
     else:
-        raise UsageError("-o goes with --format npy or raw", "text and JSON go to standard output: redirect it")
+        out: Any = sys.stdout.buffer
+        out.write(_encoded(path, name, tensor, form, precision))
+        out.flush()
 
 
-def _print(path: str, name: str, tensor: Tensor, form: As, precision: int | None) -> None:
+def _encoded(path: str, name: str, tensor: Tensor, form: As, precision: int | None) -> bytes:
     from ..values import nested, printed
 
-    if form is As.json:
-        Output(True).json({"path": path, "name": name, "dtype": tensor.dtype.name, "shape": list(tensor.shape), "values": nested(tensor)})
-    else:
-        sys.stdout.write(printed(tensor, precision) + "\n")
+    if form is As.raw:
+        return tensor.tobytes()
+    if form is As.npy:
+        return _npy(tensor)
+    if form is As.text:
+        return (printed(tensor, precision) + "\n").encode()
+    facts = {"path": path, "name": name, "dtype": tensor.dtype.name, "shape": list(tensor.shape)}
+    return Output(True).document(facts | {"values": nested(tensor)}).encode("utf-8", "backslashreplace")
 
 
 def _npy(tensor: Tensor) -> bytes:
@@ -65,21 +72,12 @@ def _npy(tensor: Tensor) -> bytes:
 
     import numpy
 
+    from ..values import foreign
+
     values = tensor.array()
-    if values.dtype.kind == "V":
+    if foreign(values.dtype):
         note(f"numpy knows no {tensor.dtype.name}: the file holds raw elements; view them with ml_dtypes.{tensor.dtype.name}")
         values = values.view(f"V{tensor.dtype.nbytes}")
     buffer = io.BytesIO()
     numpy.save(buffer, values, allow_pickle=False)
     return buffer.getvalue()
-
-
-def _write_bytes(data: bytes, output: str | None) -> None:
-    if output is not None:
-        files.write_new(output, data)
-    elif sys.stdout.isatty():
-        raise UsageError("this would put raw bytes on the terminal", "-o FILE, or a pipe")
-    else:
-        out: Any = sys.stdout.buffer
-        out.write(data)
-        out.flush()

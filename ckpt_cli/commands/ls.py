@@ -9,6 +9,7 @@ import typer
 
 from .. import files
 from ..checkpoint import Checkpoint, Tensor
+from ..errors import about
 from ..selection import select
 from ..show.output import Output, size
 from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of
@@ -36,7 +37,8 @@ def ls_command(
     In a pipe: NAME, DTYPE, SHAPE (8x4; a scalar's is empty), PARAMS, BYTES, TIED-TO, tab-separated. Only the header is read.
     """
     checkpoint = files.open(path)
-    names = _sorted(checkpoint, select(checkpoint.tensors, patterns or [], layers_of(checkpoint, arch)), sort)
+    with about(path):
+        names = _sorted(checkpoint, select(checkpoint.tensors, patterns or [], layers_of(checkpoint, arch)), sort)
     out = Output(as_json, color.value)
     if as_json:
         out.json(_document(path, checkpoint, names))
@@ -84,7 +86,7 @@ def _footer(out: Output, checkpoint: Checkpoint, names: list[str]) -> str:
     if not out.terminal:
         return ""
     params, count = totals(checkpoint, names)
-    return f"{len(names):,} tensors, {params:,} parameters, {size(count)}"
+    return f"{len(names):,} tensor{'s' * (len(names) != 1)}, {params:,} parameters, {size(count)}"
 
 
 def _document(path: str, checkpoint: Checkpoint, names: list[str]) -> dict[str, Any]:

@@ -76,12 +76,15 @@ def editing(edit: Edit) -> Callable[..., None]:
     @wraps(edit)
     def command(path: str, **given: Any) -> None:
         from .. import files
+        from ..errors import about
 
         options = {name: given.pop(name) for name in shared}
         before = files.open(path)
         if knows_layers:
             given["layers"] = layers_of(before, options.pop("arch"))
-        finish(before, edit(before, **given), **options)
+        with about(path):
+            after = edit(before, **given)
+        finish(before, after, **options)
 
     parameters = [path, *own, *around]
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
@@ -114,18 +117,21 @@ def finish(
 ) -> None:
     """Write an edited checkpoint where it was asked to go, or print what would change. Raises UsageError where no place is named."""
     from .. import files
-    from ..errors import UsageError
+    from ..errors import UsageError, about
     from ..formats import formats
     from ..show.output import note
 
     if backup is not None and not in_place:
         raise UsageError("--backup goes with -i")
+    if backup == "":
+        raise UsageError("--backup takes a suffix", "for instance --backup .bak")
     if output is not None and in_place:
         raise UsageError("-o and -i exclude each other", "name one place for the result")
     if dry_run:
         from .diff import show_differences
 
-        show_differences(before, after, as_json=as_json)
+        with about(before.origin.path if before.origin else ""):
+            show_differences(before, after, as_json=as_json)
         return
     if output is None and not in_place:
         where = before.origin.path if before.origin else ""

@@ -45,7 +45,7 @@ def equal_groups(checkpoint: Checkpoint) -> list[list[str]]:
 
     candidates: dict[tuple[object, ...], list[str]] = {}
     for name, tensor in checkpoint.distinct().items():
-        if tensor.nbytes and tensor.layout != "object":
+        if tensor.nbytes and tensor.layout != "object" and not tensor.layout.startswith("sparse"):
             candidates.setdefault((tensor.dtype.name, tensor.layout, tensor.shape), []).append(name)
     found: dict[tuple[object, ...], list[str]] = {}
     for facts, names in candidates.items():

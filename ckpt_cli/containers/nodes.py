@@ -56,7 +56,7 @@ class Dict(Node):
 
     def get(self, key: str) -> Any:
         for known, value in reversed(self.pairs):
-            if type(known) is str and known == key:
+            if said(known) == key:
                 return value
         return None
 
@@ -113,6 +113,11 @@ class ByteString(Node):
             return self.data.decode()
         except UnicodeDecodeError:
             return self.data.decode("latin-1")
+
+
+def said(node: Any) -> str | None:
+    """The text that a string of either Python is, or None."""
+    return node if type(node) is str else node.text if type(node) is ByteString else None
 
 
 class ByteArray(Node):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..checkpoint import Tensor, contiguous_strides, nbytes_of
 from ..dtypes import DTYPES, DType, opaque
-from ..errors import Malformed
+from ..errors import CannotHold, Malformed
 from ..storage import Memory, swapped
 from .nodes import ByteArray, ByteString, Call, Global, List, Tuple
 
@@ -38,7 +38,7 @@ def array(node: Call) -> Tensor:
 
 def _tensor(data: Any, dtype: Any, shape: Any, fortran: bool) -> Tensor:
     sizes = tuple(getattr(shape, "items", ["?"]))
-    if any(type(n) is not int or n < 0 for n in sizes):
+    if any(type(n) is not int or not 0 <= n < 2**63 for n in sizes) or len(sizes) > 64:
         raise Malformed("a numpy array without a shape")
     known, order = descr(dtype)
     if known.name == "object" or type(data) is List:
@@ -79,11 +79,13 @@ def _item_size(letter: str, size: str, state: Any) -> int:
 
 
 def as_bytes(node: Any) -> bytes | None:
-    """The bytes that a node stands for: bytes, a bytearray, Python 2's `str`, or protocol 2's `_codecs.encode(text, "latin1")`."""
+    """The bytes that a node stands for: bytes, a bytearray, Python 2's `str`, protocol 2's `_codecs.encode(text, "latin1")`, `bytes()`."""
     if type(node) is bytes:
         return node
     if type(node) in (ByteArray, ByteString):
         return bytes(node.data)
+    if type(node) is Call and node.path in ("__builtin__.bytes", "builtins.bytes") and not node.arguments():
+        return b""
     if type(node) is Call and node.path == "_codecs.encode" and node.arguments() and type(node.arguments()[0]) is str:
         try:
             return bytes(node.arguments()[0], "latin-1")
@@ -106,9 +108,10 @@ def scalar(node: Any) -> Any:
 
 
 def array_node(tensor: Tensor) -> Call:
-    """A C-ordered little-endian array of the tensor's values, as numpy pickles it below protocol 5."""
-    letter = next(letter for letter, kind in _KINDS.items() if tensor.dtype.name.startswith(kind))
-    code = f"{letter}{tensor.dtype.nbytes}"
+    """A C-ordered little-endian array of the tensor's values, as numpy pickles it below protocol 5. CannotHold for torch's own dtypes."""
+    code = f"{tensor.dtype.kind}{tensor.dtype.nbytes}"
+    if descr(Call("REDUCE", Global("numpy", "dtype"), Tuple([code])))[0] != tensor.dtype:
+        raise CannotHold(f"an array of numpy's cannot be {tensor.dtype.name}", "leave it out by a pattern")
     dtype = Call("REDUCE", Global("numpy", "dtype"), Tuple([code, False, True]))
     dtype.states.append(Tuple([3, "<" if tensor.dtype.nbytes > 1 else "|", None, None, None, -1, -1, 0]))
     made = Call("REDUCE", Global("numpy.core.multiarray", "_reconstruct"), Tuple([Global("numpy", "ndarray"), Tuple([0]), b"b"]))

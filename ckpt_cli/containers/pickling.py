@@ -14,7 +14,10 @@ from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Persis
 
 
 class Pickler:
-    """Writes one tree. The work is a stack of steps, not recursion: a file may nest as deep as it likes."""
+    """Writes one tree. The work is a stack of steps, not recursion: a file may nest as deep as it likes.
+
+    `persistent` gives the id that a node is left out under; where that is a Global, the global itself takes the node's place.
+    """
 
     def __init__(self, protocol: int = 2, persistent: Callable[[Persistent], Any] = lambda node: node.pid) -> None:
         self.protocol, self.persistent = max(protocol, 2), persistent
@@ -138,7 +141,7 @@ def _save_byte_array(p: Pickler, item: ByteArray) -> None:
 
 
 def _save_global(p: Pickler, item: Global) -> None:
-    if p.protocol >= 4 and ("\n" in item.path or not item.path.isascii()):
+    if "\n" in item.path or not item.path.isascii():
         p.then(*p.save_all([item.module, item.name]), p.emit(b"\x93"), p.puts(item))
         return
     p.out += b"c" + item.module.encode() + b"\n" + item.name.encode() + b"\n"
@@ -183,7 +186,7 @@ def _save_set(p: Pickler, item: Set) -> None:
 
 def _save_persistent(p: Pickler, item: Persistent) -> None:
     pid = p.persistent(item)
-    p.then(*p.save_all([pid]), p.emit(b"Q"))
+    p.then(*p.save_all([pid]), *([] if type(pid) is Global else [p.emit(b"Q")]))
 
 
 def _save_call(p: Pickler, item: Call) -> None:

@@ -13,7 +13,7 @@ from ..dtypes import DTYPES, DType
 from ..errors import Malformed
 from ..storage import Memory, Storage
 from . import numpy_objects
-from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Persistent, Set, Tuple
+from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Persistent, Set, Tuple, said
 
 # The typed storages of torch/__init__.py and the dtype of their elements.
 STORAGES = {
@@ -39,7 +39,7 @@ class Pid:
     def __init__(self, node: Persistent) -> None:
         items = node.pid.items if type(node.pid) is Tuple else []
         kinds = [type(item) for item in items]
-        if len(items) < 5 or items[0] not in ("storage",) or kinds[1] is not Global or kinds[4] is not int or items[4] < 0:
+        if len(items) < 5 or said(items[0]) != "storage" or kinds[1] is not Global or kinds[4] is not int or items[4] < 0:
             raise Malformed("a storage of the pickle is described in an unknown way")
         self.items, self.location = items, items[3]
         self.key = items[2].text if kinds[2] is ByteString else str(items[2])
@@ -64,7 +64,7 @@ def _legacy_view(view: Any) -> int:
 
 
 def is_pid(node: Any) -> bool:
-    return type(node) is Persistent and type(node.pid) is Tuple and bool(node.pid.items) and node.pid.items[0] == "storage"
+    return type(node) is Persistent and type(node.pid) is Tuple and bool(node.pid.items) and said(node.pid.items[0]) == "storage"
 
 
 class Reader:
@@ -131,7 +131,10 @@ def _v3(reader: Reader, node: Call, args: list[Any]) -> Tensor:
 
 
 def _quantised(reader: Reader, node: Call, args: list[Any]) -> Tensor:
-    return reader.strided(args, layout="quantised")
+    found = reader.strided(args, layout="quantised")
+    scheme = args[4].items if len(args) > 4 and type(args[4]) is Tuple else []
+    found.parts = tuple(reader.tensor(item) or sketch(item) for item in scheme)
+    return found
 
 
 def _parameter(reader: Reader, node: Call, args: list[Any]) -> Tensor:
@@ -146,7 +149,10 @@ def _sparse(reader: Reader, node: Call, args: list[Any]) -> Tensor:
     if not layout or len(data) < (3 if coo else 4):
         raise Malformed("a sparse tensor is described in an unknown way")
     values = reader.inner(data[1 if coo else 2])
-    return Tensor(values.dtype, _sizes(data[2 if coo else 3]), values.storage, None, 0, str(layout[0]).removeprefix("torch."))
+    kind = str(layout[0]).removeprefix("torch.")
+    found = Tensor(values.dtype, _sizes(data[2 if coo else 3]), values.storage, None, 0, kind)
+    found.parts = (*(reader.inner(indices) for indices in data[: 1 if coo else 2]), values)
+    return found
 
 
 def _from_type(reader: Reader, node: Call, args: list[Any]) -> Tensor:
@@ -272,6 +278,13 @@ def innermost(node: Any) -> Call | None:
     return node if type(node) is Call and is_tensor(node) else None
 
 
+def through_view(node: Any) -> bool:
+    """True where the storage is a view of another one, as files of torch ≤ 0.4 have them; a zip has no place for that."""
+    inner = innermost(node)
+    args = inner.arguments() if inner else []
+    return bool(args) and is_pid(args[0]) and Pid(args[0]).offset != 0
+
+
 def rewrapped(node: Any, tensor: Call) -> Call:
     """`tensor` in the nn.Parameter that `node` was, where it was one."""
     if type(node) is Call and node.path.startswith("torch._utils._rebuild_parameter"):
@@ -289,5 +302,5 @@ def check_dtypes(tensors: Mapping[str, Tensor]) -> None:
     from ..errors import CannotHold
 
     for name, tensor in tensors.items():
-        if tensor.dtype.name not in DTYPES or tensor.dtype.name.startswith(("float4", "float6")):
+        if tensor.dtype.name not in DTYPES or tensor.dtype.name.startswith(("float4_", "float6_")):
             raise CannotHold(f"a .pt file cannot hold {tensor.dtype.name} ({name})", "leave it out with --drop, or cast it")

@@ -10,7 +10,7 @@ from ..dtypes import DType
 from ..storage import Storage
 from . import torch_objects as objects
 from .unpickling import Unpickler
-from .walk import Place, Walk, key_text, names
+from .walk import Place, Walk, joined, names
 
 
 class Tree(NamedTuple):
@@ -57,9 +57,9 @@ def find(root: Any, tree: Tree) -> Found:
         else:
             places.append(place)
             tensors.append(tensor)
-    called = names([place.path for place in places])
-    other_names = [".".join(map(key_text, place.path)) for place in others]
-    layers = {".".join(map(key_text, path)): kind for path, kind in walk.layers.items()}
+    called = names([place.path for place in places], [place.path for place in others])
+    mine, theirs = called[: len(places)], called[len(places) :]
+    layers = {joined(path): kind for path, kind in walk.layers.items()}
     return Found(
-        dict(zip(called, places, strict=True)), dict(zip(called, tensors, strict=True)), dict(zip(other_names, others, strict=True)), layers
+        dict(zip(mine, places, strict=True)), dict(zip(mine, tensors, strict=True)), dict(zip(theirs, others, strict=True)), layers
     )

@@ -13,12 +13,12 @@ from ..checkpoint import Checkpoint
 from ..errors import CannotHold, EditError
 from ..storage import Storage
 from . import torch_objects as objects
-from .nodes import Call, Dict, Persistent, Tuple
+from .nodes import Call, Dict, Global, Persistent, Tuple, said
 from .numpy_objects import array_node, is_array
 from .pickling import Pickler
 from .torch_tree import Tree, find
 from .unpickling import Unpickler
-from .walk import Place, key_text
+from .walk import Place, key_text, spellings
 
 
 def write_tree(checkpoint: Checkpoint) -> tuple[bytes, dict[str, Storage]]:
@@ -54,7 +54,7 @@ class _Storages:
     def renumbered(self, node: Persistent) -> Any:
         """The persistent id with the number of its storage in the new file."""
         if not objects.is_pid(node):
-            return node.pid
+            return _plain_class(node.pid)
         pid = objects.Pid(node)
         storage = self._find(pid)
         number = self.numbers.setdefault(id(storage), str(len(self.numbers)))
@@ -85,6 +85,8 @@ class _Editor:
         self.now = {source: name for name, source in sources.items() if source in self.found.places}
         self.added = [name for name, source in sources.items() if source not in self.found.places]
         self.storages = _Storages(tree, self._replaced())
+        self.keyed: dict[int, Any] = {}
+        self.inner: dict[int, list[tuple[str, Any]]] = {}
 
     def _replaced(self) -> dict[int, Storage]:
         """Original storages that an edit of values replaced, for bare storages that lie over them."""
@@ -106,6 +108,8 @@ class _Editor:
         for name in self.added:
             self._insert(self.root, (), name, self._node(name, None))
         self._remove(gone, holders)
+        for holder in self.keyed.values():
+            _check_keys(holder)
         return Pickler(self.protocol, self.storages.renumbered).dump(self.root), self.storages.written
 
     def _edit(
@@ -114,7 +118,7 @@ class _Editor:
         """Bring one entry up to date: gone, moved, or with another tensor. A dict that is reached by two paths is edited alike for both."""
         name = self.now.get(source)
         tensor = None if name is None else self.checkpoint[name]
-        unchanged = tensor is self.before[source]
+        unchanged = tensor is self.before[source] and not objects.through_view(place.node)
         said = (None if tensor is None else tensor.key, None if name == source or name is None else name)
         spot = (id(place.holder), place.entry)
         if spot in edits:
@@ -152,9 +156,12 @@ class _Editor:
 
     def _move(self, source: str, place: Place, name: str, node: Any, gone: dict[int, set[int]], holders: dict[int, Any]) -> None:
         """A new key in the same dict, at the same place, where the new name lies in it; else out of it and into the one that fits."""
-        parent = source[: len(source) - len(key_text(place.path[-1]))] if place.path else ""
-        if hasattr(place.holder, "pairs") and name.startswith(parent) and len(name) > len(parent):
-            place.holder.pairs[place.entry] = (name[len(parent) :], node)
+        last = next((text for text in spellings(place.path[-1]) if source.endswith(text)), "") if place.path else source
+        parent = source[: len(source) - len(last)]
+        key = name[len(parent) :]
+        if hasattr(place.holder, "pairs") and key and name.startswith(parent) and not self._door(place.holder, key):
+            place.holder.pairs[place.entry] = (key, node)
+            self.keyed[id(place.holder)] = place.holder
             return
         _forget(place, gone, holders)
         self._insert(self.root, (), name, node)
@@ -162,14 +169,19 @@ class _Editor:
     def _insert(self, root: Any, path: tuple[Any, ...], name: str, node: Any) -> None:
         """Put an entry into the deepest dict that its name leads into."""
         holder, key = root, name
-        while True:
-            inner = next(((k, v) for k, v in getattr(holder, "pairs", []) if type(v) in (Dict, Call) and _leads(k, v, key)), None)
-            if inner is None:
-                break
-            holder, key = inner[1], key[len(key_text(inner[0])) + 1 :]
+        while door := self._door(holder, key):
+            holder, key = door[1], key[len(door[0]) + 1 :]
         if not hasattr(holder, "pairs") or (type(holder) is Call and holder.state() and holder.state().get("_modules") is not None):  # type: ignore[union-attr]
             raise CannotHold(f"there is no dict in the file that {name!r} could go into", "convert it to a flat state dict first")
         holder.pairs.append((key, node))
+        self.keyed[id(holder)] = holder
+
+    def _door(self, holder: Any, name: str) -> tuple[str, Any] | None:
+        """The container in `holder` that `name` leads into, with the key that it has there."""
+        if id(holder) not in self.inner:
+            pairs = getattr(holder, "pairs", [])
+            self.inner[id(holder)] = [(key_text(key), value) for key, value in pairs if _is_dict(value)]
+        return next(((key, value) for key, value in self.inner[id(holder)] if name.startswith(key + ".")), None)
 
     def _remove(self, gone: dict[int, set[int]], holders: dict[int, Any]) -> None:
         """Take out the entries that are gone, and containers that have nothing left because of it."""
@@ -184,12 +196,29 @@ class _Editor:
             _prune(self.root, emptied)
 
 
+def _plain_class(pid: Any) -> Any:
+    """Legacy files leave the classes of modules out as ('module', class, file, source); a zip has the class itself."""
+    items = pid.items if type(pid) is Tuple else []
+    return items[1] if len(items) > 1 and said(items[0]) == "module" and type(items[1]) is Global else pid
+
+
+def _check_keys(holder: Any) -> None:
+    """Raises EditError where a new key is one that the dict has already, be it a container's or another object's."""
+    seen: set[str] = set()
+    for key, _ in holder.pairs:
+        if type(key) is not str:
+            continue
+        if key in seen:
+            raise EditError(f"the file has something else that is called {key!r}", "choose another name, or drop that first")
+        seen.add(key)
+
+
 def _fits(old: Storage, new: Storage | None) -> bool:
     return new is not None and new is not old and new.nbytes == old.nbytes
 
 
-def _leads(key: Any, value: Any, name: str) -> bool:
-    return name.startswith(key_text(key) + ".") and (type(value) is Dict or bool(value.pairs) or value.path == "collections.OrderedDict")
+def _is_dict(value: Any) -> bool:
+    return type(value) is Dict or (type(value) is Call and (bool(value.pairs) or value.path == "collections.OrderedDict"))
 
 
 def _forget(place: Place, gone: dict[int, set[int]], holders: dict[int, Any]) -> None:
@@ -219,8 +248,10 @@ def _pruned(node: Any, emptied: set[int]) -> list[Any]:
     if type(items) is not list:
         return []
     had = len(pairs) + len(items)
-    pairs[:] = [pair for pair in pairs if id(pair[1]) not in emptied or pair[0] in ("_parameters", "_buffers", "_modules")]
+    pairs[:] = [pair for pair in pairs if id(pair[1]) not in emptied or said(pair[0]) in ("_parameters", "_buffers", "_modules")]
     items[:] = [item for item in items if id(item) not in emptied]
-    if had and not pairs and not items:
+    states = node.states if type(node) is Call and node.path == "argparse.Namespace" else []
+    if (had and not pairs and not items) or any(id(state) in emptied for state in states):
         emptied.add(id(node))
-    return [value for _, value in pairs if hasattr(value, "items") or hasattr(value, "pairs")] + [i for i in items if hasattr(i, "items")]
+    inner = [value for _, value in pairs] + items + states
+    return [value for value in inner if hasattr(value, "items") or hasattr(value, "pairs")]

@@ -6,13 +6,15 @@ Opcodes as in CPython's Lib/pickletools.py. Every length is compared with the by
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
 from struct import Struct
 from typing import Any
 
 from ..errors import Malformed
 from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Persistent, Set, Tuple
 
-_MARK = object()
+_MOST_OPCODES = 20_000_000
+_MOST_DIGITS = 4000
 
 
 class Truncated(Malformed):
@@ -36,12 +38,14 @@ class Unpickler:
         """The root of the tree. Raises Malformed where the bytes are no pickle, Truncated where they end before it does."""
         data, table = self.data, _TABLE
         try:
-            while True:
+            for _ in repeat(None, _MOST_OPCODES):
                 op = data[self.at]
                 self.at += 1
                 if op == 0x2E:
                     break
                 table[op](self)
+            else:
+                raise Malformed(f"a pickle of over {_MOST_OPCODES:,} opcodes")
         except IndexError:
             if self.at >= len(data):
                 raise Truncated("truncated pickle") from None
@@ -126,8 +130,8 @@ _pushes(b"\x91", lambda m: Set(m.popped(), frozen=True))
 _pushes(b"K", lambda m: m.take(1)[0])
 _pushes(b"M", lambda m: m.number(_U2))
 _pushes(b"J", lambda m: m.number(_I4))
-_pushes(b"\x8a", lambda m: int.from_bytes(m.take(m.take(1)[0]), "little", signed=True))
-_pushes(b"\x8b", lambda m: int.from_bytes(m.take(m.number(_I4)), "little", signed=True))
+_pushes(b"\x8a", lambda m: _binary(m.take(m.take(1)[0])))
+_pushes(b"\x8b", lambda m: _binary(m.take(m.number(_I4))))
 _pushes(b"G", lambda m: _F8.unpack(m.take(8))[0])
 _pushes(b"F", lambda m: float(m.line()))
 _pushes(b"L", lambda m: _decimal(m.line().rstrip(b"L")))
@@ -169,9 +173,15 @@ def _paired(items: list[Any]) -> list[tuple[Any, Any]]:
 
 
 def _decimal(line: bytes) -> int:
-    if len(line) > 4000:
-        raise ValueError("an integer of over 4,000 digits")
+    if len(line) > _MOST_DIGITS:
+        raise ValueError(f"an integer of over {_MOST_DIGITS:,} digits")
     return int(line)
+
+
+def _binary(data: bytes) -> int:
+    if len(data) * 2.4 > _MOST_DIGITS:
+        raise ValueError(f"an integer of over {_MOST_DIGITS:,} digits")
+    return int.from_bytes(data, "little", signed=True)
 
 
 def _int_or_bool(line: bytes) -> int | bool:

@@ -12,7 +12,11 @@ from typing import Any, NamedTuple
 from ..errors import Malformed
 from .nodes import ByteString, Call, Dict, Global, List, Node, Set, Tuple
 
+# Far above what programs write; a hostile pickle reaches them within seconds.
 _MOST_STEPS = 3_000_000
+_MOST_KEYS = 30_000_000
+_MOST_CHARACTERS = 1 << 28
+_DEEPEST = 1000
 
 Path = tuple[Any, ...]
 
@@ -37,6 +41,7 @@ class Walk:
     def leaves(self, root: Any) -> Iterator[Place]:
         steps: list[tuple[Place, bool] | int] = [(Place((), root, None, 0), False)]
         above: set[int] = set()
+        keys = 0
         for _ in range(_MOST_STEPS):
             if not steps:
                 return
@@ -50,6 +55,9 @@ class Walk:
                 if not quiet or (isinstance(node, Node) and self.is_leaf(node)):
                     yield place
                 continue
+            keys += _count(node) * (len(place.path) + 1)
+            if len(above) > _DEEPEST or keys > _MOST_KEYS:
+                break
             children, hidden = self._children(place)
             if not quiet and (hidden or not children):
                 yield place
@@ -85,6 +93,12 @@ class Walk:
         if node.items:
             return _of_items(path, node, node.items), False
         return _of_pairs(path, state, state.pairs) if state else [], node.path != "argparse.Namespace"
+
+
+def _count(node: Any) -> int:
+    """No fewer than the children that a node has, but for those of a module."""
+    parts = [node, *getattr(node, "states", []), *getattr(getattr(node, "args", None), "items", [])]
+    return sum(len(getattr(part, "pairs", [])) + len(getattr(part, "items", [])) for part in parts)
 
 
 _SEQUENCES = {"torch.Size", "builtins.list", "builtins.tuple", "__builtin__.list"}
@@ -131,14 +145,30 @@ def key_text(key: Any) -> str:
         return key.text
     if type(key) is Tuple:
         return "(" + ", ".join(map(key_text, key.items)) + ")"
+    if type(key) is Call:
+        return f"{key.path}({', '.join([key_text(part) for part in key.arguments()[:8] if not isinstance(part, (Call, Tuple))])})"
     if isinstance(key, Node):
         return getattr(key, "path", type(key).__name__)
     return str(key)
 
 
-def names(paths: list[Path]) -> list[str]:
+def spellings(key: Any) -> tuple[str, str, str]:
+    """The ways in which `names` may write the last key of a path."""
+    return key_text(key), _escaped((key,)), _bracketed((key,))
+
+
+def joined(path: Path) -> str:
+    return ".".join(map(key_text, path))
+
+
+def names(tensors: list[Path], others: list[Path]) -> list[str]:
     """The paths joined by dots. Twins are told apart: dots inside a key are escaped (`a\\.b`), integer keys put in brackets (`[7]`)."""
-    texts = [".".join(map(key_text, path)) for path in paths]
+    paths, texts, characters = tensors + others, [], 0
+    for path in paths:
+        texts.append(joined(path))
+        characters += len(texts[-1])
+        if characters > _MOST_CHARACTERS:
+            raise Malformed("the names of the pickle's tensors are too long")
     if len(set(texts)) == len(texts):
         return texts
     for spell in (_escaped, _bracketed):
@@ -146,7 +176,7 @@ def names(paths: list[Path]) -> list[str]:
         for text in texts:
             counts[text] = counts.get(text, 0) + 1
         texts = [spell(path) if counts[text] > 1 else text for path, text in zip(paths, texts, strict=True)]
-    if len(set(texts)) != len(texts):
+    if len(set(texts[: len(tensors)])) != len(tensors) or not set(texts[: len(tensors)]).isdisjoint(texts[len(tensors) :]):
         raise Malformed("two tensors of the pickle go by the same path")
     return texts
 
@@ -156,4 +186,4 @@ def _escaped(path: Path) -> str:
 
 
 def _bracketed(path: Path) -> str:
-    return ".".join(f"[{key}]" if type(key) is int else key_text(key).replace("\\", "\\\\").replace(".", "\\.") for key in path)
+    return ".".join(_escaped((key,)) if type(key) is str else f"[{key_text(key)}]" for key in path)

@@ -14,12 +14,13 @@ def rename(checkpoint: Checkpoint, rules: Sequence[str]) -> Checkpoint:
     """New names, in the same order. Rules work one after another; two tensors that end with one name are refused."""
     now = {name: name for name in checkpoint}
     for text in rules:
-        old, new = split_rule(text, set(now.values()))
-        change = _rule(old, new)
+        names = set(now.values())
+        old, new = split_rule(text, names)
+        change = _only(old, new) if old in names else _rule(old, new)
         changed = {source: change(name) for source, name in now.items()}
         if all(name is None for name in changed.values()):
             raise NoMatch(f"nothing matches {old!r}", did_you_mean(old.removeprefix("re:"), now.values()) or "`ckpt ls` lists the names")
-        now = {source: changed[source] or name for source, name in now.items()}
+        now = {source: name if (new_name := changed[source]) is None else new_name for source, name in now.items()}
     _check_apart(now)
     sources = {name: checkpoint.sources.get(source, source) for source, name in now.items()}
     tensors = {name: checkpoint[source] for source, name in now.items()}
@@ -38,6 +39,11 @@ def split_rule(text: str, names: set[str]) -> tuple[str, str]:
     return text[:cut], text[cut + 1 :]
 
 
+def _only(old: str, new: str) -> Callable[[str], str | None]:
+    """An exact name wins over the pattern that it could be, too."""
+    return lambda name: new if name == old else None
+
+
 def _rule(old: str, new: str) -> Callable[[str], str | None]:
     """A function from a name to its new one, or None where the rule does not concern it."""
     if old.startswith("re:"):
@@ -47,8 +53,6 @@ def _rule(old: str, new: str) -> Callable[[str], str | None]:
         raise UsageError(f"{new!r} has more * than {old!r}")
 
     def change(name: str) -> str | None:
-        if name == old:
-            return new
         found = pattern.fullmatch(name)
         if not found:
             return None

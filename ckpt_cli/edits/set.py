@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from operator import add, mul, sub, truediv
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..checkpoint import Checkpoint, Tensor
 from ..dtypes import DType, to_numpy
 from ..errors import EditError, UsageError
-from ..selection import Layers, matches, no_layers, refer
+from ..selection import Layers, matches, no_layers, refer, split_index
 from ..storage import Fill, Mapped, Memory, Storage
-from ..values import check_fits, check_holds, element
+from ..values import check_fits, check_holds, decoded, element, encoded, real
 
 if TYPE_CHECKING:
     import numpy
@@ -33,7 +35,7 @@ def set_values(checkpoint: Checkpoint, assignments: Sequence[str], layers: Layer
 
 
 _OPERATOR = re.compile(r"[-+*/]?=")
-_NUMBER = re.compile(r"[-+]?(nan|inf(inity)?)|[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_NUMBER = re.compile(r"[-+]?(nan|inf(inity)?)|[-+]?(\d+(_\d+)*\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 
 
 def parse(text: str) -> Assignment:
@@ -77,28 +79,36 @@ def _value(text: str) -> Any:
 
 
 def _from_file(path: str) -> numpy.ndarray[Any, Any]:
+    from zipfile import BadZipFile
+
     import numpy
 
     try:
         array = numpy.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, BadZipFile) as error:
         raise UsageError(f"no array could be read: {error}", "save it with numpy.save", path) from None
     if not isinstance(array, numpy.ndarray):
         raise UsageError("this is an archive of arrays", "give one .npy file", path)
+    if array.dtype.kind not in "biufcV" or array.dtype.names:
+        raise UsageError(f"an array of {array.dtype} holds no numbers", where=path)
     return array
 
 
 def _from_list(text: str) -> numpy.ndarray[Any, Any]:
+    """An array of Python's own numbers: nothing is rounded before the dtype is known."""
     import json
 
     import numpy
 
     try:
-        array = numpy.array(json.loads(text))
+        array = numpy.array(json.loads(text), dtype=object)
     except ValueError as error:
         raise UsageError(f"{text[:60]!r} is no JSON list of numbers: {error}") from None
-    if array.dtype.kind not in "biufc":
-        raise UsageError(f"{text[:60]!r} is no list of numbers that fit in 64 bits")
+    for index, item in enumerate(array.flat):
+        if item in ("NaN", "Infinity", "-Infinity"):  # as `ckpt get --json` writes them
+            array.flat[index] = float(item)
+        elif not isinstance(item, (int, float)):
+            raise UsageError(f"{text[:60]!r} is no list of numbers in rows of one length")
     return array
 
 
@@ -112,7 +122,7 @@ def _assigned(checkpoint: Checkpoint, assignment: Assignment, layers: Layers) ->
 
 
 def _views(checkpoint: Checkpoint, reference: str, layers: Layers) -> list[tuple[str, Tensor]]:
-    if reference.endswith("]") and reference not in checkpoint:
+    if split_index(checkpoint, reference, layers)[1] is not None:
         return [refer(checkpoint, reference, layers)]
     found: dict[Any, tuple[str, Tensor]] = {}
     for name in matches(checkpoint, reference, layers):
@@ -121,23 +131,49 @@ def _views(checkpoint: Checkpoint, reference: str, layers: Layers) -> list[tuple
 
 
 def _contents(name: str, tensor: Tensor, assignment: Assignment) -> Storage:
-    """The new elements of `tensor`, C-contiguous."""
-    value, dtype = assignment.value, tensor.dtype
+    """The new elements of `tensor`, C-contiguous. An error that the values meet says the tensor's name, now or when they are read."""
+    value, op, dtype = assignment.value, assignment.op, tensor.dtype
+    with _naming(name):
+        if hasattr(value, "shape"):
+            value = _fitting(value, tensor)
+            if op == "=":
+                return Memory(_spread(_stored(value, dtype), tensor).tobytes())
+            value = _spread(_operand(value, dtype), tensor)
+            return Memory(_arithmetic(dtype, op, value.reshape(-1))(tensor.tobytes()))
+        if op == "=":
+            return Fill(element(dtype, value), tensor.nbytes)
+        change = _arithmetic(dtype, op, _operand(value, dtype))
+
+    def named(data: bytes) -> bytes:
+        with _naming(name):
+            return change(data)
+
+    return Mapped(tensor.elements(), named, dtype.nbytes, dtype.nbytes)
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
     try:
-        if not hasattr(value, "shape"):
-            if assignment.op == "=":
-                return Fill(element(dtype, value), tensor.nbytes)
-            return Mapped(tensor.elements(), _arithmetic(dtype, assignment.op, value), dtype.nbytes, dtype.nbytes)
-        operand = _broadcast(value, tensor)
-        if assignment.op == "=":
-            return Memory(_cast(operand, dtype))
-        return Memory(_arithmetic(dtype, assignment.op, operand)(tensor.tobytes()))
+        yield
     except EditError as error:
-        error.where = error.where or name
+        error.what = f"{name}: {error.what}"
         raise
 
 
-def _broadcast(value: numpy.ndarray[Any, Any], tensor: Tensor) -> numpy.ndarray[Any, Any]:
+def _fitting(value: numpy.ndarray[Any, Any], tensor: Tensor) -> numpy.ndarray[Any, Any]:
+    """`value`, where it broadcasts; raw elements are taken for the tensor's own dtype."""
+    if value.dtype.kind == "V":
+        if value.dtype.itemsize != tensor.dtype.nbytes or tensor.dtype.kind != "f":
+            raise EditError(f"raw elements of {value.dtype.itemsize} bytes are no {tensor.dtype.name}")
+        value = value.view(to_numpy(tensor.dtype))
+    spread = _spread(value, tensor)
+    shared = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.strides)
+    if 0 in tensor.strides and not ((spread == spread[shared]) | (spread != spread)).all():
+        raise EditError("it is expanded: elements that share their memory cannot take different values", "untie it first")
+    return value
+
+
+def _spread(value: numpy.ndarray[Any, Any], tensor: Tensor) -> numpy.ndarray[Any, Any]:
     import numpy
 
     try:
@@ -146,56 +182,71 @@ def _broadcast(value: numpy.ndarray[Any, Any], tensor: Tensor) -> numpy.ndarray[
         raise EditError(f"a value of shape {value.shape} does not broadcast to {tensor.shape}") from None
 
 
-def _cast(values: numpy.ndarray[Any, Any], dtype: DType) -> bytes:
+def _stored(values: numpy.ndarray[Any, Any], dtype: DType) -> numpy.ndarray[Any, Any]:
+    """`values` as raw elements of `dtype`. Raises EditError for one that it cannot hold."""
     import numpy
 
-    if dtype.kind == "b" and not ((values == 0) | (values == 1)).all():
-        check_holds(dtype, float(values[(values != 0) & (values != 1)].flat[0]))
+    raw = b"".join([element(dtype, value) for value in values.flat]) if values.dtype.kind == "O" else _rounded(values, dtype)
+    return numpy.frombuffer(raw, f"V{dtype.nbytes}").reshape(values.shape)
+
+
+def _rounded(values: numpy.ndarray[Any, Any], dtype: DType) -> bytes:
+    import numpy
+
     if values.dtype.kind == "c" and dtype.kind != "c":
         raise EditError(f"{dtype.name} cannot hold complex values")
+    if dtype.kind in "biu":
+        odd = values[(values != 0) & (values != 1)] if dtype.kind == "b" else values[values != numpy.floor(values)]
+        if odd.size:
+            check_holds(dtype, float(odd.flat[0]))
     if dtype.kind in "iu":
-        if values.dtype.kind == "f" and values.size and not (values == numpy.floor(values)).all():
-            check_holds(dtype, float(values[values != numpy.floor(values)].flat[0]))
         check_fits(values, dtype)
+    return encoded(dtype, values)
+
+
+def _operand(value: Any, dtype: DType) -> Any:
+    """What arithmetic in `dtype` is done with: exact integers for integers, a number of the wider float for the small ones."""
+    import numpy
+
+    if dtype.kind in "iu":
+        each = value.flat if hasattr(value, "shape") else [value]
+        whole = numpy.array([_whole(item, dtype) for item in each], dtype=object)
+        return whole.reshape(value.shape) if hasattr(value, "shape") else whole[0]
+    if dtype.kind != "c" and (isinstance(value, complex) or getattr(value, "dtype", numpy.dtype(float)).kind == "c"):
+        raise EditError(f"{dtype.name} cannot hold complex values")
+    kind = decoded(dtype, b"").dtype
+    if hasattr(value, "shape") and value.dtype.kind == "O":
+        value = numpy.array([real(item) for item in value.flat]).reshape(value.shape)
     with numpy.errstate(over="ignore"):
-        return bytes(values.astype(to_numpy(dtype)).tobytes())
+        return value.astype(kind) if hasattr(value, "shape") else kind.type(real(value))
 
 
-def _arithmetic(dtype: DType, op: str, value: Any) -> Any:
-    """A function from elements to elements, computed in the dtype itself; in integers exactly, and refused where it overflows."""
+def _whole(value: Any, dtype: DType) -> int:
+    """An operand of integer arithmetic. Raises EditError for a fraction."""
+    if value != value or value in (float("inf"), float("-inf")) or value != int(value.real):
+        raise EditError(f"{dtype.name} has no arithmetic with {value}", "give an integer, or cast it first")
+    return int(value.real)
+
+
+def _arithmetic(dtype: DType, op: str, operand: Any) -> Callable[[bytes], bytes]:
+    """A function from elements to elements: in integers exactly, and refused where it overflows; small floats by way of float32."""
     if dtype.kind == "b":
         raise EditError("bool has no arithmetic", "assign true or false")
     if dtype.kind in "iu" and op == "/=":
         raise EditError(f"{dtype.name} cannot be divided in place", "cast it to a float first")
-    kind = to_numpy(dtype)
-
-    if dtype.kind in "iu":
-        value = _whole(value, dtype)
 
     def change(data: bytes) -> bytes:
         import numpy
 
-        values = numpy.frombuffer(data, kind)
-        operand = value.reshape(-1) if hasattr(value, "shape") else value
+        values = decoded(dtype, data)
         if dtype.kind in "iu":
-            return _cast(_applied(values.astype(object), op, operand), dtype)
+            values = _APPLIED[op](values.astype(object), operand)
+            check_fits(values, dtype)
+            return encoded(dtype, values)
         with numpy.errstate(all="ignore"):
-            plain = operand.astype(kind) if hasattr(operand, "shape") else kind.type(operand)
-            return bytes(_applied(values, op, plain).astype(kind).tobytes())
+            return encoded(dtype, _APPLIED[op](values, operand))
 
     return change
 
 
-def _whole(value: Any, dtype: DType) -> Any:
-    """An operand of integer arithmetic, in Python's integers. Raises EditError for a fraction."""
-    if not hasattr(value, "shape"):
-        if value != value or value in (float("inf"), float("-inf")) or value != int(value.real):
-            raise EditError(f"{dtype.name} has no arithmetic with {value}", "give an integer, or cast it first")
-        return int(value.real)
-    if value.dtype.kind not in "biu" and not (value == value.round()).all():
-        raise EditError(f"{dtype.name} has no arithmetic with fractions", "give integers, or cast it first")
-    return value.astype("int64").astype(object) if value.dtype.kind != "u" else value.astype(object)
-
-
-def _applied(left: Any, op: str, right: Any) -> Any:
-    return {"+=": lambda: left + right, "-=": lambda: left - right, "*=": lambda: left * right, "/=": lambda: left / right}[op]()
+_APPLIED: dict[str, Callable[[Any, Any], Any]] = {"+=": add, "-=": sub, "*=": mul, "/=": truediv}

@@ -33,6 +33,7 @@ _DTYPES = {
 _KNOWN = {code: DTYPES[name] for code, name in _DTYPES.items()}
 _CODES = {name: code for code, name in _DTYPES.items()}
 _MOST_HEADER = 100_000_000
+_MOST = 1 << 63
 
 
 class Safetensors(Format):
@@ -98,13 +99,12 @@ def _tensors(file: File, header: dict[str, Any], base: int) -> dict[str, Tensor]
     places: list[tuple[int, int]] = []
     for name, entry in header.items():
         try:
-            dtype, (begin, end), shape = _KNOWN[entry["dtype"]], entry["data_offsets"], tuple(entry["shape"])
-            if type(begin) is not int or type(end) is not int or not 0 <= begin <= end:
+            dtype, shape, (begin, end) = _KNOWN[entry["dtype"]], entry["shape"], entry["data_offsets"]
+            if type(begin) is not int or type(end) is not int or not 0 <= begin <= end < _MOST:
                 raise Malformed("data_offsets are not two ordered integers")
-            for n in shape:
-                if type(n) is not int or n < 0:
-                    raise Malformed("a shape that is not of integers ≥ 0")
-            tensors[name] = Tensor.whole(dtype, shape, Extent(file, base + begin, end - begin))
+            if type(shape) is not list or len(shape) > 64 or any(type(n) is not int or not 0 <= n < _MOST for n in shape):
+                raise Malformed("the shape is no list of integers ≥ 0")
+            tensors[name] = Tensor.whole(dtype, tuple(shape), Extent(file, base + begin, end - begin))
         except Malformed as error:
             raise Malformed(f"tensor {name!r}: {error.what}") from None
         except (KeyError, TypeError, ValueError):
@@ -139,7 +139,7 @@ def _check_tiling(places: list[tuple[int, int]], size: int) -> None:
 
 def _in_data_order(tensors: Mapping[str, Tensor]) -> list[Tensor]:
     """Widest elements first; what has no power of two as its width counts as bytes."""
-    return sorted(tensors.values(), key=lambda tensor: -tensor.dtype.part if tensor.dtype.part != 3 else -1)
+    return sorted(tensors.values(), key=lambda tensor: -tensor.dtype.nbytes if tensor.dtype.nbytes != 3 else -1)
 
 
 def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:

@@ -22,7 +22,7 @@ from ..containers.torch_tree import Tree, read_tree
 from ..dtypes import DType
 from ..errors import Malformed
 from ..sink import Sink
-from ..storage import File, Storage, swapped
+from ..storage import File, Memory, Storage, swapped
 from . import Format, changed_storages, formats
 
 
@@ -69,10 +69,10 @@ class TorchZip(Format):
 
 def _root(file: File) -> str | None:
     """The folder in the archive that holds data.pkl."""
-    for name in zips.members(file):
-        if name.endswith("/data.pkl") and name.count("/") == 1:
-            return name[: -len("/data.pkl")]
-    return None
+    found = [name[: -len("/data.pkl")] for name in zips.members(file) if name.endswith("/data.pkl") and name.count("/") == 1]
+    if len(found) > 1:
+        raise Malformed(f"the zip has more than one data.pkl: in {', '.join(found[:5])}")
+    return found[0] if found else None
 
 
 class Archive:
@@ -88,6 +88,8 @@ class Archive:
 
     def storage(self, key: str, dtype: DType | None, nbytes: int) -> Storage:
         """The storage called `key`. Raises Malformed where it is not there, or not of the size that the pickle says."""
+        if self.big and dtype is None:
+            raise Malformed(f"storage {key!r} is untyped in a big-endian file: its byte order cannot be told")
         width = dtype.part if self.big and dtype else 1
         if (key, width) not in self.found:
             member = self.members.get(f"{self.root}/data/{key}")
@@ -98,11 +100,12 @@ class Archive:
             self.found[key, width] = swapped(member, width)
         return self.found[key, width]
 
-    def carried(self) -> dict[str, zips.Member]:
+    def carried(self) -> dict[str, Storage]:
         """The records besides the pickle and its storages, by their name below the root."""
         start = self.root + "/"
-        inside = {name.removeprefix(start): member for name, member in self.members.items() if name.startswith(start) and not member.method}
-        return {name: member for name, member in inside.items() if name != "data.pkl" and not name.startswith("data/")}
+        inside = {name.removeprefix(start): member for name, member in self.members.items() if name.startswith(start)}
+        beside = {name: member for name, member in inside.items() if name != "data.pkl" and not name.startswith("data/")}
+        return {name: Memory(member.contents()) if member.method else member for name, member in beside.items()}
 
 
 def _pieces(pairs: list[tuple[Any, Storage]]) -> Iterator[tuple[int, bytes | memoryview]]:

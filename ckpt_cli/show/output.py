@@ -20,9 +20,12 @@ class Output:
 
     def json(self, document: Any) -> None:
         """One document, keys in the order given. NaN and the infinities are the strings "NaN", "Infinity", "-Infinity"."""
+        sys.stdout.write(self.document(document))
+
+    def document(self, document: Any) -> str:
         import json
 
-        sys.stdout.write(json.dumps(_jsonable(document), ensure_ascii=False, allow_nan=False, indent=2 if self.terminal else None) + "\n")
+        return json.dumps(_jsonable(document), ensure_ascii=False, allow_nan=False, indent=2 if self.terminal else None) + "\n"
 
     def records(self, rows: Iterable[Sequence[Any]]) -> None:
         """A line a row, tab-separated."""
@@ -32,18 +35,20 @@ class Output:
         sys.stdout.writelines(escape(line) + "\n" for line in lines)
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = (), footer: str = "") -> None:
-        """On a terminal a table, the columns `right` aligned to the right; in a pipe the records alone."""
+        """On a terminal a table, the columns `right` aligned to the right, empty ones left out; in a pipe the records alone."""
         if not (self.terminal or self.color):
             self.records(rows)
             return
         from rich.table import Table
         from rich.text import Text
 
+        cells = [[escape(str(cell)) for cell in row] for row in rows]
+        shown = [index for index in range(len(header)) if any(row[index] for row in cells) or not cells]
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for index, title in enumerate(header):
+        for index, title in ((index, header[index]) for index in shown):
             table.add_column(title, justify="right" if title in right else "left", overflow="fold", style="cyan" if index == 0 else None)
-        for row in rows:
-            table.add_row(*[Text(escape(str(cell))) for cell in row])
+        for row in cells:
+            table.add_row(*[Text(row[index]) for index in shown])
         self.render(table)
         if footer:
             self.lines([footer])

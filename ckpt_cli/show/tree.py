@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from math import prod
 from typing import Any
 
 Tree = dict[str, "Tree | None"]
@@ -35,25 +36,32 @@ def drawn(node: Tree, label: Callable[[str], str], path: str = "", lead: str = "
             yield from drawn(inner, label, full, lead + ("    " if last else "│   "))
 
 
-_NUMBER = re.compile(r"(?<![^.\s_/])\d+(?![^.\s_/])")
+_NUMBER = re.compile(r"(?<![^.\s_/])(0|[1-9][0-9]{0,17})(?![^.\s_/])")
 
 
 def folded(rows: Iterable[tuple[str, tuple[Any, ...]]]) -> list[tuple[str, int, tuple[Any, ...]]]:
-    """Rows (name, facts) with those that differ by one number alone in one: `layers.{0-47}.weight`, how many, the facts they share."""
-    groups: dict[tuple[str, tuple[Any, ...]], list[list[int]]] = {}
+    """Rows (name, facts) with those that differ by numbers alone in one: `layers.{0-47}.weight`, how many, the facts they share.
+
+    What a line writes out is exactly what there is: where the numbers are no full product of their ranges, there are several lines.
+    """
+    groups: dict[tuple[tuple[str, ...], tuple[Any, ...]], list[tuple[int, ...]]] = {}
     for name, facts in rows:
-        numbers = [int(number) for number in _NUMBER.findall(name)]
-        groups.setdefault((_NUMBER.sub("\0", name), facts), []).append(numbers)
-    return [(_spelled(pattern, numbers), len(numbers), facts) for (pattern, facts), numbers in groups.items()]
+        pieces = _NUMBER.split(name)
+        groups.setdefault((tuple(pieces[::2]), facts), []).append(tuple(map(int, pieces[1::2])))
+    return [(_spelled(texts, box), prod(map(len, box)), facts) for (texts, facts), numbers in groups.items() for box in _boxes(numbers)]
 
 
-def _spelled(pattern: str, numbers: list[list[int]]) -> str:
-    name = ""
-    for index, part in enumerate(pattern.split("\0")):
-        if index:
-            name += _range(sorted({row[index - 1] for row in numbers}))
-        name += part
-    return name
+def _boxes(numbers: list[tuple[int, ...]]) -> list[list[list[int]]]:
+    """The numbers in each place, so that the products of them are `numbers`."""
+    places = [sorted(set(column)) for column in zip(*numbers, strict=True)]
+    if prod(map(len, places)) == len(numbers):
+        return [places]
+    varied = next(index for index, place in enumerate(places) if len(place) > 1)
+    return [box for value in places[varied] for box in _boxes([row for row in numbers if row[varied] == value])]
+
+
+def _spelled(texts: tuple[str, ...], box: list[list[int]]) -> str:
+    return texts[0] + "".join(_range(numbers) + text for numbers, text in zip(box, texts[1:], strict=True))
 
 
 def _range(numbers: list[int]) -> str:
