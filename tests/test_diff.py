@@ -1,0 +1,262 @@
+"""`ckpt diff`: what differs from one checkpoint to another, in numbers that numpy's float64 gives."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from conftest import SAMPLES, Ckpt
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from oracles import DTYPES, example
+
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+
+
+def pair(folder: Path, a: Any, b: Any) -> tuple[Path, Path]:
+    torch.save(a if isinstance(a, dict) else {"t": a}, folder / "a.pt")
+    torch.save(b if isinstance(b, dict) else {"t": b}, folder / "b.pt")
+    return folder / "a.pt", folder / "b.pt"
+
+
+def statuses(ckpt: Ckpt, paths: tuple[Path, Path], *options: object, status: int = 1) -> list[tuple[str, str]]:
+    return [(row[0], row[1]) for row in ckpt("diff", *paths, *options, status=status).rows]
+
+
+one, two = torch.ones(2), torch.zeros(2)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ({"t": one}, {"t": one}, []),
+        ({"t": one}, {"t": one, "u": two}, [("added", "u", "", "float32 2")]),
+        ({"t": one, "u": two}, {"t": one}, [("removed", "u", "float32 2", "")]),
+        ({"t": one}, {"t": torch.ones(2, 1)}, [("shape", "t", "2", "2x1")]),
+        ({"t": one}, {"t": torch.tensor(1.0)}, [("shape", "t", "2", "scalar")]),
+        ({"t": one}, {"t": one.double()}, [("dtype", "t", "float32", "float64")]),
+        ({"t": one}, {"t": two.double()}, [("dtype", "t", "float32", "float64")]),
+        ({"t": one}, {"t": two}, [("changed", "t", "", "")]),
+        ({"t": one, "u": one}, {"t": one, "u": one.clone()}, [("untied", "t", "u", ""), ("untied", "u", "t", "")]),
+        ({"t": one, "u": one.clone()}, {"t": one, "u": one}, [("tied", "t", "", "u"), ("tied", "u", "", "t")]),
+        ({"z": one, "a": two}, {"b": one, "a": one.clone()},
+         [("removed", "z", "float32 2", ""), ("changed", "a", "", ""), ("added", "b", "", "float32 2")]),
+        ({"t": torch.zeros(0)}, {"t": torch.zeros(0)}, []),
+    ],
+)  # fmt: skip
+def test_each_status_is_told(ckpt: Ckpt, tmp_path: Path, a: Any, b: Any, expected: list[tuple[str, ...]]) -> None:
+    found = ckpt("diff", *pair(tmp_path, a, b), status=1 if expected else 0)
+    assert [tuple(row[:4]) for row in found.rows] == expected and not found.err
+    assert all(len(row) == 9 for row in found.rows)
+
+
+FIGURES = st.floats(width=32) | st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 1.0])
+
+
+@relaxed
+@given(
+    st.lists(st.tuples(FIGURES, FIGURES, st.booleans()), min_size=1, max_size=12),
+    st.sampled_from(["float32", "float64", "float16", "bfloat16"]),
+)
+def test_the_numbers_are_what_float64_gives(ckpt: Ckpt, tmp_path: Path, rows: list[tuple[float, float, bool]], dtype: str) -> None:
+    kind = getattr(torch, dtype)
+    a = torch.tensor([left for left, _, _ in rows], dtype=torch.float64).to(kind)
+    b = torch.tensor([left if equal else right for left, right, equal in rows], dtype=torch.float64).to(kind)
+    x, y = a.double().numpy(), b.double().numpy()
+    differs = ~((x == y) | (np.isnan(x) & np.isnan(y)))
+    document = ckpt("diff", *pair(tmp_path, a, b), "--json", status=int(differs.any())).json
+    if not differs.any():
+        assert document == {"a": str(tmp_path / "a.pt"), "b": str(tmp_path / "b.pt"), "same": True, "differences": []}
+        return
+    (found,) = document["differences"]
+    assert list(found) == ["status", "name", "elements", "changed", "first", "max_abs", "rel_l2", "cosine"]
+    with np.errstate(all="ignore"):
+        expected = {
+            "max_abs": np.abs(x - y)[differs].max(),
+            "rel_l2": np.linalg.norm(x - y) / np.linalg.norm(x) if np.linalg.norm(x) else math.inf,
+            "cosine": x @ y / (np.linalg.norm(x) * np.linalg.norm(y)),
+        }
+    assert (found["elements"], found["changed"], found["first"]) == (len(rows), int(differs.sum()), [int(differs.argmax())])
+    for name, value in expected.items():
+        assert np.allclose(float(found[name]), value, rtol=1e-9, atol=1e-12, equal_nan=True), (name, found[name], value)
+
+
+@relaxed
+@given(st.integers(1, 4), st.integers(1, 4), st.data())
+def test_the_first_difference_is_an_index_of_the_tensor(ckpt: Ckpt, tmp_path: Path, n: int, m: int, data: st.DataObject) -> None:
+    i, j = data.draw(st.integers(0, n - 1)), data.draw(st.integers(0, m - 1))
+    a = torch.zeros(m, n).t() if data.draw(st.booleans()) else torch.zeros(n, m)
+    b = torch.zeros(n, m)
+    b[i, j] = 3
+    (row,) = ckpt("diff", *pair(tmp_path, a, b), status=1).rows
+    assert row == ["changed", "t", "", "", f"1/{n * m}", "3", "inf", "nan", f"[{i},{j}]"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_tensor_of_any_dtype_is_the_same_as_itself_and_not_as_another(ckpt: Ckpt, tmp_path: Path, dtype: str) -> None:
+    tensor = example(dtype, 4, 3)
+    tensor[0, 0] = 0 if dtype != "float8_e8m0fnu" else 1
+    other = tensor.clone()
+    other[0, 0] = 1 if dtype != "float8_e8m0fnu" else 2
+    assert statuses(ckpt, pair(tmp_path, tensor, tensor.t().contiguous().t()), status=0) == []
+    (row,) = ckpt("diff", *pair(tmp_path, tensor, other), status=1).rows
+    assert row[:6] == ["changed", "t", "", "", "1/12", "1"] and row[8] == "[0,0]"
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint8", "uint64", "bool"])
+def test_integers_are_compared_exactly_however_large(ckpt: Ckpt, tmp_path: Path, dtype: str) -> None:
+    kind = getattr(torch, dtype)
+    low, high = (0, 1) if dtype == "bool" else (torch.iinfo(kind).min, torch.iinfo(kind).max)
+    a, b = torch.tensor([low, high, high], dtype=kind), torch.tensor([high, low, high - (dtype != "bool")], dtype=kind)
+    (found,) = ckpt("diff", *pair(tmp_path, a, b), "--json", status=1).json["differences"]
+    assert found["changed"] == (2 if dtype == "bool" else 3) and found["max_abs"] == float(high - low)
+    near = pair(tmp_path, torch.tensor([2**53, high], dtype=kind), torch.tensor([2**53 + 1, high], dtype=kind)) if "64" in dtype else None
+    if near:
+        (row,) = ckpt("diff", *near, status=1).rows
+        assert row[4:6] == ["1/2", "1"]
+        assert statuses(ckpt, near, "--atol", "0.5") and statuses(ckpt, near, "--atol", "1", status=0) == []
+
+
+def test_integers_of_two_dtypes_are_compared_exactly(ckpt: Ckpt, tmp_path: Path) -> None:
+    paths = pair(tmp_path, torch.tensor([2**53 + 1, 5]), torch.tensor([2**53, 5], dtype=torch.uint64))
+    (row,) = ckpt("diff", *paths, status=1).rows
+    assert row[0] == "dtype" and row[4:6] == ["1/2", "1"]
+
+
+def test_minus_zero_is_zero_and_nan_is_nan_whatever_its_bits(ckpt: Ckpt, tmp_path: Path) -> None:
+    quiet = torch.tensor([0x7FC00000, 0x7FC00001, 0], dtype=torch.int32).view(torch.float32)
+    other = torch.tensor([-0x400000, 0x7FC00003, -(2**31)], dtype=torch.int32).view(torch.float32)
+    assert statuses(ckpt, pair(tmp_path, quiet, other), status=0) == []
+    assert statuses(ckpt, pair(tmp_path, torch.tensor(complex(math.nan, 1)), torch.tensor(complex(math.nan, 2)))) == [("changed", "t")]
+
+
+TOLERANCES = st.sampled_from([0.0, 1e-3, 0.5, 1.0, 2.0])
+
+
+@relaxed
+@given(st.lists(st.tuples(FIGURES, FIGURES), min_size=1, max_size=8), TOLERANCES, TOLERANCES)
+def test_tolerances_are_numpys(ckpt: Ckpt, tmp_path: Path, rows: list[tuple[float, float]], rtol: float, atol: float) -> None:
+    a, b = (torch.tensor(side, dtype=torch.float64) for side in zip(*rows, strict=True))
+    with np.errstate(all="ignore"):
+        expected = int((~np.isclose(a.numpy(), b.numpy(), rtol=rtol, atol=atol, equal_nan=True)).sum())
+    found = ckpt("diff", *pair(tmp_path, a, b), "--rtol", rtol, "--atol", atol, status=int(expected > 0))
+    assert [row[4] for row in found.rows] == ([f"{expected}/{len(rows)}"] if expected else [])
+
+
+@pytest.mark.parametrize("option", [("--rtol", "-1"), ("--atol", "-1e-9"), ("--rtol", "x"), ("--stat", "--name-only")])
+def test_tolerances_below_zero_and_two_forms_at_once_are_errors(ckpt: Ckpt, option: tuple[str, ...]) -> None:
+    ckpt("diff", SAMPLES / "mlp.pt", SAMPLES / "mlp.pt", *option, status=2)
+
+
+@pytest.mark.parametrize("scale", [1e-120, 1e120])
+def test_figures_of_very_small_and_very_large_numbers_are_no_nan(ckpt: Ckpt, tmp_path: Path, scale: float) -> None:
+    a = torch.tensor([3.0, 4.0], dtype=torch.float64) * scale
+    (found,) = ckpt("diff", *pair(tmp_path, a, a * 2), "--json", status=1).json["differences"]
+    assert found["cosine"] == pytest.approx(1) and found["rel_l2"] == pytest.approx(1)
+
+
+def test_blocks_far_apart_add_up_to_the_figures_of_the_whole(ckpt: Ckpt, tmp_path: Path) -> None:
+    a = torch.randn(700_000, generator=torch.Generator().manual_seed(0))
+    b = a.clone()
+    b[300_000] += 0.25
+    b[699_999] -= 1
+    b[5] += 1e-6
+    x, y = a.double().numpy(), b.double().numpy()
+    for options, changed, first in (((), 3, 5), (("--atol", "0.01"), 2, 300_000)):
+        (found,) = ckpt("diff", *pair(tmp_path, a, b), "--json", *options, status=1).json["differences"]
+        assert (found["changed"], found["first"], found["max_abs"]) == (changed, [first], np.abs(x - y).max())
+        assert found["rel_l2"] == pytest.approx(np.linalg.norm(x - y) / np.linalg.norm(x), rel=1e-12)
+        assert found["cosine"] == pytest.approx(x @ y / np.linalg.norm(x) / np.linalg.norm(y), rel=1e-12)
+    (row,) = ckpt("diff", *pair(tmp_path, a, b.double()), status=1).rows
+    assert row[0] == "dtype" and row[4] == "3/700000" and row[8] == "[5]"
+
+
+@pytest.mark.parametrize("model", ["mlp", "nested", "shared-mlp", "fancy-mlp"])
+@pytest.mark.parametrize(("a", "b"), [(".pt", ".safetensors"), (".legacy.pt", ".pt"), (".safetensors", ".legacy.pt"), (".pt", ".pt")])
+def test_the_same_weights_in_two_formats_are_the_same(ckpt: Ckpt, model: str, a: str, b: str) -> None:
+    found = ckpt("diff", SAMPLES / f"{model}{a}", SAMPLES / f"{model}{b}")
+    assert found.out == "" and found.err == ""
+
+
+def test_ties_count_between_formats(ckpt: Ckpt, sample: Any) -> None:
+    path = sample("shared-mlp.pt")
+    loose = path.parent / "loose.safetensors"
+    safetensors.torch.save_file({name: tensor.clone() for name, tensor in torch.load(path).items()}, loose)
+    assert statuses(ckpt, (path, loose)) == [("untied", f"{layer}.{leaf}") for layer in (2, 4) for leaf in ("weight", "bias")]
+    assert {status for status, _ in statuses(ckpt, (loose, path))} == {"tied"}
+    ckpt("set", path, "2.weight[0,0] += 1", "-o", path.parent / "b.pt")
+    assert statuses(ckpt, (path, path.parent / "b.pt")) == [("changed", "2.weight"), ("changed", "4.weight")]
+
+
+def test_a_map_renames_before_comparing(ckpt: Ckpt, tmp_path: Path) -> None:
+    state = torch.load(SAMPLES / "mlp.pt")
+    torch.save({f"net.{name}": tensor for name, tensor in state.items()}, tmp_path / "b.pt")
+    paths = (SAMPLES / "mlp.pt", tmp_path / "b.pt")
+    assert len(statuses(ckpt, paths)) == 8
+    assert statuses(ckpt, paths, "--map", "*=net.*", status=0) == []
+    rest = statuses(ckpt, paths, "--map", "0.*=net.0.*")
+    assert rest == [("removed", "2.weight"), ("removed", "2.bias"), ("added", "net.2.weight"), ("added", "net.2.bias")]
+
+
+def test_patterns_choose_what_is_compared(ckpt: Ckpt, sample: Any) -> None:
+    path = sample("module.pt")
+    ckpt("set", path, "0.bias = 7", "-i")
+    paths = (SAMPLES / "module.pt", path)
+    assert statuses(ckpt, paths, "*.weight", status=0) == [] == statuses(ckpt, paths, "@Linear.weight", status=0)
+    assert statuses(ckpt, paths, "*.bias") == [("changed", "0.bias")] == statuses(ckpt, paths, "@Linear.bias")
+    assert "did you mean" in ckpt("diff", *paths, "0.bais", status=2).err
+
+
+def test_stat_counts_and_name_only_names(ckpt: Ckpt, tmp_path: Path) -> None:
+    paths = pair(
+        tmp_path, {"a": one, "b": one, "c": one.clone(), "d": one.clone()}, {"a": two, "b": two.clone(), "c": two.clone(), "e": one}
+    )
+    assert ckpt("diff", *paths, "--stat", status=1).out == "removed\t1\nchanged\t3\nuntied\t2\nadded\t1\n"
+    assert ckpt("diff", *paths, "--name-only", status=1).out == "d\na\nb\nc\ne\n"
+    for option in ("--stat", "--name-only"):
+        assert ckpt("diff", paths[0], paths[0], option).out == ""
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_quantised_and_sparse_tensors_are_compared_by_all_that_they_hold(ckpt: Ckpt, tmp_path: Path) -> None:
+    def tensors(**changed: Any) -> dict[str, torch.Tensor]:
+        eye = torch.eye(3)
+        return {
+            "q": torch.quantize_per_tensor(torch.tensor([1.0, 2.0]), 0.1, 3, torch.qint8),
+            "c": torch.quantize_per_channel(torch.ones(2, 3), torch.tensor([0.1, 0.2]), torch.tensor([0, 1]), 0, torch.qint8),
+            "coo": eye.to_sparse(),
+            "csr": eye.to_sparse_csr(),
+        } | changed
+
+    def changed(**which: Any) -> list[tuple[str, str]]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            paths = pair(tmp_path, tensors(), tensors(**which))
+        return statuses(ckpt, paths, status=1 if which else 0)
+
+    assert changed() == []
+    moved = torch.zeros(3, 3)
+    moved[[0, 1, 2], [1, 2, 0]] = 1  # the same values at other places
+    fourth = torch.eye(3)
+    fourth[0, 1] = 1
+    for new in (moved, fourth, torch.eye(3) * 2):
+        assert changed(coo=new.to_sparse()) == [("changed", "coo")]
+        assert changed(csr=new.to_sparse_csr()) == [("changed", "csr")]
+    assert changed(coo=torch.eye(3)) == [("dtype", "coo")] and changed(q=torch.ones(2)) == [("dtype", "q")]
+    assert changed(coo=torch.eye(4).to_sparse()) == [("shape", "coo")]
+    assert changed(q=torch.quantize_per_tensor(torch.tensor([1.0, 3.0]), 0.1, 3, torch.qint8)) == [("changed", "q")]
+    assert changed(q=torch._make_per_tensor_quantized_tensor(tensors()["q"].int_repr(), 0.2, 3)) == [("changed", "q")]
+    scaled = torch._make_per_channel_quantized_tensor(tensors()["c"].int_repr(), torch.tensor([0.1, 0.3]), torch.tensor([0, 1]), 0)
+    assert changed(c=scaled) == [("changed", "c")]
+
+
+def test_a_file_that_is_not_there_is_an_error_and_no_difference(ckpt: Ckpt, tmp_path: Path) -> None:
+    assert ckpt("diff", SAMPLES / "mlp.pt", tmp_path / "no.pt", status=2).err == (
+        f"ckpt: error: {tmp_path / 'no.pt'}: no such file or directory (check the path)\n"
+    )

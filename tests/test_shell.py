@@ -1,0 +1,397 @@
+"""In the shell: errors, pipes, terminals, signals, odd surroundings; and which rooms of the program know which."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import pty
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, SAMPLES, Ckpt
+
+CKPT = Path(sys.executable).with_name("ckpt")
+MLP = SAMPLES / "mlp.pt"
+
+
+def shell(*args: object, **options: object) -> subprocess.CompletedProcess[bytes]:
+    """`ckpt ARGS…` as a program of its own; standard output is a pipe."""
+    env = {"PATH": os.environ["PATH"]} | dict(options.pop("env", {}))  # type: ignore[call-overload]
+    return subprocess.run([str(arg) for arg in (CKPT, *args)], capture_output=True, timeout=30, env=env, **options)  # type: ignore[call-overload]
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["lss", MLP], "no such command 'lss' (did you mean ls"),
+        (["xyzzy"], "no such command 'xyzzy' (`ckpt --help` lists the commands)"),
+        (["ls", MLP, "--no-such"], "no such option: --no-such (see `ckpt ls --help`)"),
+        (["--no-such"], "no such option: --no-such (see `ckpt --help`)"),
+        (["ls"], "missing argument 'CKPT' (see `ckpt ls --help`)"),
+        (["ls", MLP, "--sort", "color"], "--sort"),
+        (["get", MLP, "0.weight", "--precision", "-1"], "--precision"),
+        (["ls", "no/such/file.pt"], "no/such/file.pt: no such file or directory (check the path)"),
+        (["ls", ""], "no such file"),
+        (["get", MLP, "0.weigth"], "mlp.pt: nothing matches '0.weigth' (did you mean 0.weight or 2.weight?)"),
+        (["ls", MLP, "a\nb\x1b[31m"], r"nothing matches 'a\nb\x1b[31m'"),
+    ],
+    ids=str,
+)
+def test_an_error_is_one_line_and_exit_2(ckpt: Ckpt, args: list[object], says: str) -> None:
+    found = ckpt(*args, status=2)
+    assert says in found.err and not found.out
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "Git LFS pointer"),
+        (b"<!DOCTYPE html>\n<html><body>404</body></html>", "web page"),
+        (b"\n <html>", "web page"),
+        (bytes(4096), "nothing but zeros"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a checkpoint of any known format (`ckpt formats` lists them)"),
+        (b"x", "not a checkpoint"),
+        (b"PK\x03\x04 but not so", "a.pt: "),
+        (os.urandom(2000), "a.pt: "),
+    ],
+    ids=["empty", "lfs", "html", "html-2", "zeros", "png", "one byte", "zip", "garbage"],
+)
+@pytest.mark.parametrize("command", [["ls"], ["get", "x"], ["diff", MLP], ["set", "x = 1", "-i"]], ids=lambda command: command[0])
+def test_what_is_no_checkpoint_is_said_to_be_what_it_is(ckpt: Ckpt, tmp_path: Path, content: bytes, says: str, command: list[str]) -> None:
+    path = tmp_path / "a.pt"
+    path.write_bytes(content)
+    found = ckpt(command[0], path, *command[1:], status=2)
+    assert found.err.startswith(f"ckpt: error: {path}: ") and says in found.err and path.read_bytes() == content
+
+
+def test_a_fifo_is_refused_without_waiting_for_it_and_so_are_a_device_and_an_empty_folder(ckpt: Ckpt, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    assert b"a FIFO, not a file" in shell("ls", tmp_path / "fifo").stderr
+    assert "a device, not a file" in ckpt("ls", "/dev/null", status=2).err
+    (tmp_path / "empty").mkdir()
+    assert "the folder holds no model" in ckpt("ls", tmp_path / "empty", status=2).err
+
+
+def test_of_several_models_in_a_folder_none_is_guessed(ckpt: Ckpt, tmp_path: Path) -> None:
+    shutil.copy(MLP, tmp_path / "a.pt")
+    assert ckpt("ls", tmp_path).out == ckpt("ls", MLP).out
+    shutil.copy(MLP, tmp_path / "b.pt")
+    assert "several files: a.pt, b.pt (give one of them)" in ckpt("ls", tmp_path, status=2).err
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_an_error(ckpt: Ckpt, sample: object) -> None:
+    path = sample("mlp.pt")  # type: ignore[operator]
+    path.chmod(0)
+    assert "permission denied" in ckpt("ls", path, status=2).err
+
+
+def test_a_traceback_is_shown_under_ckpt_debug_alone() -> None:
+    quiet, loud = shell("ls", "no.pt"), shell("ls", "no.pt", env={"CKPT_DEBUG": "1"})
+    assert quiet.stderr.count(b"\n") == 1 and quiet.returncode == loud.returncode == 2
+    assert b"Traceback" in loud.stderr and loud.stderr.endswith(quiet.stderr)
+
+
+def test_help_and_version_are_answers(ckpt: Ckpt) -> None:
+    assert ckpt("--version").out.startswith("ckpt 0.")
+    for args in (["--help"], ["-h"], ["ls", "--help"], ["set", "-h"], ["diff", "--help"]):
+        found = ckpt(*args)
+        assert found.out.lstrip().startswith("Usage: ckpt") and not found.err
+
+
+# Pipes
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file whose list is longer than a pipe holds."""
+    path = tmp_path_factory.mktemp("many") / "many.safetensors"
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    header = json.dumps({f"layers.{i}.self_attention.weight": entry for i in range(20_000)}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    return path
+
+
+@pytest.mark.parametrize("command", ["ls {}", "ls {} --json", "ls {} --tree", "ls {} --fold", "diff {} " + str(MLP)])
+def test_a_closed_pipe_is_no_error(many: Path, command: str) -> None:
+    line = f"{CKPT} {command.format(many)} | head -1; echo ${{PIPESTATUS[0]}}"
+    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)
+    *_, status = run.stdout.splitlines()
+    assert run.stderr == "" and status == "0"
+    assert len(run.stdout.splitlines()) == 2
+
+
+def test_closed_standard_streams_end_in_an_answer_or_an_error() -> None:
+    def run(line: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)
+
+    assert run(f"{CKPT} ls {MLP} >&-; echo $? >&2").stderr == "0\n"
+    assert run(f"{CKPT} ls {MLP} 2>&-; echo $?").stdout.endswith("\t\n0\n")
+    assert run(f"{CKPT} ls no.pt 2>&-; echo $?").stdout == "2\n"
+    assert run(f"{CKPT} ls {MLP} <&- >&- 2>&-; echo $?").stdout == "0\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize("command", ["ls", "get"])
+def test_a_full_disk_behind_standard_output_is_an_error(command: str) -> None:
+    args = ["get", MLP, "0.weight"] if command == "get" else ["ls", MLP]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([CKPT, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
+    assert run.returncode == 2 and run.stderr == "ckpt: error: no space left on device\n"
+
+
+def test_records_are_what_awk_and_cut_expect() -> None:
+    line = f"{CKPT} ls {SAMPLES / 'nested.pt'} | awk -F'\\t' '{{n += $4}} END {{print NR, n}}'; {CKPT} ls {MLP} | cut -f1 | sort"
+    run = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)
+    assert run.stdout == "18 309\n0.bias\n0.weight\n2.bias\n2.weight\n"
+
+
+# Names that a file says
+
+
+EVIL = "\x1b[2Jred\x1b[0m\ttab\nline\r\x07\x9b31m\u202eevil\u2028\x00"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["ls", "{}"], ["ls", "{}", "--tree"], ["ls", "{}", "--fold"], ["ls", "{}", "--color=always"], ["diff", "{}", str(MLP)], ["tied", "{}"],
+     ["diff", "{}", str(MLP), "--name-only"], ["get", "{}", "*"], ["get", "{}", "x"], ["set", "{}", "* = 1", "-n"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_control_characters_and_escapes_in_names_are_printed_escaped(ckpt: Ckpt, tmp_path: Path, args: list[str]) -> None:
+    shared = torch.zeros(2)
+    torch.save({EVIL: shared, EVIL + "2": shared}, tmp_path / "a.pt")
+    found = ckpt(*[arg.format(tmp_path / "a.pt") for arg in args], status=None)
+    text = found.out + found.err
+    if "--color=always" in args:
+        assert "\x1b[2J" not in text and "\x1b[0m\t" not in text
+    else:
+        assert not set(text) & set("\x1b\r\x07\x9b\u202e\u2028\x00")
+    if args != ["get", "{}", "x"]:
+        assert r"\x1b[2J" in text or "--color=always" in args
+    if args == ["ls", "{}"]:
+        assert found.rows[0][0] == r"\x1b[2Jred\x1b[0m\ttab\nline\r\x07\x9b31m\u202eevil\u2028\x00" and len(found.rows) == 2
+
+
+def test_json_holds_names_as_they_are(ckpt: Ckpt, tmp_path: Path) -> None:
+    torch.save({EVIL: torch.zeros(2), "é𝄞": torch.zeros(1)}, tmp_path / "a.pt")
+    found = ckpt("ls", tmp_path / "a.pt", "--json")
+    assert [t["name"] for t in found.json["tensors"]] == [EVIL, "é𝄞"] and "\x1b" not in found.out
+
+
+@pytest.mark.parametrize(
+    "env",
+    [{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "latin-1"},
+     {"PYTHONIOENCODING": "ascii:strict"}],
+    ids=["C", "latin-1", "ascii"],
+)  # fmt: skip
+def test_what_the_locale_cannot_write_is_written_escaped(tmp_path: Path, env: dict[str, str]) -> None:
+    torch.save({"é𝄞": torch.zeros(2), "h.0": torch.zeros(1), "h.1": torch.zeros(1)}, tmp_path / "a.pt")
+    for args in (["ls"], ["ls", "--tree"], ["ls", "--fold"], ["ls", "--json"]):
+        run = shell(args[0], tmp_path / "a.pt", *args[1:], env=env)
+        assert run.returncode == 0 and not run.stderr
+        assert b"\\U0001d11e" in run.stdout or "𝄞".encode() in run.stdout
+    found = shell("get", tmp_path / "a.pt", "zzé𝄞", env=env)
+    assert found.returncode == 2 and found.stderr.count(b"\n") == 1 and b"Traceback" not in found.stderr
+
+
+# Terminals
+
+
+def on_terminal(*args: object, **env: str) -> str:
+    """What `ckpt ARGS…` writes to a terminal of 100 columns."""
+    import fcntl
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    settings = {"PATH": os.environ["PATH"], "TERM": "xterm-256color"} | env
+    process = subprocess.Popen([str(arg) for arg in (CKPT, *args)], stdin=theirs, stdout=theirs, stderr=theirs, env=settings)
+    os.close(theirs)
+    data, end = b"", time.monotonic() + 30
+    while time.monotonic() < end and select.select([ours], [], [], 10)[0]:
+        try:
+            block = os.read(ours, 65536)
+        except OSError:
+            break
+        if not block:
+            break
+        data += block
+    process.wait(30)
+    os.close(ours)
+    return data.decode()
+
+
+def test_a_terminal_shows_a_table_in_colours() -> None:
+    text = on_terminal("ls", SAMPLES / "shared-mlp.pt")
+    assert "NAME" in text and "TIED TO" in text and "\t" not in text and "\x1b[" in text
+    assert "8 tensors, 121 parameters, 484 B" in text
+
+
+def test_no_color_and_the_option_for_it_are_honoured() -> None:
+    def coloured(*args: str, **env: str) -> bool:
+        return "\x1b[36m" in on_terminal("ls", MLP, *args, **env)
+
+    assert coloured() and not coloured(NO_COLOR="1") and not coloured("--color=never") and coloured("--color=always", NO_COLOR="1")
+
+
+def test_a_dumb_terminal_gets_plain_records(ckpt: Ckpt) -> None:
+    assert on_terminal("ls", MLP, TERM="dumb").replace("\r\n", "\n") == ckpt("ls", MLP).out
+
+
+def test_a_pipe_gets_no_colour_unless_it_is_asked_for(ckpt: Ckpt) -> None:
+    assert "\x1b" not in ckpt("ls", MLP).out and "\x1b[36m" in ckpt("ls", MLP, "--color=always").out
+    assert "--color" in ckpt("ls", MLP, "--color=sometimes", status=2).err
+
+
+@pytest.mark.parametrize("columns", ["1", "0", "x", "10000"])
+def test_any_width_of_the_terminal_gives_an_answer(columns: str) -> None:
+    text = on_terminal("ls", MLP, COLUMNS=columns)
+    assert "Traceback" not in text and "49" in text
+
+
+def test_raw_bytes_are_not_put_on_a_terminal() -> None:
+    assert "raw bytes on the terminal (-o FILE, or a pipe)" in on_terminal("get", MLP, "0.weight", "--format", "raw")
+
+
+# Signals
+
+
+def test_ctrl_c_is_130_and_leaves_no_traceback_and_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    header = b'{"t":{"dtype":"I64","shape":[4000000],"data_offsets":[0,32000000]}}'
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 32_000_000)
+    process = subprocess.Popen([CKPT, "set", path, *["t += 1"] * 20, "-i"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    end = time.monotonic() + 20
+    while len(os.listdir(tmp_path)) == 1 and process.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)  # until it writes
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err.strip()) == (130, b"", b"") and os.listdir(tmp_path) == ["a.safetensors"]
+
+
+# Surroundings
+
+
+@pytest.mark.parametrize("program", [[str(CKPT)], [sys.executable, "-m", "ckpt_cli"]], ids=["ckpt", "-m"])
+def test_modules_that_lie_beside_a_model_are_not_imported(tmp_path: Path, program: list[str]) -> None:
+    for name in ("json", "torch", "numpy", "typer", "struct", "re", "ckpt_cli", "zlib", "typing_extensions", "click", "shutil"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the current folder')\n")
+    if program[1:]:
+        (tmp_path / "ckpt_cli.py").unlink()  # what -m names is looked for here first: that is Python's to decide
+    shutil.copy(MLP, tmp_path / "a.pt")
+    for args in (["ls", "a.pt", "--json"], ["get", "a.pt", "0.weight"], ["ls", "no.pt"]):
+        run = subprocess.run([*program, *args], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+        assert run.returncode == (2 if "no.pt" in args else 0) and "imported" not in run.stderr + run.stdout, run.stderr
+
+
+@pytest.mark.parametrize("program", [f"{CKPT}", f"{sys.executable} -m ckpt_cli"], ids=["ckpt", "-m"])
+def test_a_deleted_current_folder_does_not_matter(tmp_path: Path, program: str) -> None:
+    line = f"mkdir gone && cd gone && rmdir ../gone && {program} ls {MLP} && {program} set {MLP} '0.bias = 1' -o {tmp_path}/b.pt"
+    run = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    assert run.returncode == 0 and run.stderr == "" and run.stdout.count("\n") == 4 and (tmp_path / "b.pt").exists()
+
+
+def test_no_home_and_an_empty_environment_do_not_matter() -> None:
+    run = subprocess.run([CKPT, "ls", MLP], env={}, capture_output=True, text=True, timeout=30)
+    assert run.returncode == 0 and run.stderr == "" and run.stdout.count("\n") == 4
+
+
+# The rooms of the program, ground floor first; each may know those above it in this list.
+
+ROOMS = """
+errors
+dtypes
+storage
+values sink
+checkpoint
+registry
+selection
+containers
+formats
+schemes
+architectures
+workers
+blocks
+stats diff digest summary
+edits
+files
+show
+commands
+cli
+"""
+FLOOR = {room: number for number, floor in enumerate(ROOMS.split("\n")) for room in floor.split()}
+
+
+def imports_of(path: Path) -> set[str]:
+    """The rooms that a file imports when it is imported: what stands at its top, type hints aside."""
+    inside = path.relative_to(ROOT / "ckpt_cli")
+    package = ["ckpt_cli", *inside.parts[:-1]]
+    found: set[str] = set()
+
+    def visit(body: list[ast.stmt]) -> None:
+        for node in body:
+            if isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.dump(node.test):
+                visit(node.body + node.orelse)
+            elif isinstance(node, ast.Try):
+                visit(node.body + node.finalbody)
+            elif isinstance(node, ast.ImportFrom):
+                base = package[: len(package) - node.level + 1] if node.level else []
+                start = [*base, *(node.module.split(".") if node.module else [])]
+                names = [start] if len(start) > 1 else [[*start, alias.name] for alias in node.names]
+                found.update(name[1] for name in names if name[:1] == ["ckpt_cli"] and len(name) > 1)
+            elif isinstance(node, ast.Import):
+                found.update(alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ckpt_cli."))
+
+    visit(ast.parse(path.read_text()).body)
+    return found
+
+
+FILES = sorted((ROOT / "ckpt_cli").rglob("*.py"))
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "ckpt_cli").parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_up_the_list_of_rooms_only(path: Path) -> None:
+    room = room_of(path)
+    if room in ("__init__", "__main__"):
+        assert imports_of(path) <= ({"cli"} if room == "__main__" else {"files", "checkpoint", "errors"})
+        return
+    assert room in FLOOR, f"{room} is not in the list of rooms"
+    wrong = {other for other in imports_of(path) if other != room and FLOOR[other] >= FLOOR[room]}
+    assert not wrong
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nobody_imports_the_commands_or_the_command_line(path: Path) -> None:
+    everywhere = {
+        word
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        for word in [*(getattr(node, "module", None) or "").split("."), *(alias.name for alias in node.names)]
+    }
+    if room_of(path) not in ("cli", "__main__", "commands"):
+        assert not everywhere & {"cli", "commands"}
+
+
+def test_the_test_of_rooms_finds_imports() -> None:
+    assert {"files", "selection", "show", "checkpoint"} <= imports_of(ROOT / "ckpt_cli" / "commands" / "ls.py")
+    assert imports_of(ROOT / "ckpt_cli" / "__main__.py") == {"cli"} and len(FILES) > 50
