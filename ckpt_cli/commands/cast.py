@@ -10,7 +10,8 @@ from ..checkpoint import Checkpoint
 from ..dtypes import named
 from ..edits.cast import cast
 from ..selection import Layers, no_layers
-from .params import Patterns, editing
+from .editing import editing
+from .params import Patterns
 
 
 @editing

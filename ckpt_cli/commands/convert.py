@@ -8,7 +8,7 @@ import typer
 
 from .. import files
 from ..checkpoint import Checkpoint
-from ..show.output import note
+from .editing import write
 from .params import Arch, DryRun, Force, FormatName, Json, layers_of
 
 _Rules = Annotated[list[str] | None, typer.Option("--rename", metavar="OLD=NEW", help="Rename, as `ckpt rename` does; may be repeated.")]
@@ -39,12 +39,10 @@ def convert_command(
     before = files.open(source)
     after = _edited(before, selected or [], dropped or [], rules or [], dtype, arch)
     form = files.format_for(target, format_name)
-    for line in form.left_behind(after):
-        note(f"{target}: {form.name} has no place for {line}: left behind")
     if dry_run:
         show_differences(before, after, as_json=as_json)
-        return
-    files.save(after, target, form, replace=force)
+    else:
+        write(after, target, form.name, replace=force)
 
 
 def _edited(before: Checkpoint, selected: list[str], dropped: list[str], rules: list[str], dtype: str | None, arch: str) -> Checkpoint:

@@ -9,7 +9,7 @@ import typer
 from ..checkpoint import Checkpoint
 from ..edits.drop import drop
 from ..selection import Layers, no_layers
-from .params import editing
+from .editing import editing
 
 
 @editing

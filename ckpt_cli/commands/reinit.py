@@ -11,7 +11,8 @@ import typer
 from .. import files
 from ..errors import UsageError
 from ..show.output import Output, note
-from .params import Arch, Backup, Color, Colors, DryRun, Force, FormatName, InPlace, Json, Out, Path, finish, layers_of
+from .editing import finish
+from .params import Arch, Backup, Color, Colors, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of
 
 if TYPE_CHECKING:
     from ..edits.reinit import Planned

@@ -8,7 +8,7 @@ import typer
 
 from ..checkpoint import Checkpoint
 from ..edits.rename import rename
-from .params import editing
+from .editing import editing
 
 
 @editing

@@ -9,7 +9,7 @@ import typer
 from ..checkpoint import Checkpoint
 from ..edits.set import set_values
 from ..selection import Layers, no_layers
-from .params import editing
+from .editing import editing
 
 
 @editing

@@ -9,7 +9,7 @@ import typer
 from ..checkpoint import Checkpoint
 from ..edits.tie import untie
 from ..selection import select
-from .params import editing
+from .editing import editing
 
 
 @editing

@@ -1,0 +1,112 @@
+"""What stands around every edit: reading the checkpoint, and writing the result where it was asked to go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from typing import Any, get_type_hints
+
+from ..checkpoint import Checkpoint
+from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of
+
+Edit = Callable[..., Checkpoint]
+
+
+def editing(edit: Edit) -> Callable[..., None]:
+    """A command from an edit: `edit(before, ITS OWN ARGUMENTS…)` gives the edited checkpoint.
+
+    CKPT and the options about where the result goes stand around the edit's own; one that takes `layers` gets --arch for @Type patterns.
+    """
+    hints = get_type_hints(edit, include_extras=True)
+    own = [
+        parameter.replace(annotation=hints[name])
+        for name, parameter in signature(edit).parameters.items()
+        if name not in ("before", "layers")
+    ]
+    knows_layers = "layers" in hints
+    shared = _OPTIONS | ({"arch": (Arch, "auto")} if knows_layers else {})
+    around = [Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default) for name, (kind, default) in shared.items()]
+    path = Parameter("path", Parameter.POSITIONAL_OR_KEYWORD, annotation=Path)
+
+    @wraps(edit)
+    def command(path: str, **given: Any) -> None:
+        from .. import files
+        from ..errors import about
+
+        options = {name: given.pop(name) for name in shared}
+        before = files.open(path)
+        if knows_layers:
+            given["layers"] = layers_of(before, options.pop("arch"))
+        with about(path):
+            after = edit(before, **given)
+        finish(before, after, **options)
+
+    parameters = [path, *own, *around]
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "output": (Out, None),
+    "in_place": (InPlace, False),
+    "dry_run": (DryRun, False),
+    "force": (Force, False),
+    "backup": (Backup, None),
+    "format_name": (FormatName, None),
+    "as_json": (Json, False),
+}
+
+
+def finish(
+    before: Checkpoint,
+    after: Checkpoint,
+    *,
+    output: str | None,
+    in_place: bool,
+    dry_run: bool,
+    force: bool = False,
+    backup: str | None = None,
+    format_name: str | None = None,
+    as_json: bool = False,
+) -> None:
+    """Write an edited checkpoint where it was asked to go, or print what would change. Raises UsageError where no place is named."""
+    from ..errors import about
+
+    source = before.origin.path if before.origin else ""
+    _check_places(source, output, in_place, dry_run, backup)
+    if dry_run:
+        from .diff import show_differences
+
+        with about(source):
+            show_differences(before, after, as_json=as_json)
+        return
+    write(after, output or source, format_name, replace=in_place or force, backup=backup, same_format=in_place)
+
+
+def _check_places(source: str, output: str | None, in_place: bool, dry_run: bool, backup: str | None) -> None:
+    from ..errors import UsageError
+
+    if backup is not None and not in_place:
+        raise UsageError("--backup goes with -i")
+    if backup == "":
+        raise UsageError("--backup takes a suffix", "for instance --backup .bak")
+    if output is not None and in_place:
+        raise UsageError("-o and -i exclude each other", "name one place for the result")
+    if output is None and not in_place and not dry_run:
+        raise UsageError("where should the result go?", "-o OUT writes a new file, -i changes this one, -n shows the plan", source)
+
+
+def write(
+    checkpoint: Checkpoint, target: str, format_name: str | None, *, replace: bool, backup: str | None = None, same_format: bool = False
+) -> None:
+    """Save `checkpoint` as `target`, and say what its format has no place for. `same_format`: in that it was read in."""
+    from .. import files
+    from ..show.output import note
+
+    origin = checkpoint.origin.format if checkpoint.origin else None
+    form = files.format_for(target, format_name or (origin if same_format else None), default=origin)
+    for line in form.left_behind(checkpoint):
+        note(f"{target}: {form.name} has no place for {line}: left behind")
+    files.save(checkpoint, target, form, replace=replace, backup=backup)
