@@ -13,16 +13,12 @@ class Node:
 
 
 class Global(Node):
-    """The name of a class or function: `module` and `name`, as the pickle spells them."""
+    """The name of a class or function: `module` and `name`, as the pickle spells them; `path` joins them by a dot."""
 
-    __slots__ = ("module", "name")
+    __slots__ = ("module", "name", "path")
 
     def __init__(self, module: str, name: str) -> None:
-        self.module, self.name = module, name
-
-    @property
-    def path(self) -> str:
-        return f"{self.module}.{self.name}"
+        self.module, self.name, self.path = module, name, f"{module}.{name}"
 
 
 class List(Node):
@@ -62,20 +58,19 @@ class Dict(Node):
 
 
 class Call(Node):
-    """An object made by REDUCE, NEWOBJ, NEWOBJ_EX, INST or OBJ (`made`), then given list items, dict pairs and states (BUILD)."""
+    """An object made by REDUCE, NEWOBJ, NEWOBJ_EX, INST or OBJ (`made`), then given list items, dict pairs and states (BUILD).
 
-    __slots__ = ("args", "function", "items", "kwargs", "made", "pairs", "states")
+    `path` is the dotted name of what is called, or an empty string.
+    """
+
+    __slots__ = ("args", "function", "items", "kwargs", "made", "pairs", "path", "states")
 
     def __init__(self, made: str, function: Any, args: Any, kwargs: Any = None) -> None:
         self.made, self.function, self.args, self.kwargs = made, function, args, kwargs
         self.items: list[Any] = []
         self.pairs: list[tuple[Any, Any]] = []
         self.states: list[Any] = []
-
-    @property
-    def path(self) -> str:
-        """The dotted name of what is called, or an empty string."""
-        return self.function.path if type(self.function) is Global else ""
+        self.path: str = function.path if type(function) is Global else ""
 
     def arguments(self) -> list[Any]:
         return self.args.items if type(self.args) is Tuple else []

@@ -81,14 +81,16 @@ class Reader:
         """The tensor that `node` describes, or None. Raises Malformed where it describes an impossible one."""
         if type(node) is not Call:
             return None
-        if id(node) not in self.seen:
-            if numpy_objects.is_array(node):
-                self.seen[id(node)] = numpy_objects.array(node)
-            elif is_tensor(node):
-                self.seen[id(node)] = _REBUILD[node.path](self, node, node.arguments())
+        found = self.seen.get(id(node))
+        if found is None:
+            if is_tensor(node):
+                found = _REBUILD[node.path](self, node, node.arguments())
+            elif numpy_objects.is_array(node):
+                found = numpy_objects.array(node)
             else:
                 return None
-        return self.seen[id(node)]
+            self.seen[id(node)] = found
+        return found
 
     def inner(self, node: Any) -> Tensor:
         found = self.tensor(node)
@@ -108,12 +110,18 @@ class Reader:
         return Tensor.view(known, _sizes(args[2]), storage, _sizes(args[3]), args[1] + pid.offset, layout)
 
 
+_MOST = 2**63
+
+
 def _sizes(node: Any) -> tuple[int, ...]:
     if type(node) is Call and node.path == "torch.Size" and node.arguments():
         node = node.arguments()[0]
-    items = node.items if type(node) in (Tuple, List) else None
-    if items is None or any(type(n) is not int or abs(n) > 2**63 for n in items) or len(items) > 64:
-        raise Malformed("a tensor whose size is no tuple of integers")
+    items = node.items if type(node) in (Tuple, List) else [None]
+    for n in items:
+        if type(n) is not int or not -_MOST < n < _MOST:
+            raise Malformed("a tensor whose size is no tuple of integers")
+    if len(items) > 64:
+        raise Malformed("a tensor of over 64 dimensions")
     return tuple(items)
 
 
