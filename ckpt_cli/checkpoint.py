@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .dtypes import DType
 from .errors import EditError, Malformed, NoMatch, Opaque, did_you_mean
-from .storage import Mapped, Overlay, Scattered, Slice, Storage, Strided, span
+from .storage import File, Mapped, Overlay, Scattered, Slice, Storage, Strided, span
 
 if TYPE_CHECKING:
     import numpy
@@ -174,12 +174,15 @@ class Foreign(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where a checkpoint was read: the format's name, the path, the bytes on disk, and the checkpoint as it was found there."""
+    """Where a checkpoint was read: the format's name, the file (of several, the one that names the others), and what was found there."""
 
     format: str
-    path: str
-    nbytes: int
+    file: File
     read: Checkpoint
+
+    @property
+    def path(self) -> str:
+        return self.file.path
 
 
 class Checkpoint(Mapping[str, Tensor]):

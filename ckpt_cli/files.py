@@ -1,19 +1,13 @@
-"""Opening and saving. `open` finds the one format that claims a file; `save` patches a copy where it can, rebuilds where it must.
-
-Saving is all or nothing: a temporary file beside the target, with the target's mode, written, fsynced, renamed over it, and the folder
-fsynced, so that after a crash the path holds the old content or the new. It is removed on every way out.
-"""
+"""Opening and saving: `open` finds the one format that claims a file, `save` writes what a format makes of a checkpoint."""
 
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from .checkpoint import Checkpoint, Origin
 from .errors import ReadError, UnknownFormat, UsageError, WriteError, about
 from .formats import Format, formats
+from .saving import write_all
 from .sink import Sink
 from .storage import File
 
@@ -24,7 +18,7 @@ def open(path: str) -> Checkpoint:
     with about(file.path):
         form = format_of(file)
         found = form.read(file)
-    return found.replacing(origin=Origin(form.name, file.path, file.size, found))
+    return found.replacing(origin=Origin(form.name, file, found))
 
 
 def format_of(file: File) -> Format:
@@ -47,22 +41,14 @@ def unknown(file: File) -> UnknownFormat:
         return UnknownFormat("this is a Git LFS pointer, not the file itself", "run `git lfs pull`")
     if head.startswith((b"<!doctype html", b"<html", b"<?xml")):
         return UnknownFormat("this is a web page, not a checkpoint", "download the file itself; the link may need a log-in")
-    if file.path.endswith(".index.json"):
-        return UnknownFormat("the index of a model in shards, which is not read yet", "give one of its shards")
     if not file.head.strip(b"\0"):
         return UnknownFormat("the file begins with nothing but zeros", "download or copy it again")
     return UnknownFormat("not a checkpoint of any known format", "`ckpt formats` lists them")
 
 
 # What a folder's model is called, the likeliest first.
-_MODELS = (
-    "model.safetensors",
-    "diffusion_pytorch_model.safetensors",
-    "pytorch_model.bin",
-    "diffusion_pytorch_model.bin",
-    "adapter_model.safetensors",
-    "adapter_model.bin",
-)
+_STEMS = ("model.safetensors", "diffusion_pytorch_model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.bin")
+_MODELS = [name + index for name in (*_STEMS, "adapter_model.safetensors", "adapter_model.bin") for index in ("", ".index.json")]
 
 
 def find(path: str) -> str:
@@ -74,10 +60,8 @@ def find(path: str) -> str:
     for name in _MODELS:
         if name in inside:
             return os.path.join(path, name)
-    shards = [name for name in inside if name.endswith(".index.json")]
-    if shards:
-        raise ReadError(f"a model in shards ({shards[0]}), which is not read yet", "give one of its shards", path)
-    models = [name for name in inside if name.endswith((".safetensors", ".bin", ".pt", ".pth", ".ckpt"))]
+    models = [name for name in inside if name.endswith(".index.json")]
+    models = models or [name for name in inside if name.endswith((".safetensors", ".bin", ".pt", ".pth", ".ckpt"))]
     if len(models) == 1:
         return os.path.join(path, models[0])
     if not models:
@@ -104,119 +88,16 @@ def format_for(path: str, name: str | None, default: str | None = None) -> Forma
 
 
 def save(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False, backup: str | None = None) -> None:
-    """Write `checkpoint` to `path`, all or nothing. An existing file is refused unless `replace`; `backup` keeps it under that suffix.
-
-    The same format with nothing but values changed is patched: the file is copied in the kernel, then the changed bytes are written.
-    """
+    """Write `checkpoint` to `path`, all or nothing. An existing file is refused unless `replace`; `backup` keeps it under that suffix."""
     with about(path):
-        target = os.path.realpath(path)
-        _check_target(target, replace)
-        with _replacing(target) as fd:
-            patched = form.patch(checkpoint) if checkpoint.origin and checkpoint.origin.format == form.name else None
-            if patched is None:
-                form.write(checkpoint, Sink(fd))
-            else:
-                _patch(fd, checkpoint, patched)
-            if backup is not None:
-                _keep(target, target + backup)
+        write_all(form.files(checkpoint, path), replace, backup)
+        for left in form.emptied(checkpoint, path):
+            os.unlink(left)
 
 
 def write_new(path: str, data: bytes) -> None:
     """`data` as a new file, all or nothing. An existing one is refused."""
-    with about(path):
-        target = os.path.realpath(path)
-        _check_target(target, replace=False, mend="choose another name")
-        with _replacing(target) as fd:
-            Sink(fd).write(data)
-
-
-def _check_target(target: str, replace: bool, mend: str = "--force replaces it, or choose another name") -> None:
-    try:
-        mode = os.stat(target).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(mode):
-        raise WriteError("this is no regular file", "choose another name")
-    if not replace:
-        raise WriteError("the file is there already", mend)
-
-
-def _patch(fd: int, checkpoint: Checkpoint, pieces: Iterator[tuple[int, bytes | memoryview]]) -> None:
-    from .storage import Extent
-
-    if checkpoint.origin is None:
-        raise WriteError("a checkpoint that was read from nowhere cannot be patched")
-    source = File(checkpoint.origin.path)
-    Sink(fd).put(Extent(source, 0, source.size))
-    for at, piece in pieces:
-        view = memoryview(piece)
-        while view:
-            done = os.pwrite(fd, view, at)
-            view, at = view[done:], at + done
-
-
-@contextmanager
-def _replacing(target: str) -> Iterator[int]:
-    """A temporary file beside `target` that takes its place at the end, or vanishes."""
-    folder = os.path.dirname(target)
-    stem = os.fsdecode(os.fsencode(os.path.basename(target))[:100])
-    temporary = os.path.join(folder, f".{stem}.{os.urandom(6).hex()}.tmp")
-    try:
-        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, target) from None
-    try:
-        try:
-            os.fchmod(fd, _mode(target))
-            yield fd
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.replace(temporary, target)
-    except BaseException:
-        _quietly(lambda: os.unlink(temporary))
-        raise
-    _sync_folder(folder)
-
-
-def _mode(target: str) -> int:
-    """The mode of the file that is replaced; of a new one, what the user's umask leaves of 666."""
-    try:
-        return stat.S_IMODE(os.stat(target).st_mode)
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
-
-
-def _keep(target: str, backup: str) -> None:
-    """The old content under another name, before the new one takes its place."""
-    fresh = f"{backup}.{os.urandom(6).hex()}.tmp"
-    try:
-        os.link(target, fresh)
-    except OSError:  # a file system without hard links
-        import shutil
-
-        shutil.copy2(target, fresh)
-    try:
-        os.replace(fresh, backup)
-    finally:  # a rename onto another link of the same file does nothing at all
-        _quietly(lambda: os.unlink(fresh))
-
-
-def _quietly(step: Callable[[], None]) -> None:
-    try:
-        step()
-    except OSError:
-        pass
-
-
-def _sync_folder(folder: str) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    write_all([(path, lambda fd: Sink(fd).write(data))], replace=False, mend="choose another name")
 
 
 __all__ = ["find", "format_for", "format_of", "open", "save", "unknown", "write_new"]

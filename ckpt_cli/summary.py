@@ -13,6 +13,7 @@ from typing import Any
 from .architectures.layers import Shape
 from .architectures.recognition import TRAINING, Model
 from .checkpoint import Checkpoint, Tensor
+from .formats import formats
 
 DEEPEST = 100
 # Statistics of a normalisation: kept in the file, but no parameters.
@@ -75,7 +76,7 @@ def summarise(checkpoint: Checkpoint, model: Model | None, outputs: Mapping[str,
     return Summary(
         path=origin.path if origin else "",
         format=origin.format if origin else "",
-        bytes=origin.nbytes if origin else 0,
+        bytes=formats[origin.format].nbytes(checkpoint) if origin else 0,
         model=model,
         layers=rows(own, buffers, model, outputs or {}),
         tensors=len(own),

@@ -21,23 +21,13 @@ KNOWN = ("torch-zip", "torch-legacy", "safetensors")
 
 
 def claimed() -> list[dict[str, Any]]:
-    """The records of files that the three formats read: their own, and folders with the whole model in one file."""
-    found = []
-    for record in json.loads(INDEX.read_text()) if INDEX.is_file() else []:
-        folder = CASES / record["file"]
-        if record["format"] in KNOWN or (record["format"] == "hf-dir" and not list(folder.glob("*.index.json"))):
-            found.append(record)
-    return found
-
-
-def sharded() -> list[str]:
+    """The records of files that the formats read: their own, and folders with a model in one file or in shards."""
     records = json.loads(INDEX.read_text()) if INDEX.is_file() else []
-    return [record["file"] for record in records if list((CASES / record["file"]).glob("*.index.json"))]
+    return [record for record in records if record["format"] in (*KNOWN, "hf-dir")]
 
 
 CLAIMED = {record["file"]: record["expect"] for record in claimed()}
 every_case = pytest.mark.parametrize("name", CLAIMED or [pytest.param("none", marks=pytest.mark.skip(reason="set CKPT_CASES"))])
-every_shard = pytest.mark.parametrize("name", sharded() or [pytest.param("none", marks=pytest.mark.skip(reason="set CKPT_CASES"))])
 
 
 def expected(name: str) -> dict[str, Any]:
@@ -163,12 +153,3 @@ def test_it_is_the_same_but_for_one_tensor_after_that_was_dropped(name: str, tmp
     load = importable(origin) if out.suffix == ".pt" else None
     if load:
         load(out)
-
-
-@every_shard
-def test_a_model_in_shards_is_one_clear_line(name: str, ckpt: Ckpt) -> None:
-    folder = CASES / name
-    index = next(folder.glob("*.index.json"))
-    for path in (folder, index):
-        error = ckpt("ls", path, status=2).err
-        assert "a model in shards" in error and "give one of its shards" in error

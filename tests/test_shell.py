@@ -330,6 +330,7 @@ workers
 blocks
 stats diff digest summary
 edits
+saving
 files
 show
 commands

@@ -8,6 +8,8 @@ import typer
 
 from .. import files
 from ..checkpoint import Checkpoint
+from ..errors import UsageError
+from ..formats import Format
 from .editing import write
 from .params import Arch, DryRun, Force, FormatName, Json, layers_of
 
@@ -27,6 +29,9 @@ def convert_command(
     dtype: Annotated[
         str | None, typer.Option("--dtype", metavar="DTYPE", help="Cast the floating-point tensors.", show_default=False)
     ] = None,
+    shard_size: Annotated[
+        str | None, typer.Option("--shard-size", metavar="5GB", help="Shards of at most this size, and an index.", show_default=False)
+    ] = None,
     format_name: FormatName = None,
     force: Force = False,
     dry_run: DryRun = False,
@@ -38,11 +43,34 @@ def convert_command(
 
     before = files.open(source)
     after = _edited(before, selected or [], dropped or [], rules or [], dtype, arch)
+    if shard_size is not None:
+        target = f"{target.removesuffix('.index.json')}.index.json"
     form = files.format_for(target, format_name)
     if dry_run:
         show_differences(before, after, as_json=as_json)
     else:
-        write(after, target, form.name, replace=force)
+        write(after, target, _sharded(shard_size) if shard_size is not None else form, replace=force)
+
+
+def _sharded(size: str) -> Format:
+    from ..formats.sharded import Sharded
+
+    return Sharded(_bytes(size))
+
+
+def _bytes(size: str) -> int:
+    """`5GB` in bytes: kB, MB, GB and TB are thousands, KiB, MiB, GiB and TiB are 1024s."""
+    units = {"": 1, "b": 1}
+    for power, letter in enumerate("kmgt", 1):
+        units |= {f"{letter}b": 1000**power, f"{letter}ib": 1024**power}
+    digits = size.rstrip("BKMGTIbkmgti ")
+    try:
+        count = int(float(digits) * units[size[len(digits) :].strip().lower()])
+    except (KeyError, ValueError, OverflowError):
+        count = 0
+    if count <= 0:
+        raise UsageError(f"{size!r} is no size", "for instance --shard-size 5GB")
+    return count
 
 
 def _edited(before: Checkpoint, selected: list[str], dropped: list[str], rules: list[str], dtype: str | None, arch: str) -> Checkpoint:

@@ -8,6 +8,7 @@ from inspect import Parameter, Signature, signature
 from typing import Any, get_type_hints
 
 from ..checkpoint import Checkpoint
+from ..formats import Format
 from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of
 
 Edit = Callable[..., Checkpoint]
@@ -72,6 +73,7 @@ def finish(
     as_json: bool = False,
 ) -> None:
     """Write an edited checkpoint where it was asked to go, or print what would change. Raises UsageError where no place is named."""
+    from .. import files
     from ..errors import about
 
     source = before.origin.path if before.origin else ""
@@ -82,7 +84,9 @@ def finish(
         with about(source):
             show_differences(before, after, as_json=as_json)
         return
-    write(after, output or source, format_name, replace=in_place or force, backup=backup, same_format=in_place)
+    origin = before.origin.format if before.origin else None
+    form = files.format_for(output or source, format_name or (origin if in_place else None), default=origin)
+    write(after, output or source, form, replace=in_place or force, backup=backup)
 
 
 def _check_places(source: str, output: str | None, in_place: bool, dry_run: bool, backup: str | None) -> None:
@@ -98,15 +102,11 @@ def _check_places(source: str, output: str | None, in_place: bool, dry_run: bool
         raise UsageError("where should the result go?", "-o OUT writes a new file, -i changes this one, -n shows the plan", source)
 
 
-def write(
-    checkpoint: Checkpoint, target: str, format_name: str | None, *, replace: bool, backup: str | None = None, same_format: bool = False
-) -> None:
-    """Save `checkpoint` as `target`, and say what its format has no place for. `same_format`: in that it was read in."""
+def write(checkpoint: Checkpoint, target: str, form: Format, *, replace: bool, backup: str | None = None) -> None:
+    """Save `checkpoint` as `target`, and say what its format has no place for."""
     from .. import files
     from ..show.output import note
 
-    origin = checkpoint.origin.format if checkpoint.origin else None
-    form = files.format_for(target, format_name or (origin if same_format else None), default=origin)
     for line in form.left_behind(checkpoint):
         note(f"{target}: {form.name} has no place for {line}: left behind")
     files.save(checkpoint, target, form, replace=replace, backup=backup)

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 
 from ..checkpoint import Checkpoint
 from ..registry import Registry
 from ..sink import Sink
-from ..storage import File
+from ..storage import Extent, File
 
 
 class Format:
@@ -50,6 +51,32 @@ class Format:
     def patch(self, checkpoint: Checkpoint) -> Iterator[tuple[int, bytes | memoryview]] | None:
         """The pieces (offset, bytes) that turn the file it was read from into its edited self; None where only a rebuild does."""
         return None
+
+    def files(self, checkpoint: Checkpoint, path: str) -> Iterator[tuple[str, Callable[[int], None]]]:
+        """The files that make up `checkpoint` at `path`, each with what writes it to a descriptor. Most formats have one."""
+        yield path, lambda fd: self.put(checkpoint, fd)
+
+    def put(self, checkpoint: Checkpoint, fd: int) -> None:
+        """Write one file: where nothing but values changed, a copy of the original, made in the kernel, and the changed bytes over it."""
+        origin = checkpoint.origin
+        pieces = self.patch(checkpoint) if origin and origin.format == self.name else None
+        if pieces is None or origin is None:
+            self.write(checkpoint, Sink(fd))
+            return
+        Sink(fd).put(Extent(origin.file, 0, origin.file.size))
+        for at, piece in pieces:
+            view = memoryview(piece)
+            while view:
+                done = os.pwrite(fd, view, at)
+                view, at = view[done:], at + done
+
+    def emptied(self, checkpoint: Checkpoint, path: str) -> list[str]:
+        """Files that belonged to the checkpoint at `path` and that its edited self has no use for."""
+        return []
+
+    def nbytes(self, checkpoint: Checkpoint) -> int:
+        """Bytes on disk of what a checkpoint was read from."""
+        return checkpoint.origin.file.size if checkpoint.origin else 0
 
 
 def _tops(paths: object) -> list[str]:
