@@ -16,6 +16,8 @@ COMMANDS = {
     "summary": "Tell what is in the file: layers, totals, dtypes, other objects.",
     "get": "Print the values of one parameter, or of a part of it.",
     "tied": "List the names that share one storage.",
+    "stats": "Print figures of the values: extremes, mean, std, norm, zeros, NaN.",
+    "hash": "Print digests of the values, whatever format holds them.",
     "diff": "Compare two checkpoints; exit 1 where they differ.",
     "set": "Set values by hand: '0.weight[0,0] = 42'.",
     "reinit": "Re-initialise parameters with named schemes.",
@@ -72,6 +74,10 @@ def ckpt(version: bool = typer.Option(False, "--version", callback=_version, is_
     """
 
 
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP, by its number: temporary files are removed on the way out."""
+
+
 _UsageError: Any = typer.BadParameter.__mro__[2]  # click's own, wherever typer keeps it
 
 
@@ -91,9 +97,9 @@ def main(args: list[str] | None = None) -> int:
         if isinstance(end.__context__, BrokenPipeError):  # click's own answer to `| head` is 1
             return 0
         raise
-    except KeyboardInterrupt:
-        return 130
-    except typer.Abort:
+    except Terminated as end:
+        return 128 + int(end.args[0])
+    except (KeyboardInterrupt, typer.Abort):
         return 130
     except _UsageError as error:
         return _failed(_usage(error), error)
@@ -142,10 +148,17 @@ def _usage(error: Any) -> str:
     return f"{message} (see `{path} --help`)"
 
 
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated(number)
+
+
 def run() -> None:
     """The `ckpt` program."""
     import gc
+    from signal import SIGHUP, SIGTERM, signal
 
+    signal(SIGTERM, _terminate)
+    signal(SIGHUP, _terminate)
     gc.disable()  # a command is over before garbage matters; looking for it costs a third of the start-up
     status = main()
     try:

@@ -228,33 +228,54 @@ class Drawn(Storage):
 
 
 class Strided(Storage):
-    """The elements of a strided view as C-contiguous bytes. `shape`, `strides`, `offset` count elements of `size` bytes."""
+    """The elements of a strided view as C-contiguous bytes. `shape`, `strides`, `offset` count elements of `size` bytes.
 
-    __slots__ = ("_held", "of", "offset", "shape", "size", "strides")
+    Only what the view reaches of its storage is held (or mapped, where that is much): a view may be far larger than what lies under it.
+    """
+
+    __slots__ = ("_items", "of", "offset", "shape", "size", "strides")
 
     def __init__(self, of: Storage, size: int, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> None:
         self.of, self.size, self.shape, self.strides, self.offset = of, size, shape, strides, offset
         self.nbytes = size
         for n in shape:
             self.nbytes *= n
-        self._held: bytes | None = None
+        self._items: Any = None
 
     def readinto(self, start: int, view: memoryview) -> None:
-        if self._held is None:
-            self._held = self._gather()
-        view[:] = self._held[start : start + len(view)]
+        found = list(runs(self.shape, self.strides, self.offset, limit=64)) if self._items is None and len(view) == self.nbytes else []
+        if found and sum(count for _, count in found) * self.size == self.nbytes:
+            view[:] = b"".join(self.of.read(at * self.size, (at + n) * self.size) for at, n in found)
+            return
+        if self._items is None:
+            self._items = self._reached()
+        first, last = start // self.size, -(-(start + len(view)) // self.size)
+        skip = start - first * self.size
+        view[:] = self._items.flat[first:last].tobytes()[skip : skip + len(view)]
 
-    def _gather(self) -> bytes:
-        low, high = span(self.shape, self.strides, self.offset)
-        found = list(runs(self.shape, self.strides, self.offset, limit=64))
-        if len(found) < 64:
-            return b"".join(self.of.read(at * self.size, (at + n) * self.size) for at, n in found)
+    def _reached(self) -> Any:
+        """The view as a numpy array over the bytes that it reaches, elements as integers of their size."""
         import numpy
 
-        held = self.of.read(low * self.size, high * self.size)
-        items = numpy.frombuffer(held, numpy.dtype(f"V{self.size}"))[self.offset - low :]
+        low, high = span(self.shape, self.strides, self.offset)
+        items = numpy.frombuffer(_held(self.of, low * self.size, high * self.size), _INTEGERS[self.size])[self.offset - low :]
         steps = tuple(s * self.size for s in self.strides)
-        return numpy.lib.stride_tricks.as_strided(items, self.shape, steps, writeable=False).tobytes()
+        return numpy.lib.stride_tricks.as_strided(items, self.shape, steps, writeable=False)
+
+
+_INTEGERS = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "V16"}
+_MAPPED = 64 << 20
+
+
+def _held(storage: Storage, start: int, stop: int) -> Any:
+    """Bytes of a storage, read; of an extent of over 64 MB, mapped."""
+    if not isinstance(storage, Extent) or stop - start < _MAPPED:
+        return storage.read(start, stop)
+    from mmap import ALLOCATIONGRANULARITY, PROT_READ, mmap
+
+    at = storage.place() + start
+    skip = at % ALLOCATIONGRANULARITY
+    return memoryview(mmap(storage.file.fileno(), skip + stop - start, prot=PROT_READ, offset=at - skip))[skip:]
 
 
 class Scattered(Storage):

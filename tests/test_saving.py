@@ -9,11 +9,12 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import Ckpt
+from conftest import SAMPLES, Ckpt
 from oracles import loaded
 
 from ckpt_cli import sink
@@ -237,3 +238,22 @@ def test_what_is_written_does_not_depend_on_the_kernel_s_help(tmp_path: Path, ck
     monkeypatch.setattr(sink.Sink, "_copy", lambda self, extent: False)
     ckpt("drop", tmp_path / "a.pt", "x", "-o", tmp_path / "c.pt")
     assert (tmp_path / "b.pt").read_bytes() == (tmp_path / "c.pt").read_bytes()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_a_save_with_its_own_status_and_leaves_nothing_behind(number: int, tmp_path: Path) -> None:
+    """A scheme of the user's own holds the save up until the signal comes."""
+    (tmp_path / "slow.py").write_text("import time\ndef slow(tensor):\n    open('ready', 'w').close()\n    time.sleep(30)\n")
+    shutil.copy(SAMPLES / "mlp.pt", tmp_path)
+    before = (tmp_path / "mlp.pt").read_bytes()
+    ckpt = subprocess.Popen(
+        [sys.executable, "-m", "ckpt_cli", "reinit", "mlp.pt", "0.weight=slow.py:slow", "-i"], cwd=tmp_path, stderr=subprocess.PIPE
+    )
+    while not (tmp_path / "ready").exists() and ckpt.poll() is None:
+        time.sleep(0.02)
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+    ckpt.send_signal(number)
+    _, err = ckpt.communicate(timeout=20)
+    assert ckpt.returncode == 128 + number and b"Traceback" not in err
+    assert (tmp_path / "mlp.pt").read_bytes() == before
+    assert not [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"]
