@@ -1,0 +1,40 @@
+"""`ckpt hash`: what tensors hold, as digests that do not depend on the file around them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import files
+from ..digest import Digest, digests, whole
+from ..errors import about
+from ..selection import select
+from ..show.output import Output, note
+from ..show.progress import Progress
+from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of
+
+
+def hash_command(path: Path, patterns: Patterns = None, arch: Arch = "auto", as_json: Json = False, color: Colors = Color.auto) -> None:
+    """Print the SHA-256 of each tensor's elements as C-contiguous little-endian bytes, and one digest of all that were picked.
+
+    The last is SHA-256 over the sorted lines NAME, DTYPE, SHAPE, DIGEST (tab-separated, each with its newline): the same weights in another
+    format, order or sharding hash the same. A tensor with no bytes of its own (sparse, objects) has an empty digest.
+    In a pipe: DIGEST, NAME, DTYPE, SHAPE, tab-separated, the whole last with the name *.
+    JSON: {"path", "format", "sha256", "tensors": [{"name", "dtype", "shape", "sha256"}]}.
+    """
+    checkpoint = files.open(path)
+    with about(path), Progress() as progress:
+        names = select(checkpoint.tensors, patterns or [], layers_of(checkpoint, arch))
+        found = list(digests({name: checkpoint[name] for name in names}, progress=progress))
+    for digest in found:
+        if not digest.sha256:
+            note(f"{digest.name}: no bytes of its own to hash ({checkpoint[digest.name].layout})")
+    out = Output(as_json, color.value)
+    if as_json:
+        document = {"path": path, "format": checkpoint.origin.format if checkpoint.origin else "", "sha256": whole(found)}
+        out.json(document | {"tensors": [_record(digest, checkpoint[digest.name].shape) for digest in found]})
+    else:
+        out.table(("SHA-256", "NAME", "DTYPE", "SHAPE"), [*found, (whole(found), "*", "", "")])
+
+
+def _record(digest: Digest, shape: tuple[int, ...]) -> dict[str, Any]:
+    return {"name": digest.name, "dtype": digest.dtype, "shape": list(shape), "sha256": digest.sha256}

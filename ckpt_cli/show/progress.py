@@ -1,0 +1,64 @@
+"""How far long work has come: one line on standard error, where that is a terminal; erased at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from time import monotonic
+from types import TracebackType
+
+from .output import size
+
+_AFTER = 0.5  # seconds: what is over sooner shows nothing
+_EVERY = 0.1
+
+
+class Progress:
+    """`with Progress() as progress: work(progress)`: it is called with the bytes done and the bytes in all, as often as one likes."""
+
+    def __init__(self) -> None:
+        self._shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._began = monotonic()
+        self._next, self._drawn = self._began + _AFTER, False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._drawn:
+            self._write("")
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self._shown:
+            return
+        now = monotonic()
+        if now >= self._next:
+            self._next, self._drawn = now + _EVERY, True
+            self._write(line(done, total, now - self._began))
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stderr.write(f"\r{text[: _columns() - 1]}\x1b[K")
+            sys.stderr.flush()
+        except OSError:  # the terminal is gone; the work goes on
+            self._shown = False
+
+
+def line(done: int, total: int, seconds: float) -> str:
+    """`2.1 GB of 8.0 GB (26 %), 1.3 GB/s, 5 s left`."""
+    rate = done / seconds
+    left = f", {_time((total - done) / rate)} left" if rate else ""
+    return f"{size(done)} of {size(total)} ({100 * done // max(total, 1)} %), {size(int(rate))}/s{left}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _columns() -> int:
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

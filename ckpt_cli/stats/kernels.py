@@ -1,0 +1,193 @@
+"""The figures of one block, a kernel for each kind of dtype.
+
+IEEE numbers are looked at as integers first. As signed integers the largest bits are those of the maximum, as unsigned ones those of the
+minimum where there is a sign; and the same four numbers tell whether there is an infinity, a NaN or a zero, so that what is rare is only
+looked for where it is. Sums are made by numkong in float64, of 16-bit floats widened to float32, which is exact.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..dtypes import DType, to_numpy
+from ..values import decoded, item
+from .figures import Figures
+
+if TYPE_CHECKING:
+    import numpy
+
+    Array = numpy.ndarray[Any, Any]
+
+# The bits of +infinity. All above, up to the sign, are NaNs.
+_INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000, "float64": 0x7FF0000000000000}
+# Sums of squares lose as many digits as mean²·n is larger than they are about the mean; beyond this, distances are squared instead.
+_CANCELS = 1e7
+_own = threading.local()
+
+
+class Summary:
+    """A fold: the figures of a tensor of `dtype`."""
+
+    __slots__ = ("dtype", "figures")
+
+    def __init__(self, dtype: DType) -> None:
+        self.dtype, self.figures = dtype, Figures()
+
+    def add(self, block: bytearray) -> None:
+        self.figures.merge(figures_of(self.dtype, block))
+
+    def merge(self, other: Summary, /) -> None:
+        self.figures.merge(other.figures)
+
+
+def figures_of(dtype: DType, block: bytearray) -> Figures:
+    """The figures of a block of one or more elements."""
+    import numpy
+
+    with numpy.errstate(all="ignore"):  # what is no number is counted, not warned of
+        return _kernel(dtype)(dtype, block)
+
+
+def _kernel(dtype: DType) -> Callable[[DType, bytearray], Figures]:
+    if dtype.name in _INFINITY:
+        return _floats
+    if dtype.nbytes == 1:
+        return _bytes
+    return _complexes if dtype.kind == "c" else _integers
+
+
+def _floats(dtype: DType, block: bytearray) -> Figures:
+    import numpy
+
+    bits = numpy.frombuffer(block, f"<u{dtype.nbytes}")
+    signed = bits.view(f"<i{dtype.nbytes}")
+    low, high = int(numpy.minimum.reduce(signed)), int(numpy.maximum.reduce(signed))
+    first, last = int(numpy.minimum.reduce(bits)), int(numpy.maximum.reduce(bits))
+    infinity, sign = _INFINITY[dtype.name], 1 << (8 * dtype.nbytes - 1)
+    if high >= infinity or last >= sign | infinity:
+        return _of_values(_wide(dtype, block))
+    least, most = (_value(dtype, at) for at in (last if last >= sign else first, high if high >= 0 else first))
+    zeros = bits.size - int(numpy.count_nonzero(bits)) if first == 0 else 0
+    if low == -sign:
+        zeros += int(numpy.count_nonzero(bits == sign))
+    if first == last:
+        return Figures(bits.size, least, most, least, 0.0, zeros)
+    return Figures(bits.size, least, most, *_moments(dtype, block), zeros)
+
+
+def _value(dtype: DType, bits: int) -> float:
+    return float(item(dtype, bits.to_bytes(dtype.nbytes, "little")))
+
+
+def _moments(dtype: DType, block: bytearray) -> tuple[float, float]:
+    """The mean and the sum of squared distances from it, of finite floats."""
+    import numkong
+    import numpy
+
+    values = numpy.frombuffer(block, to_numpy(dtype))
+    if dtype.nbytes == 2:
+        values = _widened(values)
+    total, squares = numkong.moments(values)
+    mean = total / values.size
+    m2 = squares - total * mean
+    if m2 * _CANCELS > squares:  # false for NaN, too, where squares are beyond float64
+        return mean, m2
+    return _about_the_mean(values.astype("float64"))
+
+
+def _widened(values: Array) -> Array:
+    """16-bit floats as float32, in a buffer of the thread's own: fresh memory for each block costs as much as filling it."""
+    import numkong
+    import numpy
+
+    if getattr(_own, "wide", None) is None or _own.wide.size < values.size:
+        _own.wide = numpy.empty(values.size, "float32")
+    wide: Array = _own.wide[: values.size]
+    numkong.astype(values, "float32", out=wide)
+    return wide
+
+
+def _about_the_mean(values: Array) -> tuple[Any, float]:
+    """The same in two passes over wide values."""
+    import numpy
+
+    mean = values.mean()
+    if not numpy.isfinite(mean):  # the sum is beyond float64, the mean is not
+        mean = (values / values.size).sum()
+    distances = numpy.abs(values - mean)
+    return mean.item(), float(numpy.square(distances, out=distances).sum())
+
+
+def _wide(dtype: DType, block: bytearray) -> Array:
+    return decoded(dtype, bytes(block)).astype("complex128" if dtype.kind == "c" else "float64")
+
+
+def _of_values(values: Array) -> Figures:
+    """The figures of float64 or complex128 values of any kind."""
+    import numpy
+
+    finite = values[numpy.isfinite(values)]
+    nan = int(numpy.isnan(values).sum())
+    figures = Figures(nan=nan, inf=values.size - finite.size - nan)
+    if finite.size:
+        sizes = numpy.abs(finite) if finite.dtype.kind == "c" else finite
+        zeros = finite.size - int(numpy.count_nonzero(finite))
+        figures.merge(Figures(finite.size, float(sizes.min()), float(sizes.max()), *_about_the_mean(finite), zeros))
+    return figures
+
+
+def _complexes(dtype: DType, block: bytearray) -> Figures:
+    return _of_values(_wide(dtype, block))
+
+
+def _integers(dtype: DType, block: bytearray) -> Figures:
+    """Extremes and the sum are exact to the full range, never through floats."""
+    import numpy
+
+    values = numpy.frombuffer(block, to_numpy(dtype))
+    total = int(values.sum()) if dtype.nbytes < 8 else (int((values >> 32).sum()) << 32) + int((values & 0xFFFFFFFF).sum())
+    mean = total / values.size
+    distances = values.astype("float64") - mean
+    zeros = values.size - int(numpy.count_nonzero(values))
+    return Figures(values.size, int(values.min()), int(values.max()), mean, float(numpy.square(distances).sum()), zeros)
+
+
+def _bytes(dtype: DType, block: bytearray) -> Figures:
+    """Of a dtype with 256 values: how often each of them is there says all."""
+    import numpy
+
+    values, counts = distinct(dtype, block)
+    finite = numpy.isfinite(values)
+    figures = Figures(nan=int(counts[numpy.isnan(values)].sum()), inf=int(counts[numpy.isinf(values)].sum()))
+    values, counts = values[finite], counts[finite]
+    if values.size:
+        kind = float if dtype.kind == "f" else int
+        mean = float((values * counts).sum() / counts.sum())
+        m2 = float((numpy.square(values - mean) * counts).sum())
+        zeros = int(counts[values == 0].sum())
+        figures.merge(Figures(int(counts.sum()), kind(values.min()), kind(values.max()), mean, m2, zeros))
+    return figures
+
+
+def distinct(dtype: DType, block: bytearray) -> tuple[Array, Array]:
+    """The values there are in a block of one- or two-byte elements, as float64, and how often each is there."""
+    import numpy
+
+    counts = _byte_counts(block) if dtype.nbytes == 1 else numpy.bincount(numpy.frombuffer(block, "<u2"), minlength=1 << 16)
+    held = numpy.flatnonzero(counts)
+    return decoded(dtype, held.astype(f"<u{dtype.nbytes}").tobytes()).astype("float64"), counts[held]
+
+
+def _byte_counts(block: bytearray) -> Array:
+    """How often each byte is there; bytes are counted in pairs, at twice the speed."""
+    import numpy
+
+    if len(block) < 1 << 16:
+        return numpy.bincount(numpy.frombuffer(block, "uint8"), minlength=256)
+    pairs = numpy.bincount(numpy.frombuffer(block, "<u2", len(block) // 2), minlength=1 << 16).reshape(256, 256)
+    counts: Array = pairs.sum(0) + pairs.sum(1)
+    if len(block) % 2:
+        counts[block[-1]] += 1
+    return counts

@@ -1,0 +1,232 @@
+"""A list of jobs done side by side: in forked workers, in threads where there is no fork, or here and now. Results come in order.
+
+A job is a plain function of an item and a `Reader`. Forked workers inherit the items and the function, so only the index of an item goes
+out to them, and only its result comes back, pickled. They end with the caller: when the results are all there, when it gives up or is
+interrupted (they are killed), and when it is killed itself (the pipe of indices ends, and so do they).
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+from .errors import ReadError
+from .storage import Storage
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+BLOCK = 512 << 10  # bytes at a time: what stays in the cache of a core together with what is computed of it
+THREAD_BLOCK = 4 << 20  # threads hand over the interpreter's lock between blocks, so theirs are larger
+_TOLD = 16 << 20  # bytes after which a worker says how far it is
+_AHEAD = 2  # items a worker has waiting for it
+
+
+class Reader:
+    """What a job reads with: a buffer for each storage it reads side by side, used again and again; `report` hears of bytes read."""
+
+    def __init__(self, size: int = BLOCK, report: Callable[[int], None] | None = None) -> None:
+        self.size, self.report = size, report
+        self._buffers: dict[int, bytearray] = {}
+
+    def blocks(self, storage: Storage, start: int, stop: int, slot: int = 0) -> Iterator[bytearray]:
+        """The bytes [start, stop) in order; a block is valid until the next one of its `slot` is asked for.
+
+        To read two storages in lockstep, zip the blocks of two slots: bytearrays are compared as fast as memory is read.
+        """
+        for at in range(start, stop, self.size):
+            block = self._buffer(min(self.size, stop - at), slot)
+            storage.readinto(at, memoryview(block))
+            yield block
+            if self.report:
+                self.report(len(block))
+
+    def _buffer(self, count: int, slot: int) -> bytearray:
+        if count < self.size:
+            return bytearray(count)
+        if slot not in self._buffers:
+            self._buffers[slot] = bytearray(count)
+        return self._buffers[slot]
+
+
+Job = Callable[[T, Reader], R]
+Report = Callable[[int], None]
+
+
+def alone(items: Sequence[T], job: Job[T, R], report: Report) -> Iterator[R]:
+    """In this process, one after the other."""
+    reader = Reader(BLOCK, report)
+    return (job(item, reader) for item in items)
+
+
+def threaded(items: Sequence[T], job: Job[T, R], report: Report, workers: int) -> Iterator[R]:
+    """In threads: each job has a reader of its own."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def done(item: T) -> R:
+        return job(item, Reader(THREAD_BLOCK, report))
+
+    with ThreadPoolExecutor(workers) as pool:
+        futures = [pool.submit(done, item) for item in items]
+        try:
+            while futures:
+                yield futures.pop(0).result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def forked(items: Sequence[T], job: Job[T, R], report: Report, workers: int, order: Sequence[int]) -> Iterator[R]:
+    """In forked processes, which take the items in the `order` given. An error in a job is raised when its turn comes."""
+    crew = _Crew(items, job, workers, order)
+    try:
+        for index in range(len(items)):
+            result, error = crew.outcome(index, report)
+            if error is not None:
+                raise error
+            yield result
+    finally:
+        crew.end()
+
+
+class _Crew:
+    """Workers, the pipe that hands them indices of items, and a pipe from each for what they have to say."""
+
+    def __init__(self, items: Sequence[Any], job: Job[Any, Any], workers: int, order: Sequence[int]) -> None:
+        self._ahead = iter(order)
+        self._done: dict[int, tuple[Any, Exception | None]] = {}
+        self._workers: dict[int, int] = {}  # the end of its pipe → process id
+        todo, self._todo = os.pipe()
+        try:
+            for _ in range(workers):
+                self._hire(items, job, todo)
+            for _ in range(workers * _AHEAD):
+                self._hand_out()
+        except BaseException:
+            self.end()
+            raise
+        finally:
+            os.close(todo)
+
+    def _hire(self, items: Sequence[Any], job: Job[Any, Any], todo: int) -> None:
+        out, into = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                    signal.signal(number, signal.SIG_DFL)
+                os.close(self._todo)  # else this pipe would never end
+                os.close(out)
+                _serve(items, job, todo, into)
+            finally:
+                os._exit(0)
+        os.close(into)
+        self._workers[out] = pid
+
+    def _hand_out(self) -> None:
+        """One more index to whoever takes it; after the last one the pipe ends, and so do the workers."""
+        index = next(self._ahead, None)
+        if index is None:
+            self._no_more()
+            return
+        try:
+            os.write(self._todo, index.to_bytes(4, "little"))
+        except BrokenPipeError:  # nobody is left to take it; that their pipes have ended says so, too
+            pass
+
+    def _no_more(self) -> None:
+        if self._todo >= 0:
+            os.close(self._todo)
+            self._todo = -1
+
+    def outcome(self, index: int, report: Report) -> tuple[Any, Exception | None]:
+        """The result of an item, or the error it ended in, as soon as it is there."""
+        while index not in self._done:
+            for pipe in self._ready():
+                self._hear(pipe, report)
+        return self._done.pop(index)
+
+    def _ready(self) -> list[int]:
+        import select
+
+        if not self._workers:
+            raise ReadError("a worker process was ended from outside", "is there enough memory?")
+        poll = select.poll()
+        for pipe in self._workers:
+            poll.register(pipe, select.POLLIN)
+        return [pipe for pipe, _ in poll.poll()]
+
+    def _hear(self, pipe: int, report: Report) -> None:
+        size = _receive(pipe, 8)
+        if len(size) < 8:  # it is over, or was killed
+            os.close(pipe)
+            os.waitpid(self._workers.pop(pipe), 0)
+            return
+        message = _receive(pipe, int.from_bytes(size, "little"))
+        read, index, result, error = pickle.loads(message)
+        report(read)
+        if index is not None:
+            self._done[index] = result, error
+            self._hand_out()
+
+    def end(self) -> None:
+        """No process and no pipe of ours is left."""
+        self._no_more()
+        while self._workers:
+            pipe, pid = self._workers.popitem()
+            os.close(pipe)
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+def _serve(items: Sequence[Any], job: Job[Any, Any], todo: int, into: int) -> None:
+    """A worker's life: an index in, a result or an error out, until there are no more."""
+    read = 0
+
+    def report(count: int) -> None:
+        nonlocal read
+        read += count
+        if read >= _TOLD:
+            tell(None, None, None)
+
+    def tell(index: int | None, result: Any, error: Exception | None) -> None:
+        nonlocal read
+        message = pickle.dumps((read, index, result, error))
+        read = 0
+        _send(into, len(message).to_bytes(8, "little") + message)
+
+    reader = Reader(BLOCK, report)
+    while taken := os.read(todo, 4):
+        index = int.from_bytes(taken, "little")
+        try:
+            result = job(items[index], reader)
+        except Exception as error:
+            tell(index, None, _portable(error))
+        else:
+            tell(index, result, None)
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, where it survives pickling; else its text."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _send(pipe: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(pipe, view) :]
+
+
+def _receive(pipe: int, count: int) -> bytes:
+    """`count` bytes; fewer where the pipe ends."""
+    parts = []
+    while count and (part := os.read(pipe, min(count, 1 << 20))):
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
