@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from .checkpoint import Checkpoint, Origin
 from .errors import ReadError, UnknownFormat, UsageError, WriteError, about
@@ -53,6 +54,8 @@ _MODELS = [name + index for name in (*_STEMS, "adapter_model.safetensors", "adap
 
 def find(path: str) -> str:
     """The file that `path` means: itself, or the model in a folder. Raises ReadError where there is none, or several could be meant."""
+    if path == "-":
+        raise ReadError("a checkpoint is read from a file, not from standard input", "give its path")
     if not os.path.isdir(path):
         return path
     with about(path):
@@ -71,6 +74,8 @@ def find(path: str) -> str:
 
 def format_for(path: str, name: str | None, default: str | None = None) -> Format:
     """The format to write `path` in: `name` where it is given, else by the suffix, else `default`."""
+    if path == "-":
+        raise UsageError("a checkpoint is written to a file, not to standard output", "give its path")
     if name:
         form = formats[name]
     else:
@@ -95,9 +100,15 @@ def save(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = Fal
             os.unlink(left)
 
 
-def write_new(path: str, data: bytes) -> None:
-    """`data` as a new file, all or nothing. An existing one is refused."""
-    write_all([(path, lambda fd: Sink(fd).write(data))], replace=False, mend="choose another name")
+def write_new(path: str, pieces: Iterable[bytes | memoryview]) -> None:
+    """The pieces, one after another, as a new file, all or nothing. An existing one is refused."""
+
+    def write(fd: int) -> None:
+        sink = Sink(fd)
+        for piece in pieces:
+            sink.write(piece)
+
+    write_all([(path, write)], replace=False, mend="choose another name")
 
 
 __all__ = ["find", "format_for", "format_of", "open", "save", "unknown", "write_new"]

@@ -41,8 +41,21 @@ def matches(names: Mapping[str, object], pattern: str, layers: Layers = no_layer
     found = _by_kind(names, pattern, layers)
     if found:
         return found
+    raise NoMatch(f"nothing matches {pattern!r}", _hint(names, pattern))
+
+
+def _hint(names: Mapping[str, object], pattern: str) -> str:
+    """What may have been meant: an index that is none, all below a group, the nearest names, or names that hold the text."""
+    base, bracket, index = pattern.partition("[")
+    if bracket and base in names:
+        return f"'[{index}' is no basic index of {base}: write [0, 1:3] or [..., -1]"
+    for prefix in (pattern, f"{pattern}."):
+        if any(name.startswith(prefix) and prefix.endswith((".", "/")) for name in names):
+            return f"did you mean '{prefix}*'?"
     plain = re.sub(r"^re:|^@|[*?{}^$\\]", "", pattern)
-    raise NoMatch(f"nothing matches {pattern!r}", did_you_mean(plain, names) or "`ckpt ls` lists the names")
+    if plain and any(plain in name for name in names):
+        return f"did you mean '*{plain}*'?"
+    return did_you_mean(plain, names) or "`ckpt ls` lists the names"
 
 
 def _by_kind(names: Mapping[str, object], pattern: str, layers: Layers) -> list[str]:

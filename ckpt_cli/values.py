@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .dtypes import DType, to_numpy
@@ -39,7 +39,15 @@ def element(dtype: DType, value: Any) -> bytes:
     check_holds(dtype, value)
     if dtype.kind in "biu":
         return struct.pack("<" + _LETTERS[dtype.name], int(value))
-    value = real(value)
+    limit, largest = _LARGEST.get(dtype.name, (float("inf"), 0.0))
+    if not isinstance(value, complex) and limit < abs(value) != float("inf"):
+        shown = f"{value:g}" if isinstance(value, float) else str(value)[:20]
+        raise EditError(f"{dtype.name} cannot hold {shown}: its largest number is {largest!r}", "write inf if that is meant")
+    return _rounded(dtype, real(value))
+
+
+def _rounded(dtype: DType, value: Any) -> bytes:
+    """A float or a complex number as the nearest element; beyond the largest it is infinite."""
     if dtype.name in _LETTERS:
         return _float(_LETTERS[dtype.name], value)
     if dtype.name == "complex32":
@@ -49,6 +57,13 @@ def element(dtype: DType, value: Any) -> bytes:
     import numpy
 
     return encoded(dtype, numpy.array([value]))
+
+
+# From where on a number is rounded to infinity (half a step beyond the largest), and the largest. Small floats are checked when encoded.
+_LARGEST = {
+    "float16": (65519.99, 65504.0), "bfloat16": (3.396177e38, 3.3895314e38), "float32": (3.4028235677973362e38, 3.4028235e38),
+    "float64": (1.7976931348623157e308, 1.7976931348623157e308),
+}  # fmt: skip
 
 
 def _float(letter: str, value: float) -> bytes:
@@ -161,22 +176,86 @@ def nested(tensor: Tensor) -> Any:
     return values.tolist()
 
 
-def printed(tensor: Tensor, precision: int | None = None) -> str:
-    """The values as numpy prints them, none left out, with all the digits that the dtype has, or `precision` behind the point."""
-    if tensor.shape == ():
-        return text(tensor.dtype, item(tensor.dtype, tensor.tobytes()), precision)
-    import sys
+def printed(tensor: Tensor, precision: int | None = None, most: int | None = None, wide: int = 120) -> Iterator[str]:
+    """The values, as lines in numpy's brackets, with all the digits that the dtype has, or `precision` behind the point.
 
+    `most` given: as numpy itself prints them, in lines of `wide` characters, the middle left out where there are more. Else a line for
+    each run along the last axis, none left out; over 1,000 values are not aligned, but read and spelled a block at a time.
+    """
+    if tensor.shape == ():
+        yield text(tensor.dtype, item(tensor.dtype, tensor.tobytes()), precision)
+    elif most is not None or tensor.numel <= _FEW:
+        yield from _aligned(tensor, precision, most or _FEW, wide if most else 1 << 30).split("\n")
+    else:
+        yield from _rows(tensor, precision)
+
+
+_FEW = 1000
+
+
+def _aligned(tensor: Tensor, precision: int | None, most: int, wide: int) -> str:
     import numpy
 
     values = tensor.array()
-    options: dict[str, Any] = {"threshold": sys.maxsize, "max_line_width": 120, "separator": " "}
+    options: dict[str, Any] = {"threshold": most, "max_line_width": wide, "separator": " "}
     if foreign(values.dtype):
         options["formatter"] = {"float_kind": lambda value: text(tensor.dtype, value, precision)}
         return numpy.array2string(values.astype("float32"), **options)
     if precision is None:
         return numpy.array2string(values, floatmode="unique", **options)
     return numpy.array2string(values, precision=precision, floatmode="fixed", suppress_small=True, **options)
+
+
+def _rows(tensor: Tensor, precision: int | None) -> Iterator[str]:
+    """A line for each run along the last axis: `[[1.0 2.0]`, ` [3.0 4.0]]`."""
+    shape, size = tensor.shape, tensor.dtype.nbytes
+    count, row = (tensor.numel // shape[-1] if shape[-1] else 0), shape[-1]
+    if not count:
+        yield "[]"
+        return
+    elements = tensor.elements()
+    step = max(1, 65536 // row)
+    for first in range(0, count, step):
+        last = min(first + step, count)
+        words = _words(tensor.dtype, elements.read(first * row * size, last * row * size), precision)
+        for number in range(first, last):
+            at = (number - first) * row
+            opens, closes = _brackets(number, shape[:-1])
+            yield " " * (len(shape) - opens) + "[" * opens + " ".join(words[at : at + row]) + "]" * closes
+
+
+def _brackets(number: int, outer: tuple[int, ...]) -> tuple[int, int]:
+    """How many brackets open before and close after row `number`: its own, and those of the blocks that it begins or ends."""
+
+    def edges(at: int) -> int:
+        count = 1
+        for n in reversed(outer):
+            at, rest = divmod(at, n)
+            if rest:
+                break
+            count += 1
+        return count
+
+    return edges(number), edges(number + 1)
+
+
+def _words(dtype: DType, data: bytes, precision: int | None) -> list[str]:
+    """The elements in `data` as text. Types of 16 bits and less have few values: each is spelled once."""
+    import numpy
+
+    if dtype.kind == "c":
+        return [text(dtype, item(dtype, data[at : at + dtype.nbytes]), precision) for at in range(0, len(data), dtype.nbytes)]
+    values = numpy.frombuffer(data, to_numpy(dtype))
+    if dtype.kind in "biu":
+        return list(map(str, values.tolist()))
+    if dtype.nbytes <= 2:
+        codes, places = numpy.unique(numpy.frombuffer(data, f"u{dtype.nbytes}"), return_inverse=True)
+        spelled = [text(dtype, item(dtype, code.tobytes()), precision) for code in codes]
+        return [spelled[place] for place in places.tolist()]
+    if precision is not None:
+        return [text(dtype, value, precision) for value in values.tolist()]
+    found: list[str] = values.astype(str).tolist()
+    return found
 
 
 def text(dtype: DType, value: Any, precision: int | None = None) -> str:
@@ -199,9 +278,9 @@ def text(dtype: DType, value: Any, precision: int | None = None) -> str:
 def _shortest(dtype: DType, value: float) -> str:
     if dtype.name == "float64" or value != value or value in (float("inf"), float("-inf")):
         return repr(value)
-    raw = element(dtype, value)
+    raw = _rounded(dtype, value)
     for digits in range(1, 10):
         short = float(f"{value:.{digits}g}")
-        if element(dtype, short) == raw:
+        if _rounded(dtype, short) == raw:
             return repr(short)
     return repr(value)

@@ -235,3 +235,27 @@ def test_an_output_file_has_the_mode_that_the_umask_leaves(ckpt: Ckpt, tmp_path:
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE((tmp_path / "a.npy").stat().st_mode) == 0o666 & ~mask
+
+
+def test_what_is_no_tensor_is_printed_by_its_path(ckpt: Ckpt) -> None:
+    path = SAMPLES / "training.ckpt"
+    assert ckpt("get", path, "epoch").out == "3\n"
+    assert ckpt("get", path, "optimizer.param_groups.0.lr", "--json").json["value"] == 0.001
+
+
+@pytest.mark.parametrize("shape", [(7, 300), (2, 3, 400), (3000,), (2, 2, 2, 200), (1500, 1), (0, 5)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64, torch.float64, torch.bool])
+def test_many_values_are_a_line_a_row_in_numpys_brackets(shape: tuple[int, ...], dtype: torch.dtype, ckpt: Ckpt, tmp_path: Path) -> None:
+    values = (torch.randn(shape) * 100).to(dtype)
+    torch.save({"w": values}, tmp_path / "a.pt")
+    out = ckpt("get", tmp_path / "a.pt", "w").out
+    if values.numel():
+        assert out.count("\n") == values.numel() // shape[-1]
+    commas = re.sub(r"(?<=[\w.\]])\s+(?=[-\w\[])", ", ", out.strip())
+    found = torch.tensor(eval(commas)).to(dtype)  # the text is numbers and brackets of this test's own making
+    assert torch.equal(found.reshape(shape), values)
+
+
+def test_the_suffix_of_the_output_chooses_the_format(ckpt: Ckpt, tmp_path: Path) -> None:
+    ckpt("get", SAMPLES / "mlp.pt", "0.weight", "-o", tmp_path / "w.npy")
+    assert np.load(tmp_path / "w.npy").shape == (8, 4)

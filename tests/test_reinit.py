@@ -430,3 +430,18 @@ def test_one_scheme_in_full(capsys):
     assert json.loads(listing(capsys, "constant", "--json"))["parameters"] == [{"name": "val"}]
     assert main(["schemes", "xavier"]) == 2
     assert "did you mean" in capsys.readouterr().err
+
+
+def test_a_preset_counts_the_fans_of_a_transposed_matrix_by_its_bias(ckpt):
+    """GPT-2's Conv1D lies in x out: its bias has as many elements as it has columns."""
+    torch.save({"fc.weight": torch.zeros(16, 64), "fc.bias": torch.zeros(64)}, "a.pt")
+    plan = {line.split("\t")[0]: line.split("\t") for line in ckpt("a.pt", "--preset", "pytorch", "--seed", "0", "-n").out}
+    assert plan["fc.weight"][2] == plan["fc.bias"][2] == "uniform(-0.25, 0.25)"
+    assert "in x out by its bias" in plan["fc.weight"][4]
+
+
+@pytest.mark.parametrize("spelling", ["xavier_uniform_", "torch.nn.init.xavier_uniform_", "init.xavier_uniform"])
+def test_schemes_may_be_spelled_as_torch_does(spelling, ckpt):
+    ckpt("mlp.pt", f"0.weight={spelling}", "--seed", "0", "-o", "a.pt")
+    ckpt("mlp.pt", "0.weight=xavier_uniform", "--seed", "0", "-o", "b.pt")
+    assert torch.equal(torch.load("a.pt")["0.weight"], torch.load("b.pt")["0.weight"])

@@ -755,7 +755,7 @@ ERRORS = [
     ("=zeros", UsageError, "is no rule"),
     ("x=normal(0,", UsageError, "is no rule"),
     ("x=zeroes", UnknownName, "did you mean zeros"),
-    ("x=xavier_uniform_", UnknownName, "xavier_uniform"),
+    ("x=xavier_uniform__", UnknownName, "xavier_uniform"),
     ("x=constant(value=3)", UsageError, r"constant\(\) takes val, not value"),
     ("x=constant", UsageError, r"constant\(\) needs val \(see `ckpt schemes constant`\)"),
     ("x=normal(0, 1, 2)", UsageError, "takes at most 2 arguments, not 3"),

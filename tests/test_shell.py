@@ -176,11 +176,11 @@ def test_control_characters_and_escapes_in_names_are_printed_escaped(ckpt: Ckpt,
     found = ckpt(*[arg.format(tmp_path / "a.pt") for arg in args], status=None)
     text = found.out + found.err
     if "--color=always" in args:
-        assert "\x1b[2J" not in text and "\x1b[0m\t" not in text
+        assert "\x1b" not in text.replace("\x1b[36m", "").replace("\x1b[0m", "")  # its own colours
     else:
         assert not set(text) & set("\x1b\r\x07\x9b\u202e\u2028\x00")
     if args != ["get", "{}", "x"]:
-        assert r"\x1b[2J" in text or "--color=always" in args
+        assert r"\x1b[2J" in text
     if args == ["ls", "{}"]:
         assert found.rows[0][0] == r"\x1b[2Jred\x1b[0m\ttab\nline\r\x07\x9b31m\u202eevil\u2028\x00" and len(found.rows) == 2
 

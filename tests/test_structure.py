@@ -137,7 +137,7 @@ class TestEveryKindOfFile:
         before = path.read_bytes()
         plans = {
             ("drop", f"{p}a"): {("removed", f"{p}a")},
-            ("rename", f"{p}a={p}z"): {("removed", f"{p}a"), ("added", f"{p}z")},
+            ("rename", f"{p}a={p}z"): {("renamed", f"{p}a")},
             ("cast", "float16", f"{p}a"): {("dtype", f"{p}a")},
         }
         for (command, *args), expected in plans.items():
@@ -361,7 +361,7 @@ def test_drop_takes_objects_by_their_path_too(tmp_path: Path, ckpt: Ckpt) -> Non
     path = tmp_path / "a.pt"
     torch.save({"epoch": 3, "losses": [1.0, 2.0], "w": torch.ones(1)}, path)
     result = ckpt("drop", path, "losses.*", "-n")
-    assert "2 objects besides tensors would be left out" in result.err
+    assert [row[:3] for row in result.rows] == [["removed", "losses.0", "object"], ["removed", "losses.1", "object"]]
     ckpt("drop", path, "losses.*", "epoch", "-i")
     assert list(loaded(path)) == ["w"]
 
@@ -378,3 +378,46 @@ def test_ckpt_reads_what_it_wrote_after_any_row_of_edits(make: Make, ckpt: Ckpt)
         ):
             ckpt(command, path, *args, "-i")
             assert read_bits(path) == {p + name: value for name, value in all_bits(tensors_of(path)).items()}
+
+
+def test_a_cast_of_one_of_several_tied_names_is_a_cast_of_all(sample: Callable[[str], Path], ckpt: Ckpt) -> None:
+    path = sample("shared-mlp.pt")
+    ckpt("cast", path, "bfloat16", "4.weight", "-i")
+    found = loaded(path)
+    assert found["2.weight"].dtype == torch.bfloat16 and found["2.weight"].data_ptr() == found["4.weight"].data_ptr()
+
+
+def test_a_pattern_unties_what_is_tied_and_passes_over_the_rest(sample: Callable[[str], Path], ckpt: Ckpt) -> None:
+    path = sample("shared-mlp.pt")
+    ckpt("untie", path, "*", "-i")
+    assert ckpt("tied", path).out == ""
+    assert "nothing of that is tied" in ckpt("untie", path, "*", "-i", status=2).err
+
+
+def test_a_dry_run_finds_what_writing_would_refuse(tmp_path: Path, ckpt: Ckpt) -> None:
+    path, target = tmp_path / "a.pt", tmp_path / "b.safetensors"
+    torch.save({"w": torch.ones(2, dtype=torch.complex128), "epoch": 3}, path)
+    said = ckpt("convert", path, target, status=2).err
+    assert "complex128" in said and ckpt("convert", path, target, "-n", status=2).err == said.replace(f"{target}: ", "", 1)
+
+
+@pytest.mark.parametrize("command", [["set", "0.bias = 1"], ["drop", "0.bias"], ["cast", "bfloat16"], ["rename", "0.*=a.*"]], ids=" ".join)
+def test_json_of_an_edit_says_what_was_written(command: list[str], sample: Callable[[str], Path], ckpt: Ckpt) -> None:
+    path = sample("mlp.pt")
+    name, *args = command
+    found = ckpt(name, path, *args, "-i", "--json").json
+    assert found == {"path": str(path), "format": "torch", "tensors": 4 - (name == "drop")}
+
+
+@pytest.mark.parametrize("name", ["y", "y.xyz", "y.pt.old"])
+def test_an_unknown_suffix_is_an_error_in_every_command_that_writes(
+    name: str, sample: Callable[[str], Path], tmp_path: Path, ckpt: Ckpt
+) -> None:
+    for command in (["set", "0.bias = 1", "-o"], ["convert"]):
+        assert "no format is written to" in ckpt(command[0], sample("mlp.pt"), *command[1:], tmp_path / name, status=2).err
+
+
+@pytest.mark.parametrize("args", [["ls", "-"], ["set", "{}", "0.bias = 1", "-o", "-"], ["convert", "{}", "-"]], ids=" ".join)
+def test_standard_streams_are_no_places_for_checkpoints(args: list[str], sample: Callable[[str], Path], ckpt: Ckpt) -> None:
+    assert "give its path" in ckpt(*[arg.format(sample("mlp.pt")) for arg in args], status=2).err
+    assert not Path("-").exists()

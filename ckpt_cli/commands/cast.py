@@ -23,6 +23,6 @@ def cast_command(
 ) -> Checkpoint:
     """Convert parameters to DTYPE: those that a PATTERN matches, else every floating-point one. Rounds to nearest even.
 
-    Integers that do not fit are an error; what is tied stays tied.
+    Integers that do not fit are an error; what is tied to a parameter follows it.
     """
     return cast(before, named(dtype), patterns or [], layers)

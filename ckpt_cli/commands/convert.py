@@ -10,7 +10,8 @@ from .. import files
 from ..checkpoint import Checkpoint
 from ..errors import UsageError
 from ..formats import Format
-from .editing import write
+from ..show.output import note
+from .editing import show_plan, write
 from .params import Arch, DryRun, Force, FormatName, Json, layers_of
 
 _Rules = Annotated[list[str] | None, typer.Option("--rename", metavar="OLD=NEW", help="Rename, as `ckpt rename` does; may be repeated.")]
@@ -39,17 +40,17 @@ def convert_command(
     as_json: Json = False,
 ) -> None:
     """Write SRC as DST, in another format or the same one. What the format has no place for is said and left behind."""
-    from .diff import show_differences
-
     before = files.open(source)
     after = _edited(before, selected or [], dropped or [], rules or [], dtype, arch)
     if shard_size is not None:
         target = f"{target.removesuffix('.index.json')}.index.json"
     form = files.format_for(target, format_name)
+    form = _sharded(shard_size) if shard_size is not None else form
     if dry_run:
-        show_differences(before, after, as_json=as_json)
+        show_plan(before, after, form, as_json)
+        note(f"{target} would be written as {form.name}")
     else:
-        write(after, target, _sharded(shard_size) if shard_size is not None else form, replace=force)
+        write(after, target, form, replace=force, as_json=as_json)
 
 
 def _sharded(size: str) -> Format:

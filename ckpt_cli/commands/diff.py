@@ -11,7 +11,7 @@ from .. import files
 from ..checkpoint import Checkpoint
 from ..diff import Difference, diff
 from ..errors import UsageError
-from ..show.output import Output
+from ..show.output import Output, note
 from .params import Color, Colors, Json, Patterns, layers_of
 
 
@@ -44,6 +44,8 @@ def diff_command(
         return _show_names(out, found)
     differences = list(found)
     _show(out, differences, stat, {"a": a, "b": b})
+    if one.objects and two.objects and not _same_objects(one, two):
+        note("what is in the files besides tensors differs, too; `ckpt summary` shows it")
     return 1 if differences else 0
 
 
@@ -51,6 +53,11 @@ def _names(one: Checkpoint, two: Checkpoint, patterns: list[str] | None) -> list
     from ..selection import select
 
     return select(dict.fromkeys([*one, *two]), patterns, layers_of(one)) if patterns else None
+
+
+def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:
+    """By what they say of themselves; NaN is NaN."""
+    return {name: repr(value) for name, value in one.objects.items()} == {name: repr(value) for name, value in two.objects.items()}
 
 
 def _show_names(out: Output, found: Iterable[Difference]) -> int:
@@ -62,16 +69,14 @@ def _show_names(out: Output, found: Iterable[Difference]) -> int:
 
 
 def show_differences(before: Checkpoint, after: Checkpoint, as_json: bool = False, color: str = "auto") -> None:
-    """What an edit would change: the answer of --dry-run. Names that an edit moved are told as removed and added."""
-    from ..show.output import note
-
-    out = Output(as_json, color)
-    differences = list(diff(before, after))
-    _show(out, differences, False, {})
-    gone = len(before.objects) - len(after.objects)
-    if gone:
-        note(f"{gone:,} objects besides tensors would be left out")
-    if not differences and not gone:
+    """What an edit would change: the answer of --dry-run."""
+    moved = {old: new for new, old in after.sources.items() if new != old and old in before}
+    renamed = [Difference("renamed", old, before=old, after=new) for old, new in moved.items()]
+    now = before.replacing(tensors={moved.get(name, name): tensor for name, tensor in before.items()}) if moved else before
+    dropped = [Difference("removed", name, before="object") for name in before.objects if name not in after.objects]
+    differences = [*renamed, *diff(now, after), *dropped]
+    _show(Output(as_json, color), differences, False, {})
+    if not differences:
         note("nothing would change")
 
 
@@ -83,7 +88,7 @@ def _show(out: Output, differences: list[Difference], stat: bool, paths: dict[st
         counts: dict[str, int] = {}
         for difference in differences:
             counts[difference.status] = counts.get(difference.status, 0) + 1
-        out.table(("STATUS", "TENSORS"), counts.items(), right=("TENSORS",))
+        out.table(("STATUS", "COUNT"), counts.items(), right=("COUNT",))
     elif differences:
         header = ("STATUS", "NAME", "BEFORE", "AFTER", "CHANGED", "MAX ABS", "REL L2", "COSINE", "FIRST")
         out.table(header, map(_row, differences), right=header[4:8])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, Signature, signature
@@ -78,15 +79,25 @@ def finish(
 
     source = before.origin.path if before.origin else ""
     _check_places(source, output, in_place, dry_run, backup)
-    if dry_run:
-        from .diff import show_differences
-
-        with about(source):
-            show_differences(before, after, as_json=as_json)
-        return
     origin = before.origin.format if before.origin else None
-    form = files.format_for(output or source, format_name or (origin if in_place else None), default=origin)
-    write(after, output or source, form, replace=in_place or force, backup=backup)
+    alike = output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1]
+    form = files.format_for(output or source, format_name or (origin if output is None else None), default=origin if alike else None)
+    if dry_run:
+        with about(source):
+            show_plan(before, after, form, as_json)
+    else:
+        write(after, output or source, form, replace=in_place or force, backup=backup, as_json=as_json)
+
+
+def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool) -> None:
+    """What --dry-run prints. Raises what writing would raise for want of a place for something."""
+    from ..show.output import note
+    from .diff import show_differences
+
+    form.check(after)
+    show_differences(before, after, as_json=as_json)
+    for line in form.left_behind(after):
+        note(f"{form.name} has no place for {line}: they would be left behind")
 
 
 def _check_places(source: str, output: str | None, in_place: bool, dry_run: bool, backup: str | None) -> None:
@@ -102,11 +113,13 @@ def _check_places(source: str, output: str | None, in_place: bool, dry_run: bool
         raise UsageError("where should the result go?", "-o OUT writes a new file, -i changes this one, -n shows the plan", source)
 
 
-def write(checkpoint: Checkpoint, target: str, form: Format, *, replace: bool, backup: str | None = None) -> None:
+def write(checkpoint: Checkpoint, target: str, form: Format, *, replace: bool, backup: str | None = None, as_json: bool = False) -> None:
     """Save `checkpoint` as `target`, and say what its format has no place for."""
     from .. import files
-    from ..show.output import note
+    from ..show.output import Output, note
 
+    files.save(checkpoint, target, form, replace=replace, backup=backup)
     for line in form.left_behind(checkpoint):
         note(f"{target}: {form.name} has no place for {line}: left behind")
-    files.save(checkpoint, target, form, replace=replace, backup=backup)
+    if as_json:
+        Output(True).json({"path": target, "format": form.name, "tensors": len(checkpoint)})

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
 from .. import files
-from ..checkpoint import Tensor
+from ..checkpoint import Foreign, Tensor
 from ..errors import UsageError, about
 from ..selection import refer
+from ..show.escape import escape
 from ..show.output import Output, note
 from .params import Arch, Json, Path, layers_of
 
@@ -23,10 +26,17 @@ class As(StrEnum):
     raw = "raw"
 
 
+_Form = Annotated[
+    As | None,
+    typer.Option("--format", help="text (as numpy prints), json, npy, or raw: little-endian bytes.", show_default=False),
+]
+_SUFFIXES = {".npy": As.npy, ".json": As.json, ".raw": As.raw}
+
+
 def get_command(
     path: Path,
     reference: Annotated[str, typer.Argument(metavar="REF", help="NAME, NAME[index], or a pattern that means one.", show_default=False)],
-    form: Annotated[As, typer.Option("--format", help="text prints like numpy; raw is C-contiguous little-endian bytes.")] = As.text,
+    form: _Form = None,
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to this new file.", show_default=False)
     ] = None,
@@ -36,34 +46,57 @@ def get_command(
 ) -> None:
     """Print the values of one parameter, or of a part: '0.weight[0, :5]'. Only the bytes that are needed are read.
 
-    text has the digits that give the same value back; JSON: {"path","name","dtype","shape","values"}.
+    Text has the digits that give the same value back. On a terminal it is laid out, and shortened, as numpy does it; in a pipe or a
+    file a line is a run along the last axis, and nothing is left out. JSON: {"path","name","dtype","shape","values"}. With -o,
+    the suffix chooses the format where none is given: .npy, .json, .raw. What is no tensor (epoch, lr) is printed by its path, too.
     """
     checkpoint = files.open(path)
+    form = As.json if as_json else form or _SUFFIXES.get(os.path.splitext(output or "")[1], As.text)
+    pieces: Iterator[bytes | memoryview]
     with about(path):
-        name, tensor = refer(checkpoint, reference, layers_of(checkpoint, arch))
-        tensor.plain(name)
-    form = As.json if as_json else form
+        if reference not in checkpoint and reference in checkpoint.objects:
+            pieces = _of_object(path, reference, checkpoint.objects[reference], form)
+        else:
+            name, tensor = refer(checkpoint, reference, layers_of(checkpoint, arch))
+            pieces = _encoded(path, name, tensor.plain(name), form, precision, output is None and sys.stdout.isatty())
     if output is not None:
-        files.write_new(output, _encoded(path, name, tensor, form, precision))
+        files.write_new(output, pieces)
     elif form in (As.npy, As.raw) and sys.stdout.isatty():
         raise UsageError("this would put raw bytes on the terminal", "-o FILE, or a pipe")
     else:
         out: Any = sys.stdout.buffer
-        out.write(_encoded(path, name, tensor, form, precision))
+        for piece in pieces:
+            out.write(piece)
         out.flush()
 
 
-def _encoded(path: str, name: str, tensor: Tensor, form: As, precision: int | None) -> bytes:
+def _of_object(path: str, name: str, value: Any, form: As) -> Iterator[bytes | memoryview]:
+    """Something besides tensors: a number, a text, what a foreign object says of itself."""
+    if form not in (As.text, As.json):
+        raise UsageError(f"{name} is no tensor", "it is printed as text or JSON")
+    shown = value.text if isinstance(value, Foreign) else value
+    facts = {"path": path, "name": name, "type": value.type if isinstance(value, Foreign) else type(value).__name__, "value": shown}
+    yield (Output(True).document(facts) if form is As.json else escape(str(shown)) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _encoded(path: str, name: str, tensor: Tensor, form: As, precision: int | None, terminal: bool) -> Iterator[bytes | memoryview]:
     from ..values import nested, printed
 
     if form is As.raw:
-        return tensor.tobytes()
-    if form is As.npy:
-        return _npy(tensor)
-    if form is As.text:
-        return (printed(tensor, precision) + "\n").encode()
-    facts = {"path": path, "name": name, "dtype": tensor.dtype.name, "shape": list(tensor.shape)}
-    return Output(True).document(facts | {"values": nested(tensor)}).encode("utf-8", "backslashreplace")
+        yield from tensor.elements().blocks()
+    elif form is As.npy:
+        yield _npy(tensor)
+    elif form is As.text:
+        yield from ((line + "\n").encode() for line in printed(tensor, precision, 1000 if terminal else None, _columns()))
+    else:
+        facts = {"path": path, "name": name, "dtype": tensor.dtype.name, "shape": list(tensor.shape)}
+        yield Output(True).document(facts | {"values": nested(tensor)}).encode("utf-8", "backslashreplace")
+
+
+def _columns() -> int:
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
 
 
 def _npy(tensor: Tensor) -> bytes:

@@ -77,7 +77,8 @@ def reinit_command(
     else:
         for step in plan:
             note(f"{step.name}: {step.scheme}: {step.draw} ({step.reason})")
-    note(f"seed {asked.seed}")
+    if any(step.seed is not None for step in plan) or rng is Rng.torch:
+        note(f"seed {asked.seed}")
 
 
 class Asked(NamedTuple):

@@ -13,16 +13,16 @@ from ..selection import Layers, no_layers, select
 def cast(checkpoint: Checkpoint, to: DType, patterns: Sequence[str] = (), layers: Layers = no_layers) -> Checkpoint:
     """What the patterns pick, in dtype `to`. Without a pattern: every floating-point tensor, so that counters and masks stay what they are.
 
-    What is tied stays tied. Values are rounded to nearest even; integers that do not fit are an error when they are written.
+    What is tied follows, whichever of its names is picked.
+    Values are rounded to nearest even; integers that do not fit are an error when they are written.
     """
     names = select(checkpoint, patterns, layers) if patterns else [name for name in checkpoint if _is_number_like(checkpoint[name], to)]
     done: dict[Any, Tensor] = {}
-    tensors = dict(checkpoint.tensors)
     for name in names:
-        tensor = tensors[name].plain(name)
-        if tensor.dtype != to:
-            tensors[name] = done.setdefault(tensor.key, tensor.cast(to))
-    return checkpoint.replacing(tensors=tensors)
+        tensor = checkpoint[name].plain(name)
+        if tensor.dtype != to and tensor.key not in done:
+            done[tensor.key] = tensor.cast(to)
+    return checkpoint.replacing(tensors={name: done.get(tensor.key, tensor) for name, tensor in checkpoint.items()})
 
 
 def _is_number_like(tensor: Tensor, to: DType) -> bool:

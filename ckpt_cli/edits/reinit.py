@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..checkpoint import Checkpoint, Tensor
 from ..errors import about
 from ..schemes.drawing import blocks, check, constant
 from ..schemes.draws import Draw, Fill, Values
-from ..schemes.presets import presets
-from ..schemes.roles import role
+from ..schemes.presets import Preset, presets
+from ..schemes.roles import Kind, role
 from ..schemes.rules import Rule
 from ..schemes.seeds import generator, subseed
-from ..schemes.target import Source, Target
+from ..schemes.target import Source, Target, layout_of
 from ..selection import Layers, matches, no_layers
 from ..storage import Drawn, Storage
 from ..storage import Fill as Filled
@@ -105,9 +106,16 @@ def _by_preset(checkpoint: Checkpoint, preset: str, layers: Layers) -> dict[str,
         if tensor.layout or not tensor.dtype.addressable:
             continue
         path = re.sub(r"[./]?[^./]*$", "", name)
-        kind, reason = role(Target(name, tensor.shape, tensor.dtype.name, shapes=shapes), types.get(path))
-        wishes[name] = Wish(lambda target, kind=kind: fill(target, kind), f"preset {preset}", f"{kind}, {reason}")  # type: ignore[misc]
+        target = Target(name, tensor.shape, tensor.dtype.name, shapes=shapes)
+        kind, reason = role(target, types.get(path))
+        if layout_of(target) == "io" and kind == "linear":
+            reason += ", in x out by its bias"
+        wishes[name] = Wish(partial(_by_role, fill, kind), f"preset {preset}", f"{kind}, {reason}")
     return wishes
+
+
+def _by_role(fill: Preset, kind: Kind, target: Target) -> Draw | None:
+    return fill(target._replace(layout=layout_of(target)), kind)
 
 
 def _contents(draw: Draw, tensor: Tensor, own: int, stream: Stream | None) -> Storage:

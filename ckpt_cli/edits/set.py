@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..checkpoint import Checkpoint, Tensor
 from ..dtypes import DType, to_numpy
-from ..errors import EditError, UsageError
+from ..errors import CkptError, EditError, UsageError
 from ..selection import Layers, matches, no_layers, refer, split_index
 from ..storage import Fill, Mapped, Memory, Storage
 from ..values import check_fits, check_holds, decoded, element, encoded, real
@@ -30,8 +30,25 @@ class Assignment(NamedTuple):
 def set_values(checkpoint: Checkpoint, assignments: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
     """The checkpoint with the assignments made, left to right."""
     for text in assignments:
-        checkpoint = _assigned(checkpoint, parse(text), layers)
+        checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), layers)
     return checkpoint
+
+
+def _meant(checkpoint: Checkpoint, text: str, layers: Layers) -> Assignment:
+    """`'0.*=0'` is `0.*` `=` `0` where that names something and `0.` does not: an operator's first sign may belong to a pattern."""
+    found = parse(text)
+    if found.op != "=" and not _names(checkpoint, found.reference, layers):
+        other = Assignment(found.reference + found.op[0], "=", found.value)
+        if _names(checkpoint, other.reference, layers):
+            return other
+    return found
+
+
+def _names(checkpoint: Checkpoint, reference: str, layers: Layers) -> bool:
+    try:
+        return bool(reference) and bool(_views(checkpoint, reference, layers))
+    except CkptError:
+        return False
 
 
 _OPERATOR = re.compile(r"[-+*/]?=")
@@ -42,7 +59,7 @@ def parse(text: str) -> Assignment:
     """Split at the last operator behind which a value stands, so that names may hold `=`."""
     for found in reversed(list(_OPERATOR.finditer(text))):
         reference, value = text[: found.start()].strip(), text[found.end() :].strip()
-        if reference and _is_value(value):
+        if (reference or found[0] == "*=") and _is_value(value):
             return Assignment(reference, found[0], _value(value))
     if not _OPERATOR.search(text):
         raise UsageError(f"{text!r} is no assignment", "write NAME = VALUE; the operators are = += -= *= /=")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from ..checkpoint import Checkpoint
 from ..registry import Registry
-from ..sink import Sink
+from ..sink import Nowhere, Sink
 from ..storage import Extent, File
 
 
@@ -37,6 +37,10 @@ class Format:
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
         """Stream `checkpoint`. Raises CannotHold before the first byte where there is no place for something."""
         raise NotImplementedError
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        """Raises what writing `checkpoint` would raise for want of a place for something in it. Reads no data, writes nothing."""
+        self.write(checkpoint, Nowhere())
 
     def left_behind(self, checkpoint: Checkpoint) -> list[str]:
         """What of `checkpoint` this format has no place for, a line each."""

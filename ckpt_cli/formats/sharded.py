@@ -59,6 +59,11 @@ class Sharded(Format):
         merged = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
         return Checkpoint(tensors, merged, rest=Shards(metadata, shards))
 
+    def check(self, checkpoint: Checkpoint) -> None:
+        path = checkpoint.origin.path if checkpoint.origin and isinstance(checkpoint.rest, Shards) else "model.safetensors"
+        for part, form in _parts(checkpoint, path, self.shard_size).values():
+            form.check(part)
+
     def files(self, checkpoint: Checkpoint, path: str) -> Iterator[tuple[str, Callable[[int], None]]]:
         """The shards that changed (all of them, in a new place), then the index."""
         parts = _parts(checkpoint, path, self.shard_size)

@@ -78,8 +78,11 @@ def parse_call(text: str) -> Call:
 
 
 def named_scheme(name: str) -> Scheme[Any]:
-    """A registered scheme, or that of FILE.py:FUNCTION, which is executed."""
-    return load(name) if ".py:" in name else schemes[name]
+    """A registered scheme, also as torch spells it (`torch.nn.init.normal_`), or that of FILE.py:FUNCTION, which is executed."""
+    if ".py:" in name:
+        return load(name)
+    plain = re.sub(r"^(torch\.)?(nn\.)?init\.", "", name)
+    return schemes[plain.removesuffix("_") if plain not in schemes else plain]
 
 
 def _arguments(text: str) -> str:

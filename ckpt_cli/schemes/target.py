@@ -49,6 +49,14 @@ class Target(NamedTuple):
     open: Callable[[str], Mapping[str, Source]] = _closed
 
 
+def layout_of(target: Target) -> str:
+    """`io` for a matrix whose bias says that it lies in×out, as GPT-2's Conv1D does, and for that bias; else the target's own layout."""
+    weight = weight_beside(target) if len(target.shape) == 1 else target.shape
+    bias = target.shape if len(target.shape) == 1 else target.shapes.get(re.sub(r"weight$", "bias", target.name))
+    told = weight is not None and len(weight) == 2 and bias == weight[1:] and bias != weight[:1]
+    return "io" if told and target.layout == "oi" else target.layout
+
+
 _TWINS = (
     (re.compile(r"(?<![a-z])(bias|beta|b)$"), ("weight", "kernel", "gamma", "w", "embeddings")),
     (re.compile(r"(?<=vars/)\d+$"), ("0",)),  # Keras 3 numbers the variables of a layer

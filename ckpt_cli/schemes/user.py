@@ -11,7 +11,7 @@ import inspect
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -120,7 +120,8 @@ def _global_from(generator: Generator | None) -> Iterator[None]:
 def blaming(path: str) -> Iterator[None]:
     """An error in the user's code as one line, with the file and the line where it arose."""
     try:
-        yield
+        with redirect_stdout(sys.stderr):  # standard output is for the answer
+            yield
     except (Exception, SystemExit) as error:
         line = _line(error, path)
         text = " ".join(str(error).split())

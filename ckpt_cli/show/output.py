@@ -1,4 +1,4 @@
-"""Where answers go: standard output for the answer, standard error for notes. rich is imported for a terminal alone."""
+"""Where answers go: standard output for the answer, standard error for notes."""
 
 from __future__ import annotations
 
@@ -29,37 +29,46 @@ class Output:
 
     def records(self, rows: Iterable[Sequence[Any]]) -> None:
         """A line a row, tab-separated."""
-        sys.stdout.writelines("\t".join([escape(str(cell)) for cell in row]) + "\n" for row in rows)
+        sys.stdout.writelines("\t".join(self._styled([escape(str(cell)) for cell in row])) + "\n" for row in rows)
 
     def lines(self, lines: Iterable[str]) -> None:
         sys.stdout.writelines(escape(line) + "\n" for line in lines)
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = (), footer: str = "") -> None:
-        """On a terminal a table, the columns `right` aligned to the right, empty ones left out; in a pipe the records alone."""
-        if not (self.terminal or self.color):
+        """On a terminal a table, the columns `right` aligned to the right, empty ones left out; in a pipe the records alone.
+
+        No cell is ever cut or folded: a name that is wider than the terminal can still be copied from it.
+        """
+        if not self.terminal:
             self.records(rows)
             return
-        from rich.table import Table
-        from rich.text import Text
-
         cells = [[escape(str(cell)) for cell in row] for row in rows]
-        shown = [index for index in range(len(header)) if any(row[index] for row in cells) or not cells]
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for index, title in ((index, header[index]) for index in shown):
-            table.add_column(title, justify="right" if title in right else "left", overflow="fold", style="cyan" if index == 0 else None)
-        for row in cells:
-            table.add_row(*[Text(row[index]) for index in shown])
-        self.render(table)
+        shown = [index for index in range(len(header)) if any(row[index] for row in cells)]
+        widths = {index: max(width(row[index]) for row in [header, *cells]) for index in shown}
+        for number, row in enumerate([header, *cells] if cells else []):
+            padded = [_padded(row[index], widths[index], header[index] in right) for index in shown]
+            sys.stdout.write("  ".join(self._styled(padded, number == 0)).rstrip() + "\n")
         if footer:
             self.lines([footer])
 
-    def render(self, thing: Any) -> None:
-        """Something of rich's, in colours where they are wanted."""
-        from rich.console import Console
+    def _styled(self, row: list[str], is_header: bool = False) -> list[str]:
+        if not self.color:
+            return row
+        return [f"\x1b[1m{cell}\x1b[0m" for cell in row] if is_header else [f"\x1b[36m{row[0]}\x1b[0m", *row[1:]]
 
-        sys.stdout.flush()
-        console = Console(no_color=not self.color, force_terminal=self.color or None, highlight=False, markup=False, emoji=False)
-        console.print(thing)
+
+def width(text: str) -> int:
+    """The columns that `text` takes on a terminal: wide characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
+
+
+def _padded(text: str, wide: int, right: bool) -> str:
+    pad = " " * (wide - width(text))
+    return pad + text if right else text + pad
 
 
 def note(text: str) -> None:
