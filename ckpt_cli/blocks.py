@@ -16,7 +16,7 @@ from .checkpoint import Tensor
 from .storage import Extent, Fill, Mapped, Memory, Slice, Storage
 from .workers import BLOCK, Job, Reader, alone, forked, threaded
 
-__all__ = ["BLOCK", "Fold", "Reader", "each", "fold"]
+__all__ = ["BLOCK", "ITEM", "Fold", "Reader", "anywhere", "each", "fold"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -85,7 +85,7 @@ def _items(tensors: Sequence[Tensor], divisible: bool) -> list[list[_Part]]:
     filled = 0
     for number, tensor in enumerate(tensors):
         storage = tensor.elements()
-        step = ITEM if divisible and _anywhere(storage) else max(storage.nbytes, 1)
+        step = ITEM if divisible and anywhere(storage) else max(storage.nbytes, 1)
         for start in range(0, max(storage.nbytes, 1), step):
             part = _Part(number, tensor, storage, start, min(start + step, storage.nbytes))
             if not items or filled + part.stop - start > ITEM:
@@ -96,7 +96,7 @@ def _items(tensors: Sequence[Tensor], divisible: bool) -> list[list[_Part]]:
     return items
 
 
-def _anywhere(storage: Storage) -> bool:
+def anywhere(storage: Storage) -> bool:
     """True where reading may begin anywhere at no cost: others gather or draw all that is before."""
     while isinstance(storage, (Slice, Mapped)):
         storage = storage.of

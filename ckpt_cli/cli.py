@@ -157,6 +157,7 @@ def run() -> None:
     import gc
     from signal import SIGHUP, SIGTERM, signal
 
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the work is divided already; threads of numpy's own would only get in its way
     signal(SIGTERM, _terminate)
     signal(SIGHUP, _terminate)
     gc.disable()  # a command is over before garbage matters; looking for it costs a third of the start-up

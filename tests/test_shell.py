@@ -328,6 +328,7 @@ schemes
 architectures
 workers
 blocks
+distance
 stats diff digest summary
 edits
 saving

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -12,6 +11,7 @@ from ..checkpoint import Checkpoint
 from ..diff import Difference, diff
 from ..errors import UsageError
 from ..show.output import Output, note
+from ..show.progress import Progress
 from .params import Color, Colors, Json, Patterns, layers_of
 
 
@@ -38,11 +38,12 @@ def diff_command(
     one, two = files.open(a), files.open(b)
     if rules:
         one = rename(one, rules)
-    found = diff(one, two, _names(one, two, patterns), rtol, atol)
+    with Progress() as progress:
+        differences = list(diff(one, two, _names(one, two, patterns), rtol, atol, progress))
     out = Output(as_json, color.value)
     if name_only and not as_json:
-        return _show_names(out, found)
-    differences = list(found)
+        out.lines(dict.fromkeys(difference.name for difference in differences))
+        return 1 if differences else 0
     _show(out, differences, stat, {"a": a, "b": b})
     if one.objects and two.objects and not _same_objects(one, two):
         note("what is in the files besides tensors differs, too; `ckpt summary` shows it")
@@ -58,14 +59,6 @@ def _names(one: Checkpoint, two: Checkpoint, patterns: list[str] | None) -> list
 def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:
     """By what they say of themselves; NaN is NaN."""
     return {name: repr(value) for name, value in one.objects.items()} == {name: repr(value) for name, value in two.objects.items()}
-
-
-def _show_names(out: Output, found: Iterable[Difference]) -> int:
-    status = 0
-    for name in dict.fromkeys(difference.name for difference in found):
-        out.lines([name])
-        status = 1
-    return status
 
 
 def show_differences(before: Checkpoint, after: Checkpoint, as_json: bool = False, color: str = "auto") -> None:
