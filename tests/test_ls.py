@@ -113,7 +113,9 @@ def test_a_tree_shows_the_parts_of_names(ckpt: Ckpt, tmp_path: Path) -> None:
 def test_fold_writes_repeated_blocks_in_one_line(ckpt: Ckpt, tmp_path: Path) -> None:
     tensors = {f"layers.{i}.mlp.weight": torch.zeros(2, 3) for i in range(12)} | {"head": torch.zeros(3)}
     torch.save(tensors, tmp_path / "a.pt")
-    assert ckpt("ls", tmp_path / "a.pt", "--fold").out == "layers.{0-11}.mlp.weight ×12\tfloat32\t2x3\t72\t288\nhead\tfloat32\t3\t3\t12\n"
+    assert (
+        ckpt("ls", tmp_path / "a.pt", "--fold").out == "layers.{0-11}.mlp.weight ×12\tfloat32\t2x3\t72\t288\t\nhead\tfloat32\t3\t3\t12\t\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -412,3 +412,21 @@ def test_new_replaces_by_force(run):
     Path("there.pt").write_text("mine")
     assert run("new", "mlp", "-o", "there.pt", "--force")[0] == 0
     assert torch.load("there.pt")["0.weight"].shape == (8, 4)
+
+
+def test_new_builds_the_users_own_architecture_as_torch_does(tmp_path, ckpt):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn, bfloat16\n"
+        "def make(width=3):\n"
+        "    net = nn.Sequential(nn.Conv2d(1, width, 3), nn.BatchNorm2d(width), nn.Linear(4, 4), nn.Linear(4, 4, dtype=bfloat16))\n"
+        "    net[2].bias = nn.Parameter(net[2].weight.T[1])\n"
+        "    return net\n"
+    )
+    ckpt("new", f"{tmp_path / 'net.py'}:make(width=5)", "--seed", "3", "-o", tmp_path / "n.pt")
+    found = torch.load(tmp_path / "n.pt")
+    torch.manual_seed(3)
+    scope: dict = {}
+    exec((tmp_path / "net.py").read_text(), scope)
+    want = scope["make"](5).state_dict()
+    assert list(found) == list(want) and all(torch.equal(found[name], want[name]) for name in want)
+    assert "in brackets" in ckpt("new", f"{tmp_path / 'net.py'}:make", "width=5", "-o", tmp_path / "m.pt", status=2).err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,8 @@ from . import architectures
 from .hyperparameters import checked, shown_all
 from .layers import Shape
 from .mismatch import by
-from .own import told
-from .recognition import Model
+from .own import load, told
+from .recognition import OWN, Model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,17 +22,30 @@ if TYPE_CHECKING:
 
 
 def fresh(name: str, hyperparameters: Mapping[str, object], seed: int) -> list[tuple[str, Tensor]]:
-    """The state_dict, in order, that `torch.manual_seed(seed)` and building the module give. Tied names share one storage."""
+    """The state_dict, in order, that `torch.manual_seed(seed)` and building the module give. Tied names share one storage.
+
+    `name` is a registered architecture, or the user's own: FILE.py:CALLABLE, package.module:CALLABLE.
+    """
     import torch
 
-    architecture = architectures[name]
-    values = checked(architecture, hyperparameters)
+    build, spelled = maker(name, hyperparameters)
     with torch.random.fork_rng(devices=[]):
         try:
             torch.manual_seed(seed)
-            return list(architecture.build(**values).state_dict().items())
+            return list(build().state_dict().items())
         except (RuntimeError, ValueError, OverflowError) as error:
-            raise UsageError(f"{name}({shown_all(values)}) cannot be built: {told(error)}", "choose other hyperparameters") from error
+            raise UsageError(f"{spelled} cannot be built: {told(error)}", "choose other hyperparameters") from error
+
+
+def maker(name: str, hyperparameters: Mapping[str, object]) -> tuple[Callable[[], Module], str]:
+    """What builds the module, and how it is written."""
+    if own := OWN.fullmatch(name):
+        if hyperparameters:
+            raise UsageError(f"{name} takes its arguments in brackets", f"as in {name}({shown_all(hyperparameters)})")
+        return load(name, own["source"], own["call"]).module, name
+    architecture = architectures[name]
+    values = checked(architecture, hyperparameters)
+    return lambda: architecture.build(**values), f"{name}({shown_all(values)})"
 
 
 def read_shape(text: str) -> Shape:

@@ -22,6 +22,9 @@ class Sort(StrEnum):
     file = "file"
 
 
+_HEADER = ("NAME", "DTYPE", "SHAPE", "PARAMS", "BYTES", "TIED TO")
+
+
 def ls_command(
     path: Path,
     patterns: Patterns = None,
@@ -34,7 +37,8 @@ def ls_command(
 ) -> None:
     """List the tensors of CKPT that a PATTERN picks, or all: name, dtype, shape, parameters, bytes, and the name each is tied to.
 
-    In a pipe: NAME, DTYPE, SHAPE (8x4; a scalar's is empty), PARAMS, BYTES, TIED-TO, tab-separated. Only the header is read.
+    In a pipe: NAME, DTYPE, SHAPE (8x4; a scalar's is empty), PARAMS, BYTES, TIED-TO, tab-separated; with --fold the NAME of several
+    ends in ×N, their PARAMS and BYTES are added up, and TIED-TO is empty. Only the header is read.
     """
     checkpoint = files.open(path)
     with about(path):
@@ -47,8 +51,7 @@ def ls_command(
     elif fold:
         _folded(out, checkpoint, names)
     else:
-        header = ("NAME", "DTYPE", "SHAPE", "PARAMS", "BYTES", "TIED TO")
-        out.table(header, _rows(checkpoint, names), right=("PARAMS", "BYTES"), footer=_footer(out, checkpoint, names))
+        out.table(_HEADER, _rows(checkpoint, names), right=("PARAMS", "BYTES"), footer=_footer(out, checkpoint, names))
 
 
 def shape_text(tensor: Tensor) -> str:
@@ -124,5 +127,5 @@ def _folded(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
     rows = folded(
         (name, (kind(checkpoint[name]), shape_text(checkpoint[name]), checkpoint[name].numel, checkpoint[name].nbytes)) for name in names
     )
-    shown = [(f"{name} ×{n}" if n > 1 else name, f[0], f[1], f[2] * n, f[3] * n) for name, n, f in rows]
-    out.table(("NAME", "DTYPE", "SHAPE", "PARAMS", "BYTES"), shown, right=("PARAMS", "BYTES"), footer=_footer(out, checkpoint, names))
+    shown = [(f"{name} ×{n}" if n > 1 else name, f[0], f[1], f[2] * n, f[3] * n, "") for name, n, f in rows]
+    out.table(_HEADER, shown, right=("PARAMS", "BYTES"), footer=_footer(out, checkpoint, names))

@@ -17,7 +17,9 @@ from .params import Force, FormatName, Out
 if TYPE_CHECKING:
     import torch
 
-Architecture = Annotated[str, typer.Argument(metavar="ARCH", help="The architecture; `ckpt archs` lists them.", show_default=False)]
+Architecture = Annotated[
+    str, typer.Argument(metavar="ARCH", help="An architecture (`ckpt archs` lists them), or FILE.py:CALLABLE.", show_default=False)
+]
 Pairs = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Hyperparameters, as in hidden=8,16.", show_default=False)
 ]
@@ -66,5 +68,11 @@ def checkpoint_of(tensors: list[tuple[str, torch.Tensor]]) -> Checkpoint:
 
 
 def tensor_of(tensor: Any, storages: dict[int, Storage]) -> Tensor:
-    storage = storages.setdefault(tensor.data_ptr(), Memory(tensor.contiguous().numpy().tobytes()))
-    return Tensor.whole(named(str(tensor.dtype)), tuple(tensor.shape), storage)
+    """The view that `tensor` is of its storage, whatever its strides."""
+    import torch
+
+    untyped = tensor.untyped_storage()
+    if untyped.data_ptr() not in storages or not untyped.nbytes():
+        storages[untyped.data_ptr()] = Memory(torch.empty(0, dtype=torch.uint8).set_(untyped).numpy().tobytes())
+    storage = storages[untyped.data_ptr()]
+    return Tensor.view(named(str(tensor.dtype)), tuple(tensor.shape), storage, tuple(tensor.stride()), tensor.storage_offset())
