@@ -116,7 +116,7 @@ class _Crew:
         if pid == 0:
             try:
                 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                    signal.signal(number, signal.SIG_DFL)
+                    signal.signal(number, signal.SIG_IGN)  # a signal to the group is the program's to answer: it ends its workers
                 os.close(self._todo)  # else this pipe would never end
                 os.close(out)
                 _serve(items, job, todo, into)
