@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import gc
 import os
 import signal
 import subprocess
@@ -64,8 +65,10 @@ def descriptors() -> int:
 
 @pytest.fixture
 def nothing_left() -> Iterator[None]:
+    gc.collect()  # files of other tests that wait to be closed
     before = children(), descriptors()
     yield
+    gc.collect()
     assert (children(), descriptors()) == before
 
 
