@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .dtypes import DType
 from .errors import EditError, Malformed, NoMatch, Opaque, did_you_mean
-from .storage import File, Mapped, Overlay, Scattered, Slice, Storage, Strided, span
+from .file import File
+from .storage import Mapped, Overlay, Scattered, Slice, Storage, Strided, span
 
 if TYPE_CHECKING:
     import numpy

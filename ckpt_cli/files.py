@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from .checkpoint import Checkpoint, Origin
 from .errors import ReadError, UnknownFormat, UsageError, WriteError, about
+from .file import File
 from .formats import Format, formats
 from .saving import write_all
 from .sink import Sink
-from .storage import File
 
 
 def open(path: str) -> Checkpoint:

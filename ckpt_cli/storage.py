@@ -5,12 +5,11 @@ A storage knows nothing of names, shapes or dtypes. `readinto(start, view)` is a
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .errors import EditError, Malformed, ReadError, about
+from .errors import EditError
+from .file import File
 
 BLOCK = 1 << 20
 
@@ -37,64 +36,6 @@ class Storage:
             view = buffer[: min(size, self.nbytes - start)]
             self.readinto(start, view)
             yield view
-
-
-class File:
-    """A regular file, opened once for reading; its facts are read once and handed to every format's `sniff`."""
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        with about(path):
-            info = os.stat(path)
-            if not stat.S_ISREG(info.st_mode):
-                raise ReadError(f"{_kind(info.st_mode)}, not a file", "give a checkpoint file")
-            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        self.size = info.st_size
-        self.identity = (info.st_dev, info.st_ino)
-        self.head = self.read(0, min(512, self.size))
-        self.facts: dict[str, Any] = {}
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def fact(self, name: str, find: Callable[[File], Any]) -> Any:
-        """What `find` says of this file, asked once: the members of a zip, say."""
-        if name not in self.facts:
-            self.facts[name] = find(self)
-        return self.facts[name]
-
-    def read(self, offset: int, count: int) -> bytes:
-        """`count` bytes from `offset`. Raises Malformed where the file is shorter, before anything is allocated."""
-        self._inside(offset, count)
-        data = os.pread(self._fd, count, offset)
-        if len(data) == count:
-            return data
-        buffer = bytearray(count)
-        self.readinto(offset, memoryview(buffer))
-        return bytes(buffer)
-
-    def readinto(self, offset: int, view: memoryview) -> None:
-        self._inside(offset, len(view))
-        done = 0
-        while done < len(view):
-            got = os.preadv(self._fd, [view[done:]], offset + done)
-            if got == 0:
-                raise Malformed("the file became shorter while it was read", where=self.path)
-            done += got
-
-    def _inside(self, offset: int, count: int) -> None:
-        if offset < 0 or count < 0 or offset + count > self.size:
-            missing = offset + count - self.size
-            raise Malformed(f"truncated: {missing:,} bytes are missing at the end", "download or copy it again", self.path)
-
-    def __del__(self) -> None:
-        if hasattr(self, "_fd"):
-            os.close(self._fd)
-
-
-def _kind(mode: int) -> str:
-    names = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a disk", stat.S_IFCHR: "a device"}
-    return names.get(stat.S_IFMT(mode), "something special")
 
 
 class Extent(Storage):

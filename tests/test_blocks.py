@@ -22,9 +22,10 @@ from ckpt_cli.blocks import Reader, each, fold
 from ckpt_cli.checkpoint import Tensor
 from ckpt_cli.dtypes import named
 from ckpt_cli.errors import Malformed, Opaque, ReadError
+from ckpt_cli.file import File
 from ckpt_cli.show import progress as progress_module
 from ckpt_cli.show.progress import Progress, line
-from ckpt_cli.storage import Drawn, Extent, File, Memory, Storage
+from ckpt_cli.storage import Drawn, Extent, Memory, Storage
 
 UINT8 = named("uint8")
 

@@ -13,8 +13,8 @@ from conftest import SAMPLES, Ckpt
 from oracles import SAFE_DTYPES, all_bits, loaded, read_bits
 
 from ckpt_cli import files
+from ckpt_cli.file import File
 from ckpt_cli.formats import formats
-from ckpt_cli.storage import File
 
 NAMES = sorted(p.name for p in SAMPLES.iterdir() if p.is_file() and p.suffix in (".pt", ".ckpt", ".safetensors"))
 every_sample = pytest.mark.parametrize("name", NAMES)

@@ -316,7 +316,7 @@ def test_no_home_and_an_empty_environment_do_not_matter() -> None:
 
 ROOMS = """
 errors
-dtypes
+file dtypes
 storage
 values sink
 checkpoint

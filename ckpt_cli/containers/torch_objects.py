@@ -1,19 +1,19 @@
-"""Tensors in the pickles of `torch.save`: from nodes to tensors, and an edited checkpoint back into nodes. Without torch.
+"""Tensors in the pickles of `torch.save`: from nodes to tensors, without torch. The way back is `torch_nodes`.
 
 The functions named here are torch/_utils.py's `_rebuild_*`; they are read as descriptions, never called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from ..checkpoint import Foreign, Tensor, contiguous_strides
+from ..checkpoint import Tensor
 from ..dtypes import DTYPES, DType
 from ..errors import Malformed
-from ..storage import Memory, Storage
+from ..storage import Storage
 from . import numpy_objects
-from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Persistent, Set, Tuple, said
+from .nodes import ByteString, Call, Dict, Global, List, Persistent, Tuple, said
 
 # The typed storages of torch/__init__.py and the dtype of their elements.
 STORAGES = {
@@ -23,7 +23,6 @@ STORAGES = {
     "QInt8Storage": "qint8", "QUInt8Storage": "quint8", "QInt32Storage": "qint32",
     "QUInt4x2Storage": "quint4x2", "QUInt2x4Storage": "quint2x4",
 }  # fmt: skip
-_STORAGE_OF = {dtype: name for name, dtype in STORAGES.items()}
 
 # Names of torch's dtypes that are not ours, and the way back.
 TORCH_DTYPES = {name: name for name in DTYPES} | {"chalf": "complex32", "cfloat": "complex64", "cdouble": "complex128", "half": "float16"}
@@ -65,6 +64,10 @@ def _legacy_view(view: Any) -> int:
 
 def is_pid(node: Any) -> bool:
     return type(node) is Persistent and type(node.pid) is Tuple and bool(node.pid.items) and said(node.pid.items[0]) == "storage"
+
+
+# Calls that stand for one value; they are leaves, not containers.
+_PLAIN_CALLS = {"_codecs.encode", "torch.device", "builtins.complex", "__builtin__.complex", "builtins.slice", "__builtin__.slice"}
 
 
 class Reader:
@@ -141,7 +144,7 @@ def _v3(reader: Reader, node: Call, args: list[Any]) -> Tensor:
 def _quantised(reader: Reader, node: Call, args: list[Any]) -> Tensor:
     found = reader.strided(args, layout="quantised")
     scheme = args[4].items if len(args) > 4 and type(args[4]) is Tuple else []
-    found.parts = tuple(reader.tensor(item) or sketch(item) for item in scheme)
+    found.parts = tuple(reader.tensor(item) or str(getattr(item, "path", item)) for item in scheme)
     return found
 
 
@@ -201,114 +204,3 @@ def _is_known_subclass(args: list[Any]) -> bool:
     if len(args) < 4:
         return False
     return _local_part(args) is not None or (type(args[0]) is Global and args[0].path in _REBUILD)
-
-
-# Calls that stand for one value; they are leaves, not containers.
-_PLAIN_CALLS = {"_codecs.encode", "torch.device", "builtins.complex", "__builtin__.complex", "builtins.slice", "__builtin__.slice"}
-
-
-def plain(node: Any) -> Any:
-    """What a leaf that is no tensor says: a Python value, an empty container, or a Foreign object."""
-    if not isinstance(node, Node):
-        return node
-    if type(node) is ByteString:
-        return node.text
-    raw = numpy_objects.as_bytes(node)
-    if raw is not None:
-        return raw
-    if type(node) in (Dict, List, Tuple):
-        return {Dict: {}, List: [], Tuple: ()}[type(node)]
-    number = numpy_objects.scalar(node)
-    return number if number is not None else Foreign(_type_name(node), sketch(node))
-
-
-def _type_name(node: Any) -> str:
-    if type(node) is Global:
-        return "torch.dtype" if node.module == "torch" and node.name in TORCH_DTYPES else "type"
-    if type(node) is Call:
-        return node.path or "object"
-    if is_pid(node):
-        return f"torch.{node.pid.items[1].name}" if type(node.pid.items[1]) is Global else "torch.storage"
-    return {Set: "set", ByteArray: "bytearray"}.get(type(node), "object")
-
-
-def sketch(node: Any, depth: int = 2) -> str:
-    """A foreign object in a line, cut where it is deep or long."""
-    if is_pid(node):
-        return f"{_type_name(node)} of {node.pid.items[4]} elements"
-    if not isinstance(node, Node):
-        return repr(node)
-    if type(node) is Global:
-        return node.path
-    if type(node) is ByteString:
-        return repr(node.text)
-    if depth == 0:
-        return "…"
-    if type(node) is Call:
-        state = node.state()
-        fields = [f"{sketch(k, 0).strip(chr(39))}={sketch(v, depth - 1)}" for k, v in state.pairs[:8]] if state else []
-        return f"{node.path.rpartition('.')[2]}({', '.join([sketch(a, depth - 1) for a in node.arguments()[:8]] + fields)})"
-    if type(node) is Dict:
-        return "{" + ", ".join(f"{sketch(k, 0)}: {sketch(v, depth - 1)}" for k, v in node.pairs[:8]) + "}"
-    return "[" + ", ".join(sketch(item, depth - 1) for item in getattr(node, "items", [])[:8]) + "]"
-
-
-def pid_node(key: str, dtype: DType, nbytes: int, location: Any = "cpu") -> Persistent:
-    """The persistent id of a storage, typed where torch has a class for it, else untyped and counted in bytes."""
-    cls = _STORAGE_OF.get(dtype.name)
-    kind = Global("torch", cls) if cls else Global("torch.storage", "UntypedStorage")
-    count = nbytes // dtype.nbytes * dtype.elements if cls else nbytes
-    return Persistent(Tuple(["storage", kind, key, location, count]))
-
-
-def tensor_node(tensor: Tensor, key: str, like: Any = None) -> Call:
-    """`_rebuild_tensor_v2` (v3 where the dtype has no typed storage) of a view; location and gradients are those of `like`."""
-    inner = innermost(like)
-    args = inner.arguments() if inner else []
-    location = Pid(args[0]).location if args and is_pid(args[0]) else "cpu"
-    gradients = args[4] if len(args) > 4 and type(args[4]) is bool else False
-    pid = pid_node(key, tensor.dtype, tensor.storage.nbytes, location)
-    hooks = Call("REDUCE", Global("collections", "OrderedDict"), Tuple([]))
-    parts = [pid, tensor.offset, Tuple(list(tensor.shape)), Tuple(list(_torch_strides(tensor))), gradients, hooks]
-    if tensor.dtype.name in _STORAGE_OF:
-        return Call("REDUCE", Global("torch._utils", "_rebuild_tensor_v2"), Tuple(parts))
-    return Call("REDUCE", Global("torch._utils", "_rebuild_tensor_v3"), Tuple([*parts, Global("torch", tensor.dtype.name)]))
-
-
-def _torch_strides(tensor: Tensor) -> tuple[int, ...]:
-    return tensor.strides if tensor._strides is not None else contiguous_strides(tensor.shape)
-
-
-def innermost(node: Any) -> Call | None:
-    """The call that names the storage, inside of parameters and subclasses."""
-    while type(node) is Call and node.path.startswith("torch._utils._rebuild_parameter") and node.arguments():
-        node = node.arguments()[0]
-    return node if type(node) is Call and is_tensor(node) else None
-
-
-def through_view(node: Any) -> bool:
-    """True where the storage is a view of another one, as files of torch ≤ 0.4 have them; a zip has no place for that."""
-    inner = innermost(node)
-    args = inner.arguments() if inner else []
-    return bool(args) and is_pid(args[0]) and Pid(args[0]).offset != 0
-
-
-def rewrapped(node: Any, tensor: Call) -> Call:
-    """`tensor` in the nn.Parameter that `node` was, where it was one."""
-    if type(node) is Call and node.path.startswith("torch._utils._rebuild_parameter"):
-        return Call(node.made, node.function, Tuple([tensor, *node.arguments()[1:]]))
-    return tensor
-
-
-def memory_tensor(tensor: Tensor) -> bool:
-    """True for an array that lies inside the pickle itself."""
-    return isinstance(tensor.storage, Memory)
-
-
-def check_dtypes(tensors: Mapping[str, Tensor]) -> None:
-    """Raises CannotHold where torch has no name for a dtype."""
-    from ..errors import CannotHold
-
-    for name, tensor in tensors.items():
-        if tensor.dtype.name not in DTYPES or tensor.dtype.name.startswith(("float4_", "float6_")):
-            raise CannotHold(f"a .pt file cannot hold {tensor.dtype.name} ({name})", "leave it out with --drop, or cast it")

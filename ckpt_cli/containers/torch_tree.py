@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from ..checkpoint import Checkpoint, Tensor
 from ..dtypes import DType
 from ..storage import Storage
-from . import torch_objects as objects
+from .foreign import plain
+from .torch_objects import Reader
 from .unpickling import Unpickler
 from .walk import Place, Walk, joined, names
 
@@ -40,12 +41,12 @@ def read_tree(tree: Tree) -> Checkpoint:
     finally:
         if collecting:
             enable()
-    others = {name: objects.plain(place.node) for name, place in found.others.items()}
+    others = {name: plain(place.node) for name, place in found.others.items()}
     return Checkpoint(found.tensors, objects=others, layers=found.layers, rest=tree)
 
 
 def find(root: Any, tree: Tree) -> Found:
-    reader = objects.Reader(tree.storage_of)
+    reader = Reader(tree.storage_of)
     walk = Walk(reader.is_leaf)
     places: list[Place] = []
     tensors: list[Tensor] = []

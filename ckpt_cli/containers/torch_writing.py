@@ -12,10 +12,11 @@ from typing import Any
 from ..checkpoint import Checkpoint
 from ..errors import CannotHold, EditError
 from ..storage import Storage
-from . import torch_objects as objects
+from . import torch_nodes
 from .nodes import Call, Dict, Global, Persistent, Tuple, said
 from .numpy_objects import array_node, is_array
 from .pickling import Pickler
+from .torch_objects import Pid, is_pid
 from .torch_tree import Tree, find
 from .unpickling import Unpickler
 from .walk import Place, key_text, spellings
@@ -23,7 +24,7 @@ from .walk import Place, key_text, spellings
 
 def write_tree(checkpoint: Checkpoint) -> tuple[bytes, dict[str, Storage]]:
     """The pickle of an edited checkpoint, and its storages by key, in the order in which the pickle names them."""
-    objects.check_dtypes({name: tensor for name, tensor in checkpoint.items() if not tensor.layout})
+    torch_nodes.check_dtypes({name: tensor for name, tensor in checkpoint.items() if not tensor.layout})
     tree = checkpoint.rest
     if isinstance(tree, Tree) and checkpoint.origin:
         return _Editor(checkpoint, tree).written()
@@ -33,7 +34,7 @@ def write_tree(checkpoint: Checkpoint) -> tuple[bytes, dict[str, Storage]]:
             f"a new .pt file cannot hold {refused}, which is {checkpoint[refused].layout}", f"leave it out: --drop '{refused}'"
         )
     storages = _Storages(None)
-    pairs = [(name, objects.tensor_node(tensor, storages.reserve(tensor.storage))) for name, tensor in checkpoint.items()]
+    pairs = [(name, torch_nodes.tensor_node(tensor, storages.reserve(tensor.storage))) for name, tensor in checkpoint.items()]
     return Pickler(2, storages.renumbered).dump(Dict(list(pairs))), storages.written
 
 
@@ -53,15 +54,15 @@ class _Storages:
 
     def renumbered(self, node: Persistent) -> Any:
         """The persistent id with the number of its storage in the new file."""
-        if not objects.is_pid(node):
+        if not is_pid(node):
             return _plain_class(node.pid)
-        pid = objects.Pid(node)
+        pid = Pid(node)
         storage = self._find(pid)
         number = self.numbers.setdefault(id(storage), str(len(self.numbers)))
         self.written[number] = storage
         return Tuple([*pid.items[:2], number, *pid.items[3:5]])
 
-    def _find(self, pid: objects.Pid) -> Storage:
+    def _find(self, pid: Pid) -> Storage:
         if pid.key in self.reserved:
             return self.reserved[pid.key]
         if self.tree is None:
@@ -118,7 +119,7 @@ class _Editor:
         """Bring one entry up to date: gone, moved, or with another tensor. A dict that is reached by two paths is edited alike for both."""
         name = self.now.get(source)
         tensor = None if name is None else self.checkpoint[name]
-        unchanged = tensor is self.before[source] and not objects.through_view(place.node)
+        unchanged = tensor is self.before[source] and not torch_nodes.through_view(place.node)
         said = (None if tensor is None else tensor.key, None if name == source or name is None else name)
         spot = (id(place.holder), place.entry)
         if spot in edits:
@@ -143,8 +144,8 @@ class _Editor:
             return like
         if is_array(like):
             return array_node(tensor)
-        made = objects.tensor_node(tensor, self.storages.reserve(tensor.storage), like)
-        return objects.rewrapped(like, made)
+        made = torch_nodes.tensor_node(tensor, self.storages.reserve(tensor.storage), like)
+        return torch_nodes.rewrapped(like, made)
 
     def _put(self, place: Place, node: Any) -> None:
         if place.holder is None:

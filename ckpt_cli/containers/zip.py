@@ -9,8 +9,9 @@ from struct import Struct, pack
 from zlib import crc32
 
 from ..errors import Malformed
+from ..file import File
 from ..sink import Sink
-from ..storage import Extent, File, Memory, Storage
+from ..storage import Extent, Memory, Storage
 
 _END = Struct("<4s4H2LH")
 _END64 = Struct("<4sQ2H2L4Q")

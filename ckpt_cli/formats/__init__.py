@@ -9,9 +9,10 @@ import os
 from collections.abc import Callable, Iterator
 
 from ..checkpoint import Checkpoint
+from ..file import File
 from ..registry import Registry
 from ..sink import Nowhere, Sink
-from ..storage import Extent, File
+from ..storage import Extent
 
 
 class Format:

@@ -18,8 +18,9 @@ from ..checkpoint import Checkpoint, Tensor
 from ..containers import strict_json
 from ..dtypes import DTYPES
 from ..errors import CannotHold, Malformed
+from ..file import File
 from ..sink import Sink
-from ..storage import Extent, File
+from ..storage import Extent
 from . import Format, changed_storages, formats
 
 _DTYPES = {

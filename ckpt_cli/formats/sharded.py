@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from ..checkpoint import Checkpoint, Origin, Tensor
 from ..containers import strict_json
 from ..errors import CannotHold, Malformed, about
+from ..file import File
 from ..sink import Sink
-from ..storage import File
 from . import Format, formats
 
 _MOST_INDEX = 100_000_000

@@ -17,8 +17,9 @@ from ..containers.torch_tree import Tree, read_tree
 from ..containers.unpickling import Truncated, Unpickler
 from ..dtypes import DType
 from ..errors import Malformed
+from ..file import File
 from ..sink import Sink
-from ..storage import Extent, File, Storage
+from ..storage import Extent, Storage
 from . import Format, formats
 
 _MAGIC = 0x1950A86A20F9469CFC6C

@@ -21,8 +21,9 @@ from ..containers import zip as zips
 from ..containers.torch_tree import Tree, read_tree
 from ..dtypes import DType
 from ..errors import Malformed
+from ..file import File
 from ..sink import Sink
-from ..storage import File, Memory, Storage, swapped
+from ..storage import Memory, Storage, swapped
 from . import Format, changed_storages, formats
 
 

@@ -1,0 +1,56 @@
+"""What a pickle holds besides tensors, as values and as text: numbers, names, objects of classes that only their own program knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..checkpoint import Foreign
+from . import numpy_objects
+from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Set, Tuple
+from .torch_objects import TORCH_DTYPES, is_pid
+
+
+def plain(node: Any) -> Any:
+    """What a leaf that is no tensor says: a Python value, an empty container, or a Foreign object."""
+    if not isinstance(node, Node):
+        return node
+    if type(node) is ByteString:
+        return node.text
+    raw = numpy_objects.as_bytes(node)
+    if raw is not None:
+        return raw
+    if type(node) in (Dict, List, Tuple):
+        return {Dict: {}, List: [], Tuple: ()}[type(node)]
+    number = numpy_objects.scalar(node)
+    return number if number is not None else Foreign(_type_name(node), sketch(node))
+
+
+def _type_name(node: Any) -> str:
+    if type(node) is Global:
+        return "torch.dtype" if node.module == "torch" and node.name in TORCH_DTYPES else "type"
+    if type(node) is Call:
+        return node.path or "object"
+    if is_pid(node):
+        return f"torch.{node.pid.items[1].name}" if type(node.pid.items[1]) is Global else "torch.storage"
+    return {Set: "set", ByteArray: "bytearray"}.get(type(node), "object")
+
+
+def sketch(node: Any, depth: int = 2) -> str:
+    """A foreign object in a line, cut where it is deep or long."""
+    if is_pid(node):
+        return f"{_type_name(node)} of {node.pid.items[4]} elements"
+    if not isinstance(node, Node):
+        return repr(node)
+    if type(node) is Global:
+        return node.path
+    if type(node) is ByteString:
+        return repr(node.text)
+    if depth == 0:
+        return "…"
+    if type(node) is Call:
+        state = node.state()
+        fields = [f"{sketch(k, 0).strip(chr(39))}={sketch(v, depth - 1)}" for k, v in state.pairs[:8]] if state else []
+        return f"{node.path.rpartition('.')[2]}({', '.join([sketch(a, depth - 1) for a in node.arguments()[:8]] + fields)})"
+    if type(node) is Dict:
+        return "{" + ", ".join(f"{sketch(k, 0)}: {sketch(v, depth - 1)}" for k, v in node.pairs[:8]) + "}"
+    return "[" + ", ".join(sketch(item, depth - 1) for item in getattr(node, "items", [])[:8]) + "]"
