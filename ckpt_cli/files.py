@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from .checkpoint import Checkpoint, Origin
-from .errors import ReadError, UnknownFormat, UsageError, WriteError, about
+from .errors import EditError, ReadError, UnknownFormat, UsageError, WriteError, about
 from .file import File
 from .formats import Format, formats
 from .saving import write_all
@@ -19,7 +20,8 @@ def open(path: str) -> Checkpoint:
     with about(file.path):
         form = format_of(file)
         found = form.read(file)
-    return found.replacing(origin=Origin(form.name, file, found))
+    opened = found.replacing(origin=Origin(form.name, file, found))
+    return opened.replacing(notes=(*opened.notes, *_beside(path, opened)))
 
 
 def format_of(file: File) -> Format:
@@ -53,23 +55,47 @@ _MODELS = [name + index for name in (*_STEMS, "adapter_model.safetensors", "adap
 
 
 def find(path: str) -> str:
-    """The file that `path` means: itself, or the model in a folder. Raises ReadError where there is none, or several could be meant."""
+    """The file that `path` means: itself, or the model in a folder, or in the one folder below that has one. Raises ReadError."""
     if path == "-":
         raise ReadError("a checkpoint is read from a file, not from standard input", "give its path")
     if not os.path.isdir(path):
         return path
-    with about(path):
-        inside = sorted(os.listdir(path))
+    found = _models(path)
+    if not found:
+        with about(path):
+            below = sorted(entry.path for entry in os.scandir(path) if entry.is_dir())
+        found = [model for folder in below for model in _models(folder)[:1]]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise ReadError("the folder holds no model", "give the file itself", path)
+    listed = ", ".join(os.path.relpath(model, path) for model in found[:20]) + (", …" if len(found) > 20 else "")
+    raise ReadError(f"the folder holds several models: {listed}", "give one of them", path)
+
+
+def _models(folder: str) -> list[str]:
+    """The model in a folder, by the names that models have; else all that could be one."""
+    inside = _checkpoints(folder)
     for name in _MODELS:
         if name in inside:
-            return os.path.join(path, name)
-    models = [name for name in inside if name.endswith(".index.json")]
-    models = models or [name for name in inside if name.endswith((".safetensors", ".bin", ".pt", ".pth", ".ckpt"))]
-    if len(models) == 1:
-        return os.path.join(path, models[0])
-    if not models:
-        raise ReadError("the folder holds no model", "give the file itself", path)
-    raise ReadError(f"the folder holds several files: {', '.join(models[:6])}", "give one of them", path)
+            return [os.path.join(folder, name)]
+    indices = [name for name in inside if name.endswith(".index.json")]
+    return [os.path.join(folder, name) for name in indices or inside]
+
+
+def _checkpoints(folder: str) -> list[str]:
+    with about(folder):
+        return sorted(name for name in os.listdir(folder) if name.endswith((".index.json", ".safetensors", ".bin", ".pt", ".pth", ".ckpt")))
+
+
+def _beside(path: str, found: Checkpoint) -> tuple[str, ...]:
+    """What lies beside the model in the folder `path` and is opened by a path of its own: an optimizer, random states, another model."""
+    if not os.path.isdir(path) or found.origin is None:
+        return ()
+    home = os.path.dirname(found.origin.path)
+    own = {os.path.basename(file.path) for file in formats[found.origin.format].parts(found)}
+    others = [name for name in _checkpoints(home) if name not in own]
+    return (f"{found.origin.path} is opened; beside it lie {', '.join(others[:8])}",) if others else ()
 
 
 def format_for(path: str, name: str | None, default: str | None = None) -> Format:
@@ -95,9 +121,20 @@ def format_for(path: str, name: str | None, default: str | None = None) -> Forma
 def save(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False, backup: str | None = None) -> None:
     """Write `checkpoint` to `path`, all or nothing. An existing file is refused unless `replace`; `backup` keeps it under that suffix."""
     with about(path):
-        write_all(form.files(checkpoint, path), replace, backup)
+        with _of_the_source(checkpoint):
+            write_all(form.files(checkpoint, path), replace, backup)
         for left in form.emptied(checkpoint, path):
             os.unlink(left)
+
+
+@contextmanager
+def _of_the_source(checkpoint: Checkpoint) -> Iterator[None]:
+    """Values that cannot be edited are a fault of what is read, not of what is written."""
+    try:
+        yield
+    except EditError as error:
+        error.where = error.where or (checkpoint.origin.path if checkpoint.origin else "")
+        raise
 
 
 def write_new(path: str, pieces: Iterable[bytes | memoryview]) -> None:

@@ -259,3 +259,9 @@ def test_many_values_are_a_line_a_row_in_numpys_brackets(shape: tuple[int, ...],
 def test_the_suffix_of_the_output_chooses_the_format(ckpt: Ckpt, tmp_path: Path) -> None:
     ckpt("get", SAMPLES / "mlp.pt", "0.weight", "-o", tmp_path / "w.npy")
     assert np.load(tmp_path / "w.npy").shape == (8, 4)
+
+
+def test_a_container_of_what_is_no_tensor_is_a_record_a_value(ckpt: Ckpt) -> None:
+    found = ckpt("get", SAMPLES / "training.ckpt", "losses")
+    assert [row[0] for row in found.rows] == ["losses.0", "losses.1", "losses.2"]
+    assert ckpt("get", SAMPLES / "training.ckpt", "args", "--json").json["values"] == {"args.lr": 0.01, "args.name": "run 1"}

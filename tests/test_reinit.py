@@ -445,3 +445,12 @@ def test_schemes_may_be_spelled_as_torch_does(spelling, ckpt):
     ckpt("mlp.pt", f"0.weight={spelling}", "--seed", "0", "-o", "a.pt")
     ckpt("mlp.pt", "0.weight=xavier_uniform", "--seed", "0", "-o", "b.pt")
     assert torch.equal(torch.load("a.pt")["0.weight"], torch.load("b.pt")["0.weight"])
+
+
+def test_tensors_that_overlap_in_one_storage_are_not_filled_together(ckpt):
+    base = torch.arange(12.0).reshape(3, 4)
+    torch.save({"b": base, "t": base.t(), "row": base[1], "other": base[2]}, "v.pt")
+    refused = ckpt("v.pt", "b=ones", "row=zeros", "-i")
+    assert refused.status == 2 and refused.err[0].startswith("ckpt: error: v.pt: b and row overlap")
+    assert ckpt("v.pt", "row=ones", "other=zeros", "-i").status == 0
+    assert torch.load("v.pt")["b"].tolist() == [[0, 1, 2, 3], [1, 1, 1, 1], [0, 0, 0, 0]]

@@ -88,7 +88,7 @@ def test_of_several_models_in_a_folder_none_is_guessed(ckpt: Ckpt, tmp_path: Pat
     shutil.copy(MLP, tmp_path / "a.pt")
     assert ckpt("ls", tmp_path).out == ckpt("ls", MLP).out
     shutil.copy(MLP, tmp_path / "b.pt")
-    assert "several files: a.pt, b.pt (give one of them)" in ckpt("ls", tmp_path, status=2).err
+    assert "several models: a.pt, b.pt (give one of them)" in ckpt("ls", tmp_path, status=2).err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -395,5 +395,23 @@ def test_nobody_imports_the_commands_or_the_command_line(path: Path) -> None:
 
 
 def test_the_test_of_rooms_finds_imports() -> None:
-    assert {"files", "selection", "show", "checkpoint"} <= imports_of(ROOT / "ckpt_cli" / "commands" / "ls.py")
+    assert {"selection", "show", "checkpoint"} <= imports_of(ROOT / "ckpt_cli" / "commands" / "ls.py")
     assert imports_of(ROOT / "ckpt_cli" / "__main__.py") == {"cli"} and len(FILES) > 50
+
+
+def test_a_folder_is_the_model_in_it_and_what_lies_beside_is_named(tmp_path: Path, ckpt: Ckpt) -> None:
+    for name in ("model.safetensors", "optimizer.pt"):
+        (tmp_path / name).write_bytes((SAMPLES / f"mlp.{name.split('.')[1]}").read_bytes())
+    found = ckpt("ls", tmp_path)
+    assert len(found.rows) == 4 and "beside it lie optimizer.pt" in found.err
+    assert not ckpt("ls", tmp_path / "model.safetensors").err
+
+
+def test_a_pipeline_has_its_model_one_level_down(tmp_path: Path, ckpt: Ckpt) -> None:
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").write_bytes((SAMPLES / "mlp.safetensors").read_bytes())
+    assert len(ckpt("ls", tmp_path).rows) == 4
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "model.safetensors").write_bytes((SAMPLES / "mlp.safetensors").read_bytes())
+    error = ckpt("ls", tmp_path, status=2).err
+    assert "text/model.safetensors, unet/diffusion_pytorch_model.safetensors" in error

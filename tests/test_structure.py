@@ -421,3 +421,9 @@ def test_an_unknown_suffix_is_an_error_in_every_command_that_writes(
 def test_standard_streams_are_no_places_for_checkpoints(args: list[str], sample: Callable[[str], Path], ckpt: Ckpt) -> None:
     assert "give its path" in ckpt(*[arg.format(sample("mlp.pt")) for arg in args], status=2).err
     assert not Path("-").exists()
+
+
+def test_a_tie_takes_along_what_is_tied_to_the_later_names(sample: Callable[[str], Path], ckpt: Ckpt) -> None:
+    path = sample("shared-mlp.pt")
+    ckpt("tie", path, "0.bias", "2.bias", "-i")
+    assert ["tied", "0.bias", "2.bias", "4.bias"] in ckpt("tied", path).rows

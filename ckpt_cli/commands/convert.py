@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ from ..errors import UsageError
 from ..formats import Format
 from ..show.output import note
 from .editing import show_plan, write
-from .params import Arch, DryRun, Force, FormatName, Json, layers_of
+from .params import Arch, DryRun, Force, FormatName, Json, layers_of, opened
 
 _Rules = Annotated[list[str] | None, typer.Option("--rename", metavar="OLD=NEW", help="Rename, as `ckpt rename` does; may be repeated.")]
 
@@ -40,9 +41,10 @@ def convert_command(
     as_json: Json = False,
 ) -> None:
     """Write SRC as DST, in another format or the same one. What the format has no place for is said and left behind."""
-    before = files.open(source)
+    before = opened(source)
     after = _edited(before, selected or [], dropped or [], rules or [], dtype, arch)
     if shard_size is not None:
+        target = os.path.join(target, "model.safetensors") if os.path.isdir(target) else target
         target = f"{target.removesuffix('.index.json')}.index.json"
     form = files.format_for(target, format_name)
     form = _sharded(shard_size) if shard_size is not None else form

@@ -6,13 +6,12 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import files
 from ..checkpoint import Checkpoint
 from ..diff import Difference, diff
-from ..errors import UsageError
+from ..errors import UsageError, about
 from ..show.output import Output, note
 from ..show.progress import Progress
-from .params import Color, Colors, Json, Patterns, layers_of
+from .params import Color, Colors, Json, Patterns, layers_of, opened
 
 
 def diff_command(
@@ -35,11 +34,13 @@ def diff_command(
 
     if stat and name_only:
         raise UsageError("--stat and --name-only exclude each other", "choose one")
-    one, two = files.open(a), files.open(b)
+    one, two = opened(a), opened(b)
     if rules:
         one = rename(one, rules)
+    with about(a):
+        names = _names(one, two, patterns)
     with Progress() as progress:
-        differences = list(diff(one, two, _names(one, two, patterns), rtol, atol, progress))
+        differences = list(diff(one, two, names, rtol, atol, progress))
     out = Output(as_json, color.value)
     if name_only and not as_json:
         out.lines(dict.fromkeys(difference.name for difference in differences))

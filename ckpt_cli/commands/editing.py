@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from ..checkpoint import Checkpoint
 from ..formats import Format
-from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of
+from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, opened
 
 Edit = Callable[..., Checkpoint]
 
@@ -33,11 +33,10 @@ def editing(edit: Edit) -> Callable[..., None]:
 
     @wraps(edit)
     def command(path: str, **given: Any) -> None:
-        from .. import files
         from ..errors import about
 
         options = {name: given.pop(name) for name in shared}
-        before = files.open(path)
+        before = opened(path)
         if knows_layers:
             given["layers"] = layers_of(before, options.pop("arch"))
         with about(path):

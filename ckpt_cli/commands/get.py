@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from ..errors import UsageError, about
 from ..selection import refer
 from ..show.escape import escape
 from ..show.output import Output, note
-from .params import Arch, Json, Path, layers_of
+from .params import Arch, Json, Path, layers_of, opened
 
 
 class As(StrEnum):
@@ -50,12 +50,13 @@ def get_command(
     file a line is a run along the last axis, and nothing is left out. JSON: {"path","name","dtype","shape","values"}. With -o,
     the suffix chooses the format where none is given: .npy, .json, .raw. What is no tensor (epoch, lr) is printed by its path, too.
     """
-    checkpoint = files.open(path)
+    checkpoint = opened(path)
     form = As.json if as_json else form or _SUFFIXES.get(os.path.splitext(output or "")[1], As.text)
     pieces: Iterator[bytes | memoryview]
     with about(path):
-        if reference not in checkpoint and reference in checkpoint.objects:
-            pieces = _of_object(path, reference, checkpoint.objects[reference], form)
+        below = {name: value for name, value in checkpoint.objects.items() if name == reference or name.startswith(f"{reference}.")}
+        if reference not in checkpoint and below:
+            pieces = _of_objects(path, below, form)
         else:
             name, tensor = refer(checkpoint, reference, layers_of(checkpoint, arch))
             pieces = _encoded(path, name, tensor.plain(name), form, precision, output is None and sys.stdout.isatty())
@@ -70,13 +71,20 @@ def get_command(
         out.flush()
 
 
-def _of_object(path: str, name: str, value: Any, form: As) -> Iterator[bytes | memoryview]:
-    """Something besides tensors: a number, a text, what a foreign object says of itself."""
+def _of_objects(path: str, objects: Mapping[str, Any], form: As) -> Iterator[bytes | memoryview]:
+    """What is in the file besides tensors: one value alone, or, of a container, a record a value: its path and what it says."""
     if form not in (As.text, As.json):
-        raise UsageError(f"{name} is no tensor", "it is printed as text or JSON")
-    shown = value.text if isinstance(value, Foreign) else value
-    facts = {"path": path, "name": name, "type": value.type if isinstance(value, Foreign) else type(value).__name__, "value": shown}
-    yield (Output(True).document(facts) if form is As.json else escape(str(shown)) + "\n").encode("utf-8", "backslashreplace")
+        raise UsageError(f"{next(iter(objects))} is no tensor", "it is printed as text or JSON")
+    shown = {name: value.text if isinstance(value, Foreign) else value for name, value in objects.items()}
+    if form is As.json:
+        name, value = next(iter(objects.items()))
+        kind = value.type if isinstance(value, Foreign) else type(value).__name__
+        facts = {"name": name, "type": kind, "value": shown[name]} if len(objects) == 1 else {"values": shown}
+        yield Output(True).document({"path": path} | facts).encode("utf-8", "backslashreplace")
+        return
+    for name, value in shown.items():
+        line = (f"{escape(name)}\t" if len(objects) > 1 else "") + escape(str(value)) + "\n"
+        yield line.encode("utf-8", "backslashreplace")
 
 
 def _encoded(path: str, name: str, tensor: Tensor, form: As, precision: int | None, terminal: bool) -> Iterator[bytes | memoryview]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import files
 from ..digest import Digest, digests, whole
 from ..errors import about
 from ..selection import select
 from ..show.output import Output, note
 from ..show.progress import Progress
-from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of
+from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
 
 
 def hash_command(path: Path, patterns: Patterns = None, arch: Arch = "auto", as_json: Json = False, color: Colors = Color.auto) -> None:
@@ -21,7 +20,7 @@ def hash_command(path: Path, patterns: Patterns = None, arch: Arch = "auto", as_
     In a pipe: DIGEST, NAME, DTYPE, SHAPE, tab-separated, the whole last with the name *.
     JSON: {"path", "format", "sha256", "tensors": [{"name", "dtype", "shape", "sha256"}]}.
     """
-    checkpoint = files.open(path)
+    checkpoint = opened(path)
     with about(path), Progress() as progress:
         names = select(checkpoint.tensors, patterns or [], layers_of(checkpoint, arch))
         found = list(digests({name: checkpoint[name] for name in names}, progress=progress))

@@ -7,12 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import files
 from ..checkpoint import Checkpoint, Tensor
 from ..errors import about
 from ..selection import select
 from ..show.output import Output, size
-from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of
+from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
 
 
 class Sort(StrEnum):
@@ -40,7 +39,7 @@ def ls_command(
     In a pipe: NAME, DTYPE, SHAPE (8x4; a scalar's is empty), PARAMS, BYTES, TIED-TO, tab-separated; with --fold the NAME of several
     ends in ×N, their PARAMS and BYTES are added up, and TIED-TO is empty. Only the header is read.
     """
-    checkpoint = files.open(path)
+    checkpoint = opened(path)
     with about(path):
         names = _sorted(checkpoint, select(checkpoint.tensors, patterns or [], layers_of(checkpoint, arch)), sort)
     out = Output(as_json, color.value)

@@ -39,6 +39,17 @@ FormatName = Annotated[
 ]
 
 
+def opened(path: str) -> Checkpoint:
+    """The checkpoint at `path`; what its reader has to say goes to standard error."""
+    from .. import files
+    from ..show.output import note
+
+    checkpoint = files.open(path)
+    for line in checkpoint.notes:
+        note(line)
+    return checkpoint
+
+
 def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Callable[[], Mapping[str, str]]:
     """What `@Type` patterns ask for: layer path → type, from the file itself, else from the architecture. Asked only when needed."""
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from .. import files
-from ..errors import UsageError
+from ..errors import UsageError, about
 from ..show.output import Output, note
 from .editing import finish
-from .params import Arch, Backup, Color, Colors, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of
+from .params import Arch, Backup, Color, Colors, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, opened
 
 if TYPE_CHECKING:
     from ..edits.reinit import Planned
@@ -66,10 +66,12 @@ def reinit_command(
     from ..edits.reinit import reinit
 
     asked = _asked(rules or [], recipe, preset, seed)
-    before = files.open(path)
-    after, plan = reinit(
-        before, asked.rules, seed=asked.seed, preset=asked.preset, rng=rng.value, layers=layers_of(before, arch), open=cache(files.open)
-    )
+    before = opened(path)
+    with about(path):
+        layers = layers_of(before, arch)
+        after, plan = reinit(
+            before, asked.rules, seed=asked.seed, preset=asked.preset, rng=rng.value, layers=layers, open=cache(files.open)
+        )
     if not dry_run:
         finish(before, after, output=output, in_place=in_place, dry_run=False, force=force, backup=backup, format_name=format_name)
     if dry_run or as_json:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from .. import files
 from ..checkpoint import Checkpoint, Tensor
 from ..errors import about
 from ..selection import select
 from ..show.output import Output, note
 from ..show.progress import Progress
 from ..stats import Figures, computable, histograms, stats, total
-from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of
+from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
 
 if TYPE_CHECKING:
     from ..stats.histogram import Histogram
@@ -51,7 +50,7 @@ def stats_command(
     that there are none of are null, a complex mean is [re, im]; --hist adds "histogram": {"edges", "counts"}; with --total it is
     {"path", "format", "total": {"dtype", "params", "min", …}}, where params is the number of elements.
     """
-    checkpoint = files.open(path)
+    checkpoint = opened(path)
     with about(path):
         names = select(checkpoint.tensors, patterns or [], layers_of(checkpoint, arch))
     tensors = {name: checkpoint[name] for name in names}

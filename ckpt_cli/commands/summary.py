@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from .. import files
 from ..architectures import recognition
 from ..architectures.recognition import Model
 from ..checkpoint import Checkpoint
@@ -14,7 +13,7 @@ from ..errors import UsageError
 from ..show.output import Output, note
 from ..show.sheet import show_sheet
 from ..summary import summarise, to_depth
-from .params import Color, Colors, Json, Path
+from .params import Color, Colors, Json, Path, opened
 
 Arch = Annotated[
     str, typer.Option("--arch", metavar="auto|none|NAME|FILE.py:CALLABLE", help="The architecture, where it is not to be recognised.")
@@ -43,7 +42,7 @@ def summary_command(
     NAME VALUE; assumed NAME VALUE; layer PATH TYPE PARAMS BUFFERS TIED-TO OUTPUT; tensors, tied, params, trainable, buffers COUNT;
     dtype NAME ELEMENTS; besides NAME TENSORS ELEMENTS BYTES; object NAME TEXT; metadata KEY VALUE. What is tied is counted once.
     """
-    checkpoint = files.open(path)
+    checkpoint = opened(path)
     model = model_of(checkpoint, arch)
     if as_repr:
         show_repr(Output(as_json, color.value), model)

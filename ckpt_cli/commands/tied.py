@@ -6,10 +6,9 @@ from typing import Annotated
 
 import typer
 
-from .. import files
 from ..checkpoint import Checkpoint
 from ..show.output import Output
-from .params import Color, Colors, Json, Path
+from .params import Color, Colors, Json, Path, opened
 
 
 def tied_command(
@@ -22,7 +21,7 @@ def tied_command(
 
     KIND is `tied` (the same elements), `views` (different views of one storage) or, with --equal, `equal` (separate, the same bytes).
     """
-    checkpoint = files.open(path)
+    checkpoint = opened(path)
     groups = [("tied" if _same_view(checkpoint, group) else "views", group) for group in checkpoint.sharing()]
     if equal:
         groups += [("equal", group) for group in equal_groups(checkpoint)]

@@ -124,7 +124,9 @@ class _Editor:
         spot = (id(place.holder), place.entry)
         if spot in edits:
             if edits[spot][1] != said:
-                raise EditError(f"{edits[spot][0]} and {source} are one entry of one container", "edit both or neither")
+                raise EditError(
+                    f"{edits[spot][0]} and {source} are one entry of one container", "edit both alike, or convert to a flat file"
+                )
             return
         edits[spot] = (source, said)
         if name is None:

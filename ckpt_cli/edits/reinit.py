@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..checkpoint import Checkpoint, Tensor
-from ..errors import about
+from ..errors import EditError, about
 from ..schemes.drawing import blocks, check, constant
 from ..schemes.draws import Draw, Fill, Values
 from ..schemes.presets import Preset, presets
@@ -17,7 +18,7 @@ from ..schemes.rules import Rule
 from ..schemes.seeds import generator, subseed
 from ..schemes.target import Source, Target, layout_of
 from ..selection import Layers, matches, no_layers
-from ..storage import Drawn, Storage
+from ..storage import Drawn, Storage, span
 from ..storage import Fill as Filled
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ def reinit(
     stream = Stream(seed) if rng == "torch" else None
     storages: dict[Storage, Storage] = {}
     plan = []
-    for name, wish in _wishes(checkpoint, rules, preset, layers).items():
+    wishes = _wishes(checkpoint, rules, preset, layers)
+    _check_apart(checkpoint, list(wishes))
+    for name, wish in wishes.items():
         tensor = checkpoint[name]
         draw = _decided(wish, Target(name, tensor.shape, tensor.dtype.name, layout, tensor.tobytes, shapes, open))
         if draw is None:
@@ -86,6 +89,20 @@ def _wishes(checkpoint: Checkpoint, rules: Sequence[Rule], preset: str, layers: 
             checkpoint[name].plain(name)
             wishes[first.get(name, name)] = Wish(rule.call.draw, str(rule.call), rule.pattern)
     return {name: wishes[name] for name in checkpoint if name in wishes}
+
+
+def _check_apart(checkpoint: Checkpoint, names: list[str]) -> None:
+    """Raises EditError where two tensors that are to be filled overlap in one storage: neither would hold what was asked for it."""
+    reaches: dict[int, list[tuple[int, int, str]]] = {}
+    for name in names:
+        tensor = checkpoint[name]
+        low, high = (at * tensor.dtype.nbytes for at in span(tensor.shape, tensor.strides, tensor.offset))
+        reaches.setdefault(id(tensor.storage), []).append((low, high, name))
+    for found in reaches.values():
+        found.sort()
+        for (_, high, one), (low, _, two) in pairwise(found):
+            if low < high:
+                raise EditError(f"{one} and {two} overlap in one storage", "fill one of them, or untie them first")
 
 
 def _decided(wish: Wish, target: Target) -> Draw | None:

@@ -10,7 +10,7 @@ from ..storage import Slice
 
 
 def tie(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint:
-    """The later names become the first: one storage, written once. Raises EditError where shapes or dtypes do not agree."""
+    """The later names become the first, and what is tied to them follows. Raises EditError where shapes or dtypes do not agree."""
     if len(set(names)) < 2:
         raise UsageError("tie takes two names or more", "the first one is kept")
     first = checkpoint[names[0]].plain(names[0])
@@ -19,7 +19,8 @@ def tie(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint:
         if (other.shape, other.dtype) != (first.shape, first.dtype):
             kinds = [f"{show_shape(t.shape)} of {t.dtype.name}" for t in (first, other)]
             raise EditError(f"{names[0]} ({kinds[0]}) and {name} ({kinds[1]}) cannot be tied", "their shapes and dtypes must agree")
-    return checkpoint.replacing(tensors=dict(checkpoint.tensors) | dict.fromkeys(names[1:], first))
+    keys = {checkpoint[name].key for name in names[1:]}
+    return checkpoint.replacing(tensors={name: first if tensor.key in keys else tensor for name, tensor in checkpoint.items()})
 
 
 def untie(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint:

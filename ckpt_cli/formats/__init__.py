@@ -79,9 +79,13 @@ class Format:
         """Files that belonged to the checkpoint at `path` and that its edited self has no use for."""
         return []
 
+    def parts(self, checkpoint: Checkpoint) -> list[File]:
+        """The files that a checkpoint was read from."""
+        return [checkpoint.origin.file] if checkpoint.origin else []
+
     def nbytes(self, checkpoint: Checkpoint) -> int:
         """Bytes on disk of what a checkpoint was read from."""
-        return checkpoint.origin.file.size if checkpoint.origin else 0
+        return sum(file.size for file in self.parts(checkpoint))
 
 
 def _tops(paths: object) -> list[str]:

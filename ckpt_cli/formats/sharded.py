@@ -87,9 +87,8 @@ class Sharded(Format):
         left = set(_parts(checkpoint, path, self.shard_size))
         return [os.path.join(os.path.dirname(path), name) for name in _shards(checkpoint) if name not in left]
 
-    def nbytes(self, checkpoint: Checkpoint) -> int:
-        sizes = [shard.origin.file.size for shard in _shards(checkpoint).values() if shard.origin]
-        return super().nbytes(checkpoint) + sum(sizes)
+    def parts(self, checkpoint: Checkpoint) -> list[File]:
+        return super().parts(checkpoint) + [shard.origin.file for shard in _shards(checkpoint).values() if shard.origin]
 
 
 def _shards(checkpoint: Checkpoint) -> Mapping[str, Checkpoint]:
