@@ -67,6 +67,8 @@ def rows(folder: Path, megabytes: int) -> list[Row]:
     small, one, two, out = str(samples / "mlp.pt"), folder / "one.safetensors", folder / "two.safetensors", str(folder / "out.safetensors")
     big(one, megabytes)
     subprocess.run(["cp", one, two], check=True)
+    other = folder / "other.safetensors"
+    subprocess.run([CKPT, "set", one, "* += 0.01", "-o", other], check=True)
     made = [Row(f"{name} of a small file", [CKPT, *args], PASS, 6.5, 15) for name, args in _small(small).items()]
     for count, goal in ((1000, 1 / 16), (20_000, 1 / 12)):
         path = folder / f"{count}.pt"
@@ -77,6 +79,9 @@ def rows(folder: Path, megabytes: int) -> list[Row]:
     return [
         *made,
         Row(f"diff of equal files, {megabytes} MB", [CKPT, "diff", str(one), str(two)], ["cmp", str(one), str(two)], 0.35, 5),
+        Row("diff, every element different", [CKPT, "diff", str(one), str(other)], ["cmp", str(one), str(two)], 0.7, 3),
+        Row("stats, float32", [CKPT, "stats", str(one)], ["cat", str(one)], 2.5, 5),
+        Row("hash", [CKPT, "hash", str(one)], ["sha256sum", str(one)], 0.6, 3),
         Row("set one bias, -o", [CKPT, "set", str(one), "head.bias = 1", "-o", out, "--force"], copy, 1.15, 5),
         Row("reinit '*=normal', -o", [CKPT, "reinit", str(one), "*=normal", "--seed", "0", "-o", out, "--force"], copy, 1.3, 3),
         Row("cast to bfloat16", [CKPT, "cast", str(one), "bfloat16", "-o", out, "--force"], copy, 1.5, 3),

@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import settings
 
 from ckpt_cli.cli import main
+
+# A machine that is busy is slow, not wrong.
+settings.register_profile("ckpt", deadline=None)
+settings.load_profile("ckpt")
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "sample_models"
