@@ -54,16 +54,16 @@ def stats_command(
     with about(path):
         names = select(checkpoint.tensors, patterns or [], layers_of(checkpoint, arch))
     tensors = {name: checkpoint[name] for name in names}
-    for name, tensor in tensors.items():
-        if not computable(tensor):
-            note(f"{name}: {tensor.layout or tensor.dtype.name} has no plain elements to compute with")
     rows = _found(path, tensors, whole, hist)
     out = Output(as_json, color.value)
     if as_json:
         out.json(_document(path, checkpoint, list(rows), whole))
-        return
-    shown = (_cells(row, hist, brief=out.terminal) for row in rows)
-    out.table((*_HEADER, "HISTOGRAM") if hist else _HEADER, list(shown) if out.terminal else shown, right=_HEADER[3:])
+    else:
+        shown = (_cells(row, hist, brief=out.terminal) for row in rows)
+        out.table((*_HEADER, "HISTOGRAM") if hist else _HEADER, list(shown) if out.terminal else shown, right=_HEADER[3:])
+    for name, tensor in tensors.items():
+        if not computable(tensor):
+            note(f"{name}: {tensor.layout or tensor.dtype.name} has no plain elements to compute with")
 
 
 def _found(path: str, tensors: dict[str, Tensor], whole: bool, hist: bool) -> Iterator[Row]:

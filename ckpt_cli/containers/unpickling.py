@@ -48,7 +48,7 @@ class Unpickler:
         except KeyError as key:
             raise Malformed(f"broken pickle: {key} at byte {self.at} is no opcode or no memo entry") from None
         except (ValueError, TypeError, AttributeError) as error:
-            raise Malformed(f"broken pickle at byte {self.at}: {error}") from None
+            raise Malformed(f"broken pickle at byte {self.at}: {str(error)[:80]}") from None
         if len(self.stack) != 1 or self.marks:
             raise Malformed("broken pickle: it does not end in one object")
         return self.stack[0]
