@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from hypothesis import settings
 from ckpt_cli.cli import main
 
 # A machine that is busy is slow, not wrong.
-settings.register_profile("ckpt", deadline=None)
+settings.register_profile("ckpt", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("ckpt")
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +43,11 @@ class Result(NamedTuple):
 
 
 Ckpt = Callable[..., Result]
+
+
+def heeds_ctrl_c() -> None:
+    """For programs that are to be interrupted: one that is started in the background inherits that SIGINT is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from conftest import heeds_ctrl_c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -226,7 +227,9 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize(("number", "to_group", "status"), [(signal.SIGINT, True, 130), (signal.SIGINT, False, 130)])
 def test_interrupted_nothing_is_left(number: int, to_group: bool, status: int) -> None:
-    running = subprocess.Popen([sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    running = subprocess.Popen(
+        [sys.executable, "-c", ENDLESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heeds_ctrl_c
+    )
     assert running.stdout is not None and running.stderr is not None
     pids = [int(running.stdout.readline()) for _ in range(2)]
     (os.killpg if to_group else os.kill)(running.pid, number)

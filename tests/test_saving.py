@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import SAMPLES, Ckpt
+from conftest import SAMPLES, Ckpt, heeds_ctrl_c
 from oracles import loaded
 
 from ckpt_cli import sink
@@ -246,9 +246,8 @@ def test_a_signal_ends_a_save_with_its_own_status_and_leaves_nothing_behind(numb
     (tmp_path / "slow.py").write_text("import time\ndef slow(tensor):\n    open('ready', 'w').close()\n    time.sleep(30)\n")
     shutil.copy(SAMPLES / "mlp.pt", tmp_path)
     before = (tmp_path / "mlp.pt").read_bytes()
-    ckpt = subprocess.Popen(
-        [sys.executable, "-m", "ckpt_cli", "reinit", "mlp.pt", "0.weight=slow.py:slow", "-i"], cwd=tmp_path, stderr=subprocess.PIPE
-    )
+    args = [sys.executable, "-m", "ckpt_cli", "reinit", "mlp.pt", "0.weight=slow.py:slow", "-i"]
+    ckpt = subprocess.Popen(args, cwd=tmp_path, stderr=subprocess.PIPE, preexec_fn=heeds_ctrl_c)
     while not (tmp_path / "ready").exists() and ckpt.poll() is None:
         time.sleep(0.02)
     assert [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, SAMPLES, Ckpt
+from conftest import ROOT, SAMPLES, Ckpt, heeds_ctrl_c
 
 CKPT = Path(sys.executable).with_name("ckpt")
 MLP = SAMPLES / "mlp.pt"
@@ -276,7 +276,9 @@ def test_ctrl_c_is_130_and_leaves_no_traceback_and_no_file(tmp_path: Path) -> No
     with path.open("wb") as file:
         file.write(len(header).to_bytes(8, "little") + header)
         file.truncate(8 + len(header) + 32_000_000)
-    process = subprocess.Popen([CKPT, "set", path, *["t += 1"] * 20, "-i"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [CKPT, "set", path, *["t += 1"] * 20, "-i"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds_ctrl_c
+    )
     end = time.monotonic() + 20
     while len(os.listdir(tmp_path)) == 1 and process.poll() is None and time.monotonic() < end:
         time.sleep(0.01)  # until it writes
