@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .dtypes import DType
-from .errors import EditError, Malformed, NoMatch, Opaque, did_you_mean
+from .errors import Malformed, NoMatch, Opaque, did_you_mean
 from .file import File
 from .storage import Mapped, Overlay, Scattered, Slice, Storage, Strided, span
 
@@ -260,9 +260,3 @@ class Checkpoint(Mapping[str, Tensor]):
         """The tensors, what is tied taken once, under its first name."""
         tied = self.tied_to()
         return {name: tensor for name, tensor in self.tensors.items() if name not in tied} if tied else dict(self.tensors)
-
-
-def require_equal(what: str, first: object, second: object) -> None:
-    """Raises EditError where two things that must agree do not."""
-    if first != second:
-        raise EditError(f"{what} differ: {first} and {second}")

@@ -40,17 +40,14 @@ def _same_view(checkpoint: Checkpoint, group: list[str]) -> bool:
 
 def equal_groups(checkpoint: Checkpoint) -> list[list[str]]:
     """Names of separate storages with the same dtype, shape and bytes; only what could be equal is read."""
-    from hashlib import sha256
+    from ..digest import digests, has_bytes
 
     candidates: dict[tuple[object, ...], list[str]] = {}
     for name, tensor in checkpoint.distinct().items():
-        if tensor.nbytes and tensor.layout != "object" and not tensor.layout.startswith("sparse"):
+        if tensor.nbytes and has_bytes(tensor):
             candidates.setdefault((tensor.dtype.name, tensor.layout, tensor.shape), []).append(name)
+    kinds = {name: facts for facts, names in candidates.items() for name in names if len(names) > 1}
     found: dict[tuple[object, ...], list[str]] = {}
-    for facts, names in candidates.items():
-        for name in names if len(names) > 1 else ():
-            digest = sha256()
-            for block in checkpoint[name].elements().blocks():
-                digest.update(block)
-            found.setdefault((facts, digest.digest()), []).append(name)
+    for digest in digests({name: checkpoint[name] for name in kinds}):
+        found.setdefault((kinds[digest.name], digest.sha256), []).append(digest.name)
     return [names for names in found.values() if len(names) > 1]

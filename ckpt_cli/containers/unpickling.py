@@ -123,7 +123,7 @@ class Unpickler:
 
 Op = Callable[[Unpickler], None]
 _TABLE: dict[int, Op] = {}
-_U1, _U2, _I4, _U4, _U8, _F8 = Struct("<B"), Struct("<H"), Struct("<i"), Struct("<I"), Struct("<Q"), Struct(">d")
+_U2, _I4, _U4, _U8, _F8 = Struct("<H"), Struct("<i"), Struct("<I"), Struct("<Q"), Struct(">d")
 
 
 def _op(code: bytes) -> Callable[[Op], Op]:

@@ -36,7 +36,6 @@ class Walk:
     def __init__(self, is_leaf: Callable[[Any], bool]) -> None:
         self.is_leaf = is_leaf
         self.layers: dict[Path, str] = {}
-        self.modules: dict[int, Path] = {}
 
     def leaves(self, root: Any) -> Iterator[Place]:
         steps: list[tuple[Place, bool] | int] = [(Place((), root, None, 0), False)]
