@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from .checkpoint import Tensor
-from .storage import Extent, Fill, Mapped, Memory, Slice, Storage
+from .storage import Storage
 from .workers import BLOCK, Job, Reader, alone, forked, threaded
 
-__all__ = ["BLOCK", "ITEM", "Fold", "Reader", "anywhere", "each", "fold"]
+__all__ = ["BLOCK", "ITEM", "Fold", "Reader", "each", "fold"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -85,7 +85,7 @@ def _items(tensors: Sequence[Tensor], divisible: bool) -> list[list[_Part]]:
     filled = 0
     for number, tensor in enumerate(tensors):
         storage = tensor.elements()
-        step = ITEM if divisible and anywhere(storage) else max(storage.nbytes, 1)
+        step = ITEM if divisible and storage.divisible() else max(storage.nbytes, 1)
         for start in range(0, max(storage.nbytes, 1), step):
             part = _Part(number, tensor, storage, start, min(start + step, storage.nbytes))
             if not items or filled + part.stop - start > ITEM:
@@ -94,13 +94,6 @@ def _items(tensors: Sequence[Tensor], divisible: bool) -> list[list[_Part]]:
             items[-1].append(part)
             filled += part.stop - start
     return items
-
-
-def anywhere(storage: Storage) -> bool:
-    """True where reading may begin anywhere at no cost: others gather or draw all that is before."""
-    while isinstance(storage, (Slice, Mapped)):
-        storage = storage.of
-    return isinstance(storage, (Extent, Memory, Fill))
 
 
 def _merged(items: Sequence[list[_Part]], results: Iterator[list[F]]) -> Iterator[F]:

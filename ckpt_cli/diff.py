@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from .blocks import ITEM, Progress, Reader, anywhere, each
+from .blocks import ITEM, Progress, Reader, each
 from .checkpoint import Checkpoint, Tensor, show_shape
 from .distance import Distance, Numbers, Sums
 from .storage import Extent, Storage, Strided
@@ -191,7 +191,7 @@ def _cut(streams: Sequence[tuple[int, Storage, Storage, int]]) -> list[list[_Par
     room = 0
     for number, first, second, width in streams:
         count = first.nbytes // width if first.nbytes >= second.nbytes else second.nbytes // width
-        step = max(ITEM // width, 1) if anywhere(first) and anywhere(second) else max(count, 1)
+        step = max(ITEM // width, 1) if first.divisible() and second.divisible() else max(count, 1)
         for start in range(0, count, step):
             part = _Part(number, start, min(start + step, count))
             size = (part.stop - part.start) * width

@@ -7,23 +7,36 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
+from . import journal, locks
 from .errors import Malformed, ReadError, about
 
 
 class File:
     """A regular file, opened once for reading; its facts are read once and handed to every format's `sniff`."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, lock: bool = False) -> None:
+        """`lock`: it is going to be changed, and by nobody else as long as it is open. An edit that was interrupted is undone first."""
         self.path = path
         with about(path):
-            info = os.stat(path)
-            if not stat.S_ISREG(info.st_mode):
-                raise ReadError(f"{_kind(info.st_mode)}, not a file", "give a checkpoint file")
-            self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            info = self._opened(lock)
+            while lock and not os.path.samestat(info, os.stat(path)):  # another file was put there while we waited
+                locks.close(self._fd)
+                info = self._opened(lock)
         self.size = info.st_size
         self.identity = (info.st_dev, info.st_ino)
+        self.changed = info.st_mtime_ns
         self.head = self.read(0, min(512, self.size))
         self.facts: dict[str, Any] = {}
+
+    def _opened(self, lock: bool) -> os.stat_result:
+        mode = os.stat(self.path).st_mode
+        if not stat.S_ISREG(mode):
+            raise ReadError(f"{_kind(mode)}, not a file", "give a checkpoint file")
+        journal.recover(os.path.realpath(self.path))
+        self._fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        if lock:
+            locks.take(self._fd, self.path)
+        return os.fstat(self._fd)
 
     def fileno(self) -> int:
         return self._fd
@@ -60,7 +73,7 @@ class File:
 
     def __del__(self) -> None:
         if hasattr(self, "_fd"):
-            os.close(self._fd)
+            locks.close(self._fd)
 
 
 def _kind(mode: int) -> str:

@@ -6,17 +6,21 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from .blocks import Progress
 from .checkpoint import Checkpoint, Origin
 from .errors import EditError, ReadError, UnknownFormat, UsageError, WriteError, about
 from .file import File
 from .formats import Format, formats
-from .saving import write_all
+from .saving import How, Output, save_all
 from .sink import Sink
 
 
-def open(path: str) -> Checkpoint:
-    """The checkpoint at `path`, a file or the folder of a model: its header, no data. Raises ReadError."""
-    file = File(find(path))
+def open(path: str, lock: bool = False) -> Checkpoint:
+    """The checkpoint at `path`, a file or the folder of a model: its header, no data. Raises ReadError.
+
+    `lock`: no other ckpt changes the file as long as it is open here.
+    """
+    file = File(find(path), lock)
     with about(file.path):
         form = format_of(file)
         found = form.read(file)
@@ -118,13 +122,15 @@ def format_for(path: str, name: str | None, default: str | None = None) -> Forma
     return form
 
 
-def save(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False, backup: str | None = None) -> None:
-    """Write `checkpoint` to `path`, all or nothing. An existing file is refused unless `replace`; `backup` keeps it under that suffix."""
-    with about(path):
-        with _of_the_source(checkpoint):
-            write_all(form.files(checkpoint, path), replace, backup)
-        for left in form.emptied(checkpoint, path):
-            os.unlink(left)
+def save(
+    checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False, backup: str | None = None, progress: Progress | None = None
+) -> None:
+    """Write `checkpoint` to `path`, all or nothing. An existing file is refused unless `replace`; `backup` keeps it under that suffix.
+
+    Where nothing but values changed in the file that it was read from, just those are written.
+    """
+    with about(path), _of_the_source(checkpoint):
+        save_all(path, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
 
 
 @contextmanager
@@ -140,12 +146,11 @@ def _of_the_source(checkpoint: Checkpoint) -> Iterator[None]:
 def write_new(path: str, pieces: Iterable[bytes | memoryview]) -> None:
     """The pieces, one after another, as a new file, all or nothing. An existing one is refused."""
 
-    def write(fd: int) -> None:
-        sink = Sink(fd)
+    def write(sink: Sink) -> None:
         for piece in pieces:
             sink.write(piece)
 
-    write_all([(path, write)], replace=False, mend="choose another name")
+    save_all(path, [Output(path, write)], [], How(mend="choose another name"))
 
 
 __all__ = ["find", "format_for", "format_of", "open", "save", "unknown", "write_new"]

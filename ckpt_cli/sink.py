@@ -1,57 +1,210 @@
-"""Where a format writes: bytes and storages, one after another."""
+"""Where a format writes: a file is laid out from front to back, and then filled, storages side by side at their places."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
+from threading import Event, Thread
+from typing import NamedTuple
 from zlib import crc32
 
-from .storage import BLOCK, Extent, Storage
+from .blocks import ITEM, Progress, Reader, each
+from .checksums import joined
+from .storage import Extent, Memory, Storage
+
+_SMALL = 1 << 16  # bytes that are copied sooner than they are queued
+_BUFFER = 1 << 20
+_SYNCED = 64 << 20  # what is larger is on its way to the disk while the rest is written
+
+
+class Put:
+    """The place `at` that a storage has in a file. `crc`: the CRC-32 of its bytes, where it was asked for and once it is written."""
+
+    __slots__ = ("at", "checked", "crc", "storage")
+
+    def __init__(self, storage: Storage, at: int, checked: bool) -> None:
+        self.storage, self.at, self.checked = storage, at, checked
+        self.crc = 0
+
+
+class _Part(NamedTuple):
+    put: Put
+    start: int
+    stop: int
 
 
 class Sink:
-    """An open file that is written from front to back. `at` bytes are written so far."""
+    """An open file. `at`: the bytes laid out so far. Nothing is sure to be written before `settle`."""
 
-    def __init__(self, fd: int) -> None:
-        self.fd, self.at = fd, 0
+    def __init__(self, fd: int, progress: Progress | None = None) -> None:
+        self.fd, self.at, self.progress = fd, 0, progress
+        self._waiting: list[Put] = []
+        self._buffer, self._start = bytearray(), 0  # bytes to be written, and where
 
-    def write(self, data: bytes | memoryview) -> None:
-        """All of `data`; a short write goes on where it stopped."""
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Lay out `data` next."""
+        if self._start + len(self._buffer) != self.at:
+            self._flush()
+            self._start = self.at
+        self._buffer += data
+        self.at += len(data)
+        if len(self._buffer) >= _BUFFER:
+            self._flush()
+
+    def put(self, storage: Storage, checksum: bool = False) -> Put:
+        """Lay out all bytes of `storage` next."""
+        put = Put(storage, self.at, checksum)
+        if storage.nbytes <= _SMALL and isinstance(storage, (Extent, Memory)):
+            data = storage.read()
+            put.crc = crc32(data) if checksum else 0
+            self.write(data)
+        else:
+            self._waiting.append(put)
+            self.at += storage.nbytes
+        return put
+
+    def place(self, at: int, storage: Storage, checksum: bool = False) -> Put:
+        """All bytes of `storage` from `at` on, over what is there."""
+        put = Put(storage, at, checksum)
+        self._waiting.append(put)
+        return put
+
+    def skip(self, count: int) -> int:
+        """Leave room that `fill` will fill; where it begins."""
+        self.at += count
+        return self.at - count
+
+    def fill(self, at: int, data: bytes | bytearray | memoryview) -> None:
+        """All of `data` at a place laid out before; a short write goes on where it stopped."""
         view = memoryview(data)
         while view:
-            done = os.write(self.fd, view)
-            view = view[done:]
-            self.at += done
+            done = os.pwrite(self.fd, view, at)
+            view, at = view[done:], at + done
 
-    def put(self, storage: Storage, checksum: bool = False) -> int:
-        """All bytes of `storage`; its CRC-32 where a checksum is asked for, else 0."""
-        if isinstance(storage, Extent) and (not checksum or storage.crc is not None) and self._copy(storage):
-            return storage.crc or 0
-        crc = 0
-        for block in storage.blocks(BLOCK):
-            crc = crc32(block, crc) if checksum else 0
-            self.write(block)
+    def settle(self) -> None:
+        """Write all that is laid out. What must not leave this process is written by it, one after the other."""
+        self._flush()
+        waiting, self._waiting = self._waiting, []
+        here = [put for put in waiting if not put.storage.portable()]
+        away = [put for put in waiting if put.storage.portable()]
+        for put in away:
+            put.storage.prepare()
+        if self.at > _SMALL:
+            self._reserve()
+        with _Syncing(self.fd, sum(put.storage.nbytes for put in waiting)) as syncing:
+            for puts, workers in ((away, None), (here, 1)):
+                items = _items(puts)
+                results = each(items, self._written, [_cost(item) for item in items], workers=workers, progress=self.progress)
+                for item, checksums in zip(items, results, strict=True):
+                    syncing.begin()
+                    for part, crc in zip(item, checksums, strict=True):
+                        part.put.crc = joined(part.put.crc, crc, part.stop - part.start) if part.put.checked else 0
+
+    def _flush(self) -> None:
+        self.fill(self._start, self._buffer)
+        self._start, self._buffer = self._start + len(self._buffer), bytearray()
+
+    def _reserve(self) -> None:
+        """All the room at once: a full disk says so now, and writing over reserved blocks is two to three times faster."""
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self.fd, 0, self.at)
+
+    def _written(self, item: Sequence[_Part], reader: Reader) -> list[int]:
+        return [self._write_part(part, reader) for part in item]
+
+    def _write_part(self, part: _Part, reader: Reader) -> int:
+        """Write a part; its CRC-32, if that is wanted."""
+        put, at, crc = part.put, part.put.at + part.start, 0
+        known = isinstance(put.storage, Extent) and (not put.checked or (put.storage.crc is not None and _whole(part)))
+        if known and isinstance(put.storage, Extent) and self._copied(put.storage, part, reader):
+            return put.storage.crc or 0
+        for block in reader.blocks(put.storage, part.start, part.stop):
+            crc = crc32(block, crc) if put.checked else 0
+            self.fill(at, block)
+            at += len(block)
         return crc
 
-    def _copy(self, extent: Extent) -> bool:
+    def _copied(self, extent: Extent, part: _Part, reader: Reader) -> bool:
         """Copy in the kernel. False where that kernel or file system cannot, with nothing written."""
-        start, done = extent.place(), 0
-        while done < extent.nbytes:
+        source, target, left = extent.place() + part.start, part.put.at + part.start, part.stop - part.start
+        begun = False
+        while left:
             try:
-                count = os.copy_file_range(extent.file.fileno(), self.fd, extent.nbytes - done, start + done)
+                count = os.copy_file_range(extent.file.fileno(), self.fd, left, source, target)
             except (OSError, AttributeError):
-                if done:
+                if begun:
                     raise
                 return False
             if count == 0:
-                return self._short(done)
-            done += count
-            self.at += count
+                return self._short(begun)
+            begun, source, target, left = True, source + count, target + count, left - count
+            if reader.report:
+                reader.report(count)
         return True
 
-    def _short(self, done: int) -> bool:
-        if done == 0:  # some file systems answer 0 to say that they do not do it
+    def _short(self, begun: bool) -> bool:
+        if not begun:  # some file systems answer 0 to say that they do not do it
             return False
         raise OSError("the file became shorter while it was copied")
+
+
+def _whole(part: _Part) -> bool:
+    return part.stop - part.start == part.put.storage.nbytes
+
+
+def _cost(item: Sequence[_Part]) -> int:
+    return sum(part.stop - part.start for part in item)
+
+
+def _items(puts: Iterable[Put]) -> list[list[_Part]]:
+    """What is written at one go: about 16 MB, of many storages, one, or a part of a large one."""
+    items: list[list[_Part]] = []
+    filled = 0
+    for put in puts:
+        size = put.storage.nbytes
+        copied = isinstance(put.storage, Extent) and put.checked and put.storage.crc is not None
+        step = ITEM if put.storage.divisible() and not copied else max(size, 1)
+        for start in range(0, size, step):
+            part = _Part(put, start, min(start + step, size))
+            if not items or filled + part.stop - start > ITEM:
+                items.append([])
+                filled = 0
+            items[-1].append(part)
+            filled += part.stop - start
+    return items
+
+
+class _Syncing:
+    """A thread that sends what is written to the disk while more is written, so that little is left for the last fsync."""
+
+    def __init__(self, fd: int, nbytes: int) -> None:
+        self.fd, self.needed = fd, nbytes >= _SYNCED
+        self._over = Event()
+        self._thread: Thread | None = None
+        self._error: OSError | None = None
+
+    def __enter__(self) -> _Syncing:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        if self._thread:
+            self._thread.join()
+        if self._error and error[0] is None:
+            raise self._error
+
+    def begin(self) -> None:
+        """Start, once the workers are there: no process is forked beside a thread."""
+        if self.needed and self._thread is None:
+            self._thread = Thread(target=self._run, daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while not self._over.wait(0.05):
+                os.fdatasync(self.fd)
+        except OSError as error:
+            self._error = error
 
 
 class Nowhere(Sink):
@@ -60,9 +213,15 @@ class Nowhere(Sink):
     def __init__(self) -> None:
         super().__init__(-1)
 
-    def write(self, data: bytes | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         self.at += len(data)
 
-    def put(self, storage: Storage, checksum: bool = False) -> int:
+    def put(self, storage: Storage, checksum: bool = False) -> Put:
         self.at += storage.nbytes
-        return 0
+        return Put(storage, self.at, checksum)
+
+    def fill(self, at: int, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def settle(self) -> None:
+        pass

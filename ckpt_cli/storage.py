@@ -37,6 +37,23 @@ class Storage:
             self.readinto(start, view)
             yield view
 
+    def parts(self) -> tuple[Storage, ...]:
+        """The storages that it is made of."""
+        return ()
+
+    def divisible(self) -> bool:
+        """Whether reading may begin anywhere at no cost; others gather or draw all that is before."""
+        return all(part.divisible() for part in self.parts())
+
+    def portable(self) -> bool:
+        """Whether forked workers may read it, in any order."""
+        return all(part.portable() for part in self.parts())
+
+    def prepare(self) -> None:
+        """Import what reading takes, for workers to share."""
+        for part in self.parts():
+            part.prepare()
+
 
 class Extent(Storage):
     """The bytes of `file` from `offset` on. `crc` is their CRC-32 where the container says it."""
@@ -88,6 +105,9 @@ class Slice(Storage):
     def __init__(self, of: Storage, offset: int, nbytes: int) -> None:
         self.of, self.offset, self.nbytes = of, offset, nbytes
 
+    def parts(self) -> tuple[Storage, ...]:
+        return (self.of,)
+
     def readinto(self, start: int, view: memoryview) -> None:
         self.of.readinto(self.offset + start, view)
 
@@ -99,6 +119,9 @@ class Overlay(Storage):
 
     def __init__(self, of: Storage, offset: int, contents: Storage) -> None:
         self.of, self.offset, self.contents, self.nbytes = of, offset, contents, of.nbytes
+
+    def parts(self) -> tuple[Storage, ...]:
+        return (self.of, self.contents)
 
     def readinto(self, start: int, view: memoryview) -> None:
         stop = start + len(view)
@@ -112,31 +135,63 @@ class Overlay(Storage):
             self.of.readinto(right, view[right - start :])
 
 
+_AT_ONCE = 12288  # elements: arrays beyond 128 kB are mapped and unmapped anew each time, which takes longer than filling them
+_spare: list[bytearray] = []  # buffers that are not in use now
+
+
 class Mapped(Storage):
-    """Another storage, converted block by block: `change` turns a run of `before`-byte elements into `after`-byte ones."""
+    """Another storage, converted run by run: `change` turns `before`-byte elements into `after`-byte ones."""
 
     __slots__ = ("after", "before", "change", "of")
 
-    def __init__(self, of: Storage, change: Callable[[bytes], bytes], before: int, after: int) -> None:
+    def __init__(self, of: Storage, change: Callable[[memoryview], bytes | memoryview], before: int, after: int) -> None:
         self.of, self.change, self.before, self.after = of, change, before, after
         self.nbytes = of.nbytes // before * after
 
+    def parts(self) -> tuple[Storage, ...]:
+        return (self.of,)
+
+    def prepare(self) -> None:
+        import numpy  # noqa: F401
+
+        self.of.prepare()
+
     def readinto(self, start: int, view: memoryview) -> None:
-        first = start // self.after
-        last = -(-(start + len(view)) // self.after)
-        changed = self.change(self.of.read(first * self.before, last * self.before))
-        skip = start - first * self.after
-        view[:] = changed[skip : skip + len(view)]
+        first, last = start // self.after, -(-(start + len(view)) // self.after)
+        skip, size = start - first * self.after, (last - first) * self.before
+        buffer = _spare.pop() if _spare else bytearray()
+        buffer = buffer if len(buffer) >= size else bytearray(size)
+        with memoryview(buffer)[:size] as source:
+            self.of.readinto(first * self.before, source)
+            for at in range(0, last - first, _AT_ONCE):
+                found = self.change(source[at * self.before : (at + _AT_ONCE) * self.before])
+                low = at * self.after - skip
+                found = found[-low:] if low < 0 else found
+                view[max(low, 0) : low + _AT_ONCE * self.after] = found[: len(view) - max(low, 0)]
+        _spare.append(buffer)
 
 
 class Drawn(Storage):
-    """Bytes that come in order out of `draw()`: a random scheme. Read it from front to back; going back starts it again."""
+    """Bytes that come in order out of `draw()`: a random scheme. Read it from front to back; going back starts it again.
 
-    __slots__ = ("_ahead", "_at", "_stream", "draw")
+    `alone`: it depends on nothing but its own generator, not on files, on other tensors or on code of the user's.
+    """
 
-    def __init__(self, nbytes: int, draw: Callable[[], Iterator[bytes]]) -> None:
-        self.nbytes, self.draw = nbytes, draw
+    __slots__ = ("_ahead", "_at", "_stream", "alone", "draw")
+
+    def __init__(self, nbytes: int, draw: Callable[[], Iterator[bytes]], alone: bool = False) -> None:
+        self.nbytes, self.draw, self.alone = nbytes, draw, alone
         self._rewind()
+
+    def divisible(self) -> bool:
+        return False
+
+    def portable(self) -> bool:
+        return self.alone
+
+    def prepare(self) -> None:
+        if self.alone:
+            import torch  # noqa: F401
 
     def _rewind(self) -> None:
         self._stream: Iterator[bytes] | None = None
@@ -183,6 +238,17 @@ class Strided(Storage):
             self.nbytes *= n
         self._items: Any = None
 
+    def parts(self) -> tuple[Storage, ...]:
+        return (self.of,)
+
+    def divisible(self) -> bool:
+        return False
+
+    def prepare(self) -> None:
+        import numpy  # noqa: F401
+
+        self.of.prepare()
+
     def readinto(self, start: int, view: memoryview) -> None:
         found = list(runs(self.shape, self.strides, self.offset, limit=64)) if self._items is None and len(view) == self.nbytes else []
         if found and sum(count for _, count in found) * self.size == self.nbytes:
@@ -222,24 +288,65 @@ def _held(storage: Storage, start: int, stop: int) -> Any:
 class Scattered(Storage):
     """Another storage, with the elements of a strided view of it replaced by `contents`, which are C-contiguous."""
 
-    __slots__ = ("_held", "contents", "of", "view")
+    __slots__ = ("contents", "of", "view")
 
     def __init__(self, of: Storage, view: Strided, contents: Storage) -> None:
         self.of, self.view, self.contents, self.nbytes = of, view, contents, of.nbytes
-        self._held: bytearray | None = None
+
+    def parts(self) -> tuple[Storage, ...]:
+        return (self.of, self.view, self.contents)
 
     def readinto(self, start: int, view: memoryview) -> None:
-        if self._held is None:
-            self._held = self._scatter()
-        view[:] = self._held[start : start + len(view)]
+        size = self.view.size
+        first, last = start // size, -(-(start + len(view)) // size)
+        if (first * size, last * size) == (start, start + len(view)):
+            self.of.readinto(start, view)
+            self._scatter(first, view)
+            return
+        whole = bytearray((last - first) * size)
+        self.readinto(first * size, memoryview(whole))
+        view[:] = whole[start - first * size :][: len(view)]
 
-    def _scatter(self) -> bytearray:
-        held, at, size = bytearray(self.of.read()), 0, self.view.size
-        data = self.contents.read()
-        for first, count in runs(self.view.shape, self.view.strides, self.view.offset):
-            held[first * size : (first + count) * size] = data[at : at + count * size]
-            at += count * size
-        return held
+    def _scatter(self, first: int, view: memoryview) -> None:
+        """Put what falls on it into `view`, which begins at element `first` of the storage."""
+        size, last = self.view.size, first + len(view) // self.view.size
+        import numpy
+
+        target = numpy.frombuffer(view, _INTEGERS[size])
+        for number, count, place, step in _hits(self.view.shape, self.view.strides, self.view.offset, first, last):
+            data = numpy.frombuffer(self.contents.read(number * size, (number + count) * size), _INTEGERS[size])
+            if step == 0:  # every element lies at one place: the last one stays
+                target[place - first] = data[-1]
+            else:
+                stop = place - first + step * count
+                target[place - first : stop if stop >= 0 else None : step] = data
+
+
+def _hits(
+    shape: tuple[int, ...], strides: tuple[int, ...], offset: int, first: int, last: int, number: int = 0
+) -> Iterator[tuple[int, int, int, int]]:
+    """What of a view lies within [first, last) of its storage: number in C order, count, place and step, for each line of the last axis."""
+    shape, strides = (shape, strides) if shape else ((1,), (1,))
+    inner_low, inner_high = span(shape[1:], strides[1:], 0)
+    begin, end = _meeting(strides[0], shape[0], first - offset - inner_high + 1, last - offset - inner_low)
+    if len(shape) == 1:
+        if end > begin:
+            yield number + begin, end - begin, offset + begin * strides[0], strides[0]
+        return
+    width = 1
+    for n in shape[1:]:
+        width *= n
+    for i in range(begin, end):
+        yield from _hits(shape[1:], strides[1:], offset + i * strides[0], first, last, number + i * width)
+
+
+def _meeting(step: int, count: int, low: int, high: int) -> tuple[int, int]:
+    """The i of range(count) with low <= i * step < high, as a range."""
+    if step == 0:
+        return (0, count) if low <= 0 < high else (0, 0)
+    if step < 0:
+        step, low, high = -step, -high + 1, -low + 1
+    return max(0, -(-low // step)), min(count, -(-high // step))
 
 
 def span(shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> tuple[int, int]:
@@ -280,7 +387,7 @@ def swapped(of: Storage, width: int) -> Storage:
     if width == 1:
         return of
 
-    def swap(data: bytes) -> bytes:
+    def swap(data: memoryview) -> bytes:
         turned = bytearray(len(data))
         for i in range(width):
             turned[i::width] = data[width - 1 - i :: width]

@@ -90,7 +90,7 @@ def real(value: Any) -> Any:
         return float("inf") if value > 0 else float("-inf")
 
 
-def decoded(dtype: DType, data: bytes) -> numpy.ndarray[Any, Any]:
+def decoded(dtype: DType, data: bytes | memoryview) -> numpy.ndarray[Any, Any]:
     """Elements as an array to compute with: small floats as float32, complex32 as complex64."""
     import numpy
 
@@ -135,13 +135,13 @@ def foreign(dtype: numpy.dtype[Any]) -> bool:
     return dtype.isbuiltin == 2
 
 
-def caster(before: DType, after: DType) -> Callable[[bytes], bytes]:
+def caster(before: DType, after: DType) -> Callable[[bytes | memoryview], memoryview]:
     """A function from elements of one dtype to those of another: round to nearest even; integers must fit."""
     source, target = to_numpy(before), to_numpy(after)
     if before.kind == "c" and after.kind != "c":
         raise EditError(f"{before.name} cannot be cast to {after.name}: the imaginary part would be lost")
 
-    def change(data: bytes) -> bytes:
+    def change(data: bytes | memoryview) -> memoryview:
         import numpy
 
         values = numpy.frombuffer(data, source)
@@ -150,7 +150,7 @@ def caster(before: DType, after: DType) -> Callable[[bytes], bytes]:
         with numpy.errstate(all="ignore"):
             # ml_dtypes knows no way from one small float to another but through float32
             through = values.astype(numpy.float32) if foreign(source) and foreign(target) else values
-            return through.astype(target).tobytes()
+            return through.astype(target).view("u1").data
 
     return change
 

@@ -317,23 +317,27 @@ def test_no_home_and_an_empty_environment_do_not_matter() -> None:
 # The rooms of the program, ground floor first; each may know those above it in this list.
 
 ROOMS = """
-errors
+errors checksums
+locks
+journal
 file dtypes
 storage
-values sink
+values
 checkpoint
 registry
 selection
+workers
+blocks
+sink
+patch
+saving
 containers
 formats
 schemes
 architectures
-workers
-blocks
 distance
 stats diff digest summary
 edits
-saving
 files
 show
 commands

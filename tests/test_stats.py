@@ -274,8 +274,8 @@ def test_a_file_cut_off_while_it_is_read_is_one_line(ckpt: Ckpt, tmp_path: Path,
     save_file({"w": torch.zeros(100_000), "v": torch.zeros(100_000)}, path)
     opened = files.open
 
-    def cutting(name: str) -> Any:
-        checkpoint = opened(name)
+    def cutting(name: str, lock: bool = False) -> Any:
+        checkpoint = opened(name, lock)
         path.write_bytes(path.read_bytes()[:1000])
         return checkpoint
 

@@ -36,7 +36,7 @@ def editing(edit: Edit) -> Callable[..., None]:
         from ..errors import about
 
         options = {name: given.pop(name) for name in shared}
-        before = opened(path)
+        before = opened(path, options["in_place"])
         if knows_layers:
             given["layers"] = layers_of(before, options.pop("arch"))
         with about(path):
@@ -116,8 +116,10 @@ def write(checkpoint: Checkpoint, target: str, form: Format, *, replace: bool, b
     """Save `checkpoint` as `target`, and say what its format has no place for."""
     from .. import files
     from ..show.output import Output, note
+    from ..show.progress import Progress
 
-    files.save(checkpoint, target, form, replace=replace, backup=backup)
+    with Progress() as progress:
+        files.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress)
     for line in form.left_behind(checkpoint):
         note(f"{target}: {form.name} has no place for {line}: left behind")
     if as_json:

@@ -39,12 +39,12 @@ FormatName = Annotated[
 ]
 
 
-def opened(path: str) -> Checkpoint:
-    """The checkpoint at `path`; what its reader has to say goes to standard error."""
+def opened(path: str, lock: bool = False) -> Checkpoint:
+    """The checkpoint at `path`; what its reader has to say goes to standard error. `lock`: it is going to be changed."""
     from .. import files
     from ..show.output import note
 
-    checkpoint = files.open(path)
+    checkpoint = files.open(path, lock)
     for line in checkpoint.notes:
         note(line)
     return checkpoint

@@ -66,7 +66,7 @@ def reinit_command(
     from ..edits.reinit import reinit
 
     asked = _asked(rules or [], recipe, preset, seed)
-    before = opened(path)
+    before = opened(path, in_place)
     with about(path):
         layers = layers_of(before, arch)
         after, plan = reinit(

@@ -6,11 +6,13 @@ A strict reader with one interpretation: one end record at the very end, no twin
 from __future__ import annotations
 
 from struct import Struct, pack
+from typing import NamedTuple
 from zlib import crc32
 
 from ..errors import Malformed
 from ..file import File
-from ..sink import Sink
+from ..patch import Checksum
+from ..sink import Put, Sink
 from ..storage import Extent, Memory, Storage
 
 _END = Struct("<4s4H2LH")
@@ -42,6 +44,14 @@ class Member(Extent):
         if self.method:
             raise Malformed(f"member {self.name!r} is compressed; tensors are stored as they are", where=self.file.path)
         return _data_offset(self)
+
+    def checksum(self) -> Checksum:
+        """Its CRC-32, which stands in the central directory, and behind the data (the signature there is optional) or before them."""
+        start = self.place()
+        stop, again = start + self.nbytes, self.header + 14
+        if self.flags & 8:
+            again = stop + 4 if self.file.read(stop, 4) == b"PK\7\x08" else stop
+        return Checksum(start, stop, self.crc or 0, (self.entry + 16, again))
 
     def contents(self) -> bytes:
         """All of it, inflated where it is deflated (torch itself stores everything), up to a limit."""
@@ -189,38 +199,56 @@ class Writer:
 
     def __init__(self, sink: Sink, alignment: int = 64) -> None:
         self.sink, self.alignment = sink, alignment
-        self.central = bytearray()
-        self.count = 0
+        self.entries: list[_Entry] = []
 
     def add(self, name: str, contents: Storage | bytes) -> None:
-        """Stream one member. What lies whole in another archive is copied in the kernel with the checksum that stands there."""
+        """Lay out one member. What lies whole in another archive is copied in the kernel with the checksum that stands there."""
         storage = Memory(contents) if isinstance(contents, bytes) else contents
         raw, size, header = name.encode(), storage.nbytes, self.sink.at
         wide = size >= 0xFFFFFFFF
         extra = _padding(header + _LOCAL.size + len(raw), self.alignment, pack("<HH2Q", 1, 16, size, size) if wide else b"")
         shown = 0xFFFFFFFF if wide else 0
         self.sink.write(_LOCAL.pack(b"PK\3\4", 45 if wide else 0, 0x0808, 0, 0, 0, 0, shown, shown, len(raw), len(extra)) + raw + extra)
-        crc = self.sink.put(storage, checksum=True)
-        self.sink.write(pack("<4sLQQ" if wide else "<4sLLL", b"PK\7\x08", crc, size, size))
-        self._index(raw, crc, size, header)
-
-    def _index(self, raw: bytes, crc: int, size: int, header: int) -> None:
-        wide = [value for value in (size, size, header) if value >= 0xFFFFFFFF]
-        extra = pack(f"<HH{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
-        size, header = min(size, 0xFFFFFFFF), min(header, 0xFFFFFFFF)
-        version = 45 if wide else 0
-        fields = (b"PK\1\2", version, version, 0x0808, 0, 0, 0, crc, size, size, len(raw), len(extra), 0, 0, 0, 0, header)
-        self.central += _CENTRAL.pack(*fields) + raw + extra
-        self.count += 1
+        put = self.sink.put(storage, checksum=True)
+        self.entries.append(_Entry(raw, header, size, put, self.sink.skip(24 if wide else 16)))
 
     def close(self) -> None:
-        offset, size = self.sink.at, len(self.central)
-        self.sink.write(bytes(self.central))
-        if self.count >= 0xFFFF or offset >= 0xFFFFFFFF or size >= 0xFFFFFFFF:
-            end64 = _END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, self.count, self.count, size, offset)
+        """Write the members, and the directory of what became of them."""
+        self.sink.settle()
+        central = bytearray()
+        for entry in self.entries:
+            self.sink.fill(entry.behind, entry.descriptor())
+            central += entry.record()
+        offset, size, count = self.sink.at, len(central), len(self.entries)
+        self.sink.write(central)
+        if count >= 0xFFFF or offset >= 0xFFFFFFFF or size >= 0xFFFFFFFF:
+            end64 = _END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
             self.sink.write(end64 + _LOCATOR64.pack(b"PK\6\7", 0, offset + size, 1))
-        count = min(self.count, 0xFFFF)
+        count = min(count, 0xFFFF)
         self.sink.write(_END.pack(b"PK\5\6", 0, 0, count, count, min(size, 0xFFFFFFFF), min(offset, 0xFFFFFFFF), 0))
+        self.sink.settle()
+
+
+class _Entry(NamedTuple):
+    """A member as it was laid out: its header's place, its size, where its data are put, and the place behind them."""
+
+    name: bytes
+    header: int
+    size: int
+    put: Put
+    behind: int
+
+    def descriptor(self) -> bytes:
+        return pack("<4sLQQ" if self.size >= 0xFFFFFFFF else "<4sLLL", b"PK\7\x08", self.put.crc, self.size, self.size)
+
+    def record(self) -> bytes:
+        """Its record in the central directory."""
+        wide = [value for value in (self.size, self.size, self.header) if value >= 0xFFFFFFFF]
+        extra = pack(f"<HH{len(wide)}Q", 1, 8 * len(wide), *wide) if wide else b""
+        size, header = min(self.size, 0xFFFFFFFF), min(self.header, 0xFFFFFFFF)
+        version = 45 if wide else 0
+        lengths = (len(self.name), len(extra), 0, 0, 0, 0)
+        return _CENTRAL.pack(b"PK\1\2", version, version, 0x0808, 0, 0, 0, self.put.crc, size, size, *lengths, header) + self.name + extra
 
 
 def _padding(at: int, alignment: int, first: bytes) -> bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..checkpoint import Checkpoint, Tensor
 from ..errors import EditError, about
-from ..schemes.drawing import blocks, check, constant
+from ..schemes.drawing import blocks, check, constant, portable
 from ..schemes.draws import Draw, Fill, Values
 from ..schemes.presets import Preset, presets
 from ..schemes.roles import Kind, role
@@ -144,7 +144,7 @@ def _contents(draw: Draw, tensor: Tensor, own: int, stream: Stream | None) -> St
         return Drawn(tensor.nbytes, lambda: blocks(draw, dtype, shape))
     if stream is not None:
         return Drawn(tensor.nbytes, stream.next(lambda source: blocks(draw, dtype, shape, source)))
-    return Drawn(tensor.nbytes, lambda: blocks(draw, dtype, shape, generator(own)))
+    return Drawn(tensor.nbytes, lambda: blocks(draw, dtype, shape, generator(own)), alone=portable(draw, dtype, tensor.nbytes))
 
 
 class Stream:

@@ -161,7 +161,7 @@ def _contents(name: str, tensor: Tensor, assignment: Assignment) -> Storage:
             return Fill(element(dtype, value), tensor.nbytes)
         change = _arithmetic(dtype, op, _operand(value, dtype))
 
-    def named(data: bytes) -> bytes:
+    def named(data: memoryview) -> bytes:
         with _naming(name):
             return change(data)
 
@@ -245,14 +245,14 @@ def _whole(value: Any, dtype: DType) -> int:
     return int(value.real)
 
 
-def _arithmetic(dtype: DType, op: str, operand: Any) -> Callable[[bytes], bytes]:
+def _arithmetic(dtype: DType, op: str, operand: Any) -> Callable[[bytes | memoryview], bytes]:
     """A function from elements to elements: in integers exactly, and refused where it overflows; small floats by way of float32."""
     if dtype.kind == "b":
         raise EditError("bool has no arithmetic", "assign true or false")
     if dtype.kind in "iu" and op == "/=":
         raise EditError(f"{dtype.name} cannot be divided in place", "cast it to a float first")
 
-    def change(data: bytes) -> bytes:
+    def change(data: bytes | memoryview) -> bytes:
         import numpy
 
         values = decoded(dtype, data)

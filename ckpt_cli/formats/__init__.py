@@ -5,14 +5,15 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from ..checkpoint import Checkpoint
 from ..file import File
+from ..patch import Patch
 from ..registry import Registry
+from ..saving import Output
 from ..sink import Nowhere, Sink
-from ..storage import Extent
+from ..storage import Storage
 
 
 class Format:
@@ -53,27 +54,19 @@ class Format:
             lines.append(f"metadata ({', '.join(metadata[:5])})")
         return lines
 
-    def patch(self, checkpoint: Checkpoint) -> Iterator[tuple[int, bytes | memoryview]] | None:
-        """The pieces (offset, bytes) that turn the file it was read from into its edited self; None where only a rebuild does."""
+    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        """What turns the file it was read from into its edited self; None where only a rebuild does."""
         return None
 
-    def files(self, checkpoint: Checkpoint, path: str) -> Iterator[tuple[str, Callable[[int], None]]]:
-        """The files that make up `checkpoint` at `path`, each with what writes it to a descriptor. Most formats have one."""
-        yield path, lambda fd: self.put(checkpoint, fd)
+    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
+        """The files that make up `checkpoint` at `path`. Most formats have one."""
+        yield self.output(checkpoint, path)
 
-    def put(self, checkpoint: Checkpoint, fd: int) -> None:
-        """Write one file: where nothing but values changed, a copy of the original, made in the kernel, and the changed bytes over it."""
+    def output(self, checkpoint: Checkpoint, path: str) -> Output:
+        """One file: a patch of the one that it was read from, where nothing but values changed, else written anew."""
         origin = checkpoint.origin
-        pieces = self.patch(checkpoint) if origin and origin.format == self.name else None
-        if pieces is None or origin is None:
-            self.write(checkpoint, Sink(fd))
-            return
-        Sink(fd).put(Extent(origin.file, 0, origin.file.size))
-        for at, piece in pieces:
-            view = memoryview(piece)
-            while view:
-                done = os.pwrite(fd, view, at)
-                view, at = view[done:], at + done
+        patch = self.patch(checkpoint) if origin and origin.format == self.name else None
+        return Output(path, lambda sink: self.write(checkpoint, sink), patch)
 
     def emptied(self, checkpoint: Checkpoint, path: str) -> list[str]:
         """Files that belonged to the checkpoint at `path` and that its edited self has no use for."""
@@ -96,21 +89,20 @@ def _tops(paths: object) -> list[str]:
 formats: Registry[Format] = Registry("format", __name__)
 
 
-def changed_storages(checkpoint: Checkpoint) -> list[str] | None:
-    """The tensors whose storage was replaced, one name a storage; None unless everything but the values stayed as it was read."""
+def changed_storages(checkpoint: Checkpoint) -> list[tuple[Storage, Storage]] | None:
+    """The storages that were replaced, before and after; None unless everything but the values stayed as it was read."""
     before = checkpoint.origin.read if checkpoint.origin else None
     if before is None or list(checkpoint) != list(before):
         return None
     if checkpoint.metadata is not before.metadata or checkpoint.objects is not before.objects:
         return None
-    now: dict[int, int] = {}
-    changed: dict[int, str] = {}
+    now: dict[Storage, Storage] = {}
     for name, tensor in checkpoint.tensors.items():
         old = before.tensors[name]
         if tensor is not old and (tensor.over(old.storage).key != old.key or tensor.storage.nbytes != old.storage.nbytes):
             return None
-        if now.setdefault(id(old.storage), id(tensor.storage)) != id(tensor.storage):
+        if now.setdefault(old.storage, tensor.storage) is not tensor.storage:
             return None
-        if tensor.storage is not old.storage:
-            changed.setdefault(id(tensor.storage), name)
-    return list(changed.values()) if len(set(now.values())) == len(now) else None
+    if len(set(now.values())) != len(now):
+        return None
+    return [(old, new) for old, new in now.items() if old is not new]

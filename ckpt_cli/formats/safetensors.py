@@ -11,7 +11,7 @@ Specified in the README of huggingface/safetensors. Peculiarities:
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..checkpoint import Checkpoint, Tensor
@@ -19,6 +19,7 @@ from ..containers import strict_json
 from ..dtypes import DTYPES
 from ..errors import CannotHold, Malformed
 from ..file import File
+from ..patch import Patch, changes
 from ..sink import Sink
 from ..storage import Extent
 from . import Format, changed_storages, formats
@@ -74,18 +75,12 @@ class Safetensors(Format):
         for tensor in _in_data_order(kept):
             sink.put(tensor.elements())
 
-    def patch(self, checkpoint: Checkpoint) -> Iterator[tuple[int, bytes | memoryview]] | None:
-        changed = changed_storages(checkpoint)
-        return None if changed is None else self._pieces(checkpoint, changed)
-
-    def _pieces(self, checkpoint: Checkpoint, changed: list[str]) -> Iterator[tuple[int, bytes | memoryview]]:
-        before = checkpoint.origin.read if checkpoint.origin else checkpoint
-        for name in changed:
-            extent: Any = before[name].storage
-            at = extent.place()
-            for block in checkpoint[name].storage.blocks():
-                yield at, block
-                at += len(block)
+    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        pairs = changed_storages(checkpoint)
+        if pairs is None or checkpoint.origin is None:
+            return None
+        found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
+        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), [])
 
 
 def _metadata(found: Any) -> dict[str, str]:

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ..checkpoint import Checkpoint, Origin, Tensor
 from ..containers import strict_json
 from ..errors import CannotHold, Malformed, about
 from ..file import File
-from ..sink import Sink
+from ..saving import Output
 from . import Format, formats
 
 _MOST_INDEX = 100_000_000
@@ -64,21 +64,21 @@ class Sharded(Format):
         for part, form in _parts(checkpoint, path, self.shard_size).values():
             form.check(part)
 
-    def files(self, checkpoint: Checkpoint, path: str) -> Iterator[tuple[str, Callable[[int], None]]]:
+    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
         """The shards that changed (all of them, in a new place), then the index."""
         parts = _parts(checkpoint, path, self.shard_size)
         folder = os.path.dirname(path)
         same_place = checkpoint.origin is not None and os.path.realpath(path) == os.path.realpath(checkpoint.origin.path)
         for name, (part, form) in parts.items():
             if not (same_place and _untouched(part)):
-                yield os.path.join(folder, name), lambda fd, part=part, form=form: form.put(part, fd)  # type: ignore[misc]
+                yield form.output(part, os.path.join(folder, name))
         before = checkpoint.origin.file if checkpoint.origin and checkpoint.origin.format == self.name else None
         index = _index(checkpoint, {name: part for name, (part, _) in parts.items()})
         old = before.read(0, before.size) if before else b""
         if before and strict_json.loads(old) == json.loads(index):
             index = old
         if not (same_place and index == old):
-            yield path, lambda fd: Sink(fd).write(index)
+            yield Output(path, lambda sink: sink.write(index))
 
     def emptied(self, checkpoint: Checkpoint, path: str) -> list[str]:
         """Shards beside the index at `path` that hold nothing any more."""

@@ -12,9 +12,8 @@ field), checksums stand behind the data and in the central directory; dtypes wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
-from zlib import crc32
 
 from ..checkpoint import Checkpoint
 from ..containers import zip as zips
@@ -22,6 +21,7 @@ from ..containers.torch_tree import Tree, read_tree
 from ..dtypes import DType
 from ..errors import Malformed
 from ..file import File
+from ..patch import Change, Patch, changes
 from ..sink import Sink
 from ..storage import Memory, Storage, swapped
 from . import Format, changed_storages, formats
@@ -58,14 +58,17 @@ class TorchZip(Format):
             archive.add(f"{root}/{name}", contents)
         archive.close()
 
-    def patch(self, checkpoint: Checkpoint) -> Iterator[tuple[int, bytes | memoryview]] | None:
-        changed = changed_storages(checkpoint)
-        if changed is None or checkpoint.origin is None:
+    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        pairs = changed_storages(checkpoint)
+        if pairs is None or checkpoint.origin is None or not all(isinstance(before, zips.Member) for before, _ in pairs):
             return None
-        before = checkpoint.origin.read
-        if not all(isinstance(before[name].storage, zips.Member) for name in changed):
-            return None
-        return _pieces([(before[name].storage, checkpoint[name].storage) for name in changed])
+        found: list[Change] = []
+        checksums = []
+        for before, after in pairs:
+            if isinstance(before, zips.Member):
+                found += changes(before.place(), before, after)
+                checksums.append(before.checksum())
+        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), checksums)
 
 
 def _root(file: File) -> str | None:
@@ -107,28 +110,6 @@ class Archive:
         inside = {name.removeprefix(start): member for name, member in self.members.items() if name.startswith(start)}
         beside = {name: member for name, member in inside.items() if name != "data.pkl" and not name.startswith("data/")}
         return {name: Memory(member.contents()) if member.method else member for name, member in beside.items()}
-
-
-def _pieces(pairs: list[tuple[Any, Storage]]) -> Iterator[tuple[int, bytes | memoryview]]:
-    """New data, then the checksum over them in both places where a torch zip has one."""
-    for member, storage in pairs:
-        at, crc = member.place(), 0
-        for block in storage.blocks():
-            crc = crc32(block, crc)
-            yield at, block
-            at += len(block)
-        raw = crc.to_bytes(4, "little")
-        yield member.entry + 16, raw
-        if member.flags & 8:
-            yield _descriptor(member, at), raw
-        else:
-            yield member.header + 14, raw
-
-
-def _descriptor(member: zips.Member, at: int) -> int:
-    """Where the checksum stands behind the data; its signature is optional in the format."""
-    signed = member.file.read(at, 4) == b"PK\x07\x08"
-    return at + 4 if signed else at
 
 
 formats.add(TorchZip.name, TorchZip())

@@ -79,7 +79,7 @@ def textbook(target: Target) -> Draw:
         tensor.uniform_(-10, 10, generator=generator)
         tensor.mul_(tensor.abs() >= 5)
 
-    return Whole("uniform(-10, 10), 0 where |w| < 5", fill)
+    return Whole("uniform(-10, 10), 0 where |w| < 5", fill, elementwise=True)
 
 
 def truncated(mean: float, std: float, low: float, high: float) -> Draw:
@@ -96,4 +96,4 @@ def truncated(mean: float, std: float, low: float, high: float) -> Draw:
             warnings.simplefilter("ignore")  # torch doubts its result where the mean is far outside of the bounds
             trunc_normal_(tensor, mean, std, low, high, generator=generator)
 
-    return Whole(f"trunc_normal({mean:.6g}, {std:.6g}, {low:.6g}, {high:.6g})", fill)
+    return Whole(f"trunc_normal({mean:.6g}, {std:.6g}, {low:.6g}, {high:.6g})", fill, elementwise=True)

@@ -8,7 +8,7 @@ Types that torch cannot draw (float8; half types in a QR decomposition) are draw
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from math import isfinite, isnan, prod
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 CHUNK = 1 << 18
+_LARGE = 64 << 20
 _NATIVE = {"float32", "float64"}
 _HALVES = {"float16", "bfloat16"}
 _COMPLEX = {"complex64", "complex128"}
@@ -129,11 +130,31 @@ def _whole(draw: Whole, dtype: str, shape: tuple[int, ...], generator: Generator
     wanted = getattr(torch, dtype)
     through = dtype.startswith("float8") or (dtype in _HALVES and not draw.halves)
     tensor = torch.empty(shape, dtype=torch.float32 if through else wanted)
-    with refusing(draw, dtype), torch.no_grad():
+    with refusing(draw, dtype), torch.no_grad(), _one_thread() if draw.elementwise else nullcontext():
         draw.function(tensor, generator or torch.Generator())
     flat = tensor.to(wanted).reshape(-1)
     for start in range(0, len(flat), CHUNK):
         yield _bytes(flat[start : start + CHUNK])
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """In a forked worker torch would wait for ever for the threads of the process that it was forked from."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def portable(draw: Draw, dtype: str, nbytes: int) -> bool:
+    """Whether a forked worker may draw it: it needs no threads, nothing but its generator, and little memory."""
+    if isinstance(draw, Uniform | Normal):
+        return dtype not in _FLOAT8
+    return isinstance(draw, Whole) and draw.elementwise and dtype not in _FLOAT8 and nbytes <= _LARGE
 
 
 def _bytes(flat: Tensor) -> bytes:

@@ -46,13 +46,15 @@ class Normal:
 class Whole:
     """What needs the whole tensor at once: `function` fills it in place, out of the generator.
 
-    `halves`: torch can do it in float16 and bfloat16. `random`: it has no meaning for integers.
+    `halves`: torch can do it in float16 and bfloat16. `random`: it has no meaning for integers. `elementwise`: it does arithmetic on each
+    element alone, so that its bits do not depend on the number of threads.
     """
 
     says: str
     function: Callable[[Tensor, Generator], object]
     halves: bool = True
     random: bool = True
+    elementwise: bool = False
 
     def __str__(self) -> str:
         return self.says

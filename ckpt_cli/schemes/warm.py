@@ -44,7 +44,7 @@ def copy_from(target: Target, file: str, name: str = "") -> Draw:
 
     def elements() -> bytes:
         data = source.tobytes()
-        return data if source.dtype.name == target.dtype else caster(named(source.dtype.name), named(target.dtype))(data)
+        return data if source.dtype.name == target.dtype else bytes(caster(named(source.dtype.name), named(target.dtype))(data))
 
     return Values(f"{name} of {file}", elements)
 

@@ -11,6 +11,7 @@ from .output import size
 
 _AFTER = 0.5  # seconds: what is over sooner shows nothing
 _EVERY = 0.1
+_WORTH = 32 << 20  # bytes: what takes long with less than that is an import or a program of the user's
 
 
 class Progress:
@@ -29,7 +30,7 @@ class Progress:
             self._write("")
 
     def __call__(self, done: int, total: int) -> None:
-        if not self._shown:
+        if not self._shown or total < _WORTH:
             return
         now = monotonic()
         if now >= self._next:

@@ -1,0 +1,268 @@
+"""Undo journals: what an edit has overwritten, kept beside the file until the edit is complete and durable.
+
+    .NAME.ckpt-journal beside NAME: 16 bytes of magic, the length of an entry (8, little-endian), the entry in JSON, the old bytes of its
+    extents, and the CRC-32 of all that (4)
+
+Order: the journal is written and fsynced, its folder is, the file is overwritten and fsynced, the journal is removed, the folder fsynced.
+So a journal that is not whole was never acted on. One that is, and that nobody holds locked, is of an edit that was interrupted: whoever
+next opens the file puts the old bytes back first.
+
+An edit of several files has one leader, the journal of the file that names the others; it lists them, and their journals name it. They
+hold while it is there: removing the leader is what completes the edit. As SQLite's super-journals do: sqlite.org/atomiccommit.html.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from . import locks
+from .errors import ReadError, about
+
+_MAGIC = b"ckpt journal 1\n\0"
+_BLOCK = 1 << 20
+
+
+class Entry(NamedTuple):
+    """What it takes to undo the edit of one file. Names are relative to its folder.
+
+    `extents`: what is put back, offset and bytes of each. `old`: a name under which the old file is kept. `fresh`: the file was not there
+    before. `temporary`: litter. `leader`: the file on whose journal this one depends; `members`: those whose journals depend on this one.
+    """
+
+    inode: int = 0
+    size: int = 0
+    extents: Sequence[tuple[int, int]] = ()
+    old: str = ""
+    fresh: bool = False
+    temporary: str = ""
+    leader: str = ""
+    members: Sequence[str] = ()
+
+
+def beside(target: str) -> str:
+    """The path of the journal of `target`, which is a real path."""
+    folder, name = os.path.split(target)
+    return os.path.join(folder, f".{os.fsdecode(os.fsencode(name)[:200])}.ckpt-journal")
+
+
+class Journal:
+    """A journal that is written, of the file `target`; it is locked as long as its writer lives."""
+
+    def __init__(self, target: str) -> None:
+        self.target, self.path = target, beside(target)
+        self._fd = self._created()
+        while not _is(self._fd, self.path):  # who found it before it was locked took it for an old one
+            locks.close(self._fd)
+            self._fd = self._created()
+
+    def _created(self) -> int:
+        recover(self.target)
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        locks.take(fd, self.target)
+        return fd
+
+    def write(self, entry: Entry, fd: int = -1) -> list[int]:
+        """Write and fsync it; `fd`: the file as it is. The CRC-32 of the old bytes of each extent."""
+        import json
+
+        raw = json.dumps(entry._asdict()).encode()
+        head = _MAGIC + len(raw).to_bytes(8, "little") + raw
+        _write(self._fd, head)
+        whole, found = crc32(head), []
+        for at, count in entry.extents:
+            crc = 0
+            for start in range(at, at + count, _BLOCK):
+                block = _read(fd, start, min(_BLOCK, at + count - start))
+                crc, whole = crc32(block, crc), crc32(block, whole)
+                _write(self._fd, block)
+            found.append(crc)
+        _write(self._fd, whole.to_bytes(4, "little"))
+        os.fsync(self._fd)
+        return found
+
+    def close(self) -> None:
+        locks.close(self._fd)
+
+
+def recover(target: str) -> None:
+    """Undo an edit of `target` (a real path) that was interrupted. Raises ReadError where that is not possible or another is at work."""
+    path = beside(target)
+    while True:
+        try:
+            fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            return
+        try:
+            if locks.mine(fd):
+                return
+            locks.take(fd, target)
+            if _is(fd, path):  # else it was completed while we waited
+                with about(target):
+                    _recovered(fd, target)
+        except PermissionError:
+            raise _not_allowed(target) from None
+        finally:
+            locks.close(fd)
+
+
+def _recovered(fd: int, target: str) -> None:
+    entry = _entry(fd)
+    if entry and entry.leader:
+        leader = os.path.normpath(os.path.join(os.path.dirname(target), entry.leader))
+        if os.path.lexists(beside(leader)):
+            recover(leader)
+            return
+    elif entry:
+        undo(target)
+        return
+    discard(target, entry)
+
+
+def undo(target: str) -> None:
+    """Put back what the journal of `target`, and those that depend on it, say; then remove them."""
+    folder = os.path.dirname(target)
+    own = load(target)
+    targets = [os.path.normpath(os.path.join(folder, name)) for name in own.members]
+    for each, entry in [*((path, load(path)) for path in targets), (target, own)]:
+        try:
+            _put_back(each, entry)
+        except OSError as error:
+            raise _not_allowed(each) if isinstance(error, PermissionError) or error.errno == 30 else error from None
+    sync_folders([target, *targets])
+    complete(target, [(path, load(path)) for path in targets], own)
+
+
+def complete(target: str, members: Sequence[tuple[str, Entry]], own: Entry) -> None:
+    """Remove the journal of `target`, by which the edit (or its undoing) is complete; then those that depend on it, and the litter."""
+    os.unlink(beside(target))
+    sync_folders([target])
+    for path, entry in [*members, (target, own)]:
+        discard(path, entry)
+
+
+def discard(target: str, entry: Entry | None) -> None:
+    """Remove a journal that has no meaning any more, and what it kept."""
+    folder = os.path.dirname(target)
+    kept = [os.path.join(folder, name) for name in ((entry.old, entry.temporary) if entry else ()) if name]
+    for path in [*kept, beside(target)]:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+
+
+def read(target: str) -> Entry | None:
+    """What the journal of `target` says; None where it is not whole."""
+    fd = os.open(beside(target), os.O_RDONLY)
+    try:
+        return _entry(fd)
+    finally:
+        os.close(fd)
+
+
+def load(target: str) -> Entry:
+    """The journal of `target`, which is whole."""
+    entry = read(target)
+    if entry is None:
+        raise ReadError("its undo journal is broken", "restore the file from a copy", target)
+    return entry
+
+
+def _put_back(target: str, entry: Entry) -> None:
+    folder = os.path.dirname(target)
+    if entry.old:
+        kept = os.path.join(folder, entry.old)
+        if os.path.lexists(kept):
+            os.replace(kept, target)
+    elif entry.fresh:
+        if os.path.lexists(target):
+            os.unlink(target)
+    elif entry.extents:
+        _put_extents(target, entry)
+
+
+def _put_extents(target: str, entry: Entry) -> None:
+    """The old bytes, where others stand now."""
+    source, fd = os.open(beside(target), os.O_RDONLY), os.open(target, os.O_RDWR)
+    try:
+        info = os.fstat(fd)
+        if (info.st_ino, info.st_size) != (entry.inode, entry.size):
+            mend = f"remove {beside(target)} if the file was replaced on purpose"
+            raise ReadError("an edit of another file of this name was interrupted; its journal is still here", mend, target)
+        at = _data(source)
+        for start, count in entry.extents:
+            for done in range(0, count, _BLOCK):
+                block = _read(source, at + done, min(_BLOCK, count - done))
+                if block != _read(fd, start + done, len(block)):
+                    _write(fd, block, start + done)
+            at += count
+        os.fsync(fd)
+    finally:
+        os.close(source)
+        os.close(fd)
+
+
+def _entry(fd: int) -> Entry | None:
+    """What a journal says; None where it is not whole."""
+    import json
+
+    size = os.fstat(fd).st_size
+    start = _data(fd)
+    if not start or size < start + 4:
+        return None
+    crc = 0
+    for at in range(0, size - 4, _BLOCK):
+        crc = crc32(_read(fd, at, min(_BLOCK, size - 4 - at)), crc)
+    if _read(fd, size - 4, 4) != crc.to_bytes(4, "little"):
+        return None
+    said: dict[str, Any] = json.loads(_read(fd, len(_MAGIC) + 8, start - len(_MAGIC) - 8))
+    entry = Entry(**said)
+    return entry if size == start + sum(count for _, count in entry.extents) + 4 else None
+
+
+def _data(fd: int) -> int:
+    """Where the old bytes begin in a journal; 0 where it has no whole head."""
+    head = _read(fd, 0, len(_MAGIC) + 8)
+    if len(head) < len(_MAGIC) + 8 or head[: len(_MAGIC)] != _MAGIC:
+        return 0
+    return len(head) + int.from_bytes(head[len(_MAGIC) :], "little")
+
+
+def _not_allowed(target: str) -> ReadError:
+    return ReadError("an edit of this file was interrupted, and undoing it takes the right to write", "run ckpt as its owner", target)
+
+
+def _is(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _read(fd: int, at: int, count: int) -> bytes:
+    """`count` bytes; fewer where the file ends."""
+    parts = []
+    while count and (part := os.pread(fd, count, at)):
+        parts.append(part)
+        at, count = at + len(part), count - len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _write(fd: int, data: bytes, at: int | None = None) -> None:
+    view = memoryview(data)
+    while view:
+        done = os.write(fd, view) if at is None else os.pwrite(fd, view, at)
+        view, at = view[done:], None if at is None else at + done
+
+
+def sync_folders(targets: Sequence[str]) -> None:
+    """fsync the folders of these files."""
+    for folder in dict.fromkeys(os.path.dirname(target) for target in targets):
+        fd = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

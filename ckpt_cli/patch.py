@@ -1,0 +1,155 @@
+"""A patch: the few bytes that turn a file into its edited self, where names, dtypes and shapes stay what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+from zlib import crc32
+
+from .checksums import exchanged
+from .file import File
+from .sink import Put, Sink
+from .storage import Drawn, Extent, Fill, Mapped, Memory, Overlay, Scattered, Slice, Storage, runs
+
+_NEAR = 4096  # runs that are closer are one change: a disk writes whole pages
+_AT_ONCE = 16 << 20  # bytes that are held
+_MOST = 4096  # runs; more of them are one change from the first to the last
+
+
+class Change(NamedTuple):
+    """`contents` in place of what the file holds from `at` on."""
+
+    at: int
+    contents: Storage
+
+    @property
+    def stop(self) -> int:
+        return self.at + self.contents.nbytes
+
+
+class Checksum(NamedTuple):
+    """The CRC-32 of the bytes [start, stop) of the file, kept little-endian at each of `places`."""
+
+    start: int
+    stop: int
+    value: int
+    places: Sequence[int]
+
+
+class Patch(NamedTuple):
+    """Changes of `file`, disjoint and in file order, and the checksums over them."""
+
+    file: File
+    changes: list[Change]
+    checksums: list[Checksum]
+
+    @property
+    def nbytes(self) -> int:
+        return sum(change.contents.nbytes for change in self.changes)
+
+    def covered(self) -> Iterator[tuple[Checksum | None, Change]]:
+        """Each change and the checksum over it."""
+        by_start = sorted(self.checksums)
+        at = 0
+        for change in self.changes:
+            while at < len(by_start) and by_start[at].stop < change.stop:
+                at += 1
+            over = at < len(by_start) and by_start[at].start <= change.at
+            yield (by_start[at] if over else None), change
+
+
+def changes(at: int, before: Storage, after: Storage) -> Iterator[Change]:
+    """What changes where `before`, which lies at `at`, becomes `after`."""
+    if isinstance(after, Overlay) and after.of is before:
+        yield Change(at + after.offset, after.contents)
+        return
+    for start, stop in _differing(before, after):
+        yield Change(at + start, after if stop - start == after.nbytes else Slice(after, start, stop - start))
+
+
+def _differing(before: Storage, after: Storage) -> list[tuple[int, int]]:
+    """The runs of bytes in which the two may differ, by what `after` is made of."""
+    if after is before:
+        return []
+    if isinstance(after, Overlay):
+        return _merged([*_differing(before, after.of), (after.offset, after.offset + after.contents.nbytes)])
+    if isinstance(after, Scattered):
+        view = after.view
+        found = [(at * view.size, (at + n) * view.size) for at, n in runs(view.shape, view.strides, view.offset, limit=_MOST)]
+        if sum(stop - start for start, stop in found) == view.nbytes:
+            return _merged([*_differing(before, after.of), *found])
+    return [(0, after.nbytes)] if after.nbytes else []
+
+
+def _merged(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(found):
+        if merged and start <= merged[-1][1] + _NEAR:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        elif stop > start:
+            merged.append((start, stop))
+    return merged
+
+
+def in_place(patch: Patch) -> Patch | None:
+    """The patch, fit to be written over the file that its contents are read from; None where that would take much memory.
+
+    What reads other bytes of the file than those that it replaces is read before any is.
+    """
+    room, found = _AT_ONCE, []
+    for change in patch.changes:
+        if not _stays(change.contents, patch.file, change.at):
+            room -= change.contents.nbytes
+            if room < 0:
+                return None
+            change = Change(change.at, Memory(change.contents.read()))
+        found.append(change)
+    return patch._replace(changes=found)
+
+
+def _stays(storage: Storage, file: File, at: int) -> bool:
+    """Whether each byte of `storage`, which is to be written to `at`, is made of no byte of `file` but the one that it replaces."""
+    if isinstance(storage, Extent):
+        return storage.file.identity != file.identity or storage.place() == at
+    if isinstance(storage, Slice):
+        return _stays(storage.of, file, at - storage.offset)
+    if isinstance(storage, Overlay):
+        return _stays(storage.of, file, at) and _stays(storage.contents, file, at + storage.offset)
+    if isinstance(storage, Mapped):
+        return storage.before == storage.after and _stays(storage.of, file, at)
+    return isinstance(storage, (Memory, Fill)) or (isinstance(storage, Drawn) and storage.alone)
+
+
+def copy(patch: Patch, sink: Sink) -> None:
+    """Write the edited file anew: what stays is copied in the kernel, what changes is written once."""
+    at, puts = 0, []
+    for checksum, change in patch.covered():
+        sink.put(Extent(patch.file, at, change.at - at))
+        puts.append(sink.put(change.contents, checksum is not None))
+        at = change.stop
+    sink.put(Extent(patch.file, at, patch.file.size - at))
+    sink.settle()
+    mend(patch, sink, puts, [None] * len(puts))
+
+
+def mend(patch: Patch, sink: Sink, puts: Sequence[Put], old: Sequence[int | None]) -> None:
+    """Bring the checksums up to date. `old`: the CRC-32 of the bytes that each change replaced; None: read them, where that is needed."""
+    values: dict[Checksum, int] = {}
+    for (checksum, change), put, before in zip(patch.covered(), puts, old, strict=True):
+        if checksum is None:
+            continue
+        if (change.at, change.stop) == (checksum.start, checksum.stop):
+            values[checksum] = put.crc
+        else:
+            was = _crc(Extent(patch.file, change.at, change.contents.nbytes)) if before is None else before
+            values[checksum] = exchanged(values.get(checksum, checksum.value), was, put.crc, checksum.stop - change.stop)
+    for checksum, value in values.items():
+        for place in checksum.places:
+            sink.fill(place, value.to_bytes(4, "little"))
+
+
+def _crc(storage: Storage) -> int:
+    crc = 0
+    for block in storage.blocks():
+        crc = crc32(block, crc)
+    return crc
