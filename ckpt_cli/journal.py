@@ -1,14 +1,14 @@
 """Undo journals: what an edit has overwritten, kept beside the file until the edit is complete and durable.
 
-    .NAME.ckpt-journal beside NAME: 16 bytes of magic, the length of an entry (8, little-endian), the entry in JSON, the old bytes of its
-    extents, and the CRC-32 of all that (4)
+    .NAME.ckpt-journal beside NAME: 15 bytes of magic, 1 that says whether it is over, the length of an entry (8, little-endian), the entry
+    in JSON, the old bytes of its extents, and the CRC-32 of all that is behind the magic (4)
 
 Order: the journal is written and fsynced, its folder is, the file is overwritten and fsynced, the journal is removed, the folder fsynced.
 So a journal that is not whole was never acted on. One that is, and that nobody holds locked, is of an edit that was interrupted: whoever
 next opens the file puts the old bytes back first.
 
 An edit of several files has one leader, the journal of the file that names the others; it lists them, and their journals name it. They
-hold while it is there: removing the leader is what completes the edit. As SQLite's super-journals do: sqlite.org/atomiccommit.html.
+hold as long as it does, and the one byte that says that it is over completes the edit. As SQLite's super-journals: sqlite.org/atomiccommit.
 """
 
 from __future__ import annotations
@@ -21,19 +21,23 @@ from zlib import crc32
 from . import locks
 from .errors import ReadError, about
 
-_MAGIC = b"ckpt journal 1\n\0"
+_MAGIC = b"ckpt journal 1\n"
+_HOT, _OVER = b"\0", b"\1"
+_HEAD = len(_MAGIC) + 1 + 8
 _BLOCK = 1 << 20
+_END = 1 << 16
 
 
 class Entry(NamedTuple):
     """What it takes to undo the edit of one file. Names are relative to its folder.
 
-    `extents`: what is put back, offset and bytes of each. `old`: a name under which the old file is kept. `fresh`: the file was not there
-    before. `temporary`: litter. `leader`: the file on whose journal this one depends; `members`: those whose journals depend on this one.
+    `extents`: what is put back, offset and bytes of each. `size` and `print` (see `fingerprint`) tell whether this is the file that was
+    edited. `old`: a name under which the old file is kept. `fresh`: the file was not there before. `temporary`: litter. `leader`: the
+    file on whose journal this one depends; `members`: those whose journals depend on this one.
     """
 
-    inode: int = 0
     size: int = 0
+    print: int = 0
     extents: Sequence[tuple[int, int]] = ()
     old: str = ""
     fresh: bool = False
@@ -69,8 +73,8 @@ class Journal:
         import json
 
         raw = json.dumps(entry._asdict()).encode()
-        head = _MAGIC + len(raw).to_bytes(8, "little") + raw
-        _write(self._fd, head)
+        head = len(raw).to_bytes(8, "little") + raw
+        _write(self._fd, _MAGIC + _HOT + head)
         whole, found = crc32(head), []
         for at, count in entry.extents:
             crc = 0
@@ -110,7 +114,9 @@ def recover(target: str) -> None:
 
 def _recovered(fd: int, target: str) -> None:
     entry = _entry(fd)
-    if entry and entry.leader:
+    if entry and _is_over(fd):
+        _clean(target, entry)
+    elif entry and entry.leader:
         leader = os.path.normpath(os.path.join(os.path.dirname(target), entry.leader))
         if os.path.lexists(beside(leader)):
             recover(leader)
@@ -123,24 +129,40 @@ def _recovered(fd: int, target: str) -> None:
 
 def undo(target: str) -> None:
     """Put back what the journal of `target`, and those that depend on it, say; then remove them."""
-    folder = os.path.dirname(target)
     own = load(target)
-    targets = [os.path.normpath(os.path.join(folder, name)) for name in own.members]
+    targets = _members(target, own)
     for each, entry in [*((path, load(path)) for path in targets), (target, own)]:
         try:
             _put_back(each, entry)
         except OSError as error:
             raise _not_allowed(each) if isinstance(error, PermissionError) or error.errno == 30 else error from None
     sync_folders([target, *targets])
-    complete(target, [(path, load(path)) for path in targets], own)
+    complete(target, own)
 
 
-def complete(target: str, members: Sequence[tuple[str, Entry]], own: Entry) -> None:
-    """Remove the journal of `target`, by which the edit (or its undoing) is complete; then those that depend on it, and the litter."""
-    os.unlink(beside(target))
+def complete(target: str, entry: Entry) -> None:
+    """End an edit, or its undoing: from here on the journal of `target` has no meaning."""
+    if entry.members:
+        fd = os.open(beside(target), os.O_RDWR)
+        try:
+            _write(fd, _OVER, len(_MAGIC))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    _clean(target, entry)
     sync_folders([target])
-    for path, entry in [*members, (target, own)]:
-        discard(path, entry)
+
+
+def _clean(target: str, entry: Entry) -> None:
+    """Remove the journals of an edit that is over, the leader's last."""
+    for path in _members(target, entry):
+        if os.path.lexists(beside(path)):
+            discard(path, read(path))
+    discard(target, entry)
+
+
+def _members(target: str, entry: Entry) -> list[str]:
+    return [os.path.normpath(os.path.join(os.path.dirname(target), name)) for name in entry.members]
 
 
 def discard(target: str, entry: Entry | None) -> None:
@@ -148,10 +170,8 @@ def discard(target: str, entry: Entry | None) -> None:
     folder = os.path.dirname(target)
     kept = [os.path.join(folder, name) for name in ((entry.old, entry.temporary) if entry else ()) if name]
     for path in [*kept, beside(target)]:
-        try:
+        if os.path.lexists(path):
             os.unlink(path)
-        except FileNotFoundError:
-            pass
 
 
 def read(target: str) -> Entry | None:
@@ -188,8 +208,7 @@ def _put_extents(target: str, entry: Entry) -> None:
     """The old bytes, where others stand now."""
     source, fd = os.open(beside(target), os.O_RDONLY), os.open(target, os.O_RDWR)
     try:
-        info = os.fstat(fd)
-        if (info.st_ino, info.st_size) != (entry.inode, entry.size):
+        if (os.fstat(fd).st_size, fingerprint(fd, entry.extents)) != (entry.size, entry.print):
             mend = f"remove {beside(target)} if the file was replaced on purpose"
             raise ReadError("an edit of another file of this name was interrupted; its journal is still here", mend, target)
         at = _data(source)
@@ -209,26 +228,41 @@ def _entry(fd: int) -> Entry | None:
     """What a journal says; None where it is not whole."""
     import json
 
-    size = os.fstat(fd).st_size
-    start = _data(fd)
+    size, start = os.fstat(fd).st_size, _data(fd)
     if not start or size < start + 4:
         return None
     crc = 0
-    for at in range(0, size - 4, _BLOCK):
+    for at in range(len(_MAGIC) + 1, size - 4, _BLOCK):
         crc = crc32(_read(fd, at, min(_BLOCK, size - 4 - at)), crc)
     if _read(fd, size - 4, 4) != crc.to_bytes(4, "little"):
         return None
-    said: dict[str, Any] = json.loads(_read(fd, len(_MAGIC) + 8, start - len(_MAGIC) - 8))
-    entry = Entry(**said)
-    return entry if size == start + sum(count for _, count in entry.extents) + 4 else None
+    said: dict[str, Any] = json.loads(_read(fd, _HEAD, start - _HEAD))
+    return Entry(**said)
 
 
 def _data(fd: int) -> int:
     """Where the old bytes begin in a journal; 0 where it has no whole head."""
-    head = _read(fd, 0, len(_MAGIC) + 8)
-    if len(head) < len(_MAGIC) + 8 or head[: len(_MAGIC)] != _MAGIC:
+    head = _read(fd, 0, _HEAD)
+    if len(head) < _HEAD or head[: len(_MAGIC)] != _MAGIC:
         return 0
-    return len(head) + int.from_bytes(head[len(_MAGIC) :], "little")
+    return _HEAD + int.from_bytes(head[-8:], "little")
+
+
+def _is_over(fd: int) -> bool:
+    return _read(fd, len(_MAGIC), 1) == _OVER
+
+
+def fingerprint(fd: int, extents: Sequence[tuple[int, int]]) -> int:
+    """The CRC-32 of both ends of a file, without the bytes in `extents`: an edit of those leaves it as it is."""
+    size, found = os.fstat(fd).st_size, 0
+    for start in (0, max(0, size - _END)):
+        held = bytearray(_read(fd, start, _END))
+        for at, count in extents:
+            low, high = max(at - start, 0), min(at + count - start, len(held))
+            if low < high:
+                held[low:high] = bytes(high - low)
+        found = crc32(held, found)
+    return found
 
 
 def _not_allowed(target: str) -> ReadError:

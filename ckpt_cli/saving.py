@@ -98,7 +98,7 @@ def _overwrite(target: str, patch: Patch, how: How) -> None:
         old = record.write(_entry(fd, patch), fd)
         journal.sync_folders([target])
         _write_patch(fd, patch, old, how)
-        journal.complete(target, [], Entry())
+        journal.complete(target, Entry())
     except BaseException:
         if record is not None and os.path.lexists(record.path):
             _undo(target)
@@ -118,10 +118,10 @@ def _undo(target: str) -> None:
 
 
 def _entry(fd: int, patch: Patch) -> Entry:
-    info = os.fstat(fd)
     extents = [(change.at, change.contents.nbytes) for change in patch.changes]
     places = [(place, 4) for checksum in patch.checksums for place in checksum.places]
-    return Entry(inode=info.st_ino, size=info.st_size, extents=extents + places)
+    extents += places
+    return Entry(size=os.fstat(fd).st_size, print=journal.fingerprint(fd, extents), extents=extents)
 
 
 def _write_patch(fd: int, patch: Patch, old: Sequence[int], how: How) -> None:
@@ -194,8 +194,7 @@ class _Together:
             self._prepare()
             self._record(record)
             self._change()
-            members = [(target, entry) for target, entry in self.entries.items() if target != self.leader]
-            journal.complete(self.leader, members, self.entries.get(self.leader, Entry()))
+            journal.complete(self.leader, self.entries[self.leader])
         except BaseException:
             if os.path.lexists(record.path):
                 self._undo()
@@ -234,7 +233,7 @@ class _Together:
             self._written(Journal(target), self.entries[target]._replace(leader=_relative(self.leader, target)))
         journal.sync_folders(members)
         names = [_relative(path, self.leader) for path in members]
-        own = self.entries.get(self.leader, Entry())._replace(members=names)
+        own = self.entries[self.leader] = self.entries.get(self.leader, Entry())._replace(members=names)
         self.old[self.leader] = leader.write(own, self._fd(self.leader))
         journal.sync_folders([self.leader])
 

@@ -1,0 +1,386 @@
+"""`-i`: only what changes is written, under an undo journal; a process that dies anywhere leaves the old file or the new one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy
+import pytest
+import torch
+from conftest import Ckpt, heeds_ctrl_c
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import loaded, members
+from safetensors.torch import load_file, save_file
+
+from ckpt_cli import checksums
+from ckpt_cli.cli import main
+from ckpt_cli.storage import Memory, Scattered, Storage, Strided
+
+WEIGHTS = {"a.weight": torch.arange(60_000.0).reshape(200, 300), "a.bias": torch.arange(4096.0), "b.weight": torch.ones(50, 300)}
+
+
+@pytest.fixture(params=["pt", "safetensors"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A checkpoint of 300 kB, alone in its folder."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return written(folder / f"m.{request.param}")
+
+
+def written(path: Path) -> Path:
+    if path.suffix == ".pt":
+        torch.save(WEIGHTS, path)
+    else:
+        save_file(WEIGHTS, path)
+    return path
+
+
+@pytest.fixture
+def shards(tmp_path: Path, ckpt: Ckpt) -> Path:
+    """The index of the same in three shards, alone in its folder."""
+    ckpt("convert", written(tmp_path / "m.safetensors"), tmp_path / "folder" / "m.safetensors", "--shard-size", "60kB", status=None)
+    (tmp_path / "folder").mkdir(exist_ok=True)
+    ckpt("convert", tmp_path / "m.safetensors", tmp_path / "folder" / "m.safetensors", "--shard-size", "60kB", "--force")
+    return next((tmp_path / "folder").glob("*.index.json"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def differing(before: bytes, after: bytes) -> int:
+    """The bytes between the first and the last that differ, gaps of equal ones left out."""
+    return int((numpy.frombuffer(before, "u1") != numpy.frombuffer(after, "u1")).sum())
+
+
+# What is written
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [["set", "a.bias = 1"], ["set", "a.bias += 1"], ["set", "a.weight[7, 8] = 5"], ["set", "a.weight[3] = 5"],
+     ["set", "a.weight[5:9, ::7] *= 2"],
+     ["set", "a.weight[7, 8] = 5", "a.weight[100, 2] = 5", "b.weight[0, 0] = 3"], ["reinit", "a.bias=zeros"],
+     ["reinit", "a.bias=normal", "--seed", "0"], ["reinit", "a.bias=normal", "--seed", "0", "--rng", "torch"]],
+    ids=lambda edit: " ".join(edit),
+)  # fmt: skip
+def test_what_changes_is_overwritten_and_the_file_stays_the_same_one(edit: list[str], path: Path, tmp_path: Path, ckpt: Ckpt) -> None:
+    ckpt(edit[0], path, *edit[1:], "-o", tmp_path / ("anew" + path.suffix))
+    before, inode = path.read_bytes(), path.stat().st_ino
+    ckpt(edit[0], path, *edit[1:], "-i")
+    assert path.stat().st_ino == inode and contents(path.parent) == {path.name: (tmp_path / ("anew" + path.suffix)).read_bytes()}
+    assert 0 < differing(before, path.read_bytes()) < 20_000
+
+
+def test_bytes_written_are_twice_the_patch_and_a_little(path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    count, write, pwrite = 0, os.write, os.pwrite
+
+    def counted(real: Callable[..., int]) -> Callable[..., int]:
+        def call(*args: Any) -> int:
+            nonlocal count
+            done = real(*args)
+            count += done
+            return done
+
+        return call
+
+    monkeypatch.setattr(os, "write", counted(write))
+    monkeypatch.setattr(os, "pwrite", counted(pwrite))
+    ckpt("set", path, "a.bias = 1", "-i")
+    assert 2 * 16384 < count < 2 * 16384 + 1024
+
+
+@pytest.mark.parametrize(
+    "edit", ["a.bias = 1", "a.weight[0, 0] = 1", "a.weight[199, 299] = 1", "a.weight[:, 3] = 1", "* += 1", "a.weight[::2] = 0"]
+)
+def test_the_checksums_of_a_zip_are_mended(edit: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    path = written(tmp_path / "m.pt")
+    for target in (["-i"], ["-o", tmp_path / "new.pt"]):
+        ckpt("set", path, edit, *target)
+    assert members(path) and members(tmp_path / "new.pt")  # zipfile checks each one's CRC-32
+    header = path.read_bytes()
+    assert header.count(b"PK\7\x08") == len(members(path))
+
+
+def test_a_checksum_that_was_wrong_is_not_made_right_by_an_edit_elsewhere_in_its_record(tmp_path: Path, ckpt: Ckpt) -> None:
+    path = written(tmp_path / "m.pt")
+    data = bytearray(path.read_bytes())
+    at = data.find(numpy.float32(299).tobytes() + numpy.float32(300).tobytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    ckpt("set", path, "a.weight[0, 0] = 1", "-i")
+    with pytest.raises(Exception, match="CRC"):
+        members(path)
+
+
+def test_a_patch_of_more_than_half_of_the_file_is_a_new_file_unless_the_file_has_another_name(
+    path: Path, tmp_path: Path, ckpt: Ckpt
+) -> None:
+    inode = path.stat().st_ino
+    ckpt("set", path, "* = 1", "-i")
+    assert path.stat().st_ino != inode and loaded(path)["a.weight"].eq(1).all()
+    os.link(path, tmp_path / "other")
+    ckpt("set", path, "* = 2", "-i")
+    assert loaded(path)["a.weight"].eq(2).all() and (tmp_path / "other").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("edit", [["set", "a.bias = 1"], ["set", "* = 1"]], ids=["little", "all"])
+def test_a_backup_is_the_old_file(edit: list[str], path: Path, ckpt: Ckpt) -> None:
+    before = path.read_bytes()
+    ckpt(edit[0], path, edit[1], "-i", "--backup", ".bak")
+    assert path.with_name(path.name + ".bak").read_bytes() == before != path.read_bytes()
+
+
+def test_tensors_that_change_places_in_one_file_are_read_before_they_are_overwritten(tmp_path: Path, ckpt: Ckpt) -> None:
+    path = tmp_path / "m.safetensors"
+    weights = {"a": torch.rand(100), "b": torch.rand(100), "c": torch.rand(10_000)}
+    save_file(weights, path)
+    ckpt("reinit", path, f"a=copy_from({path}, b)", f"b=copy_from({path}, a)", "-i")
+    found = load_file(path)
+    assert found["a"].equal(weights["b"]) and found["b"].equal(weights["a"])
+
+
+# Death
+
+
+CALLS = ["write", "pwrite", "fsync", "fdatasync", "replace", "unlink", "link", "copy_file_range", "posix_fallocate"]
+
+
+def dying(number: int, half: bool, args: list[str]) -> bool:
+    """`ckpt ARGS…` in a child that dies before (or `half` way through) its `number`-th call that changes the disk; whether it did."""
+    pid = os.fork()
+    if pid == 0:
+        left = number
+
+        def watched(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*given: Any, **named: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if left == 0:
+                    if half and name in ("write", "pwrite"):
+                        real(given[0], bytes(given[1])[: max(1, len(given[1]) // 2)], *given[2:])
+                    os._exit(77)
+                return real(*given, **named)
+
+            return call
+
+        try:
+            for name in CALLS:
+                setattr(os, name, watched(name, getattr(os, name)))
+            os._exit(main(args))
+        finally:
+            os._exit(99)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    assert status in (0, 77)
+    return status == 77
+
+
+def every_death(folder: Path, args: list[str]) -> Iterator[tuple[str, dict[str, bytes], dict[str, bytes]]]:
+    """The state of `folder` after each death of an edit and the next use, which is a listing; with the old and the new state."""
+    before = contents(folder)
+    assert not dying(10**6, False, args)
+    after = contents(folder)
+    for half in (False, True):
+        for number in range(1, 1000):
+            shutil.rmtree(folder)
+            folder.mkdir()
+            for name, data in before.items():
+                (folder / name).write_bytes(data)
+            if not dying(number, half, args):
+                break
+            yield f"{number}{' and a half' if half else ''}", before, after
+
+
+def litter(name: str) -> bool:
+    """A temporary file of an edit that died: beside the file, and in nobody's way."""
+    return name.startswith(".") and name.endswith(".tmp")
+
+
+@pytest.mark.parametrize(
+    "edit", [["set", "a.bias = 1", "b.weight[3, 4] = 7"], ["drop", "a.bias"], ["set", "* = 1"]], ids=["patch", "rebuild", "all"]
+)
+def test_who_opens_a_file_whose_edit_died_finds_the_old_one_or_the_new_one(edit: list[str], path: Path, ckpt: Ckpt) -> None:
+    seen = set()
+    for death, before, after in every_death(path.parent, [edit[0], str(path), *edit[1:], "-i"]):
+        ckpt("ls", path)
+        found = {name: data for name, data in contents(path.parent).items() if not litter(name)}
+        assert found in (before, after), death
+        seen.add(found == before)
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("first", ["index", "shard"])
+@pytest.mark.parametrize(
+    "edit",
+    [["set", "a.weight[0] = 9", "b.weight[0] = 9"], ["set", "a.weight[0] = 9", "* = 1"], ["cast", "float16"], ["drop", "b.*"]],
+    ids=" ".join,
+)
+def test_an_edit_of_several_shards_that_died_is_undone_in_all_of_them(first: str, edit: list[str], shards: Path, ckpt: Ckpt) -> None:
+    seen = set()
+    for death, before, after in every_death(shards.parent, [edit[0], str(shards), *edit[1:], "-i"]):
+        if first == "shard":
+            for shard in sorted(shards.parent.glob("m-*.safetensors"), reverse=True):
+                ckpt("ls", shard)
+        ckpt("ls", shards)
+        found = {name: data for name, data in contents(shards.parent).items() if not litter(name)}
+        assert found in (before, after), death
+        seen.add(found == before)
+    assert True in seen
+
+
+def test_a_reader_that_may_not_write_says_so_and_reads_nothing_half_changed(
+    path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = 1
+    while True:  # until it dies after the file was changed
+        before = path.read_bytes()
+        assert dying(number, False, ["set", str(path), "a.bias = 1", "-i"])
+        if path.read_bytes() != before:
+            break
+        ckpt("ls", path)
+        number += 1
+    half, real = path.read_bytes(), os.open
+
+    def refusing(name: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if flags & (os.O_RDWR | os.O_WRONLY):
+            raise PermissionError(13, "Permission denied", name)
+        return real(name, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", refusing)
+    error = ckpt("ls", path, status=2).err
+    assert "an edit of this file was interrupted" in error and "takes the right to write" in error and path.read_bytes() == half
+    monkeypatch.undo()
+    ckpt("ls", path)
+    assert contents(path.parent) == {path.name: before}
+
+
+def test_a_journal_of_another_file_of_that_name_is_not_put_into_this_one(path: Path, ckpt: Ckpt) -> None:
+    number, before = 1, path.read_bytes()
+    while path.read_bytes() == before:
+        ckpt("ls", path)
+        dying(number, False, ["set", str(path), "a.bias = 1", "-i"])
+        number += 1
+    new = bytes(reversed(path.read_bytes()[4096:])) + before[:4096]
+    path.write_bytes(new)
+    error = ckpt("ls", path, status=2).err
+    assert "its journal is still here" in error and f"remove {path.parent}/.{path.name}.ckpt-journal" in error and path.read_bytes() == new
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()], ids=["full", "ctrl-c"])
+def test_an_edit_that_fails_is_undone_at_once(
+    number: int, error: BaseException, path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, left = path.read_bytes(), number
+
+    def failing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            nonlocal left
+            left -= 1
+            if left == 0:
+                raise error
+            return real(*args)
+
+        return call
+
+    for name in ("write", "pwrite", "fsync", "fdatasync"):
+        monkeypatch.setattr(os, name, failing(getattr(os, name)))
+    status = ckpt("set", path, "a.bias = 1", "-i", status=None).status
+    if left <= 0:
+        assert status == (130 if isinstance(error, KeyboardInterrupt) else 2)
+        assert list(contents(path.parent)) == [path.name] and (path.read_bytes() == before or number > 7)
+
+
+# Two at once
+
+
+SLOW = "import time\ndef slow(tensor):\n    open('ready', 'w').close()\n    time.sleep(60)\n"
+
+
+def test_who_waits_too_long_for_another_edit_is_told_whose(path: Path, ckpt: Ckpt) -> None:
+    (path.parent / "slow.py").write_text(SLOW)
+    args = [sys.executable, "-m", "ckpt_cli", "reinit", path.name, "a.bias=slow.py:slow", "-i"]
+    other = subprocess.Popen(args, cwd=path.parent, preexec_fn=heeds_ctrl_c)
+    try:
+        while not (path.parent / "ready").exists():
+            time.sleep(0.02)
+        before = path.read_bytes()
+        assert (
+            f"process {other.pid} is changing this file (try again when it is done)" in ckpt("set", path, "a.bias = 1", "-i", status=2).err
+        )
+        ckpt("ls", path)  # nothing is changed yet, so whoever reads may
+        assert path.read_bytes() == before
+    finally:
+        other.kill()
+        other.wait()
+    ckpt("set", path, "a.bias = 1", "-i")
+    assert loaded(path)["a.bias"].eq(1).all()
+
+
+def test_edits_of_one_file_wait_for_each_other_and_none_is_lost(path: Path) -> None:
+    run = [sys.executable, "-m", "ckpt_cli", "set", str(path), "a.bias += 1", "-i"]
+    for edit in [subprocess.Popen(run) for _ in range(4)]:
+        assert edit.wait() == 0
+    assert loaded(path)["a.bias"].equal(WEIGHTS["a.bias"] + 4)
+
+
+def test_a_file_that_another_program_changed_meanwhile_is_not_overwritten(path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ckpt_cli import files
+
+    opened = files.open
+
+    def late(name: str, lock: bool = False) -> Any:
+        checkpoint = opened(name, lock)
+        with open(path, "r+b") as file:
+            file.write(path.read_bytes())
+        os.utime(path, (1, 1))
+        return checkpoint
+
+    monkeypatch.setattr(files, "open", late)
+    assert "another program has changed the file since it was read" in ckpt("set", path, "a.bias = 1", "-i", status=2).err
+
+
+# The arithmetic below
+
+
+@given(st.binary(max_size=300), st.binary(max_size=300), st.binary(max_size=300), st.randoms())
+def test_checksums_are_joined_and_exchanged_without_reading_again(a: bytes, b: bytes, c: bytes, random: Any) -> None:
+    from zlib import crc32
+
+    other = random.randbytes(len(b))
+    assert checksums.joined(crc32(a), crc32(b), len(b)) == crc32(a + b)
+    assert checksums.exchanged(crc32(a + b + c), crc32(b), crc32(other), len(c)) == crc32(a + other + c)
+
+
+@st.composite
+def views(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """A view of a vector of 60 elements, by slices of a reshaped one, so that no two of its elements are one."""
+    base = numpy.arange(60).reshape(draw(st.sampled_from([(60,), (6, 10), (3, 4, 5), (5, 1, 12)])))
+    for axis, n in enumerate(base.shape):
+        low, high, step = draw(st.integers(0, n - 1)), draw(st.integers(1, n)), draw(st.sampled_from([1, 2, 3, -1, -2]))
+        base = base[(slice(None),) * axis + (slice(low, high, step) if step > 0 else slice(high, low, step),)]
+    view = base.transpose(draw(st.permutations(range(base.ndim))))
+    start = int(view.flat[0]) if view.size else 0
+    return view.shape, tuple(s // 8 for s in view.strides), start
+
+
+@given(views(), st.sampled_from([1, 2, 4, 8]), st.integers(0, 480), st.integers(0, 480))
+def test_elements_scattered_into_a_storage_are_where_numpy_puts_them(view: Any, size: int, one: int, two: int) -> None:
+    shape, strides, offset = view
+    before = numpy.arange(60, dtype=f"u{size}")
+    new = (100 + numpy.arange(numpy.prod(shape, dtype=int))).astype(f"u{size}")
+    want = before.copy()
+    if new.size:
+        numpy.lib.stride_tricks.as_strided(want[offset:], shape, [s * size for s in strides])[...] = new.reshape(shape)
+    of: Storage = Memory(before.tobytes())
+    scattered = Scattered(of, Strided(of, size, shape, strides, offset), Memory(new.tobytes()))
+    start, stop = sorted((one * size // 8, two * size // 8))
+    assert scattered.read() == want.tobytes() and scattered.read(start, stop) == want.tobytes()[start:stop]

@@ -1,0 +1,118 @@
+"""What is written does not depend on how: in one process or in workers, in one piece or in many, with the kernel's help or without."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import Ckpt
+from hypothesis import given
+from hypothesis import strategies as st
+from oracles import members
+from safetensors.torch import load_file, save_file
+
+from ckpt_cli.checksums import joined
+from ckpt_cli.sink import Sink
+from ckpt_cli.storage import Fill, Mapped, Memory, Storage
+
+WEIGHTS = {
+    "embed.weight": torch.rand(301, 97), "layers.0.weight": torch.rand(64, 97), "layers.0.bias": torch.rand(64),
+    "layers.1.weight": torch.rand(97, 64).half(), "head.weight": torch.rand(11, 64, dtype=torch.float64), "steps": torch.tensor(3),
+    "empty": torch.zeros(0, 5), "mask": torch.rand(17, 19) > 0.5,
+}  # fmt: skip
+WEIGHTS |= {f"many.{i}": torch.rand(i) for i in range(40)}
+WRITES = [
+    ["convert", "{}", "{out}.pt"], ["convert", "{}", "{out}.safetensors"], ["cast", "{}", "bfloat16", "-o", "{out}{suffix}"],
+    ["drop", "{}", "embed.*", "-o", "{out}{suffix}"], ["set", "{}", "layers.* *= 2", "-o", "{out}{suffix}"],
+    ["set", "{}", "embed.weight[3:200] = 2", "-o", "{out}{suffix}"], ["rename", "{}", "many.*=few.*", "-o", "{out}{suffix}"],
+    ["reinit", "{}", "*.weight=normal", "many.*=uniform", "*.bias=trunc_normal", "--seed", "0", "-o", "{out}{suffix}"],
+    ["reinit", "{}", "*.weight=normal", "many.*=uniform", "--rng", "torch", "--seed", "0", "-o", "{out}{suffix}"],
+    ["reinit", "{}", "embed.weight=orthogonal", "layers.*=constant(3)", "--seed", "0", "-o", "{out}{suffix}"],
+]  # fmt: skip
+
+
+@pytest.fixture(params=["pt", "safetensors"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    path = tmp_path / f"m.{request.param}"
+    if request.param == "pt":
+        torch.save(WEIGHTS, path)
+    else:
+        save_file(WEIGHTS, path)
+    return path
+
+
+@pytest.mark.parametrize("write", WRITES, ids=lambda args: " ".join(args[:1] + args[2:]))
+def test_workers_and_parts_change_nothing(
+    write: list[str], path: Path, tmp_path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(stem: str) -> bytes:
+        args = [arg.format(path, out=tmp_path / stem, suffix=path.suffix) for arg in write]
+        ckpt(*args)
+        return next(tmp_path.glob(f"{stem}.*")).read_bytes()
+
+    alone = written("alone")
+    monkeypatch.setattr("ckpt_cli.blocks.SMALL", 0)
+    monkeypatch.setattr("ckpt_cli.blocks._crew", lambda total: 3)
+    monkeypatch.setattr("ckpt_cli.sink.ITEM", 1 << 12)
+    monkeypatch.setattr("ckpt_cli.sink._SMALL", 0)
+    monkeypatch.setattr("ckpt_cli.sink._SYNCED", 0)
+    assert written("forked") == alone
+    monkeypatch.delattr(os, "copy_file_range", raising=False)
+    assert written("copied") == alone
+    monkeypatch.delattr(os, "fork")
+    assert written("threads") == alone
+
+
+def test_a_zip_that_was_written_in_parts_has_the_checksums_of_the_whole(
+    tmp_path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file(WEIGHTS, tmp_path / "m.safetensors")
+    monkeypatch.setattr("ckpt_cli.sink.ITEM", 1 << 10)
+    ckpt("convert", tmp_path / "m.safetensors", tmp_path / "m.pt")
+    assert len(members(tmp_path / "m.pt")) > len(WEIGHTS)  # zipfile has checked them
+    ckpt("convert", tmp_path / "m.pt", tmp_path / "again.safetensors")
+    again = load_file(tmp_path / "again.safetensors")
+    assert all(again[name].equal(tensor) for name, tensor in WEIGHTS.items())
+
+
+def pieces() -> st.SearchStrategy[list[Storage | bytes | int]]:
+    """Bytes that are written, storages that are put, and room that is left and filled later."""
+    data = st.binary(max_size=200)
+    storages = st.one_of(
+        data.map(Memory),
+        st.tuples(st.binary(min_size=1, max_size=8), st.integers(0, 20)).map(lambda x: Fill(x[0], len(x[0]) * x[1])),
+        data.map(lambda raw: Mapped(Memory(raw), lambda part: bytes(byte ^ 255 for byte in part), 1, 1)),
+    )
+    return st.lists(st.one_of(data, storages, st.integers(0, 30)), max_size=12)
+
+
+@given(pieces(), st.integers(1, 40))
+def test_a_sink_holds_what_was_laid_out(tmp_path_factory: pytest.TempPathFactory, laid: list[Storage | bytes | int], item: int) -> None:
+    from zlib import crc32
+
+    path = tmp_path_factory.mktemp("sink") / "out"
+    want, filled, puts = bytearray(), [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ckpt_cli.sink.ITEM", item)
+        patch.setattr("ckpt_cli.sink._SMALL", item)
+        with open(path, "w+b") as file:
+            sink = Sink(file.fileno())
+            for piece in laid:
+                if isinstance(piece, bytes):
+                    sink.write(piece)
+                    want += piece
+                elif isinstance(piece, int):
+                    filled.append((sink.skip(piece), b"\xaa" * piece))
+                    want += b"\xaa" * piece
+                else:
+                    puts.append(sink.put(piece, checksum=True))
+                    want += piece.read()
+                assert sink.at == len(want)
+            sink.settle()
+            for at, data in filled:
+                sink.fill(at, data)
+    assert path.read_bytes() == bytes(want)
+    assert [put.crc for put in puts] == [crc32(put.storage.read()) for put in puts]
+    assert joined(crc32(b"ab"), crc32(b"c"), 1) == crc32(b"abc")
