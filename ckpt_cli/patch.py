@@ -121,15 +121,25 @@ def _stays(storage: Storage, file: File, at: int) -> bool:
 
 
 def copy(patch: Patch, sink: Sink) -> None:
-    """Write the edited file anew: what stays is copied in the kernel, what changes is written once."""
+    """Write the edited file anew: what stays is shared with the old one, or copied in the kernel; what changes is written once."""
+    puts = placed(patch, sink) if sink.clone(patch.file) else _in_gaps(patch, sink)
+    sink.settle()
+    mend(patch, sink, puts, [None] * len(puts))
+
+
+def placed(patch: Patch, sink: Sink) -> list[Put]:
+    """The changes, each over what is there."""
+    return [sink.place(change.at, change.contents, checksum is not None) for checksum, change in patch.covered()]
+
+
+def _in_gaps(patch: Patch, sink: Sink) -> list[Put]:
     at, puts = 0, []
     for checksum, change in patch.covered():
         sink.put(Extent(patch.file, at, change.at - at))
         puts.append(sink.put(change.contents, checksum is not None))
         at = change.stop
     sink.put(Extent(patch.file, at, patch.file.size - at))
-    sink.settle()
-    mend(patch, sink, puts, [None] * len(puts))
+    return puts
 
 
 def mend(patch: Patch, sink: Sink, puts: Sequence[Put], old: Sequence[int | None]) -> None:

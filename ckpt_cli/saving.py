@@ -16,7 +16,7 @@ from . import journal, locks
 from .blocks import Progress
 from .errors import ReadError, WriteError, about
 from .journal import Entry, Journal, beside
-from .patch import Patch, copy, in_place, mend
+from .patch import Patch, copy, in_place, mend, placed
 from .sink import Sink
 
 
@@ -127,7 +127,7 @@ def _entry(fd: int, patch: Patch) -> Entry:
 def _write_patch(fd: int, patch: Patch, old: Sequence[int], how: How) -> None:
     """`old`: the CRC-32 of what each change replaces."""
     sink = Sink(fd, how.progress)
-    puts = [sink.place(change.at, change.contents, checksum is not None) for checksum, change in patch.covered()]
+    puts = placed(patch, sink)
     sink.settle()
     mend(patch, sink, puts, old[: len(puts)])
     os.fdatasync(fd)

@@ -10,10 +10,12 @@ from zlib import crc32
 
 from .blocks import ITEM, Progress, Reader, each
 from .checksums import joined
+from .file import File
 from .storage import Extent, Memory, Storage
 
 _SMALL = 1 << 16  # bytes that are copied sooner than they are queued
 _BUFFER = 1 << 20
+_FICLONE = 0x40049409  # of linux/fs.h
 _SYNCED = 64 << 20  # what is larger is on its way to the disk while the rest is written
 
 
@@ -80,6 +82,16 @@ class Sink:
         while view:
             done = os.pwrite(self.fd, view, at)
             view, at = view[done:], at + done
+
+    def clone(self, file: File) -> bool:
+        """Make the whole file one with `file`, of which it shares the blocks until one of them is written. False where that cannot be."""
+        try:
+            import fcntl
+
+            fcntl.ioctl(self.fd, _FICLONE, file.fileno())
+        except (ImportError, OSError):
+            return False
+        return True
 
     def settle(self) -> None:
         """Write all that is laid out. What must not leave this process is written by it, one after the other."""

@@ -14,6 +14,7 @@ from oracles import members
 from safetensors.torch import load_file, save_file
 
 from ckpt_cli.checksums import joined
+from ckpt_cli.file import File
 from ckpt_cli.sink import Sink
 from ckpt_cli.storage import Fill, Mapped, Memory, Storage
 
@@ -63,6 +64,24 @@ def test_workers_and_parts_change_nothing(
     assert written("copied") == alone
     monkeypatch.delattr(os, "fork")
     assert written("threads") == alone
+
+
+def test_a_clone_that_is_written_over_is_what_a_copy_would_be(
+    path: Path, tmp_path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Few file systems can clone; a copy has the same bytes."""
+    edit = ["set", path, "layers.0.bias = 1", "embed.weight[3:200] = 2", "-o"]
+    ckpt(*edit, tmp_path / f"copy{path.suffix}")
+    cloned = []
+
+    def clone(sink: Sink, file: File) -> bool:
+        cloned.append(file.path)
+        sink.fill(0, file.read(0, file.size))
+        return True
+
+    monkeypatch.setattr(Sink, "clone", clone)
+    ckpt(*edit, tmp_path / f"clone{path.suffix}")
+    assert cloned == [str(path)] and (tmp_path / f"clone{path.suffix}").read_bytes() == (tmp_path / f"copy{path.suffix}").read_bytes()
 
 
 def test_a_zip_that_was_written_in_parts_has_the_checksums_of_the_whole(
