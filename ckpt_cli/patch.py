@@ -117,7 +117,7 @@ def _stays(storage: Storage, file: File, at: int) -> bool:
         return _stays(storage.of, file, at) and _stays(storage.contents, file, at + storage.offset)
     if isinstance(storage, Mapped):
         return storage.before == storage.after and _stays(storage.of, file, at)
-    return isinstance(storage, (Memory, Fill)) or (isinstance(storage, Drawn) and storage.alone)
+    return isinstance(storage, (Memory, Fill)) or (isinstance(storage, Drawn) and storage.portable())
 
 
 def copy(patch: Patch, sink: Sink) -> None:

@@ -174,12 +174,13 @@ class Mapped(Storage):
 class Drawn(Storage):
     """Bytes that come in order out of `draw()`: a random scheme. Read it from front to back; going back starts it again.
 
-    `alone`: it depends on nothing but its own generator, not on files, on other tensors or on code of the user's.
+    `alone` says that it depends on nothing but its own generator, not on files, other tensors or code of the user's, and imports what
+    that takes.
     """
 
     __slots__ = ("_ahead", "_at", "_stream", "alone", "draw")
 
-    def __init__(self, nbytes: int, draw: Callable[[], Iterator[bytes]], alone: bool = False) -> None:
+    def __init__(self, nbytes: int, draw: Callable[[], Iterator[bytes]], alone: Callable[[], object] | None = None) -> None:
         self.nbytes, self.draw, self.alone = nbytes, draw, alone
         self._rewind()
 
@@ -187,11 +188,11 @@ class Drawn(Storage):
         return False
 
     def portable(self) -> bool:
-        return self.alone
+        return self.alone is not None
 
     def prepare(self) -> None:
-        if self.alone:
-            import torch  # noqa: F401
+        if self.alone is not None:
+            self.alone()
 
     def _rewind(self) -> None:
         self._stream: Iterator[bytes] | None = None

@@ -15,7 +15,7 @@ from ..schemes.draws import Draw, Fill, Values
 from ..schemes.presets import Preset, presets
 from ..schemes.roles import Kind, role
 from ..schemes.rules import Rule
-from ..schemes.seeds import generator, subseed
+from ..schemes.seeds import generator, import_torch, subseed
 from ..schemes.target import Source, Target, layout_of
 from ..selection import Layers, matches, no_layers
 from ..storage import Drawn, Storage, span
@@ -144,7 +144,8 @@ def _contents(draw: Draw, tensor: Tensor, own: int, stream: Stream | None) -> St
         return Drawn(tensor.nbytes, lambda: blocks(draw, dtype, shape))
     if stream is not None:
         return Drawn(tensor.nbytes, stream.next(lambda source: blocks(draw, dtype, shape, source)))
-    return Drawn(tensor.nbytes, lambda: blocks(draw, dtype, shape, generator(own)), alone=portable(draw, dtype, tensor.nbytes))
+    alone = import_torch if portable(draw, dtype, tensor.nbytes) else None
+    return Drawn(tensor.nbytes, lambda: blocks(draw, dtype, shape, generator(own)), alone)
 
 
 class Stream:

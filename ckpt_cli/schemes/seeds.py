@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..errors import EditError
+
 if TYPE_CHECKING:
     from torch import Generator
 
@@ -23,8 +25,27 @@ def subseed(seed: int, name: str) -> int:
     return int.from_bytes(digest[:8], "little") & (2**63 - 1)
 
 
+_ADDRESSES = 800 << 20  # bytes of addresses that importing torch takes; with less it dies
+
+
+def import_torch() -> None:
+    """Import torch. Raises EditError where a limit on this program's addresses would end it there and then."""
+    try:
+        from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
+    except ImportError:  # a system without limits
+        limit = unlimited = -1
+    else:
+        limit, unlimited = getrlimit(RLIMIT_AS)[0], RLIM_INFINITY
+    if limit != unlimited and limit < _ADDRESSES:
+        raise EditError(
+            "torch draws the numbers, and the limit on addresses (ulimit -v) is too low for it", "allow 800 MB, or use constants"
+        )
+    import torch  # noqa: F401
+
+
 def generator(seed: int) -> Generator:
     """torch's generator as torch.manual_seed(seed) sets it."""
+    import_torch()
     from torch import Generator
 
     return Generator().manual_seed(seed)
