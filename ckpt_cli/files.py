@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from .blocks import Progress
 from .checkpoint import Checkpoint, Origin
 from .errors import EditError, ReadError, UnknownFormat, UsageError, WriteError, about
 from .file import File
 from .formats import Format, formats
-from .saving import How, Output, save_all
-from .sink import Sink
+
+if TYPE_CHECKING:
+    from .blocks import Progress
+    from .sink import Sink
 
 
 def open(path: str, lock: bool = False) -> Checkpoint:
@@ -129,6 +131,8 @@ def save(
 
     Where nothing but values changed in the file that it was read from, just those are written.
     """
+    from .saving import How, save_all
+
     with about(path), _of_the_source(checkpoint):
         save_all(path, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
 
@@ -145,6 +149,8 @@ def _of_the_source(checkpoint: Checkpoint) -> Iterator[None]:
 
 def write_new(path: str, pieces: Iterable[bytes | memoryview]) -> None:
     """The pieces, one after another, as a new file, all or nothing. An existing one is refused."""
+
+    from .saving import How, Output, save_all
 
     def write(sink: Sink) -> None:
         for piece in pieces:

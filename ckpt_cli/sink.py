@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from threading import Event, Thread
 from typing import NamedTuple
 from zlib import crc32
 
@@ -190,9 +189,10 @@ class _Syncing:
     """A thread that sends what is written to the disk while more is written, so that little is left for the last fsync."""
 
     def __init__(self, fd: int, nbytes: int) -> None:
+        from threading import Event, Thread
+
         self.fd, self.needed = fd, nbytes >= _SYNCED
-        self._over = Event()
-        self._thread: Thread | None = None
+        self._over, self._thread, self._began = Event(), Thread(target=self._run, daemon=True), False
         self._error: OSError | None = None
 
     def __enter__(self) -> _Syncing:
@@ -200,15 +200,15 @@ class _Syncing:
 
     def __exit__(self, *error: object) -> None:
         self._over.set()
-        if self._thread:
+        if self._began:
             self._thread.join()
         if self._error and error[0] is None:
             raise self._error
 
     def begin(self) -> None:
         """Start, once the workers are there: no process is forked beside a thread."""
-        if self.needed and self._thread is None:
-            self._thread = Thread(target=self._run, daemon=True)
+        if self.needed and not self._began:
+            self._began = True
             self._thread.start()
 
     def _run(self) -> None:

@@ -8,7 +8,6 @@ interrupted (they are killed), and when it is killed itself (the pipe of indices
 from __future__ import annotations
 
 import os
-import pickle
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
@@ -80,6 +79,8 @@ def threaded(items: Sequence[T], job: Job[T, R], report: Report, workers: int) -
 
 def forked(items: Sequence[T], job: Job[T, R], report: Report, workers: int, order: Sequence[int]) -> Iterator[R]:
     """In forked processes, which take the items in the `order` given. An error in a job is raised when its turn comes."""
+    import pickle  # noqa: F401 (before there are workers, who share it)
+
     crew = _Crew(items, job, workers, order)
     try:
         for index in range(len(items)):
@@ -164,6 +165,8 @@ class _Crew:
             os.close(pipe)
             os.waitpid(self._workers.pop(pipe), 0)
             return
+        import pickle
+
         message = _receive(pipe, int.from_bytes(size, "little"))
         read, index, result, error = pickle.loads(message)
         report(read)
@@ -183,6 +186,8 @@ class _Crew:
 
 def _serve(items: Sequence[Any], job: Job[Any, Any], todo: int, into: int) -> None:
     """A worker's life: an index in, a result or an error out, until there are no more."""
+    import pickle
+
     read = 0
 
     def report(count: int) -> None:
@@ -210,6 +215,8 @@ def _serve(items: Sequence[Any], job: Job[Any, Any], todo: int, into: int) -> No
 
 def _portable(error: Exception) -> Exception:
     """The error, where it survives pickling; else its text."""
+    import pickle
+
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

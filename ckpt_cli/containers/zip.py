@@ -6,14 +6,16 @@ A strict reader with one interpretation: one end record at the very end, no twin
 from __future__ import annotations
 
 from struct import Struct, pack
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from ..errors import Malformed
 from ..file import File
-from ..patch import Checksum
-from ..sink import Put, Sink
 from ..storage import Extent, Memory, Storage
+
+if TYPE_CHECKING:
+    from ..patch import Checksum
+    from ..sink import Put, Sink
 
 _END = Struct("<4s4H2LH")
 _END64 = Struct("<4sQ2H2L4Q")
@@ -47,6 +49,8 @@ class Member(Extent):
 
     def checksum(self) -> Checksum:
         """Its CRC-32, which stands in the central directory, and behind the data (the signature there is optional) or before them."""
+        from ..patch import Checksum
+
         start = self.place()
         stop, again = start + self.nbytes, self.header + 14
         if self.flags & 8:

@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from ..checkpoint import Checkpoint
 from ..file import File
-from ..patch import Patch
 from ..registry import Registry
-from ..saving import Output
-from ..sink import Nowhere, Sink
 from ..storage import Storage
+
+if TYPE_CHECKING:
+    from ..patch import Patch
+    from ..saving import Output
+    from ..sink import Sink
 
 
 class Format:
@@ -42,6 +45,8 @@ class Format:
 
     def check(self, checkpoint: Checkpoint) -> None:
         """Raises what writing `checkpoint` would raise for want of a place for something in it. Reads no data, writes nothing."""
+        from ..sink import Nowhere
+
         self.write(checkpoint, Nowhere())
 
     def left_behind(self, checkpoint: Checkpoint) -> list[str]:
@@ -64,6 +69,8 @@ class Format:
 
     def output(self, checkpoint: Checkpoint, path: str) -> Output:
         """One file: a patch of the one that it was read from, where nothing but values changed, else written anew."""
+        from ..saving import Output
+
         origin = checkpoint.origin
         patch = self.patch(checkpoint) if origin and origin.format == self.name else None
         return Output(path, lambda sink: self.write(checkpoint, sink), patch)

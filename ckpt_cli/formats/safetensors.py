@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint, Tensor
 from ..containers import strict_json
 from ..dtypes import DTYPES
 from ..errors import CannotHold, Malformed
 from ..file import File
-from ..patch import Patch, changes
-from ..sink import Sink
 from ..storage import Extent
 from . import Format, changed_storages, formats
+
+if TYPE_CHECKING:
+    from ..patch import Patch
+    from ..sink import Sink
 
 _DTYPES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
@@ -76,6 +78,8 @@ class Safetensors(Format):
             sink.put(tensor.elements())
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        from ..patch import Patch, changes
+
         pairs = changed_storages(checkpoint)
         if pairs is None or checkpoint.origin is None:
             return None

@@ -12,14 +12,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..checkpoint import Checkpoint, Origin, Tensor
 from ..containers import strict_json
 from ..errors import CannotHold, Malformed, about
 from ..file import File
-from ..saving import Output
 from . import Format, formats
+
+if TYPE_CHECKING:
+    from ..saving import Output
 
 _MOST_INDEX = 100_000_000
 DEFAULT_SIZE = 5_000_000_000
@@ -66,6 +68,8 @@ class Sharded(Format):
 
     def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
         """The shards that changed (all of them, in a new place), then the index."""
+        from ..saving import Output
+
         parts = _parts(checkpoint, path, self.shard_size)
         folder = os.path.dirname(path)
         same_place = checkpoint.origin is not None and os.path.realpath(path) == os.path.realpath(checkpoint.origin.path)

@@ -8,7 +8,7 @@ As in torch/serialization.py, `_legacy_save` and `_legacy_load`. Read here; an e
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint
 from ..containers.nodes import ByteString, List, Persistent
@@ -18,9 +18,11 @@ from ..containers.unpickling import Truncated, Unpickler
 from ..dtypes import DType
 from ..errors import Malformed
 from ..file import File
-from ..sink import Sink
 from ..storage import Extent, Storage
 from . import Format, formats
+
+if TYPE_CHECKING:
+    from ..sink import Sink
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 

@@ -13,7 +13,7 @@ field), checksums stand behind the data and in the central directory; dtypes wit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint
 from ..containers import zip as zips
@@ -21,10 +21,12 @@ from ..containers.torch_tree import Tree, read_tree
 from ..dtypes import DType
 from ..errors import Malformed
 from ..file import File
-from ..patch import Change, Patch, changes
-from ..sink import Sink
 from ..storage import Memory, Storage, swapped
 from . import Format, changed_storages, formats
+
+if TYPE_CHECKING:
+    from ..patch import Change, Patch
+    from ..sink import Sink
 
 
 class TorchZip(Format):
@@ -59,6 +61,8 @@ class TorchZip(Format):
         archive.close()
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        from ..patch import Patch, changes
+
         pairs = changed_storages(checkpoint)
         if pairs is None or checkpoint.origin is None or not all(isinstance(before, zips.Member) for before, _ in pairs):
             return None
