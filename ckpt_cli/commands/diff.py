@@ -40,7 +40,7 @@ def diff_command(
     with about(a):
         names = _names(one, two, patterns)
     with Progress() as progress:
-        differences = list(diff(one, two, names, rtol, atol, progress))
+        differences = list(diff(one, two, names, rtol, atol, progress=progress))
     out = Output(as_json, color.value)
     if name_only and not as_json:
         out.lines(dict.fromkeys(difference.name for difference in differences))
