@@ -15,7 +15,7 @@ import torch
 from conftest import SAMPLES, Ckpt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracles import DTYPES, example, safetensors_file
+from oracles import DTYPES, bits, example, safetensors_file
 
 from ckpt_cli import files
 from ckpt_cli.checkpoint import Checkpoint, Tensor
@@ -216,6 +216,42 @@ def test_minus_zero_is_zero_and_nan_is_nan_whatever_its_bits(ckpt: Ckpt, tmp_pat
     other = torch.tensor([-0x400000, 0x7FC00003, -(2**31)], dtype=torch.int32).view(torch.float32)
     assert statuses(ckpt, pair(tmp_path, quiet, other), status=0) == []
     assert statuses(ckpt, pair(tmp_path, torch.tensor(complex(math.nan, 1)), torch.tensor(complex(math.nan, 2)))) == [("changed", "t")]
+
+
+BITS = {"float16": 16, "bfloat16": 16, "float32": 32, "float64": 64}
+
+
+@pytest.mark.parametrize("dtype", BITS)
+def test_exact_compares_bytes(ckpt: Ckpt, tmp_path: Path, dtype: str) -> None:
+    """Zeros of both signs, NaNs of two payloads, and a number that does change."""
+    kind, whole = getattr(torch, dtype), getattr(torch, f"int{BITS[dtype]}")
+    zero, minus = torch.tensor([0.0, 1.0], dtype=kind), torch.tensor([-0.0, 1.0], dtype=kind)
+    assert statuses(ckpt, pair(tmp_path, zero, minus), status=0) == []
+    (row,) = ckpt("diff", *pair(tmp_path, zero, minus), "--exact", status=1).rows
+    assert row == ["changed", "t", "", "", "1/2", "0", "0", "1", "[0]"]
+    quiet = torch.tensor([math.nan, math.nan, 2.0], dtype=kind)
+    other = (quiet.view(whole) + torch.tensor([0, 1, 0], dtype=whole)).view(kind)
+    assert statuses(ckpt, pair(tmp_path, quiet, other), status=0) == [] == statuses(ckpt, pair(tmp_path, quiet, quiet), "--exact", status=0)
+    (row,) = ckpt("diff", *pair(tmp_path, quiet, other), "--exact", status=1).rows
+    assert row[4:6] == ["1/3", "nan"] and row[8] == "[1]"
+    (row,) = ckpt("diff", *pair(tmp_path, zero, minus.double() if dtype != "float64" else minus.float()), "--exact", status=1).rows
+    assert row[0] == "dtype" and len(row) == 9 and not row[4]  # of two dtypes, values are compared
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exact_finds_every_element_whose_bytes_differ(dtype: str) -> None:
+    a, b = example(dtype, 30_001), example(dtype, 30_001, seed=1)
+    raw = [bits(tensor)[2] for tensor in (a, b)]
+    one, two = (Checkpoint({"t": Tensor.whole(named(dtype), (30_001,), Memory(data))}) for data in raw)
+    rows = np.frombuffer(raw[0], "u1").reshape(30_001, -1) != np.frombuffer(raw[1], "u1").reshape(30_001, -1)
+    (found,) = diff(one, two, exact=True)
+    assert found.numbers and (found.numbers.changed, found.numbers.first[0]) == (rows.any(1).sum(), rows.any(1).argmax())
+
+
+@pytest.mark.parametrize("option", [("--rtol", "1"), ("--atol", "1e-9")])
+def test_exact_allows_no_tolerance(ckpt: Ckpt, option: tuple[str, ...]) -> None:
+    found = ckpt("diff", SAMPLES / "mlp.pt", SAMPLES / "mlp.pt", "--exact", *option, status=2)
+    assert found.err == "ckpt: error: --exact allows no tolerance (leave out --exact, or --rtol and --atol)\n"
 
 
 def test_a_tensor_of_more_than_two_to_the_31_elements(ckpt: Ckpt, tmp_path: Path) -> None:
