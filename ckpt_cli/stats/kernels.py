@@ -43,7 +43,7 @@ class Summary:
 
 
 def figures_of(dtype: DType, block: bytearray) -> Figures:
-    """The figures of a block of one or more elements."""
+    """The figures of a block of one or more elements, which may be overwritten on the way."""
     import numpy
 
     with numpy.errstate(all="ignore"):  # what is no number is counted, not warned of
@@ -86,26 +86,50 @@ def _moments(dtype: DType, block: bytearray) -> tuple[float, float]:
     import numkong
     import numpy
 
-    values = numpy.frombuffer(block, to_numpy(dtype))
-    if dtype.nbytes == 2:
-        values = _widened(values)
-    total, squares = numkong.moments(values)
-    mean = total / values.size
+    count = len(block) // dtype.nbytes
+    parts = _halves(block) if dtype.name == "bfloat16" else [_widened(dtype, block)]
+    total, squares = (sum(sums) for sums in zip(*map(numkong.moments, parts), strict=True))
+    mean = total / count
     m2 = squares - total * mean
     if m2 * _CANCELS > squares:  # false for NaN, too, where squares are beyond float64
         return mean, m2
-    return _about_the_mean(values.astype("float64"))
+    return _about_the_mean(numpy.concatenate(parts)[:count].astype("float64"))
 
 
-def _widened(values: Array) -> Array:
-    """16-bit floats as float32, in a buffer of the thread's own: fresh memory for each block costs as much as filling it."""
+def _halves(block: bytearray) -> list[Array]:
+    """Numbers in bfloat16 as float32, of which they are the upper halves: every other one, and the rest in the place of the block.
+
+    An odd one has a zero behind it, which is the last of all.
+    """
+    import numpy
+
+    pairs = numpy.frombuffer(block if len(block) % 4 == 0 else block + b"\0\0", "<u4")
+    first = _kept(pairs.size)
+    numpy.left_shift(pairs, numpy.uint32(16), out=first.view("<u4"))
+    numpy.bitwise_and(pairs, numpy.uint32(0xFFFF0000), out=pairs)
+    return [first, pairs.view("<f4")]
+
+
+def _widened(dtype: DType, block: bytearray) -> Array:
+    """Floats as they are, 16-bit ones as float32."""
     import numkong
     import numpy
 
-    if getattr(_own, "wide", None) is None or _own.wide.size < values.size:
-        _own.wide = numpy.empty(values.size, "float32")
-    wide: Array = _own.wide[: values.size]
+    values = numpy.frombuffer(block, to_numpy(dtype))
+    if dtype.nbytes > 2:
+        return values
+    wide = _kept(values.size)
     numkong.astype(values, "float32", out=wide)
+    return wide
+
+
+def _kept(count: int) -> Array:
+    """A buffer of the thread's own: fresh memory for each block costs as much as filling it."""
+    import numpy
+
+    if getattr(_own, "wide", None) is None or _own.wide.size < count:
+        _own.wide = numpy.empty(count, "float32")
+    wide: Array = _own.wide[:count]
     return wide
 
 
