@@ -7,18 +7,18 @@ are compared as integers, to their full range.
 
 from __future__ import annotations
 
-import threading
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .dtypes import DType, to_numpy
 from .values import item
+from .widening import kept, widened
 
 if TYPE_CHECKING:
     import numpy
 
     Array = numpy.ndarray[Any, Any]
-    Block = bytes | bytearray
+    from .widening import Block
 
 _AT_ONCE = 8192  # elements: too few for BLAS to wake its threads, and for their arrays to be mapped and unmapped anew
 
@@ -44,8 +44,8 @@ class Sums:
         self.squares = self.dot = self.left = self.right = 0.0
 
     def merge(self, other: Sums) -> None:
-        """Add what was found in the elements behind."""
-        self.first = other.first if self.first < 0 else self.first
+        """Add what was found in other elements."""
+        self.first = min((first for first in (self.first, other.first) if first >= 0), default=-1)
         self.max_abs = max(self.max_abs, other.max_abs, key=_size)
         self.changed += other.changed
         self.squares += other.squares
@@ -101,7 +101,7 @@ class Distance:
 
         with numpy.errstate(all="ignore"):
             if self.floats:
-                squares = _squares(_widened(block, self.one, self.wide, 0))
+                squares = _squares(widened(block, self.one, self.wide))
             elif self.one.kind in "iu" and self.one.nbytes <= 2:  # squares of wider ones do not fit into the sum
                 squares = _squares(numpy.frombuffer(block, to_numpy(self.one)))
             else:
@@ -116,17 +116,17 @@ class Distance:
         """Floats none of which is NaN or infinite; False, and nothing is added, where one is."""
         import numpy
 
-        a, b = _widened(left, self.one, self.wide, 0), _widened(right, self.two, self.wide, 1)
-        gap = numpy.abs(numpy.subtract(a, b, out=_kept(2, a.size, self.wide)), out=_kept(2, a.size, self.wide))
+        a, b = widened(left, self.one, self.wide, 0), widened(right, self.two, self.wide, 1)
+        norms = _squares(a), _squares(b)
+        gap = numpy.subtract(a, b, out=kept(1, a.size, self.wide))  # in the place of b, where that is no view
         squares = _squares(gap)
         if not isfinite(squares):
             return False
         self._largest(sums, gap, left, right)
         self._count(sums, start, gap, left, right)
-        norms = _squares(a), _squares(b)
         # |a|² + |b|² - |a - b|² = 2a·b spares a pass, where the rounding of a - b is too small against it to be seen.
         dot = (norms[0] + norms[1] - squares) / 2
-        sums.dot += dot if dot > squares / 4 else _dot(a, b)
+        sums.dot += dot if dot > squares / 4 else _dot(a, widened(right, self.two, self.wide, 1))
         sums.squares += squares
         sums.left += norms[0]
         sums.right += norms[1]
@@ -136,8 +136,9 @@ class Distance:
         """The exact distance of the elements that are the farthest apart in the differences as they are rounded."""
         import numpy
 
-        if numpy.maximum.reduce(gap) > sums.max_abs:
-            at, sides = int(gap.argmax()), ((self.one, left), (self.two, right))
+        most, least = numpy.maximum.reduce(gap), numpy.minimum.reduce(gap)
+        if max(most, -least) > sums.max_abs:
+            at, sides = int(gap.argmax() if most > -least else gap.argmin()), ((self.one, left), (self.two, right))
             a, b = (item(dtype, bytes(block[at * dtype.nbytes : (at + 1) * dtype.nbytes])) for dtype, block in sides)
             sums.max_abs = max(sums.max_abs, abs(a - b), key=_size)
 
@@ -146,7 +147,7 @@ class Distance:
         import numpy
 
         a, b = (_bits(left, self.one), _bits(right, self.two)) if self.exact else (gap, numpy.zeros((), gap.dtype))
-        differs = numpy.not_equal(a, b, out=_kept(3, gap.size, "bool"))
+        differs = numpy.not_equal(a, b, out=kept(2, gap.size, "bool"))
         sums.note(start, differs, int(numpy.count_nonzero(differs)))
 
     def _any(self, sums: Sums, start: int, left: Block, right: Block) -> None:
@@ -179,40 +180,6 @@ class Distance:
             near = distance <= self.atol + self.rtol * numpy.abs(b)
             differs &= ~(near & numpy.isfinite(a) & numpy.isfinite(b))
         return differs
-
-
-class _Kept(threading.local):
-    """Arrays of a thread's own, used again and again: fresh memory for each block costs as much as filling it."""
-
-    def __init__(self) -> None:
-        self.arrays: dict[tuple[int, str], Array] = {}
-
-
-_own = _Kept()
-
-
-def _kept(slot: int, count: int, dtype: str) -> Array:
-    import numpy
-
-    if (slot, dtype) not in _own.arrays or _own.arrays[slot, dtype].size < count:
-        _own.arrays[slot, dtype] = numpy.empty(count, dtype)
-    return _own.arrays[slot, dtype][:count]
-
-
-def _widened(block: Block, dtype: DType, wide: str, slot: int) -> Array:
-    """Floats as float32 or float64, which hold them exactly."""
-    import numkong
-    import numpy
-
-    values = numpy.frombuffer(block, to_numpy(dtype))
-    if dtype.name == wide:
-        return values
-    into = _kept(slot, values.size, wide)
-    if dtype.nbytes == 2 and wide == "float32":
-        numkong.astype(values, "float32", out=into)  # many times as fast as numpy
-    else:
-        into[:] = values
-    return into
 
 
 def _squares(values: Array) -> float:
@@ -262,7 +229,7 @@ def _equal(a: Array, b: Array) -> Any:
     return (a == b) | (numpy.isnan(a) & numpy.isnan(b))
 
 
-def as_wide(data: bytes | bytearray, dtype: DType) -> Array:
+def as_wide(data: Block, dtype: DType) -> Array:
     """Elements as float64 (complex128 where they are complex)."""
     import numpy
 

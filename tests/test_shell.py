@@ -330,6 +330,7 @@ schemes
 architectures
 workers
 blocks
+widening
 distance
 stats diff digest summary
 edits

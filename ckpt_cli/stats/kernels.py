@@ -7,12 +7,12 @@ looked for where it is. Sums are made by numkong in float64, of 16-bit floats wi
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..dtypes import DType, to_numpy
 from ..values import decoded, item
+from ..widening import halves, widened
 from .figures import Figures
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000, "float64": 0x7FF0000000000000}
 # Sums of squares lose as many digits as mean²·n is larger than they are about the mean; beyond this, distances are squared instead.
 _CANCELS = 1e7
-_own = threading.local()
 
 
 class Summary:
@@ -87,50 +86,13 @@ def _moments(dtype: DType, block: bytearray) -> tuple[float, float]:
     import numpy
 
     count = len(block) // dtype.nbytes
-    parts = _halves(block) if dtype.name == "bfloat16" else [_widened(dtype, block)]
+    parts = halves(block) if dtype.name == "bfloat16" else (widened(block, dtype, "float64" if dtype.nbytes == 8 else "float32"),)
     total, squares = (sum(sums) for sums in zip(*map(numkong.moments, parts), strict=True))
     mean = total / count
     m2 = squares - total * mean
     if m2 * _CANCELS > squares:  # false for NaN, too, where squares are beyond float64
         return mean, m2
     return _about_the_mean(numpy.concatenate(parts)[:count].astype("float64"))
-
-
-def _halves(block: bytearray) -> list[Array]:
-    """Numbers in bfloat16 as float32, of which they are the upper halves: every other one, and the rest in the place of the block.
-
-    An odd one has a zero behind it, which is the last of all.
-    """
-    import numpy
-
-    pairs = numpy.frombuffer(block if len(block) % 4 == 0 else block + b"\0\0", "<u4")
-    first = _kept(pairs.size)
-    numpy.left_shift(pairs, numpy.uint32(16), out=first.view("<u4"))
-    numpy.bitwise_and(pairs, numpy.uint32(0xFFFF0000), out=pairs)
-    return [first, pairs.view("<f4")]
-
-
-def _widened(dtype: DType, block: bytearray) -> Array:
-    """Floats as they are, 16-bit ones as float32."""
-    import numkong
-    import numpy
-
-    values = numpy.frombuffer(block, to_numpy(dtype))
-    if dtype.nbytes > 2:
-        return values
-    wide = _kept(values.size)
-    numkong.astype(values, "float32", out=wide)
-    return wide
-
-
-def _kept(count: int) -> Array:
-    """A buffer of the thread's own: fresh memory for each block costs as much as filling it."""
-    import numpy
-
-    if getattr(_own, "wide", None) is None or _own.wide.size < count:
-        _own.wide = numpy.empty(count, "float32")
-    wide: Array = _own.wide[:count]
-    return wide
 
 
 def _about_the_mean(values: Array) -> tuple[Any, float]:
