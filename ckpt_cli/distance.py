@@ -1,8 +1,8 @@
 """How far apart two tensors of one shape are: sums over their elements, in float64, block by block, that merge.
 
-Floats of up to 32 bits are widened to float32, exactly, and so are their differences but for a rounding of 6e-8, which goes into the norm
-of the differences alone: which elements differ and the largest distance come from the elements themselves. All sums are float64. Integers
-are compared as integers, to their full range.
+Floats of up to 32 bits are widened to float32, exactly, and so are their differences but for a rounding of 6e-8: the norm of the
+differences and the cosine are not off by more than twice that. Which elements differ, and the largest distance, come from the elements
+themselves. All sums are float64. Integers are compared as integers, to their full range.
 """
 
 from __future__ import annotations
