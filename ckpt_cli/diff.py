@@ -1,11 +1,12 @@
 """`diff`: two checkpoints joined by name, and what differs of each parameter.
 
 What is equal is dismissed without a number being looked at: the same extent of the same file needs no reading, equal bytes are one memcmp.
-Numbers are computed for blocks whose bytes differ, in float64.
+Numbers are computed in the same pass for blocks whose bytes differ.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -30,6 +31,7 @@ class How(NamedTuple):
 
     rtol: float = 0.0
     atol: float = 0.0
+    exact: bool = False
     progress: Progress | None = None
 
 
@@ -39,12 +41,16 @@ def diff(
     names: Sequence[str] | None = None,
     rtol: float = 0.0,
     atol: float = 0.0,
+    exact: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Difference]:
-    """The differences from `a` to `b`, in `a`'s order, then what `b` adds. NaN equals NaN; elements within atol + rtol·|b| are equal."""
+    """The differences from `a` to `b`, in `a`'s order, then what `b` adds.
+
+    NaN equals NaN, -0 equals 0, elements within atol + rtol·|b| are equal; with `exact` the bytes of elements of one dtype decide.
+    """
     wanted = dict.fromkeys(names) if names is not None else dict.fromkeys([*a, *b])
     yield from (Difference("removed", name, before=_facts(a[name])) for name in a if name in wanted and name not in b)
-    yield from _both(a, b, [name for name in a if name in wanted and name in b], How(rtol, atol, progress))
+    yield from _both(a, b, [name for name in a if name in wanted and name in b], How(rtol, atol, exact, progress))
     yield from (Difference("added", name, after=_facts(b[name])) for name in b if name in wanted and name not in a)
 
 
@@ -114,7 +120,8 @@ class _Part(NamedTuple):
 def _compared(pairs: Sequence[Pair], how: How) -> dict[Any, Numbers | None]:
     """The numbers of each pair of tensors of one shape, None where all elements are equal.
 
-    First bytes, side by side; then the sums of the pairs whose bytes differ, side by side as well.
+    Once through the bytes of both, side by side, with sums from the first block on that differs; then the norms of what was before it, of
+    the pairs that do differ.
     """
     found: dict[Any, Numbers | None] = {}
     plain: dict[Any, Pair] = {}
@@ -126,63 +133,67 @@ def _compared(pairs: Sequence[Pair], how: How) -> dict[Any, Numbers | None]:
         else:
             found[_key(one, two)] = None
     streams = [(one.elements(), two.elements(), one, two) for one, two in plain.values()]
-    differ = _differing(streams, how)
-    sums = dict(zip(differ, _summed([streams[number] for number in differ], how), strict=True))
-    for number, (key, (one, _)) in enumerate(plain.items()):
-        found[key] = sums[number].numbers(one.shape, one.numel) if number in sums else None
+    sums = _summed(streams, how)
+    for key, (one, _), one_sums in zip(plain, plain.values(), sums, strict=True):
+        found[key] = one_sums.numbers(one.shape, one.numel)
     return found
 
 
 _Stream = tuple[Storage, Storage, Tensor, Tensor]
 
 
-def _differing(streams: Sequence[_Stream], how: How) -> list[int]:
-    """The pairs whose dtypes or bytes are not the same."""
-    other = {number for number, (_, _, one, two) in enumerate(streams) if one.dtype != two.dtype}
-    items = _cut([(number, s[0], s[1], s[2].dtype.nbytes) for number, s in enumerate(streams) if number not in other])
-
-    def job(item: list[_Part], reader: Reader) -> list[int]:
-        return [part.number for part in item if not _same(reader, streams[part.number], part)]
-
-    costs = [2 * sum((part.stop - part.start) * streams[part.number][2].dtype.nbytes for part in item) for item in items]
-    for numbers in each(items, job, costs, progress=how.progress):
-        other.update(numbers)
-    return sorted(other)
-
-
-def _same(reader: Reader, stream: _Stream, part: _Part) -> bool:
-    width = stream[2].dtype.nbytes
-    left = reader.blocks(stream[0], part.start * width, part.stop * width, slot=0)
-    right = reader.blocks(stream[1], part.start * width, part.stop * width, slot=1)
-    return all(one == two for one, two in zip(left, right, strict=True))
-
-
 def _summed(streams: Sequence[_Stream], how: How) -> list[Sums]:
-    """The sums of each pair."""
-    items = _cut([(number, s[0], s[1], max(s[2].dtype.nbytes, s[3].dtype.nbytes)) for number, s in enumerate(streams)])
+    """The sums of each pair: no norms where no element differs."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads take longer to start than they help
+    widths = [(one.dtype.nbytes, two.dtype.nbytes) for _, _, one, two in streams]
+    items = _cut([(number, first, second, max(widths[number])) for number, (first, second, _, _) in enumerate(streams)])
+    costs = [sum((part.stop - part.start) * sum(widths[part.number]) for part in item) for item in items]
+    sums = [Sums() for _ in streams]
+    equal: list[_Part] = []
 
-    def job(item: list[_Part], reader: Reader) -> list[Sums]:
-        return [_sums(streams[part.number], part, how) for part in item]
+    def job(item: list[_Part], reader: Reader) -> list[tuple[int, Sums]]:
+        return [_part_sums(streams[part.number], part, how, reader) for part in item]
 
-    found = [Sums() for _ in streams]
-    costs = [sum((part.stop - part.start) * streams[part.number][2].dtype.nbytes for part in item) for item in items]
-    for item, sums in zip(items, each(items, job, costs), strict=True):
-        for part, partial in zip(item, sums, strict=True):
-            found[part.number].merge(partial)
-    return found
-
-
-_AT_ONCE = 12288  # elements: as float64 they are under 128 kB, beyond which every array is mapped and unmapped anew
-
-
-def _sums(stream: _Stream, part: _Part, how: How) -> Sums:
-    first, second, one, two = stream
-    distance, sums = Distance(one.dtype, two.dtype, how.rtol, how.atol), Sums()
-    for start in range(part.start, part.stop, _AT_ONCE):
-        stop = min(start + _AT_ONCE, part.stop)
-        left = first.read(start * one.dtype.nbytes, stop * one.dtype.nbytes)
-        distance.add(sums, start, left, second.read(start * two.dtype.nbytes, stop * two.dtype.nbytes))
+    for item, found in zip(items, each(items, job, costs, progress=how.progress), strict=True):
+        for part, (begin, partial) in zip(item, found, strict=True):
+            sums[part.number].merge(partial)
+            equal += [part._replace(stop=begin)] if begin > part.start else []
+    _add_norms(sums, streams, [part for part in equal if sums[part.number].changed])
     return sums
+
+
+def _part_sums(stream: _Stream, part: _Part, how: How, reader: Reader) -> tuple[int, Sums]:
+    """The sums of the elements from the first block on that differs, and where that begins."""
+    first, second, one, two = stream
+    distance, sums = Distance(one.dtype, two.dtype, how.rtol, how.atol, how.exact), Sums()
+    widths = one.dtype.nbytes, two.dtype.nbytes
+    other = reader if widths[0] == widths[1] else Reader(reader.size // widths[0] * widths[1], reader.report)
+    left = reader.blocks(first, part.start * widths[0], part.stop * widths[0], slot=0)
+    right = other.blocks(second, part.start * widths[1], part.stop * widths[1], slot=1)
+    at, begin = part.start, part.stop
+    for a, b in zip(left, right, strict=True):
+        if one.dtype != two.dtype or a != b:
+            begin = min(begin, at)
+            distance.add(sums, at, a, b)
+        elif begin < at:
+            distance.same(sums, a)
+        at += len(a) // widths[0]
+    return begin, sums
+
+
+def _add_norms(sums: Sequence[Sums], streams: Sequence[_Stream], parts: Sequence[_Part]) -> None:
+    """What elements that are equal add to norms."""
+    places = [(part.start * streams[part.number][2].dtype.nbytes, part.stop * streams[part.number][2].dtype.nbytes) for part in parts]
+
+    def job(index: int, reader: Reader) -> Sums:
+        storage, _, one, _ = streams[parts[index].number]
+        distance, found = Distance(one.dtype, one.dtype), Sums()
+        for block in reader.blocks(storage, *places[index]):
+            distance.same(found, block)
+        return found
+
+    for part, found in zip(parts, each(range(len(parts)), job, [stop - start for start, stop in places]), strict=True):
+        sums[part.number].merge(found)
 
 
 def _cut(streams: Sequence[tuple[int, Storage, Storage, int]]) -> list[list[_Part]]:

@@ -1,6 +1,8 @@
 """How far apart two tensors of one shape are: sums over their elements, in float64, block by block, that merge.
 
-What both hold of floats is widened exactly. Integers are compared as integers, to their full range.
+Floats of up to 32 bits are widened to float32, exactly, and so are their differences but for a rounding of 6e-8: the norm of the
+differences and the cosine are not off by more than twice that. Which elements differ, and the largest distance, come from the elements
+themselves. All sums are float64. Integers are compared as integers, to their full range.
 """
 
 from __future__ import annotations
@@ -9,9 +11,16 @@ from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .dtypes import DType, to_numpy
+from .values import item
+from .widening import kept, widened
 
 if TYPE_CHECKING:
     import numpy
+
+    Array = numpy.ndarray[Any, Any]
+    from .widening import Block
+
+_AT_ONCE = 8192  # elements: too few for BLAS to wake its threads, and for their arrays to be mapped and unmapped anew
 
 
 class Numbers(NamedTuple):
@@ -35,14 +44,20 @@ class Sums:
         self.squares = self.dot = self.left = self.right = 0.0
 
     def merge(self, other: Sums) -> None:
-        """Add what was found in the elements behind."""
-        self.first = other.first if self.first < 0 else self.first
-        self.max_abs = max(self.max_abs, other.max_abs, key=lambda x: (x != x, x))
+        """Add what was found in other elements."""
+        self.first = min((first for first in (self.first, other.first) if first >= 0), default=-1)
+        self.max_abs = max(self.max_abs, other.max_abs, key=_size)
         self.changed += other.changed
         self.squares += other.squares
         self.dot += other.dot
         self.left += other.left
         self.right += other.right
+
+    def note(self, start: int, differs: Array, count: int) -> None:
+        """`count` elements differ, of those from number `start` on."""
+        if count and self.first < 0:
+            self.first = start + int(differs.argmax())
+        self.changed += count
 
     def numbers(self, shape: tuple[int, ...], elements: int) -> Numbers | None:
         """The figures; None where no element differs."""
@@ -56,62 +71,144 @@ class Sums:
 
 
 class Distance:
-    """Adds up `Sums` of blocks of the elements of `one` and `two`. Elements within atol + rtol·|b| are equal, and NaN is NaN."""
+    """Adds up `Sums` of blocks of the elements of `one` and `two`. Elements within atol + rtol·|b| are equal, and NaN is NaN.
 
-    def __init__(self, one: DType, two: DType, rtol: float, atol: float) -> None:
+    With `exact`, elements of one dtype are equal where their bytes are.
+    """
+
+    def __init__(self, one: DType, two: DType, rtol: float = 0.0, atol: float = 0.0, exact: bool = False) -> None:
         self.one, self.two, self.rtol, self.atol = one, two, rtol, atol
+        self.exact = exact and one == two
         self.whole = one.kind in "biu" and two.kind in "biu"
-        self.exact = not (rtol or atol or self.whole or one.kind == "c" or two.kind == "c")
+        self.floats = one.kind == two.kind == "f" and not (rtol or atol)
+        self.wide = "float32" if max(one.nbytes, two.nbytes) <= 4 else "float64"
 
-    def add(self, sums: Sums, start: int, left: bytes | bytearray, right: bytes | bytearray) -> None:
+    def add(self, sums: Sums, start: int, left: Block, right: Block) -> None:
         """The elements from number `start` on, as the bytes `left` and `right`."""
         import numpy
 
-        a, b = as_wide(left, self.one), as_wide(right, self.two)
+        one, two = self.one.nbytes, self.two.nbytes
         with numpy.errstate(all="ignore"):
-            gap = a - b
-            squares = float(numpy.vdot(gap, gap).real)
-            if self.exact and isfinite(squares):
-                self._finite(sums, start, gap)
+            if self.floats and self._finite(sums, start, left, right):
+                return
+            for at in range(0, len(left) // one, _AT_ONCE):
+                stop = at + _AT_ONCE
+                self._any(sums, start + at, left[at * one : stop * one], right[at * two : stop * two])
+
+    def same(self, sums: Sums, block: Block) -> None:
+        """Elements whose bytes are the same on both sides, which only the norms need."""
+        import numpy
+
+        with numpy.errstate(all="ignore"):
+            if self.floats:
+                squares = _squares(widened(block, self.one, self.wide))
+            elif self.one.kind in "iu" and self.one.nbytes <= 2:  # squares of wider ones do not fit into the sum
+                squares = _squares(numpy.frombuffer(block, to_numpy(self.one)))
             else:
-                self._any(sums, start, a, b, left, right)
-            sums.squares += squares
-            sums.left += float(numpy.vdot(a, a).real)
-            sums.right += float(numpy.vdot(b, b).real)
-            sums.dot += float(numpy.vdot(a, b).real)
+                step = _AT_ONCE * self.one.nbytes
+                parts = (as_wide(block[at : at + step], self.one) for at in range(0, len(block), step))
+                squares = sum(float(numpy.vdot(part, part).real) for part in parts)
+        sums.left += squares
+        sums.right += squares
+        sums.dot += squares
 
-    def _finite(self, sums: Sums, start: int, gap: numpy.ndarray[Any, Any]) -> None:
-        """Nothing is NaN or infinite: elements differ where their difference is not 0."""
+    def _finite(self, sums: Sums, start: int, left: Block, right: Block) -> bool:
+        """Floats none of which is NaN or infinite; False, and nothing is added, where one is."""
         import numpy
 
-        count = int(numpy.count_nonzero(gap))
-        if count:
-            sums.first = start + int((gap != 0).argmax()) if sums.first < 0 else sums.first
-            sums.changed += count
-            sums.max_abs = max(sums.max_abs, float(gap.max()), -float(gap.min()), key=lambda x: (x != x, x))
+        a, b = widened(left, self.one, self.wide, 0), widened(right, self.two, self.wide, 1)
+        norms = _squares(a), _squares(b)
+        gap = numpy.subtract(a, b, out=kept(1, a.size, self.wide))  # in the place of b, where that is no view
+        squares = _squares(gap)
+        if not isfinite(squares):
+            return False
+        self._largest(sums, gap, left, right)
+        self._count(sums, start, gap, left, right)
+        # |a|² + |b|² - |a - b|² = 2a·b spares a pass, where the rounding of a - b is too small against it to be seen.
+        dot = (norms[0] + norms[1] - squares) / 2
+        sums.dot += dot if dot > squares / 4 else _dot(a, widened(right, self.two, self.wide, 1))
+        sums.squares += squares
+        sums.left += norms[0]
+        sums.right += norms[1]
+        return True
 
-    def _any(self, sums: Sums, start: int, a: Any, b: Any, left: bytes | bytearray, right: bytes | bytearray) -> None:
+    def _largest(self, sums: Sums, gap: Array, left: Block, right: Block) -> None:
+        """The exact distance of the elements that are the farthest apart in the differences as they are rounded."""
         import numpy
 
+        most, least = numpy.maximum.reduce(gap), numpy.minimum.reduce(gap)
+        if max(most, -least) > sums.max_abs:
+            at, sides = int(gap.argmax() if most > -least else gap.argmin()), ((self.one, left), (self.two, right))
+            a, b = (item(dtype, bytes(block[at * dtype.nbytes : (at + 1) * dtype.nbytes])) for dtype, block in sides)
+            sums.max_abs = max(sums.max_abs, abs(a - b), key=_size)
+
+    def _count(self, sums: Sums, start: int, gap: Array, left: Block, right: Block) -> None:
+        """How many elements differ, and the first: by their difference, or by their bits."""
+        import numpy
+
+        a, b = (_bits(left, self.one), _bits(right, self.two)) if self.exact else (gap, numpy.zeros((), gap.dtype))
+        differs = numpy.not_equal(a, b, out=kept(2, gap.size, "bool"))
+        sums.note(start, differs, int(numpy.count_nonzero(differs)))
+
+    def _any(self, sums: Sums, start: int, left: Block, right: Block) -> None:
+        import numpy
+
+        a, b = as_wide(left, self.one), as_wide(right, self.two)
         if self.whole:
             distance = _integer_distance(numpy.frombuffer(left, to_numpy(self.one)), numpy.frombuffer(right, to_numpy(self.two)))
-            differs = distance != 0
         else:
             distance = numpy.abs(a - b)
-            differs = ~_equal(a, b)
+        differs = self._differ(a, b, distance, left, right)
+        sums.note(start, differs, int(differs.sum()))
+        found = distance[differs]
+        largest = float("nan") if numpy.isnan(found).any() else float(found.max(initial=0))
+        sums.max_abs = max(sums.max_abs, largest, key=_size)
+        gap = a - b
+        sums.squares += float(numpy.vdot(gap, gap).real)
+        sums.left += float(numpy.vdot(a, a).real)
+        sums.right += float(numpy.vdot(b, b).real)
+        sums.dot += float(numpy.vdot(a, b).real)
+
+    def _differ(self, a: Array, b: Array, distance: Array, left: Block, right: Block) -> Array:
+        import numpy
+
+        if self.exact:
+            apart = numpy.not_equal(_bits(left, self.one), _bits(right, self.two)).reshape(a.size, -1)
+            return numpy.asarray(apart.any(1))
+        differs: Array = distance != 0 if self.whole else ~_equal(a, b)
         if self.rtol or self.atol:
             near = distance <= self.atol + self.rtol * numpy.abs(b)
             differs &= ~(near & numpy.isfinite(a) & numpy.isfinite(b))
-        count = int(differs.sum())
-        if count:
-            found = distance[differs]
-            largest = float("nan") if numpy.isnan(found).any() else float(found.max())
-            sums.first = start + int(differs.argmax()) if sums.first < 0 else sums.first
-            sums.changed += count
-            sums.max_abs = max(sums.max_abs, largest, key=lambda x: (x != x, x))
+        return differs
 
 
-def _integer_distance(a: numpy.ndarray[Any, Any], b: numpy.ndarray[Any, Any]) -> Any:
+def _squares(values: Array) -> float:
+    """The sum of squares, in float64."""
+    import numkong
+
+    return float(numkong.moments(values)[1])
+
+
+def _dot(a: Array, b: Array) -> float:
+    import numkong
+
+    found: Any = numkong.dot(a, b)
+    return float(found)
+
+
+def _bits(block: Block, dtype: DType) -> Array:
+    """Elements as unsigned integers; one of 16 bytes is two."""
+    import numpy
+
+    return numpy.frombuffer(block, f"<u{min(dtype.nbytes, 8)}")
+
+
+def _size(distance: float) -> tuple[bool, float]:
+    """NaN is the largest of distances."""
+    return distance != distance, distance
+
+
+def _integer_distance(a: Array, b: Array) -> Any:
     """|a - b|, with no way through floats: int64 beyond 2^53 and both ends of a range."""
     import numpy
 
@@ -123,7 +220,7 @@ def _integer_distance(a: numpy.ndarray[Any, Any], b: numpy.ndarray[Any, Any]) ->
     return gap.view(f"u{gap.itemsize}")
 
 
-def _equal(a: numpy.ndarray[Any, Any], b: numpy.ndarray[Any, Any]) -> Any:
+def _equal(a: Array, b: Array) -> Any:
     """Where elements are equal, NaN and NaN included; a complex number is both of its parts."""
     import numpy
 
@@ -132,7 +229,7 @@ def _equal(a: numpy.ndarray[Any, Any], b: numpy.ndarray[Any, Any]) -> Any:
     return (a == b) | (numpy.isnan(a) & numpy.isnan(b))
 
 
-def as_wide(data: bytes | bytearray, dtype: DType) -> numpy.ndarray[Any, Any]:
+def as_wide(data: Block, dtype: DType) -> Array:
     """Elements as float64 (complex128 where they are complex)."""
     import numpy
 

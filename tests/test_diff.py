@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,14 @@ import torch
 from conftest import SAMPLES, Ckpt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from oracles import DTYPES, example
+from oracles import DTYPES, bits, example, safetensors_file
+
+from ckpt_cli import files
+from ckpt_cli.checkpoint import Checkpoint, Tensor
+from ckpt_cli.diff import diff
+from ckpt_cli.distance import as_wide
+from ckpt_cli.dtypes import named, to_numpy
+from ckpt_cli.storage import Memory
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 
@@ -59,6 +67,30 @@ def test_each_status_is_told(ckpt: Ckpt, tmp_path: Path, a: Any, b: Any, expecte
 FIGURES = st.floats(width=32) | st.sampled_from([0.0, -0.0, math.nan, math.inf, -math.inf, 1.0])
 
 
+def oracle(x: Any, y: Any) -> dict[str, Any]:
+    """What differs from `x` to `y`, float64 or complex128, by plain numpy."""
+    x, y = x.reshape(-1), y.reshape(-1)
+    parts = ((x.real, y.real), (x.imag, y.imag))
+    differs = ~np.logical_and.reduce([(left == right) | (np.isnan(left) & np.isnan(right)) for left, right in parts])
+    with np.errstate(all="ignore"):
+        norm = np.linalg.norm(x)
+        return {
+            "elements": x.size,
+            "changed": int(differs.sum()),
+            "first": int(differs.argmax()),
+            "max_abs": np.abs(x - y)[differs].max(initial=0),
+            "rel_l2": np.linalg.norm(x - y) / norm if norm else math.inf,
+            "cosine": np.vdot(x, y).real / (norm * np.linalg.norm(y)),
+        }
+
+
+def agrees(found: dict[str, Any], want: dict[str, Any]) -> bool:
+    """Counts exactly, figures to 1e-6; a cosine of next to nothing to what its terms are rounded to."""
+    counts = (found["elements"], found["changed"], found["first"][-1]) == (want["elements"], want["changed"], want["first"])
+    slack = {"max_abs": 0.0, "rel_l2": 0.0, "cosine": 1e-12}
+    return counts and all(np.allclose(float(found[key]), want[key], rtol=1e-6, atol=slack[key], equal_nan=True) for key in slack)
+
+
 @relaxed
 @given(
     st.lists(st.tuples(FIGURES, FIGURES, st.booleans()), min_size=1, max_size=12),
@@ -68,23 +100,73 @@ def test_the_numbers_are_what_float64_gives(ckpt: Ckpt, tmp_path: Path, rows: li
     kind = getattr(torch, dtype)
     a = torch.tensor([left for left, _, _ in rows], dtype=torch.float64).to(kind)
     b = torch.tensor([left if equal else right for left, right, equal in rows], dtype=torch.float64).to(kind)
-    x, y = a.double().numpy(), b.double().numpy()
-    differs = ~((x == y) | (np.isnan(x) & np.isnan(y)))
-    document = ckpt("diff", *pair(tmp_path, a, b), "--json", status=int(differs.any())).json
-    if not differs.any():
+    want = oracle(a.double().numpy(), b.double().numpy())
+    document = ckpt("diff", *pair(tmp_path, a, b), "--json", status=int(want["changed"] > 0)).json
+    if not want["changed"]:
         assert document == {"a": str(tmp_path / "a.pt"), "b": str(tmp_path / "b.pt"), "same": True, "differences": []}
         return
     (found,) = document["differences"]
     assert list(found) == ["status", "name", "elements", "changed", "first", "max_abs", "rel_l2", "cosine"]
+    assert agrees(found, want), (found, want)
+
+
+Array = Any
+BESIDE: dict[str, Callable[[np.random.Generator, Array], tuple[Array, Array]]] = {
+    "a step": lambda rng, x: (x, x * 1.01),
+    "a few": lambda rng, x: (x, np.where(rng.uniform(size=x.size) < 1e-5, x + 1, x)),
+    "in the last block alone": lambda rng, x: (x, np.where(np.arange(x.size) < 580_000, x, -x)),
+    "a mean large against the step": lambda rng, x: (100 + x, 100 + x * 1.01),
+    "nothing in common": lambda rng, x: (x, rng.permutation(x)),
+    "the opposite": lambda rng, x: (x, -x),
+    "at other places": lambda rng, x: (np.where(x > 0, x, 0), np.where(x < 0, x, 0)),
+    "far smaller": lambda rng, x: (x * 50, x * 1e-4),
+    "one far larger": lambda rng, x: (x, np.where(np.arange(x.size) == 300_000, 448, x)),
+    "zeros and their signs": lambda rng, x: (x * 0, np.where(x > 2, x, -x * 0)),
+    "NaN and infinities": lambda rng, x: (np.where(x > 2, np.nan, x), np.where(x > 2.5, np.nan, np.where(x < -2, np.inf, x))),
+}
+FLOATS = [name for name in DTYPES if name.startswith(("float", "bfloat")) and name != "float8_e8m0fnu"]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("beside", BESIDE)
+def test_floats_of_every_kind_in_several_blocks(beside: str, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    kind = to_numpy(named(dtype))
+    a, b = (side.astype(kind) for side in BESIDE[beside](rng, rng.standard_normal(600_001)))
+    assert_figures(a, b, oracle(a.astype("float64"), b.astype("float64")))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_random_bits_of_every_dtype_in_several_blocks(dtype: str) -> None:
+    raw = [bytes(example(dtype, 300_001, seed=seed).view(torch.uint8).numpy()) for seed in (0, 1)]
     with np.errstate(all="ignore"):
-        expected = {
-            "max_abs": np.abs(x - y)[differs].max(),
-            "rel_l2": np.linalg.norm(x - y) / np.linalg.norm(x) if np.linalg.norm(x) else math.inf,
-            "cosine": x @ y / (np.linalg.norm(x) * np.linalg.norm(y)),
-        }
-    assert (found["elements"], found["changed"], found["first"]) == (len(rows), int(differs.sum()), [int(differs.argmax())])
-    for name, value in expected.items():
-        assert np.allclose(float(found[name]), value, rtol=1e-9, atol=1e-12, equal_nan=True), (name, found[name], value)
+        wide = [as_wide(data, named(dtype)) for data in raw]
+    for side in (0, 1) if dtype in ("float64", "complex128") else ():  # whose squares are beyond float64
+        wide[side] = np.where(np.abs(wide[side]) < 1e150, wide[side], 1.5)
+        raw[side] = wide[side].tobytes()
+    with np.errstate(all="ignore"):
+        want = oracle(*wide)
+    assert_figures(*(Tensor.whole(named(dtype), (300_001,), Memory(data)) for data in raw), want)
+
+
+def assert_figures(a: Any, b: Any, want: dict[str, Any]) -> None:
+    one, two = (
+        side if isinstance(side, Tensor) else Tensor.whole(named(side.dtype.name), side.shape, Memory(side.tobytes())) for side in (a, b)
+    )
+    found = list(diff(Checkpoint({"t": one}), Checkpoint({"t": two})))
+    if not want["changed"]:
+        assert found == []
+        return
+    (difference,) = found
+    assert difference.numbers and agrees(difference.numbers._asdict(), want), (difference, want)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float8_e4m3fn", "float32"])
+def test_two_dtypes_are_compared_by_value(dtype: str) -> None:
+    a = np.random.default_rng(0).standard_normal(300_001).astype("float32" if dtype != "float32" else "float64")
+    b = a.astype(to_numpy(named(dtype)))
+    assert_figures(a, b, oracle(a.astype("float64"), b.astype("float64")))
+    assert_figures(b, a, oracle(b.astype("float64"), a.astype("float64")))
 
 
 @relaxed
@@ -134,6 +216,73 @@ def test_minus_zero_is_zero_and_nan_is_nan_whatever_its_bits(ckpt: Ckpt, tmp_pat
     other = torch.tensor([-0x400000, 0x7FC00003, -(2**31)], dtype=torch.int32).view(torch.float32)
     assert statuses(ckpt, pair(tmp_path, quiet, other), status=0) == []
     assert statuses(ckpt, pair(tmp_path, torch.tensor(complex(math.nan, 1)), torch.tensor(complex(math.nan, 2)))) == [("changed", "t")]
+
+
+BITS = {"float16": 16, "bfloat16": 16, "float32": 32, "float64": 64}
+
+
+@pytest.mark.parametrize("dtype", BITS)
+def test_exact_compares_bytes(ckpt: Ckpt, tmp_path: Path, dtype: str) -> None:
+    """Zeros of both signs, NaNs of two payloads, and a number that does change."""
+    kind, whole = getattr(torch, dtype), getattr(torch, f"int{BITS[dtype]}")
+    zero, minus = torch.tensor([0.0, 1.0], dtype=kind), torch.tensor([-0.0, 1.0], dtype=kind)
+    assert statuses(ckpt, pair(tmp_path, zero, minus), status=0) == []
+    (row,) = ckpt("diff", *pair(tmp_path, zero, minus), "--exact", status=1).rows
+    assert row == ["changed", "t", "", "", "1/2", "0", "0", "1", "[0]"]
+    quiet = torch.tensor([math.nan, math.nan, 2.0], dtype=kind)
+    other = (quiet.view(whole) + torch.tensor([0, 1, 0], dtype=whole)).view(kind)
+    assert statuses(ckpt, pair(tmp_path, quiet, other), status=0) == [] == statuses(ckpt, pair(tmp_path, quiet, quiet), "--exact", status=0)
+    (row,) = ckpt("diff", *pair(tmp_path, quiet, other), "--exact", status=1).rows
+    assert row[4:6] == ["1/3", "nan"] and row[8] == "[1]"
+    (row,) = ckpt("diff", *pair(tmp_path, zero, minus.double() if dtype != "float64" else minus.float()), "--exact", status=1).rows
+    assert row[0] == "dtype" and len(row) == 9 and not row[4]  # of two dtypes, values are compared
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exact_finds_every_element_whose_bytes_differ(dtype: str) -> None:
+    a, b = example(dtype, 30_001), example(dtype, 30_001, seed=1)
+    raw = [bits(tensor)[2] for tensor in (a, b)]
+    one, two = (Checkpoint({"t": Tensor.whole(named(dtype), (30_001,), Memory(data))}) for data in raw)
+    rows = np.frombuffer(raw[0], "u1").reshape(30_001, -1) != np.frombuffer(raw[1], "u1").reshape(30_001, -1)
+    (found,) = diff(one, two, exact=True)
+    assert found.numbers and (found.numbers.changed, found.numbers.first[0]) == (rows.any(1).sum(), rows.any(1).argmax())
+
+
+@pytest.mark.parametrize("option", [("--rtol", "1"), ("--atol", "1e-9")])
+def test_exact_allows_no_tolerance(ckpt: Ckpt, option: tuple[str, ...]) -> None:
+    found = ckpt("diff", SAMPLES / "mlp.pt", SAMPLES / "mlp.pt", "--exact", *option, status=2)
+    assert found.err == "ckpt: error: --exact allows no tolerance (leave out --exact, or --rtol and --atol)\n"
+
+
+def test_a_tensor_of_more_than_two_to_the_31_elements(ckpt: Ckpt, tmp_path: Path) -> None:
+    """Sparse on disk; the last element alone differs."""
+    count = 2**31 + 1
+    head = safetensors_file({"t": {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}})
+    for name, last in (("a", b"\x03"), ("b", b"\x04")):
+        with (tmp_path / name).open("wb") as file:
+            file.write(head)
+            file.seek(count - 1, 1)
+            file.write(last)
+    (row,) = ckpt("diff", tmp_path / "a", tmp_path / "b", status=1).rows
+    assert row == ["changed", "t", "", "", f"1/{count}", "1", "0.333333", "1", f"[{count - 1}]"]
+
+
+def test_two_names_of_one_storage_are_compared_once(tmp_path: Path) -> None:
+    sides = []
+    for seed in (0, 1):
+        base = example("int32", 300, 300, seed=seed)
+        torch.save({"a": base, "b": base, "turned": base.t(), "part": base[::2, 1:]}, tmp_path / f"{seed}.pt")
+        sides.append((files.open(str(tmp_path / f"{seed}.pt")), base))
+    (one, a), (two, b) = sides
+    heard: list[tuple[int, int]] = []
+    found = {difference.name: difference.numbers for difference in diff(one, two, progress=lambda *done: heard.append(done))}
+    whole = 2 * 360_000
+    assert heard[-1] == (2 * whole + 2 * 150 * 299 * 4,) * 2  # once for both names, once turned, once the part
+    assert found["a"] is found["b"]
+    for name, (x, y) in {"a": (a, b), "turned": (a.t(), b.t()), "part": (a[::2, 1:], b[::2, 1:])}.items():
+        want, numbers = oracle(x.double().numpy(), y.double().numpy()), found[name]
+        assert numbers and numbers.first == np.unravel_index(want["first"], x.shape)
+        assert agrees(numbers._asdict() | {"first": [want["first"]]}, want)
 
 
 TOLERANCES = st.sampled_from([0.0, 1e-3, 0.5, 1.0, 2.0])

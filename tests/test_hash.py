@@ -12,7 +12,7 @@ import torch
 from conftest import CASES, SAMPLES, Ckpt
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import DTYPES, SAFE_DTYPES, bits, example
+from oracles import DTYPES, SAFE_DTYPES, bits, example, safetensors_file
 from safetensors.torch import save_file
 
 from ckpt_cli import files
@@ -105,6 +105,17 @@ def test_forked_is_the_same(tmp_path: Path) -> None:
     alone, side_by_side = list(digests(checkpoint, workers=1)), list(digests(checkpoint, workers=3))
     assert alone == side_by_side
     assert [list(digest) for digest in sorted(alone)] == sorted(expected(tensors)[:-1])
+
+
+def test_a_tensor_of_more_than_two_to_the_31_elements(ckpt: Ckpt, tmp_path: Path) -> None:
+    """2^31 zeros and a 3, sparse on disk: `(head -c 2147483648 /dev/zero; printf '\\3') | sha256sum`."""
+    count = 2**31 + 1
+    with (tmp_path / "w").open("wb") as file:
+        file.write(safetensors_file({"w": {"dtype": "U8", "shape": [count], "data_offsets": [0, count]}}))
+        file.seek(count - 1, 1)
+        file.write(b"\x03")
+    digest = "00041112d321eb864e582781b924b9f0a433bf55fd4f1436e93e30785fdc41e3"
+    assert ckpt("hash", tmp_path / "w").rows[0] == [digest, "w", "uint8", str(count)]
 
 
 def test_tied_names_have_a_line_each(ckpt: Ckpt) -> None:

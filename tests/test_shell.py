@@ -335,6 +335,7 @@ containers
 formats
 schemes
 architectures
+widening
 distance
 stats diff digest summary
 edits

@@ -20,6 +20,7 @@ def diff_command(
     patterns: Patterns = None,
     rtol: Annotated[float, typer.Option("--rtol", min=0.0, help="Relative tolerance: |a-b| ≤ atol + rtol·|b| is equal.")] = 0.0,
     atol: Annotated[float, typer.Option("--atol", min=0.0, help="Absolute tolerance.")] = 0.0,
+    exact: Annotated[bool, typer.Option("--exact", help="Bytes decide: -0 is not 0, and NaNs are equal where their bits are.")] = False,
     rules: Annotated[list[str] | None, typer.Option("--map", metavar="OLD=NEW", help="Rename A's names before comparing.")] = None,
     stat: Annotated[bool, typer.Option("--stat", help="How many of each kind of difference.")] = False,
     name_only: Annotated[bool, typer.Option("--name-only", help="The names alone.")] = False,
@@ -28,19 +29,22 @@ def diff_command(
 ) -> int:
     """Compare A and B, parameter by parameter. Exit status: 0 same, 1 different, 2 an error.
 
+    NaN equals NaN and -0 equals 0, except with --exact. Tensors of two dtypes are different, and their elements are compared by value.
     In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated.
     """
     from ..edits.rename import rename
 
     if stat and name_only:
         raise UsageError("--stat and --name-only exclude each other", "choose one")
+    if exact and (rtol or atol):
+        raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
     one, two = opened(a), opened(b)
     if rules:
         one = rename(one, rules)
     with about(a):
         names = _names(one, two, patterns)
     with Progress() as progress:
-        differences = list(diff(one, two, names, rtol, atol, progress))
+        differences = list(diff(one, two, names, rtol, atol, exact, progress))
     out = Output(as_json, color.value)
     if name_only and not as_json:
         out.lines(dict.fromkeys(difference.name for difference in differences))

@@ -7,12 +7,12 @@ looked for where it is. Sums are made by numkong in float64, of 16-bit floats wi
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..dtypes import DType, to_numpy
 from ..values import decoded, item
+from ..widening import halves, widened
 from .figures import Figures
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000, "float64": 0x7FF0000000000000}
 # Sums of squares lose as many digits as mean²·n is larger than they are about the mean; beyond this, distances are squared instead.
 _CANCELS = 1e7
-_own = threading.local()
 
 
 class Summary:
@@ -43,7 +42,7 @@ class Summary:
 
 
 def figures_of(dtype: DType, block: bytearray) -> Figures:
-    """The figures of a block of one or more elements."""
+    """The figures of a block of one or more elements, which may be overwritten on the way."""
     import numpy
 
     with numpy.errstate(all="ignore"):  # what is no number is counted, not warned of
@@ -86,27 +85,14 @@ def _moments(dtype: DType, block: bytearray) -> tuple[float, float]:
     import numkong
     import numpy
 
-    values = numpy.frombuffer(block, to_numpy(dtype))
-    if dtype.nbytes == 2:
-        values = _widened(values)
-    total, squares = numkong.moments(values)
-    mean = total / values.size
+    count = len(block) // dtype.nbytes
+    parts = halves(block) if dtype.name == "bfloat16" else (widened(block, dtype, "float64" if dtype.nbytes == 8 else "float32"),)
+    total, squares = (sum(sums) for sums in zip(*map(numkong.moments, parts), strict=True))
+    mean = total / count
     m2 = squares - total * mean
     if m2 * _CANCELS > squares:  # false for NaN, too, where squares are beyond float64
         return mean, m2
-    return _about_the_mean(values.astype("float64"))
-
-
-def _widened(values: Array) -> Array:
-    """16-bit floats as float32, in a buffer of the thread's own: fresh memory for each block costs as much as filling it."""
-    import numkong
-    import numpy
-
-    if getattr(_own, "wide", None) is None or _own.wide.size < values.size:
-        _own.wide = numpy.empty(values.size, "float32")
-    wide: Array = _own.wide[: values.size]
-    numkong.astype(values, "float32", out=wide)
-    return wide
+    return _about_the_mean(numpy.concatenate(parts)[:count].astype("float64"))
 
 
 def _about_the_mean(values: Array) -> tuple[Any, float]:
