@@ -137,21 +137,23 @@ class _Staged:
     """A file that is written under a temporary name, and takes its place when it is complete. `with` removes what did not."""
 
     def __init__(self, target: str, output: Output, how: How) -> None:
-        self.target, self.path = target, ""
         folder, stem = os.path.dirname(target), os.fsdecode(os.fsencode(os.path.basename(target))[:100])
-        temporary = os.path.join(folder, f".{stem}.{os.urandom(6).hex()}.tmp")
+        self.target, self.path = target, os.path.join(folder, f".{stem}.{os.urandom(6).hex()}.tmp")
         try:
-            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-        except OSError as error:  # the user knows the target, not the temporary name
-            raise OSError(error.errno, error.strerror, target) from None
-        self.path = temporary
-        try:
-            os.fchmod(fd, _mode(target))
-            _write(Sink(fd, how.progress), output)
-            os.fsync(fd)
-        except BaseException:
+            self._write(output, how)
+        except BaseException:  # an interrupt, too, even of the call that makes the file
             self.remove()
             raise
+
+    def _write(self, output: Output, how: How) -> None:
+        try:
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+        except OSError as error:  # the user knows the target, not the temporary name
+            raise OSError(error.errno, error.strerror, self.target) from None
+        try:
+            os.fchmod(fd, _mode(self.target))
+            _write(Sink(fd, how.progress), output)
+            os.fsync(fd)
         finally:
             os.close(fd)
 
