@@ -33,3 +33,8 @@ def loads(raw: bytes) -> Any:
     except (ValueError, RecursionError) as error:
         raise Malformed(f"the JSON header is broken: {error or 'it nests too deep'}") from None
     return document
+
+
+def value(text: str, at: int) -> tuple[Any, int]:
+    """The value that begins at `at`, and where it ends. Raises Malformed as `loads`, or ValueError where it does not end."""
+    return json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant).raw_decode(text, at)

@@ -11,9 +11,12 @@ _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 def escape(text: str) -> str:
     """`text` with everything that could move a cursor or forge a line written as an escape."""
-    if text.isprintable() and text.isascii():
-        return text
-    return _UNSAFE.sub(_escaped, text)
+    return text if is_safe(text) else _UNSAFE.sub(_escaped, text)
+
+
+def is_safe(text: str) -> bool:
+    """True where nothing need be escaped, for sure."""
+    return text.isascii() and text.isprintable()
 
 
 def _escaped(found: re.Match[str]) -> str:
