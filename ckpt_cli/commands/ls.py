@@ -79,7 +79,8 @@ class _Told(dict[Kind, str]):
 
 def _plain(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
     tied, kinds = checkpoint.tied_to(), checkpoint.kinds()
-    rest = map(_Told().__getitem__, map(kinds.__getitem__, names))
+    found = kinds.values() if names == list(kinds) else map(kinds.__getitem__, names)
+    rest = map(_Told().__getitem__, found)
     out.named(names, map(add, rest, [escape(tied.get(name, "")) for name in names]) if tied else rest)
 
 
