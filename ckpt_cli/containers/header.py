@@ -11,7 +11,7 @@ from array import array
 from codecs import getincrementaldecoder
 from collections.abc import Callable, Iterator
 from itertools import accumulate
-from operator import attrgetter
+from operator import add, attrgetter
 from typing import Any
 
 from ..checkpoint import Kind
@@ -24,7 +24,7 @@ _MOST_LEFT = 1 << 20
 # An entry and its comma; what is no entry is the last group, to the end. Numbers of 18 digits are below 2**63.
 _ENTRIES = re.compile(
     r'"([^"\\\x00-\x1f]*+)":\{"dtype":"([A-Z0-9_]++","shape":\[[0-9,]*+)\],'
-    r'"data_offsets":\[(0|[1-9][0-9]{0,17}+),(0|[1-9][0-9]{0,17}+)\]\},|((?s:.++))'
+    r'"data_offsets":\[([0-9]{1,18}+),([0-9]{1,18}+)\]\},|((?s:.++))'
 )
 _SIZES = re.compile(r"(?:(?:0|[1-9][0-9]{0,17}+)(?:,(?=[0-9])|\Z))*+")
 _METADATA = '"__metadata__":'
@@ -99,13 +99,13 @@ class Header:
         sizes = map(_nbytes, kinds)
         if self.end is not None:
             stops = list(accumulate(sizes, initial=self.end))
-            if begins[0] == str(self.end) and begins[1:] == ends[:-1] and stops[1:] == list(map(int, ends)):
+            if begins[1:] == ends[:-1] and list(map(str, stops)) == [begins[0], *ends]:
                 self.end = stops.pop()
                 self.begins.extend(stops)
                 return
             self.end, sizes = None, map(_nbytes, kinds)
         starts = list(map(int, begins))
-        if any(start + size != int(end) for start, size, end in zip(starts, sizes, ends, strict=True)):
+        if [*map(str, starts), *map(str, map(add, starts, sizes))] != [*begins, *ends]:
             raise Unusual
         self.begins.extend(starts)
 
@@ -130,7 +130,7 @@ def scan(file: File, length: int, kind_of: Callable[[str, tuple[int, ...]], Kind
 
 def _windows(file: File, length: int) -> Iterator[str]:
     """The text between the first brace and the end."""
-    if file.read(8, min(length, 1)) != b"{":
+    if not length or file.head[8:9] != b"{":
         raise Unusual
     decoder = getincrementaldecoder("utf-8")()
     try:

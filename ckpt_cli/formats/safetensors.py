@@ -10,7 +10,6 @@ Specified in the README of huggingface/safetensors. Peculiarities:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
@@ -49,7 +48,7 @@ class Safetensors(Format):
         return file.size >= 8 and file.head[8:9] == b"{" and int.from_bytes(file.head[:8], "little") < 2**48
 
     def read(self, file: File) -> Checkpoint:
-        length = int.from_bytes(file.read(0, 8), "little")
+        length = int.from_bytes(file.head[:8], "little")
         if length > _MOST_HEADER:
             raise Malformed(f"the header says it has {length:,} bytes; the format allows {_MOST_HEADER:,}")
         if 8 + length > file.size:
@@ -182,6 +181,8 @@ def _in_data_order(tensors: Mapping[str, Tensor]) -> list[Tensor]:
 
 def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """Length and JSON, padded with spaces to a multiple of 8. Raises CannotHold for a dtype or a name that has no place."""
+    import json
+
     at, begins = 0, {}
     for tensor in _in_data_order(tensors):
         begins[id(tensor)] = at
