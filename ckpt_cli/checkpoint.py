@@ -290,9 +290,11 @@ class Checkpoint(Mapping[str, Tensor]):
         known: dict[Any, Kind] = {}
         found: dict[str, Kind] = {}
         for name, tensor in self.tensors.items():
-            facts = (tensor.dtype, tensor.shape, tensor.layout)
+            facts = (id(tensor.dtype), tensor.shape, tensor.layout)
             kind = known.get(facts)
-            found[name] = known[facts] = Kind(*facts) if kind is None else kind
+            if kind is None:
+                kind = known[facts] = Kind(tensor.dtype, tensor.shape, tensor.layout)
+            found[name] = kind
         return found
 
     def place(self, name: str) -> tuple[Any, ...] | None:
