@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .dtypes import DType
 from .errors import Malformed, NoMatch, Opaque, did_you_mean
 from .file import File
-from .storage import Extent, Mapped, Overlay, Scattered, Slice, Storage, Strided, span
+from .storage import Mapped, Overlay, Scattered, Slice, Storage, Strided, span
 
 if TYPE_CHECKING:
     import numpy
@@ -191,10 +191,6 @@ class Lazy(Mapping[str, Tensor]):
     def make(self, name: str) -> Tensor:
         raise NotImplementedError
 
-    def place(self, name: str) -> tuple[Any, ...] | None:
-        """Where the bytes are: what is equal of two names of one kind is known to hold the same. None where that is not known."""
-        raise NotImplementedError
-
     def __getitem__(self, name: str) -> Tensor:
         found = self._made.get(name)
         if found is None:
@@ -296,15 +292,6 @@ class Checkpoint(Mapping[str, Tensor]):
                 kind = known[facts] = Kind(tensor.dtype, tensor.shape, tensor.layout)
             found[name] = kind
         return found
-
-    def place(self, name: str) -> tuple[Any, ...] | None:
-        """The file and the offset of the elements of a contiguous tensor that lies in one."""
-        if isinstance(self.tensors, Lazy):
-            return self.tensors.place(name)
-        tensor = self.tensors[name]
-        if not tensor.contiguous or not isinstance(tensor.storage, Extent):
-            return None
-        return (*tensor.storage.file.identity, tensor.storage.place() + tensor.start)
 
     def _groups(self, key: Callable[[Tensor], Any]) -> list[list[str]]:
         """The names whose tensors, of one storage, have equal `key`, in file order, where there are two or more."""

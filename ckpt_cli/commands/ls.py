@@ -128,24 +128,23 @@ def _entries(checkpoint: Checkpoint, names: list[str]) -> Iterator[dict[str, Any
 
 
 def _tree(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
-    from ..show.tree import drawn, tree
+    from ..show.tree import drawn
 
     tied, kinds = checkpoint.tied_to(), checkpoint.kinds()
+    told = {kind: "  {} {}".format(*_cells(kind)).rstrip() for kind in {*kinds.values()}}
 
     def label(name: str) -> str:
-        if name not in kinds:
-            return ""
         link = f" = {tied[name]}" if name in tied else ""
-        dtype, shape, *_ = _cells(kinds[name])
-        return f"  {dtype} {shape}".rstrip() + link
+        return told[kinds[name]] + link
 
-    out.lines(drawn(tree(names), label))
+    out.lines(drawn(names, label))
 
 
 def _folded(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
     from ..show.tree import folded
 
     kinds = checkpoint.kinds()
-    rows = folded((name, _cells(kinds[name])) for name in names)
+    cells = {kind: _cells(kind) for kind in {*kinds.values()}}
+    rows = folded((name, cells[kinds[name]]) for name in names)
     shown = [(f"{name} ×{n}" if n > 1 else name, f[0], f[1], f[2] * n, f[3] * n, "") for name, n, f in rows]
     out.table(_HEADER, shown, right=("PARAMS", "BYTES"), footer=_footer(out, checkpoint, names))

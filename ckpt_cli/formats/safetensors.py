@@ -112,9 +112,6 @@ class Entries(Lazy):
         kind = self.kinds[name]
         return Tensor.whole(kind.dtype, kind.shape, Extent(self.file, self.base + self._begins[name], kind.nbytes))
 
-    def place(self, name: str) -> tuple[Any, ...]:
-        return (*self.file.identity, self.base + self._begins[self.aliases.get(name, name)])
-
     @cached_property
     def _begins(self) -> dict[str, int]:
         return dict(zip(self.header.kinds, self.header.begins, strict=True))

@@ -134,9 +134,6 @@ class Joined(Lazy):
     def make(self, name: str) -> Tensor:
         return self.shards[self.homes[name]].tensors[name]
 
-    def place(self, name: str) -> tuple[Any, ...] | None:
-        return self.shards[self.homes[name]].place(name)
-
 
 def _disagreement(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> Malformed:
     """What the index says is in a shard and is not, or the other way round."""
