@@ -34,20 +34,19 @@ class Output:
         from json import JSONEncoder
 
         encode = JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2 if self.terminal else None).encode
-        outer, inner = ("\n  ", "\n    ") if self.terminal else ("", "")
-        before = "{" + outer
-        for key, value in document.items():
-            yield f"{before}{encode(key)}: "
-            before = "," + (outer or " ")
+        outer = "\n  " if self.terminal else ""
+        between = "," + (outer or " ")
+        for number, (key, value) in enumerate(document.items()):
+            yield f"{between if number else '{' + outer}{encode(key)}: "
             if not isinstance(value, Iterator):
                 yield encode(_jsonable(value)).replace("\n", outer)
                 continue
-            lead = "[" + inner
-            for item in value:
-                yield lead + encode(_jsonable(item)).replace("\n", inner)
-                lead = "," + (inner or " ")
-            yield "[]" if lead[0] == "[" else outer + "]"
-        yield (outer[:1] or "") + "}\n"
+            lead, end = "[", "[]"
+            while batch := list(islice(value, 1000)):
+                yield lead + encode(_jsonable(batch)).replace("\n", outer)[1 : -1 - len(outer)]
+                lead, end = "," + " " * (not outer), outer + "]"
+            yield end
+        yield outer[:1] + "}\n"
 
     def document(self, document: Any) -> str:
         import json
