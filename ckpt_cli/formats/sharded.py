@@ -119,20 +119,21 @@ class Joined(Lazy):
 
     def __init__(self, weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> None:
         found: dict[str, Kind] = {}
-        homes: dict[str, str] = {}
         for shard, checkpoint in shards.items():
-            found |= checkpoint.kinds()
-            homes |= dict.fromkeys(checkpoint, shard)
-        if homes != weight_map or len(homes) < sum(map(len, shards.values())):
+            kinds = checkpoint.kinds()
+            if list(map(weight_map.get, kinds)) != [shard] * len(kinds):
+                raise _disagreement(weight_map, shards)
+            found.update(kinds)
+        if len(found) < len(weight_map):
             raise _disagreement(weight_map, shards)
         if list(found) != list(weight_map):
             found = {name: found[name] for name in weight_map}
         shared = {name for checkpoint in shards.values() for name in checkpoint.shared()}
         super().__init__(found, [name for name in found if name in shared] if shared else ())
-        self.homes, self.shards = homes, shards
+        self.weight_map, self.shards = weight_map, shards
 
     def make(self, name: str) -> Tensor:
-        return self.shards[self.homes[name]].tensors[name]
+        return self.shards[self.weight_map[name]].tensors[name]
 
 
 def _disagreement(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> Malformed:
