@@ -21,12 +21,12 @@ from . import strict_json
 
 _WINDOW = 1 << 16
 _MOST_LEFT = 1 << 20
-# An entry and its comma; what is no entry is the last group, to the end. Numbers of 18 digits are below 2**63.
-_ENTRIES = re.compile(
+# Compiled when it is needed. An entry and its comma; what is no entry is the last group, to the end. Numbers of 18 digits are below 2**63.
+_ENTRIES = (
     r'"([^"\\\x00-\x1f]*+)":\{"dtype":"([A-Z0-9_]++","shape":\[[0-9,]*+)\],'
     r'"data_offsets":\[([0-9]{1,18}+),([0-9]{1,18}+)\]\},|((?s:.++))'
 )
-_SIZES = re.compile(r"(?:(?:0|[1-9][0-9]{0,17}+)(?:,(?=[0-9])|\Z))*+")
+_SIZES = r"(?:(?:0|[1-9][0-9]{0,17}+)(?:,(?=[0-9])|\Z))*+"
 _METADATA = '"__metadata__":'
 _Entries = list[tuple[str, str, str, str, str]]
 
@@ -43,7 +43,7 @@ class _Kinds(dict[str, Kind]):
 
     def __missing__(self, text: str) -> Kind:
         code, _, sizes = text.partition('","shape":[')
-        kind = self.kind_of(code, tuple(map(int, sizes.split(",") if sizes else ()))) if _SIZES.fullmatch(sizes) else None
+        kind = self.kind_of(code, tuple(map(int, sizes.split(",") if sizes else ()))) if re.fullmatch(_SIZES, sizes) else None
         if kind is None:
             raise Unusual
         if len(self) > 4096:
@@ -61,6 +61,7 @@ class Header:
         self.end: int | None = 0
         self.metadata: Any = None
         self._known = _Kinds(kind_of)
+        self._found = re.compile(_ENTRIES).findall
 
     def take(self, text: str) -> str:
         """Read the entries that `text` begins with; what is left of it."""
@@ -68,7 +69,7 @@ class Header:
             if text.startswith(_METADATA):
                 left = self._take_metadata(text)
             else:
-                found: _Entries = _ENTRIES.findall(text)
+                found: _Entries = self._found(text)
                 left = found[-1][4]
                 self._add(found[:-1] if left else found)
             if left == text or not left.startswith(_METADATA):

@@ -17,6 +17,7 @@ from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Persistent, 
 
 _MOST_OPCODES = 20_000_000
 _MOST_DIGITS = 4000
+_SHORT = 4000  # bytes of a pickle that is read before the pattern of a repeated run is compiled
 
 
 class Truncated(Malformed):
@@ -25,10 +26,12 @@ class Truncated(Malformed):
 
 def load(data: bytes) -> Any:
     """The root of the tree. Calls that repeat one another are taken in one step; where that does not do, opcode by opcode."""
-    try:
-        return Unpickler(data, repeats=_CALL.match).load()
-    except Malformed:
-        return Unpickler(data).load()
+    if len(data) > _SHORT:
+        try:
+            return Unpickler(data, repeats=re.compile(_CALL, re.DOTALL).match).load()
+        except Malformed:
+            pass
+    return Unpickler(data).load()
 
 
 class Unpickler:
@@ -173,10 +176,9 @@ _U4X7, _ZERO = Struct("<7I"), [0]
 # strides, requires_grad, OrderedDict() …). Every opcode is told by its first byte, so that there is one way to read the run.
 _INT, _GET, _PUT = rb"(?:K.|M..|J.{4})", rb"(?:h.|j.{4})", rb"r(.{4})"
 _SIZES = rb"(?:%b{1,3}+[\x85-\x87]|\(%b{4,8}+t)" % (_INT, _INT)
-_CALL = re.compile(
+_CALL = (
     rb"\((%(get)b%(get)b)X(.)\0\0\0([0-9]{1,9}+)%(put)b(%(get)b%(int)b)t%(put)bQ(%(int)b%(sizes)b)%(put)b(%(sizes)b)%(put)b"
-    rb"([\x88\x89]%(get)b)\)R%(put)b(%(get)b?)t%(put)bR%(put)b" % {b"get": _GET, b"int": _INT, b"put": _PUT, b"sizes": _SIZES},
-    re.DOTALL,
+    rb"([\x88\x89]%(get)b)\)R%(put)b(%(get)b?)t%(put)bR%(put)b" % {b"get": _GET, b"int": _INT, b"put": _PUT, b"sizes": _SIZES}
 )
 
 
