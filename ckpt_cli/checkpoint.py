@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .dtypes import DType
@@ -167,6 +167,48 @@ def show_shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
+class Kind:
+    """What a header says of a tensor besides its name and its place; tensors that are alike may share one."""
+
+    __slots__ = ("dtype", "layout", "nbytes", "numel", "shape")
+
+    def __init__(self, dtype: DType, shape: tuple[int, ...], layout: str = "") -> None:
+        self.dtype, self.shape, self.layout = dtype, shape, layout
+        self.numel, self.nbytes = numel_of(shape), nbytes_of(dtype, shape)
+
+    @property
+    def facts(self) -> tuple[DType, tuple[int, ...], str]:
+        return self.dtype, self.shape, self.layout
+
+
+class Lazy(Mapping[str, Tensor]):
+    """The tensors of a header of very many: each is made when it is first asked for. `shared` are the names that may share a storage."""
+
+    def __init__(self, kinds: dict[str, Kind], shared: Collection[str] = ()) -> None:
+        self.kinds, self.shared = kinds, shared
+        self._made: dict[str, Tensor] = {}
+
+    def make(self, name: str) -> Tensor:
+        raise NotImplementedError
+
+    def __getitem__(self, name: str) -> Tensor:
+        found = self._made.get(name)
+        if found is None:
+            if name not in self.kinds:
+                raise KeyError(name)
+            found = self._made[name] = self.make(name)
+        return found
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.kinds
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kinds)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+
 class Foreign(NamedTuple):
     """An object of a class that only its own program knows: named, never looked into."""
 
@@ -237,20 +279,41 @@ class Checkpoint(Mapping[str, Tensor]):
         tensors = {name: t.over(storages[t.storage]) if t.storage in storages else t for name, t in self.tensors.items()}
         return self.replacing(tensors=tensors)
 
-    def groups(self, key: Callable[[Tensor], Any]) -> list[list[str]]:
-        """The names whose tensors have equal `key`, in file order, where there are two or more."""
-        found: dict[Any, list[str]] = {}
+    def kinds(self) -> Mapping[str, Kind]:
+        """Dtype, shape and size of each tensor, without the tensor itself being made."""
+        if isinstance(self.tensors, Lazy):
+            return self.tensors.kinds
+        known: dict[Any, Kind] = {}
+        found: dict[str, Kind] = {}
         for name, tensor in self.tensors.items():
-            found.setdefault(key(tensor), []).append(name)
+            facts = (id(tensor.dtype), tensor.shape, tensor.layout)
+            kind = known.get(facts)
+            if kind is None:
+                kind = known[facts] = Kind(tensor.dtype, tensor.shape, tensor.layout)
+            found[name] = kind
+        return found
+
+    def _groups(self, key: Callable[[Tensor], Any]) -> list[list[str]]:
+        """The names whose tensors, of one storage, have equal `key`, in file order, where there are two or more."""
+        found: dict[Any, list[str]] = {}
+        for name in self.shared():
+            found.setdefault(key(self.tensors[name]), []).append(name)
         return [names for names in found.values() if len(names) > 1]
+
+    def shared(self) -> Collection[str]:
+        """The names that may share a storage; mostly there are none, and nothing more need be asked."""
+        if isinstance(self.tensors, Lazy):
+            return self.tensors.shared
+        storages = {id(tensor.storage) for tensor in self.tensors.values()}
+        return self.tensors if len(storages) < len(self.tensors) else ()
 
     def ties(self) -> list[list[str]]:
         """Groups of names that view the same elements of the same storage."""
-        return self.groups(lambda tensor: tensor.key)
+        return self._groups(lambda tensor: tensor.key)
 
     def sharing(self) -> list[list[str]]:
         """Groups of names whose tensors lie in one storage, whatever they view of it."""
-        return self.groups(lambda tensor: id(tensor.storage))
+        return self._groups(lambda tensor: id(tensor.storage))
 
     def tied_to(self) -> dict[str, str]:
         """Each name but the first of a tied group → the first."""

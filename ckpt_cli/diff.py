@@ -48,14 +48,16 @@ def diff(
 
     NaN equals NaN, -0 equals 0, elements within atol + rtol·|b| are equal; with `exact` the bytes of elements of one dtype decide.
     """
-    wanted = dict.fromkeys(names) if names is not None else dict.fromkeys([*a, *b])
-    yield from (Difference("removed", name, before=_facts(a[name])) for name in a if name in wanted and name not in b)
-    yield from _both(a, b, [name for name in a if name in wanted and name in b], How(rtol, atol, exact, progress))
-    yield from (Difference("added", name, after=_facts(b[name])) for name in b if name in wanted and name not in a)
+    wanted = None if names is None else set(names)
+    mine, yours = ([name for name in side if wanted is None or name in wanted] for side in (a, b))
+    yield from (Difference("removed", name, before=_facts(a[name])) for name in mine if name not in b)
+    yield from _both(a, b, [name for name in mine if name in b], How(rtol, atol, exact, progress))
+    yield from (Difference("added", name, after=_facts(b[name])) for name in yours if name not in a)
 
 
 def _both(a: Checkpoint, b: Checkpoint, names: list[str], how: How) -> Iterator[Difference]:
     ties_a, ties_b = _partners(a), _partners(b)
+    names = _unsettled(a, b, names, {*ties_a, *ties_b})
     compared = _compared([(a[name], b[name]) for name in names if a[name].shape == b[name].shape], how)
     for name in names:
         one, two = a[name], b[name]
@@ -69,6 +71,19 @@ def _both(a: Checkpoint, b: Checkpoint, names: list[str], how: How) -> Iterator[
             yield Difference("changed", name, numbers=numbers)
         if ties_a.get(name) != ties_b.get(name):
             yield from _ties(name, ties_a.get(name, set()), ties_b.get(name, set()))
+
+
+def _unsettled(a: Checkpoint, b: Checkpoint, names: list[str], tied: set[str]) -> list[str]:
+    """The names that the headers alone do not show to be the same: a checkpoint is itself, and what has no bytes differs in none."""
+    if a.tensors is b.tensors:
+        return []
+    before, after = a.kinds(), b.kinds()
+
+    def settled(name: str) -> bool:
+        one, two = before[name], after[name]
+        return not one.nbytes and not one.layout and one.facts == two.facts and name not in tied
+
+    return [name for name in names if not settled(name)]
 
 
 def _key(one: Tensor, two: Tensor) -> tuple[Any, Any]:

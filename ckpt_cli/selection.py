@@ -64,7 +64,7 @@ def _by_kind(names: Mapping[str, object], pattern: str, layers: Layers) -> list[
     if pattern.startswith("@"):
         return _of_layers(names, pattern[1:], layers())
     if _POSITIONS.fullmatch(pattern):
-        found = _by_position(list(names), pattern)
+        found = _by_position(names, pattern)
         if found:
             return found
     accepts = _compiled(glob(pattern), pattern, re.DOTALL).fullmatch
@@ -132,30 +132,43 @@ _STEP = re.compile(r"\[(-?\d+)\]|([^\[\]]+)")
 _LONGEST = 4_000  # Python makes no integer of more digits than 4300
 
 
-def _by_position(names: list[str], pattern: str) -> list[str]:
-    prefix = ""
+def _by_position(names: Iterable[str], pattern: str) -> list[str]:
+    """All of `below` agree in their first `at` characters; `then` is what is to follow, so that each step looks at what is new alone."""
+    below, at, then = list(names), 0, ""
     if len(pattern) > _LONGEST:
         return []
     for step in _STEP.finditer(pattern):
         if step[1] is None:
-            prefix += step[2] if prefix else step[2].lstrip(".")
+            then += step[2] if at or then else step[2].lstrip(".")
             continue
-        child = _child(names, prefix, int(step[1]))
+        then += "." if at or then else ""
+        below = [name for name in below if name.startswith(then, at)]
+        at += len(then)
+        child = _child(below, at, int(step[1]))
         if child is None:
             return []
-        prefix = f"{prefix}.{child}" if prefix else child
-    return [name for name in names if name == prefix or name.startswith(prefix + ".")]
+        then = child
+    end = at + len(then)
+    return [name for name in below if name.startswith(then, at) and name[end : end + 1] in ("", ".")]
 
 
-def _child(names: list[str], prefix: str, k: int) -> str | None:
-    """The child of `prefix` that is named `k`, else its k-th."""
-    start = prefix + "." if prefix else ""
-    children = list(dict.fromkeys(_DOT.split(name[len(start) :], maxsplit=1)[0] for name in names if name.startswith(start)))
+def _child(names: list[str], at: int, k: int) -> str | None:
+    """Of what follows the first `at` characters, the child that is named `k`, else the k-th."""
+    children = list(dict.fromkeys(name[at : part_end(name, at)] for name in names))
     if str(k) in children:
         return str(k)
     if children == sorted(children):  # a file that sorts its names puts 10 before 2
         children.sort(key=natural)
     return children[k] if -len(children) <= k < len(children) else None
+
+
+def part_end(name: str, at: int) -> int:
+    """Where the part of a name that begins at `at` ends: at a dot, or with the name."""
+    if "\\" not in name:
+        end = name.find(".", at)
+        return end if end >= 0 else len(name)
+    dot = _DOT.search(name, at)
+    return dot.start() if dot else len(name)
 
 
 _DOT = re.compile(r"(?<!\\)\.")  # a dot inside a key is escaped

@@ -14,7 +14,9 @@ import torch
 from conftest import SAMPLES, Ckpt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from oracles import safetensors_file
 
+from ckpt_cli.show.output import Output
 from ckpt_cli.show.tree import folded
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -183,6 +185,70 @@ def test_only_the_header_is_read_whatever_the_size_of_the_file(tmp_path: Path) -
     row, count = run.stdout.splitlines()
     assert row == "t\tfloat32\t500x500000000\t250000000000\t1000000000000\t"
     assert 8 < int(count) < 2000
+
+
+def wide(path: Path, count: int) -> Path:
+    """A file of very many tensors, each of them empty."""
+    entry = '{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    header = "{" + ",".join([f'"h.{i // 8}.{i % 8}.bias":{entry}' for i in range(count)]) + "}"
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    return path
+
+
+def in_memory(megabytes: int, *args: object) -> subprocess.CompletedProcess[str]:
+    """`ckpt ARGS…` with an address space of so many MB."""
+    code = (
+        "import resource, sys\n"
+        "most = int(sys.argv.pop(1)) << 20\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
+        "from ckpt_cli.cli import run\n"
+        "run()\n"
+    )
+    return subprocess.run([sys.executable, "-c", code, str(megabytes), *map(str, args)], capture_output=True, text=True, timeout=120)
+
+
+def test_a_million_names_are_listed_in_little_memory(tmp_path: Path) -> None:
+    run = in_memory(300, "ls", wide(tmp_path / "a.safetensors", 1_000_000), "*.7.bias")
+    assert (run.stderr, run.stdout.count("\n")) == ("", 125_000)
+    assert run.stdout.startswith("h.0.7.bias\tfloat32\t0\t0\t0\t\nh.1.7.bias\t")
+
+
+@pytest.mark.parametrize(
+    ("asked", "lines"),
+    [
+        ("ls A --tree", 1 + 12_500 + 100_000 + 100_000),
+        ("ls A --fold", 1),
+        ("ls A --json", 1),
+        ("ls A [0][7][3]", 1),
+        ("tied A", 0),
+        ("diff A A", 0),
+        ("diff A B", 0),
+    ],
+)
+def test_what_is_told_of_very_many_names_takes_little_memory(asked: str, lines: int, tmp_path: Path) -> None:
+    paths = {name: wide(tmp_path / name, 100_000) for name in "AB"}
+    run = in_memory(160, *[paths.get(arg, arg) for arg in asked.split()])
+    assert (run.stderr, run.stdout.count("\n")) == ("", lines)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_that_is_streamed_is_the_document(indent: int | None, capsys: pytest.CaptureFixture[str]) -> None:
+    out = Output(as_json=True)
+    out.terminal = indent is not None
+    items = [{"a": [1, 2], "é\n": float("nan")}, {}, "x"] * 1000
+    for count in (0, 1, 3, 3000):
+        out.json({"path": {"b": []}, "tensors": iter(items[:count]), "more": iter([]), "n": 1})
+        whole = {"path": {"b": []}, "tensors": items[:count], "more": [], "n": 1}
+        assert capsys.readouterr().out == out.document(whole)
+
+
+def test_a_name_of_very_many_parts_is_listed_and_makes_no_tree(ckpt: Ckpt, tmp_path: Path) -> None:
+    name = "a." * 50_000 + "b"
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(safetensors_file({name: {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}}))
+    assert ckpt("ls", path).rows == [[name, "float32", "0", "0", "0", ""]]
+    assert ckpt("ls", path, "[0]" * 1000).rows == [[name, "float32", "0", "0", "0", ""]]
+    assert "a name of over 1,000 parts makes no tree" in ckpt("ls", path, "--tree", status=2).err
 
 
 @pytest.mark.parametrize("name", ["mlp.pt", "mlp.legacy.pt", "mlp.safetensors", "module.pt", "training.ckpt", "dtypes.pt"])

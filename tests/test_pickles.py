@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import resource
 import subprocess
@@ -20,6 +21,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from ckpt_cli import files
+from ckpt_cli.containers import unpickling
+from ckpt_cli.containers.nodes import Node
 from ckpt_cli.containers.pickling import Pickler
 from ckpt_cli.containers.unpickling import Unpickler
 from ckpt_cli.errors import CkptError, Malformed
@@ -364,3 +367,66 @@ def test_deep_containers_of_a_program_are_read_and_written(tmp_path: Path) -> No
         thing = {"a": [thing]}
     torch.save({"deep": thing, "extra": torch.ones(1)}, tmp_path / "a.pt")
     assert next(iter(files.open(str(tmp_path / "a.pt")))).count(".") == 300
+
+
+def state_pickle() -> bytes:
+    """The pickle of tensors of many shapes, of which most repeat others."""
+    shared = torch.zeros(8)
+    makers = [
+        lambda: torch.zeros(4, 4),
+        lambda: torch.zeros(300, 3, dtype=torch.bfloat16),
+        lambda: torch.zeros(()),
+        lambda: torch.zeros(2, 2, 2, 2, 2).permute(4, 0, 1, 2, 3),
+        lambda: shared[2:6],
+        lambda: torch.nn.Parameter(torch.zeros(3)),
+        lambda: torch.zeros(2, dtype=torch.uint16),
+    ]
+    tensors = [makers[i % len(makers)]() for i in range(70)]
+    buffer = io.BytesIO()
+    torch.save({"a": {f"{i}.w": t for i, t in enumerate(tensors)}, "b": tensors[5:12], "c": Plain(tensors[0])}, buffer)
+    with zipfile.ZipFile(buffer) as archive:
+        return archive.read("archive/data.pkl")
+
+
+STATE = state_pickle()
+
+
+def told(node: Any, above: tuple[int, ...] = ()) -> Any:
+    """A tree of nodes as plain tuples."""
+    if not isinstance(node, Node):
+        return repr(node)
+    if id(node) in above or len(above) > 40:
+        return "…"
+    slots = [slot for cls in type(node).__mro__ for slot in getattr(cls, "__slots__", ()) if slot not in ("like", "key")]
+    values = [getattr(node, slot) for slot in slots]
+    return type(node).__name__, *(tuple(tellings(value, (*above, id(node)))) for value in values)
+
+
+def tellings(value: Any, above: tuple[int, ...]) -> list[Any]:
+    if isinstance(value, (list, tuple)):
+        return [part for item in value for part in tellings(item, above)]
+    return [told(value, above)]
+
+
+def read_by(load: Any) -> Any:
+    try:
+        return told(load())
+    except Malformed as error:
+        return str(error)
+
+
+def test_most_tensors_of_a_state_dict_are_read_as_repeating_others() -> None:
+    assert unpickling.load(STATE).pairs[0][1].pairs[69][1].like is not None
+    assert told(unpickling.load(STATE)) == told(Unpickler(STATE).load())
+
+
+@settings(max_examples=300)
+@given(at=st.integers(0, len(STATE) - 1), put=st.integers(0, 255) | st.sampled_from(b"hjqr(.RtQ0p\x94\x85"), how=st.sampled_from("=+-<"))
+def test_what_repeats_is_read_as_opcode_by_opcode(at: int, put: int, how: str) -> None:
+    """A byte replaced, added or left out, or a memo entry asked for that a repeated run has made."""
+    byte = bytes([put])
+    if how == "<":
+        changed = STATE[:-1] + b"j" + (put + at % 512).to_bytes(4, "little") + b"0."
+    else:
+        changed = STATE[:at] + (b"" if how == "-" else byte) + STATE[at + (how != "+") :]
+    assert read_by(lambda: unpickling.load(changed)) == read_by(lambda: Unpickler(changed).load())

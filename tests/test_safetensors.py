@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from math import prod
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import DTYPES, SAFE_DTYPES, all_bits, bits, example, loaded, read_bits, safetensors_file, safetensors_header
 from torch import nn
+
+from ckpt_cli.containers.header import Unusual
+from ckpt_cli.errors import Malformed
+from ckpt_cli.file import File
+from ckpt_cli.formats.safetensors import Safetensors
 
 SHAPES: list[tuple[int, ...]] = [(), (0,), (3, 0, 2), (1,), (2, 3), (1, 2, 1, 3)]
 REUSE = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -136,6 +142,84 @@ def test_a_broken_header_is_one_line_that_says_what_is_wrong(raw: bytes, says: s
     result = ckpt("ls", path, status=2)
     assert says in result.err and str(path) in result.err
     assert result.out == "" and [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+PLAIN = st.text("ab.,:{}[]é\u2028\x7f😀_", max_size=6)
+NAMES = PLAIN | st.text(st.characters(exclude_categories=["Cs"]), max_size=4) | st.sampled_from(["__metadata__", '"', "\\"])
+NUMBERS = st.sampled_from(["0", "4", "8", "00", "04", "-0", "-4", "4.0", "4e0", "true", "null", "9" * 18, "9" * 19, "1" + "0" * 30, "٤"])
+SPACES = st.sampled_from(["", "", "", "", " ", "\n", "\t ", "\x0b", "\xa0"])
+
+
+@st.composite
+def written_entry(draw: st.DrawFn, begin: int, common: bool) -> tuple[str, int]:
+    """An entry as nearly all writers (`common`) or some may write it, and where its data end."""
+    code, width = draw(st.sampled_from([("F32", 4), ("U8", 1), ("BF16", 2)] + [("f32", 4), ("Q", 1)] * (not common)))
+    shape = draw(st.lists(st.integers(0, 3), max_size=3))
+    end = begin + prod(shape) * width
+    space, odd = ("", False) if common else (draw(SPACES), draw(st.integers(0, 9)) == 0)
+    sizes = ("," + space).join(map(str, shape)) + draw(st.sampled_from([",", ",1", ""]) if odd else st.just(""))
+    ends = (draw(NUMBERS) if odd else str(begin), draw(NUMBERS) if odd else str(end))
+    parts = [f'"dtype":{space}"{code}"', f'"shape":{space}[{sizes}]', f'"data_offsets":[{ends[0]},{space}{ends[1]}]']
+    parts = draw(st.permutations(parts)) if odd else parts
+    parts += draw(st.sampled_from([[], ['"more":1'], parts[:1]])) if odd else []
+    return "{" + f",{space}".join(parts) + space + "}", end
+
+
+@st.composite
+def written_headers(draw: st.DrawFn) -> tuple[bytes, int]:
+    """A header as some writer may write it, and the size of the data that it speaks of."""
+    members, at = [], 0
+    common = draw(st.integers(0, 2)) > 0
+    for name in draw(st.lists(PLAIN if common else NAMES, max_size=6, unique=common)):
+        text, at = draw(written_entry(at, common))
+        members.append(json.dumps(name, ensure_ascii=not common and draw(st.booleans())) + ":" + text)
+    kept = st.dictionaries(NAMES, NAMES | st.sampled_from("ab"), max_size=2).map(lambda d: json.dumps(d, ensure_ascii=False))
+    wrong = st.sampled_from(['{"a":1}', '{"a":"b","a":"b"}', "[]", '{"a":"\\ud800"}', '{"a":NaN}'])
+    for text in draw(st.lists(kept if common else kept | wrong, max_size=1 if common else 2)):
+        members.insert(draw(st.integers(0, len(members))), f'"__metadata__":{text}')
+    if draw(st.booleans()):
+        members = draw(st.permutations(members))
+    raw = ("{" + ",".join(members) + "}" + draw(SPACES)).encode()
+    if draw(st.integers(0, 4)) == 0:
+        place = draw(st.integers(0, len(raw)))
+        raw = raw[:place] + draw(st.sampled_from([b"", b",", b"}", b"\xff", b"0", b'"'])) + raw[place + draw(st.integers(0, 1)) :]
+    return raw, at
+
+
+def outcome(path: Path) -> object:
+    """All that is read of a file, or the error."""
+    try:
+        found = Safetensors().read(File(str(path)))
+    except Malformed as error:
+        return str(error)
+    facts = {name: (t.dtype, t.shape, t.storage.place(), t.nbytes) for name, t in found.items()}
+    return list(facts.items()), dict(found.metadata), found.ties()
+
+
+@settings(REUSE, max_examples=600)
+@given(header=written_headers(), window=st.sampled_from([1, 5, 30, 100, 1 << 17]))
+def test_a_header_is_read_in_windows_as_the_strict_reader_reads_it(header: tuple[bytes, int], window: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(safetensors_file(header[0], bytes(header[1])))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ckpt_cli.containers.header._WINDOW", window)
+        found = outcome(path)
+        patch.setattr("ckpt_cli.formats.safetensors.scan", unusual)
+        assert outcome(path) == found
+
+
+def unusual(*_: object) -> None:
+    raise Unusual
+
+
+@pytest.mark.parametrize("window", [1, 50, 1 << 17])
+def test_what_the_library_writes_is_read_in_windows(window: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ckpt_cli.containers.header._WINDOW", window)
+    monkeypatch.setattr("ckpt_cli.formats.safetensors._strictly", unusual)
+    path = tmp_path / "a.safetensors"
+    tensors = {f"{i}.é": example("float32" if i % 2 else "int8", i, 2) for i in range(9)}
+    safetensors.torch.save_file(tensors, path, metadata={"format": "pt", "long": "x" * 200})
+    assert read_bits(path) == all_bits(tensors)
 
 
 def test_a_file_by_save_model_lists_all_names_tied(tmp_path: Path, ckpt: Ckpt) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -38,7 +39,8 @@ def diff_command(
         raise UsageError("--stat and --name-only exclude each other", "choose one")
     if exact and (rtol or atol):
         raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
-    one, two = opened(a), opened(b)
+    one = opened(a)
+    two = one if _same_file(a, b) else opened(b)
     if rules:
         one = rename(one, rules)
     with about(a):
@@ -53,6 +55,13 @@ def diff_command(
     if one.objects and two.objects and not _same_objects(one, two):
         note("what is in the files besides tensors differs, too; `ckpt summary` shows it")
     return 1 if differences else 0
+
+
+def _same_file(a: str, b: str) -> bool:
+    try:
+        return os.path.samefile(a, b)
+    except OSError:  # opening it says what is wrong
+        return False
 
 
 def _names(one: Checkpoint, two: Checkpoint, patterns: list[str] | None) -> list[str] | None:

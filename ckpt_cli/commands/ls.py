@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
+from operator import add
 from typing import Annotated, Any
 
 import typer
 
-from ..checkpoint import Checkpoint, Tensor
+from ..checkpoint import Checkpoint, Kind
 from ..errors import about
 from ..selection import select
+from ..show.escape import escape
 from ..show.output import Output, size
 from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
 
@@ -49,39 +52,54 @@ def ls_command(
         _tree(out, checkpoint, names)
     elif fold:
         _folded(out, checkpoint, names)
-    else:
+    elif out.terminal:
         out.table(_HEADER, _rows(checkpoint, names), right=("PARAMS", "BYTES"), footer=_footer(out, checkpoint, names))
+    else:
+        _plain(out, checkpoint, names)
 
 
-def shape_text(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape))
+def _cells(kind: Kind) -> tuple[str, str, int, int]:
+    """Dtype (and what keeps the tensor from being a plain one), shape, parameters, bytes."""
+    sparse = f" ({kind.layout})" if kind.layout.startswith("sparse") else ""
+    return kind.dtype.name + sparse, "x".join(map(str, kind.shape)), kind.numel, kind.nbytes
 
 
 def _rows(checkpoint: Checkpoint, names: list[str]) -> list[tuple[Any, ...]]:
-    tied = checkpoint.tied_to()
-    return [
-        (name, kind(t), shape_text(t), t.numel, t.nbytes, tied.get(name, "")) for name, t in ((n, checkpoint.tensors[n]) for n in names)
-    ]
+    tied, kinds = checkpoint.tied_to(), checkpoint.kinds()
+    return [(name, *_cells(kinds[name]), tied.get(name, "")) for name in names]
 
 
-def kind(tensor: Tensor) -> str:
-    """The dtype, and what keeps the tensor from being a plain one."""
-    return f"{tensor.dtype.name} ({tensor.layout})" if tensor.layout.startswith("sparse") else tensor.dtype.name
+class _Told(dict[Kind, str]):
+    """What follows the name in a pipe: written once for all tensors that are alike."""
+
+    def __missing__(self, kind: Kind) -> str:
+        text = self[kind] = "\t".join(["", *(escape(str(cell)) for cell in _cells(kind)), ""])
+        return text
+
+
+def _plain(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
+    tied, kinds = checkpoint.tied_to(), checkpoint.kinds()
+    found = kinds.values() if names == list(kinds) else map(kinds.__getitem__, names)
+    rest = map(_Told().__getitem__, found)
+    out.named(names, map(add, rest, [escape(tied.get(name, "")) for name in names]) if tied else rest)
 
 
 def _sorted(checkpoint: Checkpoint, names: list[str], sort: Sort) -> list[str]:
+    kinds = checkpoint.kinds() if sort in (Sort.params, Sort.bytes) else {}
     keys = {
         Sort.name: lambda name: name,
-        Sort.params: lambda name: -checkpoint[name].numel,
-        Sort.bytes: lambda name: -checkpoint[name].nbytes,
+        Sort.params: lambda name: -kinds[name].numel,
+        Sort.bytes: lambda name: -kinds[name].nbytes,
     }
     return sorted(names, key=keys[sort]) if sort in keys else names
 
 
 def totals(checkpoint: Checkpoint, names: list[str]) -> tuple[int, int]:
     """Parameters and bytes of `names`, what is tied counted once."""
-    distinct = {checkpoint[name].key: checkpoint[name] for name in names}.values()
-    return sum(t.numel for t in distinct), sum(t.nbytes for t in distinct)
+    wanted, ties, kinds = set(names), checkpoint.ties(), checkpoint.kinds()
+    for group in ties:
+        wanted.difference_update([name for name in group if name in wanted][1:])
+    return sum(kinds[name].numel for name in wanted), sum(kinds[name].nbytes for name in wanted)
 
 
 def _footer(out: Output, checkpoint: Checkpoint, names: list[str]) -> str:
@@ -93,38 +111,40 @@ def _footer(out: Output, checkpoint: Checkpoint, names: list[str]) -> str:
 
 def _document(path: str, checkpoint: Checkpoint, names: list[str]) -> dict[str, Any]:
     params, count = totals(checkpoint, names)
-    tied = checkpoint.tied_to()
     return {
         "path": path,
         "format": checkpoint.origin.format if checkpoint.origin else "",
-        "tensors": [
-            {"name": n, "dtype": t.dtype.name, "shape": list(t.shape), "params": t.numel, "bytes": t.nbytes, "tied_to": tied.get(n)}
-            for n, t in ((n, checkpoint[n]) for n in names)
-        ],
+        "tensors": _entries(checkpoint, names),
         "params": params,
         "bytes": count,
     }
 
 
-def _tree(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
-    from ..show.tree import drawn, tree
+def _entries(checkpoint: Checkpoint, names: list[str]) -> Iterator[dict[str, Any]]:
+    tied, kinds = checkpoint.tied_to(), checkpoint.kinds()
+    for name, kind in zip(names, map(kinds.__getitem__, names), strict=True):
+        facts = {"dtype": kind.dtype.name, "shape": kind.shape, "params": kind.numel, "bytes": kind.nbytes}
+        yield {"name": name, **facts, "tied_to": tied.get(name)}
 
-    tied = checkpoint.tied_to()
+
+def _tree(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
+    from ..show.tree import drawn
+
+    tied, kinds = checkpoint.tied_to(), checkpoint.kinds()
+    told = {kind: "  {} {}".format(*_cells(kind)).rstrip() for kind in {*kinds.values()}}
 
     def label(name: str) -> str:
-        if name not in checkpoint:
-            return ""
         link = f" = {tied[name]}" if name in tied else ""
-        return f"  {kind(checkpoint[name])} {shape_text(checkpoint[name])}".rstrip() + link
+        return told[kinds[name]] + link
 
-    out.lines(drawn(tree(names), label))
+    out.lines(drawn(names, label))
 
 
 def _folded(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
     from ..show.tree import folded
 
-    rows = folded(
-        (name, (kind(checkpoint[name]), shape_text(checkpoint[name]), checkpoint[name].numel, checkpoint[name].nbytes)) for name in names
-    )
+    kinds = checkpoint.kinds()
+    cells = {kind: _cells(kind) for kind in {*kinds.values()}}
+    rows = folded((name, cells[kinds[name]]) for name in names)
     shown = [(f"{name} ×{n}" if n > 1 else name, f[0], f[1], f[2] * n, f[3] * n, "") for name, n, f in rows]
     out.table(_HEADER, shown, right=("PARAMS", "BYTES"), footer=_footer(out, checkpoint, names))

@@ -60,10 +60,12 @@ class Dict(Node):
 class Call(Node):
     """An object made by REDUCE, NEWOBJ, NEWOBJ_EX, INST or OBJ (`made`), then given list items, dict pairs and states (BUILD).
 
-    `path` is the dotted name of what is called, or an empty string.
+    `path` is the dotted name of what is called, or an empty string. `like` is the call that this one repeats but for `key`, the name of
+    its storage; such a one's other parts are made when they are asked for.
     """
 
-    __slots__ = ("args", "function", "items", "kwargs", "made", "pairs", "path", "states")
+    __slots__ = ("args", "function", "items", "key", "kwargs", "like", "made", "pairs", "path", "states")
+    key: str
 
     def __init__(self, made: str, function: Any, args: Any, kwargs: Any = None) -> None:
         self.made, self.function, self.args, self.kwargs = made, function, args, kwargs
@@ -71,6 +73,25 @@ class Call(Node):
         self.pairs: list[tuple[Any, Any]] = []
         self.states: list[Any] = []
         self.path: str = function.path if type(function) is Global else ""
+        self.like: Call | None = None
+
+    def repeated(self, key: str) -> Call:
+        """The same call on another storage."""
+        call = Call.__new__(Call)
+        call.like, call.key, call.path = self, key, self.path
+        return call
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in Call.__slots__ or name in ("like", "key"):
+            raise AttributeError(name)
+        value = [] if name in ("items", "pairs", "states") else self._args() if name == "args" else getattr(self.like, name)
+        setattr(self, name, value)
+        return value
+
+    def _args(self) -> Tuple:
+        storage, *others = self.like.arguments() if self.like else []
+        facts = storage.pid.items
+        return Tuple([Persistent(Tuple([*facts[:2], self.key, *facts[3:]])), *others])
 
     def arguments(self) -> list[Any]:
         return self.args.items if type(self.args) is Tuple else []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ..errors import Malformed
@@ -23,6 +22,8 @@ def _constant(name: str) -> Any:
 
 def loads(raw: bytes) -> Any:
     """The document in `raw`. Raises Malformed for anything that strict JSON is not."""
+    import json  # most files are read without
+
     try:
         text = raw.decode("utf-8")
         document = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
@@ -33,3 +34,10 @@ def loads(raw: bytes) -> Any:
     except (ValueError, RecursionError) as error:
         raise Malformed(f"the JSON header is broken: {error or 'it nests too deep'}") from None
     return document
+
+
+def value(text: str, at: int) -> tuple[Any, int]:
+    """The value that begins at `at`, and where it ends. Raises Malformed as `loads`, or ValueError where it does not end."""
+    import json
+
+    return json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant).raw_decode(text, at)

@@ -76,6 +76,7 @@ class Reader:
     def __init__(self, storage_of: StorageOf) -> None:
         self.storage_of = storage_of
         self.seen: dict[int, Tensor] = {}
+        self.alike: dict[int, tuple[Tensor, Pid]] = {}
 
     def is_leaf(self, node: Any) -> bool:
         return is_tensor(node) or is_pid(node) or (type(node) is Call and (numpy_objects.is_array(node) or node.path in _PLAIN_CALLS))
@@ -86,13 +87,25 @@ class Reader:
             return None
         found = self.seen.get(id(node))
         if found is None:
-            if is_tensor(node):
+            if node.like is not None and node.path in _VIEWS:
+                found = self._repeated(node)
+            elif is_tensor(node):
                 found = _REBUILD[node.path](self, node, node.arguments())
             elif numpy_objects.is_array(node):
                 found = numpy_objects.array(node)
             else:
                 return None
             self.seen[id(node)] = found
+        return found
+
+    def _repeated(self, node: Call) -> Tensor:
+        """A call that repeats another one makes the same view of another storage, which is held to be of the same size."""
+        known = self.alike.get(id(node.like))
+        if known:
+            tensor, pid = known
+            return tensor.over(self.storage_of(node.key, pid.dtype, pid.nbytes))
+        found = _REBUILD[node.path](self, node, node.arguments())
+        self.alike[id(node.like)] = found, Pid(node.arguments()[0])
         return found
 
     def inner(self, node: Any) -> Tensor:
@@ -192,6 +205,9 @@ _REBUILD: dict[str, Callable[[Reader, Call, list[Any]], Tensor]] = {
     "torch._utils._rebuild_sparse_tensor": _sparse,
     "torch._tensor._rebuild_from_type_v2": _from_type,
 }
+
+
+_VIEWS = {path for path, function in _REBUILD.items() if function in (_v2, _v3)}
 
 
 def is_tensor(node: Any) -> bool:

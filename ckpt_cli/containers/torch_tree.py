@@ -10,7 +10,7 @@ from ..dtypes import DType
 from ..storage import Storage
 from .foreign import plain
 from .torch_objects import Reader
-from .unpickling import Unpickler
+from .unpickling import load
 from .walk import Place, Walk, joined, names
 
 
@@ -37,7 +37,7 @@ def read_tree(tree: Tree) -> Checkpoint:
     collecting = isenabled()
     disable()  # a large tree is all live; looking for garbage in it doubles the time
     try:
-        found = find(Unpickler(tree.pickle).load(), tree)
+        found = find(load(tree.pickle), tree)
     finally:
         if collecting:
             enable()

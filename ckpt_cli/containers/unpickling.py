@@ -5,6 +5,7 @@ Opcodes as in CPython's Lib/pickletools.py. Every length is compared with the by
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from itertools import repeat
 from struct import Struct
@@ -16,19 +17,35 @@ from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Persistent, 
 
 _MOST_OPCODES = 20_000_000
 _MOST_DIGITS = 4000
+_SHORT = 4000  # bytes of a pickle that is read before the pattern of a repeated run is compiled
 
 
 class Truncated(Malformed):
     """The pickle goes on after the bytes that were given."""
 
 
+def load(data: bytes) -> Any:
+    """The root of the tree. Calls that repeat one another are taken in one step; where that does not do, opcode by opcode."""
+    if len(data) > _SHORT:
+        try:
+            return Unpickler(data, repeats=re.compile(_CALL, re.DOTALL).match).load()
+        except Malformed:
+            pass
+    return Unpickler(data).load()
+
+
 class Unpickler:
-    """A stack machine over `data`. `load` gives the tree and leaves `at` behind the STOP."""
+    """A stack machine over `data`. `load` gives the tree and leaves `at` behind the STOP.
 
-    __slots__ = ("at", "data", "marks", "memo", "persistents", "protocol", "stack")
+    With `repeats`, a run of opcodes that it matches and that was seen before makes a Call which refers to the earlier one. What such a run
+    puts into the memo is left out: it is sound as long as memo entries are made in order, once each, and such a one is not asked for.
+    """
 
-    def __init__(self, data: bytes, at: int = 0) -> None:
-        self.data, self.at = data, at
+    __slots__ = ("at", "data", "known", "marks", "memo", "persistents", "protocol", "repeats", "stack")
+
+    def __init__(self, data: bytes, at: int = 0, repeats: Callable[[bytes, int], re.Match[bytes] | None] | None = None) -> None:
+        self.data, self.at, self.repeats = data, at, repeats
+        self.known: dict[tuple[Any, ...], Call] = {}
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -56,7 +73,7 @@ class Unpickler:
     def _run(self) -> None:
         """Opcode after opcode, to the STOP. The few that make up nine tenths of a state dict stand here, the others in the table."""
         data, stack, marks, memo, table, at = self.data, self.stack, self.marks, self.memo, _TABLE, self.at
-        u4 = _U4.unpack_from
+        u4, repeats, top = _U4.unpack_from, self.repeats, -1
         try:
             for _ in repeat(None, _MOST_OPCODES):
                 op = data[at]
@@ -64,20 +81,25 @@ class Unpickler:
                 if op == 0x68:  # BINGET
                     stack.append(memo[data[at]])
                     at += 1
-                elif op == 0x72:  # LONG_BINPUT
-                    memo[u4(data, at)[0]] = stack[-1]
-                    at += 4
+                elif op == 0x72 or op == 0x71:  # LONG_BINPUT, BINPUT
+                    index = u4(data, at)[0] if op == 0x72 else data[at]
+                    if repeats:
+                        top = _after(top, index)
+                    memo[index] = stack[-1]
+                    at += 4 if op == 0x72 else 1
+                elif op == 0x58:  # BINUNICODE
+                    stop = at + 4 + u4(data, at)[0]
+                    stack.append(_text(data, at + 4, stop))
+                    at = stop
                 elif op == 0x4B:  # BININT1
                     stack.append(data[at])
                     at += 1
-                elif op == 0x71:  # BINPUT
-                    memo[data[at]] = stack[-1]
-                    at += 1
                 elif op == 0x28:  # MARK
-                    marks.append(len(stack))
-                elif op == 0x6A:  # LONG_BINGET
-                    stack.append(memo[u4(data, at)[0]])
-                    at += 4
+                    if repeats and (found := repeats(data, at)):
+                        top = self._repeat(found, top)
+                        at = found.end()
+                    else:
+                        marks.append(len(stack))
                 elif op == 0x2E:  # STOP
                     return
                 else:
@@ -87,6 +109,24 @@ class Unpickler:
         finally:
             self.at = max(at, self.at)
         raise Malformed(f"a pickle of over {_MOST_OPCODES:,} opcodes")
+
+    def _repeat(self, found: re.Match[bytes], top: int) -> int:
+        """Make the call that the run `found` makes of the function on the stack; the last memo entry. ValueError where it is none."""
+        storage, size, key, a, place, b, view, c, strides, d, hooks, e, dtype, f, g = found.groups()
+        stack, last = self.stack, top + 7
+        in_order = b"".join((a, b, c, d, e, f, g)) == _U4X7.pack(top + 1, top + 2, top + 3, top + 4, top + 5, top + 6, last)
+        if not in_order or len(key) != size[0] or len(stack) <= (self.marks or _ZERO)[-1]:
+            raise ValueError("a run of opcodes of another kind")
+        which = stack[-1], storage, place, view, strides, hooks, dtype
+        like = self.known.get(which)
+        if like is None:
+            once = Unpickler(b"(" + found[0] + b".")
+            once.stack, once.memo, once.persistents = stack, self.memo, self.persistents
+            once._run()
+            self.known[which] = stack[-1]
+        else:
+            stack[-1] = self.memo[last] = like.repeated(str(key, "ascii"))
+        return last
 
     def take(self, count: int) -> bytes:
         at = self.at
@@ -121,9 +161,25 @@ class Unpickler:
         return self.stack.pop()
 
 
+def _after(top: int, index: int) -> int:
+    if index <= top:
+        raise ValueError("memo entries out of order")
+    return index
+
+
 Op = Callable[[Unpickler], None]
 _TABLE: dict[int, Op] = {}
 _U2, _I4, _U4, _U8, _F8 = Struct("<H"), Struct("<i"), Struct("<I"), Struct("<Q"), Struct(">d")
+_U4X7, _ZERO = Struct("<7I"), [0]
+
+# A tensor as torch.save writes one after the other, from the second MARK on: (("storage", class, KEY, location, numel), offset, sizes,
+# strides, requires_grad, OrderedDict() …). Every opcode is told by its first byte, so that there is one way to read the run.
+_INT, _GET, _PUT = rb"(?:K.|M..|J.{4})", rb"(?:h.|j.{4})", rb"r(.{4})"
+_SIZES = rb"(?:%b{1,3}+[\x85-\x87]|\(%b{4,8}+t)" % (_INT, _INT)
+_CALL = (
+    rb"\((%(get)b%(get)b)X(.)\0\0\0([0-9]{1,9}+)%(put)b(%(get)b%(int)b)t%(put)bQ(%(int)b%(sizes)b)%(put)b(%(sizes)b)%(put)b"
+    rb"([\x88\x89]%(get)b)\)R%(put)b(%(get)b?)t%(put)bR%(put)b" % {b"get": _GET, b"int": _INT, b"put": _PUT, b"sizes": _SIZES}
+)
 
 
 def _op(code: bytes) -> Callable[[Op], Op]:
@@ -169,9 +225,8 @@ _pushes(b"L", lambda m: _decimal(m.line().rstrip(b"L")))
 _pushes(b"I", lambda m: _int_or_bool(m.line()))
 
 # Strings and bytes. `surrogatepass` as pickle itself has it: names are escaped where they are shown.
-_pushes(b"X", lambda m: _text(m, m.number(_U4)))
-_pushes(b"\x8c", lambda m: _text(m, m.take(1)[0]))
-_pushes(b"\x8d", lambda m: _text(m, m.number(_U8)))
+_pushes(b"\x8c", lambda m: str(m.take(m.take(1)[0]), "utf-8", "surrogatepass"))
+_pushes(b"\x8d", lambda m: str(m.take(m.number(_U8)), "utf-8", "surrogatepass"))
 _pushes(b"V", lambda m: str(m.line(), "raw-unicode-escape"))
 _pushes(b"B", lambda m: m.take(m.number(_U4)))
 _pushes(b"C", lambda m: m.take(m.take(1)[0]))
@@ -188,10 +243,13 @@ _pushes(b"Q", lambda m: _persistent(m, m.pop()))
 
 # The memo.
 _pushes(b"g", lambda m: m.memo[_decimal(m.line())])
+_pushes(b"j", lambda m: m.memo[m.number(_U4)])
 
 
-def _text(m: Unpickler, size: int) -> str:
-    return str(m.take(size), "utf-8", "surrogatepass")
+def _text(data: bytes, start: int, stop: int) -> str:
+    if stop > len(data):
+        raise Truncated("truncated pickle")
+    return str(data[start:stop], "utf-8", "surrogatepass")
 
 
 def _persistent(m: Unpickler, pid: Any) -> Persistent:
@@ -262,12 +320,18 @@ def _dup(m: Unpickler) -> None:
 
 @_op(b"p")
 def _put(m: Unpickler) -> None:
-    m.memo[_decimal(m.line())] = m.stack[-1]
+    _put_at(m, _decimal(m.line()))
 
 
 @_op(b"\x94")
 def _memoize(m: Unpickler) -> None:
-    m.memo[len(m.memo)] = m.stack[-1]
+    _put_at(m, len(m.memo))
+
+
+def _put_at(m: Unpickler, index: int) -> None:
+    if m.repeats:
+        raise ValueError("memo entries of another kind")
+    m.memo[index] = m.stack[-1]
 
 
 def _tuple(code: bytes, count: int) -> None:

@@ -5,6 +5,7 @@ A strict reader with one interpretation: one end record at the very end, no twin
 
 from __future__ import annotations
 
+from itertools import pairwise
 from struct import Struct, pack
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
@@ -21,6 +22,7 @@ _END = Struct("<4s4H2LH")
 _END64 = Struct("<4sQ2H2L4Q")
 _LOCATOR64 = Struct("<4sLQL")
 _CENTRAL = Struct("<4s6H3L5H2L")
+_RECORD = Struct("<4s4x2H4x3L3H8xL")  # what is read of a record of the central directory
 _LOCAL = Struct("<4s5H3L2H")
 _INFLATE_LIMIT = 256 << 20
 
@@ -34,7 +36,7 @@ class Member(Extent):
     __slots__ = ("entry", "flags", "header", "method", "name", "packed")
 
     def __init__(self, file: File, name: str, header: int, nbytes: int, crc: int, flags: int, method: int, packed: int, entry: int) -> None:
-        super().__init__(file, -1, nbytes, crc)
+        self.file, self.offset, self.nbytes, self.crc = file, -1, nbytes, crc
         self.name, self.header, self.flags, self.method, self.packed, self.entry = name, header, flags, method, packed, entry
 
     def place(self) -> int:
@@ -102,15 +104,18 @@ def _members(file: File) -> dict[str, Member]:
         raise Malformed("the zip's central directory does not end where its end record begins", where=file.path)
     directory = file.read(offset, size)
     found: dict[str, Member] = {}
+    spans: list[tuple[int, int, str]] = []
     at = 0
     for _ in range(count):
-        member, at = _entry(file, directory, at, offset)
-        if member.name in found:
-            raise Malformed(f"two members of the zip are called {member.name!r}", where=file.path)
+        member, stop, at = _entry(file, directory, at, offset)
         found[member.name] = member
+        spans.append((member.header, stop, member.name))
+    if len(found) < count:
+        twin = next(one for one, two in pairwise(sorted(name for _, _, name in spans)) if one == two)
+        raise Malformed(f"two members of the zip are called {twin!r}", where=file.path)
     if at != size:
         raise Malformed("the zip's central directory holds more than it says", where=file.path)
-    _check_apart(file, found, offset)
+    _check_apart(file, spans, offset)
     return found
 
 
@@ -147,30 +152,29 @@ def _end64(file: File, end: int) -> tuple[int, int, int, int] | None:
     return fields[7], fields[8], fields[9], at
 
 
-def _entry(file: File, directory: bytes, at: int, base: int) -> tuple[Member, int]:
-    if at + _CENTRAL.size > len(directory):
+def _entry(file: File, directory: bytes, at: int, base: int) -> tuple[Member, int, int]:
+    """The member whose record is at `at`, the least offset at which it may end, and where the next record is."""
+    if at + 46 > len(directory):
         raise Malformed("the zip's central directory is truncated", where=file.path)
-    fields = _CENTRAL.unpack_from(directory, at)
-    flags, method, crc, packed, size = fields[3], fields[4], fields[7], fields[8], fields[9]
-    name_size, extra_size, comment_size, header = fields[10], fields[11], fields[12], fields[16]
-    stop = at + _CENTRAL.size + name_size + extra_size + comment_size
-    if fields[0] != b"PK\1\2" or stop > len(directory):
+    signature, flags, method, crc, packed, size, name_size, extra_size, comment_size, header = _RECORD.unpack_from(directory, at)
+    names = at + 46 + name_size
+    stop = names + extra_size + comment_size
+    if signature != b"PK\1\2" or stop > len(directory):
         raise Malformed("the zip's central directory is broken", where=file.path)
-    raw = directory[at + _CENTRAL.size : at + _CENTRAL.size + name_size]
     try:
-        name = raw.decode("utf-8")
+        name = str(directory[at + 46 : names], "utf-8")
     except UnicodeDecodeError:
         raise Malformed("a member's name is not UTF-8", where=file.path) from None
-    if 0xFFFFFFFF in (packed, size, header):
-        extra = directory[at + _CENTRAL.size + name_size : stop - comment_size]
-        size, packed, header = _wide(file, extra, size, packed, header)
+    if packed == 0xFFFFFFFF or size == 0xFFFFFFFF or header == 0xFFFFFFFF:
+        size, packed, header = _wide(file, directory[names : stop - comment_size], size, packed, header)
     if flags & 1:
         raise Malformed(f"member {name!r} is encrypted", where=file.path)
     if method == 0 and size != packed:
         raise Malformed(f"member {name!r} has two sizes", where=file.path)
-    if header + _LOCAL.size + name_size + packed > base:
+    end = header + 30 + name_size + packed
+    if end > base:
         raise Malformed(f"member {name!r} lies outside of the file", "download or copy it again", file.path)
-    return Member(file, name, header, size, crc, flags, method, packed, base + at), stop
+    return Member(file, name, header, size, crc, flags, method, packed, base + at), end, stop
 
 
 def _wide(file: File, extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
@@ -188,12 +192,12 @@ def _wide(file: File, extra: bytes, size: int, packed: int, header: int) -> tupl
     raise Malformed("a 64-bit size is missing in the zip", where=file.path)
 
 
-def _check_apart(file: File, found: dict[str, Member], end: int) -> None:
+def _check_apart(file: File, spans: list[tuple[int, int, str]], end: int) -> None:
     previous = 0
-    for member in sorted(found.values(), key=lambda m: m.header):
-        if member.header < previous:
-            raise Malformed(f"member {member.name!r} overlaps another one", where=file.path)
-        previous = member.header + _LOCAL.size + len(member.name.encode()) + member.packed
+    for header, stop, name in sorted(spans):
+        if header < previous:
+            raise Malformed(f"member {name!r} overlaps another one", where=file.path)
+        previous = stop
     if previous > end:
         raise Malformed("the zip's members overlap its directory", where=file.path)
 

@@ -10,12 +10,13 @@ Specified in the README of huggingface/safetensors. Peculiarities:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import Checkpoint, Tensor
+from ..checkpoint import Checkpoint, Kind, Lazy, Tensor, show_shape
 from ..containers import strict_json
+from ..containers.header import Header, Unusual, scan
 from ..dtypes import DTYPES
 from ..errors import CannotHold, Malformed
 from ..file import File
@@ -50,18 +51,20 @@ class Safetensors(Format):
         return file.size >= 8 and file.head[8:9] == b"{" and int.from_bytes(file.head[:8], "little") < 2**48
 
     def read(self, file: File) -> Checkpoint:
-        length = int.from_bytes(file.read(0, 8), "little")
+        length = int.from_bytes(file.head[:8], "little")
         if length > _MOST_HEADER:
             raise Malformed(f"the header says it has {length:,} bytes; the format allows {_MOST_HEADER:,}")
         if 8 + length > file.size:
             raise Malformed(f"truncated: {8 + length - file.size:,} bytes of the header are missing", "download or copy it again")
-        header = strict_json.loads(file.read(8, length))
-        if type(header) is not dict:
-            raise Malformed("the header is no JSON object")
-        metadata = _metadata(header.pop("__metadata__", {}))
-        tensors = _tensors(file, header, 8 + length)
-        aliases = {name: kept for name, kept in sorted(metadata.items()) if name != "format" and name not in tensors and kept in tensors}
-        tensors.update({name: tensors[kept] for name, kept in aliases.items()})
+        try:
+            header = scan(file, length, _kind)
+        except Unusual:
+            header = _strictly(strict_json.loads(file.read(8, length)))
+        metadata = _metadata({} if header.metadata is None else header.metadata)
+        _check_tiling(header, file.size - 8 - length)
+        kinds = header.kinds
+        aliases = {name: kept for name, kept in sorted(metadata.items()) if name != "format" and name not in kinds and kept in kinds}
+        tensors = Entries(file, 8 + length, header, aliases)
         return Checkpoint(tensors, {key: value for key, value in metadata.items() if key not in aliases})
 
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
@@ -93,25 +96,53 @@ def _metadata(found: Any) -> dict[str, str]:
     return found
 
 
-def _tensors(file: File, header: dict[str, Any], base: int) -> dict[str, Tensor]:
-    """The one door: every entry is what it must be, and together they tile the data section."""
-    tensors: dict[str, Tensor] = {}
-    places: list[tuple[int, int]] = []
-    for name, entry in header.items():
+class Entries(Lazy):
+    """The tensors of one file; `aliases` are names that stand for kept ones."""
+
+    def __init__(self, file: File, base: int, header: Header, aliases: dict[str, str]) -> None:
+        tied = {*aliases, *aliases.values()}
+        kinds = header.kinds | {name: header.kinds[kept] for name, kept in aliases.items()} if aliases else header.kinds
+        super().__init__(kinds, [name for name in kinds if name in tied] if tied else ())
+        self.file, self.base, self.header, self.aliases = file, base, header, aliases
+
+    def make(self, name: str) -> Tensor:
+        if name in self.aliases:
+            return self[self.aliases[name]]
+        kind = self.kinds[name]
+        return Tensor.whole(kind.dtype, kind.shape, Extent(self.file, self.base + self._begins[name], kind.nbytes))
+
+    @cached_property
+    def _begins(self) -> dict[str, int]:
+        return dict(zip(self.header.kinds, self.header.begins, strict=True))
+
+
+def _kind(code: str, shape: tuple[int, ...]) -> Kind | None:
+    dtype = _KNOWN.get(code)
+    return Kind(dtype, shape) if dtype and len(shape) <= 64 else None
+
+
+def _strictly(document: Any) -> Header:
+    """The one door for what is written in an unusual way: every entry is what it must be, or the error says what it is not."""
+    if type(document) is not dict:
+        raise Malformed("the header is no JSON object")
+    header = Header(_kind)
+    header.end, header.metadata = None, _metadata(document.pop("__metadata__", {}))
+    for name, entry in document.items():
         try:
             dtype, shape, (begin, end) = _KNOWN[entry["dtype"]], entry["shape"], entry["data_offsets"]
             if type(begin) is not int or type(end) is not int or not 0 <= begin <= end < _MOST:
                 raise Malformed("data_offsets are not two ordered integers")
             if type(shape) is not list or len(shape) > 64 or any(type(n) is not int or not 0 <= n < _MOST for n in shape):
                 raise Malformed("the shape is no list of integers ≥ 0")
-            tensors[name] = Tensor.whole(dtype, tuple(shape), Extent(file, base + begin, end - begin))
+            kind = header.kinds[name] = Kind(dtype, tuple(shape))
+            if kind.nbytes != end - begin:
+                raise Malformed(f"shape {show_shape(kind.shape)} of {dtype.name} takes {kind.nbytes:,} bytes, the data has {end - begin:,}")
+            header.begins.append(begin)
         except Malformed as error:
             raise Malformed(f"tensor {name!r}: {error.what}") from None
         except (KeyError, TypeError, ValueError):
             raise Malformed(f"tensor {name!r}: {_what_is_wrong(entry)}") from None
-        places.append((begin, end))
-    _check_tiling(places, file.size - base)
-    return tensors
+    return header
 
 
 def _what_is_wrong(entry: Any) -> str:
@@ -125,12 +156,14 @@ def _what_is_wrong(entry: Any) -> str:
     return "its shape or data_offsets are not lists of integers"
 
 
-def _check_tiling(places: list[tuple[int, int]], size: int) -> None:
-    at = 0
-    for begin, end in sorted(places):
-        if begin != at:
-            raise Malformed(f"the data have {'an overlap' if begin < at else 'a hole'} at byte {min(begin, at):,}")
-        at = end
+def _check_tiling(header: Header, size: int) -> None:
+    at = header.end or 0
+    if header.end is None:
+        places = ((begin, begin + kind.nbytes) for begin, kind in zip(header.begins, header.kinds.values(), strict=True))
+        for begin, end in sorted(places):
+            if begin != at:
+                raise Malformed(f"the data have {'an overlap' if begin < at else 'a hole'} at byte {min(begin, at):,}")
+            at = end
     if at > size:
         raise Malformed(f"truncated: {at - size:,} of {at:,} bytes of data are missing", "download or copy it again")
     if at < size:
@@ -144,6 +177,8 @@ def _in_data_order(tensors: Mapping[str, Tensor]) -> list[Tensor]:
 
 def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
     """Length and JSON, padded with spaces to a multiple of 8. Raises CannotHold for a dtype or a name that has no place."""
+    import json
+
     at, begins = 0, {}
     for tensor in _in_data_order(tensors):
         begins[id(tensor)] = at

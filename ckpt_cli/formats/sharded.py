@@ -9,12 +9,11 @@ files beside the index; the one link that leads out of the folder is that of the
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..checkpoint import Checkpoint, Origin, Tensor
+from ..checkpoint import Checkpoint, Kind, Lazy, Origin, Tensor
 from ..containers import strict_json
 from ..errors import CannotHold, Malformed, about
 from ..file import File
@@ -50,14 +49,16 @@ class Sharded(Format):
     def read(self, file: File) -> Checkpoint:
         index = strict_json.loads(file.read(0, file.size))
         weight_map = index.get("weight_map") if type(index) is dict else None
-        if type(weight_map) is not dict or any(type(shard) is not str for shard in weight_map.values()):
+        if type(weight_map) is not dict or not set(map(type, weight_map.values())) <= {str}:
             raise Malformed("weight_map is not an object of names and file names")
         metadata = index.get("metadata", {})
         if type(metadata) is not dict:
             raise Malformed("the index's metadata are no object")
         folder = os.path.dirname(os.path.abspath(file.path))
-        shards = {name: _open(folder, name) for name in dict.fromkeys(weight_map.values())}
-        tensors = _joined(weight_map, shards)
+        home = os.path.realpath(folder)
+        homes = home, os.path.join(os.path.dirname(os.path.dirname(home)), "blobs")
+        shards = {name: _open(folder, name, homes) for name in dict.fromkeys(weight_map.values())}
+        tensors = Joined(weight_map, shards)
         merged = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
         return Checkpoint(tensors, merged, rest=Shards(metadata, shards))
 
@@ -68,6 +69,8 @@ class Sharded(Format):
 
     def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
         """The shards that changed (all of them, in a new place), then the index."""
+        import json
+
         from ..saving import Output
 
         parts = _parts(checkpoint, path, self.shard_size)
@@ -99,14 +102,12 @@ def _shards(checkpoint: Checkpoint) -> Mapping[str, Checkpoint]:
     return checkpoint.rest.shards if isinstance(checkpoint.rest, Shards) else {}
 
 
-def _open(folder: str, name: str) -> Checkpoint:
-    """The checkpoint in one shard, whose name must be that of a file beside the index."""
+def _open(folder: str, name: str, homes: tuple[str, str]) -> Checkpoint:
+    """The checkpoint in one shard, whose name must be that of a file beside the index. `homes`: the real folders where it may lie."""
     if not name or name != os.path.basename(name) or name in (".", "..") or "\\" in name or "\0" in name:
         raise Malformed(f"the index names the shard {name!r}, which is no plain file name")
     path = os.path.join(folder, name)
-    real, home = os.path.realpath(path), os.path.realpath(folder)
-    blobs = os.path.join(os.path.dirname(os.path.dirname(home)), "blobs")
-    if os.path.dirname(real) not in (home, blobs):
+    if os.path.islink(path) and os.path.dirname(os.path.realpath(path)) not in homes:
         raise Malformed(f"the shard {name!r} is a link that leads out of the folder")
     with about(path):
         file = File(path)
@@ -117,18 +118,35 @@ def _open(folder: str, name: str) -> Checkpoint:
     return found.replacing(origin=Origin(form.name, file, found))
 
 
-def _joined(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for name, shard in weight_map.items():
-        tensor = shards[shard].tensors.get(name)
-        if tensor is None:
-            raise Malformed(f"the index says that {name!r} is in {shard}, where it is not", "download or copy that shard again")
-        tensors[name] = tensor
-    for shard, checkpoint in shards.items():
-        extra = next((name for name in checkpoint if weight_map.get(name) != shard), None)
-        if extra is not None:
-            raise Malformed(f"{shard} holds {extra!r}, which the index does not say", "its index is of another version")
-    return tensors
+class Joined(Lazy):
+    """The tensors of all shards, in the order of the index."""
+
+    def __init__(self, weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> None:
+        found: dict[str, Kind] = {}
+        for shard, checkpoint in shards.items():
+            kinds = checkpoint.kinds()
+            if list(map(weight_map.get, kinds)) != [shard] * len(kinds):
+                raise _disagreement(weight_map, shards)
+            found.update(kinds)
+        if len(found) < len(weight_map):
+            raise _disagreement(weight_map, shards)
+        if list(found) != list(weight_map):
+            found = {name: found[name] for name in weight_map}
+        shared = {name for checkpoint in shards.values() for name in checkpoint.shared()}
+        super().__init__(found, [name for name in found if name in shared] if shared else ())
+        self.weight_map, self.shards = weight_map, shards
+
+    def make(self, name: str) -> Tensor:
+        return self.shards[self.weight_map[name]].tensors[name]
+
+
+def _disagreement(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> Malformed:
+    """What the index says is in a shard and is not, or the other way round."""
+    lacking = next(((name, shard) for name, shard in weight_map.items() if name not in shards[shard]), None)
+    if lacking:
+        return Malformed(f"the index says that {lacking[0]!r} is in {lacking[1]}, where it is not", "download or copy that shard again")
+    name, shard = next((name, shard) for shard, names in shards.items() for name in names if weight_map.get(name) != shard)
+    return Malformed(f"{shard} holds {name!r}, which the index does not say", "its index is of another version")
 
 
 def _parts(checkpoint: Checkpoint, path: str, shard_size: int | None) -> dict[str, tuple[Checkpoint, Format]]:
@@ -192,6 +210,8 @@ def _untouched(part: Checkpoint) -> bool:
 
 def _index(checkpoint: Checkpoint, parts: Mapping[str, Checkpoint]) -> bytes:
     """The index's bytes as `save_pretrained` writes them, `total_size` and `total_parameters` brought up to date."""
+    import json
+
     distinct = checkpoint.distinct().values()
     rest = checkpoint.rest if isinstance(checkpoint.rest, Shards) else Shards({}, {})
     metadata = dict(rest.metadata) | {"total_size": sum(tensor.nbytes for tensor in distinct)}

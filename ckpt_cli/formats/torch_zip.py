@@ -77,7 +77,7 @@ class TorchZip(Format):
 
 def _root(file: File) -> str | None:
     """The folder in the archive that holds data.pkl."""
-    found = [name[: -len("/data.pkl")] for name in zips.members(file) if name.endswith("/data.pkl") and name.count("/") == 1]
+    found = [name[: -len("/data.pkl")] for name in zips.members(file) if name[-9:] == "/data.pkl" and name.count("/") == 1]
     if len(found) > 1:
         raise Malformed(f"the zip has more than one data.pkl: in {', '.join(found[:5])}")
     return found[0] if found else None
@@ -92,6 +92,7 @@ class Archive:
         self.pickle = self.members[f"{self.root}/data.pkl"].contents()
         order = self.members.get(f"{self.root}/byteorder")
         self.big = order is not None and order.contents().strip() == b"big"
+        self.data = f"{self.root}/data/"
         self.found: dict[tuple[str, int], Storage] = {}
 
     def storage(self, key: str, dtype: DType | None, nbytes: int) -> Storage:
@@ -99,20 +100,25 @@ class Archive:
         if self.big and dtype is None:
             raise Malformed(f"storage {key!r} is untyped in a big-endian file: its byte order cannot be told")
         width = dtype.part if self.big and dtype else 1
+        member = self.members.get(self.data + key)
+        if member is None:
+            raise Malformed(f"storage {key!r} is not in the archive")
+        if member.nbytes != nbytes:
+            raise Malformed(f"storage {key!r} has {member.nbytes:,} bytes, the pickle says {nbytes:,}")
+        if width == 1:
+            return member
         if (key, width) not in self.found:
-            member = self.members.get(f"{self.root}/data/{key}")
-            if member is None:
-                raise Malformed(f"storage {key!r} is not in the archive")
-            if member.nbytes != nbytes:
-                raise Malformed(f"storage {key!r} has {member.nbytes:,} bytes, the pickle says {nbytes:,}")
             self.found[key, width] = swapped(member, width)
         return self.found[key, width]
 
     def carried(self) -> dict[str, Storage]:
         """The records besides the pickle and its storages, by their name below the root."""
         start = self.root + "/"
-        inside = {name.removeprefix(start): member for name, member in self.members.items() if name.startswith(start)}
-        beside = {name: member for name, member in inside.items() if name != "data.pkl" and not name.startswith("data/")}
+        beside = {
+            name.removeprefix(start): member
+            for name, member in self.members.items()
+            if not name.startswith(self.data) and name.startswith(start) and name != f"{start}data.pkl"
+        }
         return {name: Memory(member.contents()) if member.method else member for name, member in beside.items()}
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 
-# Control characters, DEL and C1, line and paragraph separators, bidi marks and overrides, half surrogates.
-_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# Compiled when it is needed. Control characters, DEL and C1, line and paragraph separators, bidi marks and overrides, half surrogates.
+_UNSAFE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def escape(text: str) -> str:
     """`text` with everything that could move a cursor or forge a line written as an escape."""
-    if text.isprintable() and text.isascii():
-        return text
-    return _UNSAFE.sub(_escaped, text)
+    return text if is_safe(text) else re.sub(_UNSAFE, _escaped, text)
+
+
+def is_safe(text: str) -> bool:
+    """True where nothing need be escaped, for sure."""
+    return text.isascii() and text.isprintable()
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from operator import add
 from typing import Any
 
-from .escape import escape
+from .escape import escape, is_safe
 
 
 class Output:
@@ -19,8 +21,32 @@ class Output:
         self.color = color == "always" or (color == "auto" and self.terminal and not os.environ.get("NO_COLOR"))
 
     def json(self, document: Any) -> None:
-        """One document, keys in the order given. NaN and the infinities are the strings "NaN", "Infinity", "-Infinity"."""
-        sys.stdout.write(self.document(document))
+        """One document, keys in the order given. NaN and the infinities are the strings "NaN", "Infinity", "-Infinity".
+
+        A value at its top that is an iterator is a list, written item by item: there may be very many.
+        """
+        if isinstance(document, dict) and any(isinstance(value, Iterator) for value in document.values()):
+            sys.stdout.writelines(self._streamed(document))
+        else:
+            sys.stdout.write(self.document(document))
+
+    def _streamed(self, document: dict[str, Any]) -> Iterator[str]:
+        from json import JSONEncoder
+
+        encode = JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2 if self.terminal else None).encode
+        outer = "\n  " if self.terminal else ""
+        between = "," + (outer or " ")
+        for number, (key, value) in enumerate(document.items()):
+            yield f"{between if number else '{' + outer}{encode(key)}: "
+            if not isinstance(value, Iterator):
+                yield encode(_jsonable(value)).replace("\n", outer)
+                continue
+            lead, end = "[", "[]"
+            while batch := list(islice(value, 1000)):
+                yield lead + encode(_jsonable(batch)).replace("\n", outer)[1 : -1 - len(outer)]
+                lead, end = "," + " " * (not outer), outer + "]"
+            yield end
+        yield outer[:1] + "}\n"
 
     def document(self, document: Any) -> str:
         import json
@@ -30,6 +56,15 @@ class Output:
     def records(self, rows: Iterable[Sequence[Any]]) -> None:
         """A line a row, tab-separated."""
         sys.stdout.writelines("\t".join(self._styled([escape(str(cell)) for cell in row])) + "\n" for row in rows)
+
+    def named(self, names: Iterable[str], rest: Iterable[str]) -> None:
+        """A line a name, and what follows the name ready-made: for very many. Names are looked at by the thousand."""
+        left, given = iter(names), iter(rest)
+        while batch := list(islice(left, 4096)):
+            shown: Iterable[str] = batch if is_safe("".join(batch)) else map(escape, batch)
+            if self.color:
+                shown = [self._styled([name])[0] for name in shown]
+            sys.stdout.write("\n".join(map(add, shown, given)) + "\n")
 
     def lines(self, lines: Iterable[str]) -> None:
         sys.stdout.writelines(escape(line) + "\n" for line in lines)

@@ -3,40 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from math import prod
 from typing import Any
 
-Tree = dict[str, "Tree | None"]
+from ..errors import UsageError
+from ..selection import part_end
+
+_DEEPEST = 1000
+_Level = list[tuple[str, list[str], int]]
 
 
-def tree(names: Iterable[str]) -> Tree:
-    """Nested dicts of the parts between dots (or slashes, where names have them); a leaf is None."""
-    root: Tree = {}
+def drawn(names: Iterable[str], label: Callable[[str], str]) -> Iterator[str]:
+    """The lines of the tree of the parts between dots; `label` says what stands behind a name. What is held is a list of names a level."""
+    levels, leads = [_level(names, 0)], [""]
+    while levels:
+        if not levels[-1]:
+            levels.pop()
+            leads.pop()
+            continue
+        part, group, end = levels[-1].pop()
+        lead, last = leads[-1], not levels[-1]
+        whole = [label(name) for name in group if len(name) == end]
+        yield f"{lead}{'└── ' if last else '├── '}{part}{''.join(whole)}"
+        if len(whole) < len(group):
+            if len(levels) == _DEEPEST:
+                raise UsageError(f"a name of over {_DEEPEST:,} parts makes no tree", "leave --tree out")
+            levels.append(_level([name for name in group if len(name) > end], end + 1))
+            leads.append(lead + ("    " if last else "│   "))
+
+
+def _level(names: Iterable[str], at: int) -> _Level:
+    """The parts that begin at `at`, the last one first: each with its names, and where it ends."""
+    groups: dict[str, list[str]] = {}
     for name in names:
-        node = root
-        *above, leaf = re.split(r"(?<!\\)\.", name)
-        for part in above:
-            inner = node.get(part)
-            if inner is None:
-                inner = node[part] = {}
-            node = inner
-        node.setdefault(leaf, None)
-    return root
-
-
-def drawn(node: Tree, label: Callable[[str], str], path: str = "", lead: str = "") -> Iterable[str]:
-    """The lines of a tree; `label` says what stands behind the name of the leaf at a path."""
-    entries = list(node.items())
-    for index, (part, inner) in enumerate(entries):
-        last = index == len(entries) - 1
-        full = f"{path}.{part}" if path else part
-        yield f"{lead}{'└── ' if last else '├── '}{part}{label(full)}"
-        if inner:
-            yield from drawn(inner, label, full, lead + ("    " if last else "│   "))
+        groups.setdefault(name[at : part_end(name, at)], []).append(name)
+    return [(part, group, at + len(part)) for part, group in reversed(groups.items())]
 
 
 _NUMBER = re.compile(r"(?<![^.\s_/])(0|[1-9][0-9]{0,17})(?![^.\s_/])")
+
+
+_MOST_NUMBERS = 64  # in one name; what comes after them is text
 
 
 def folded(rows: Iterable[tuple[str, tuple[Any, ...]]]) -> list[tuple[str, int, tuple[Any, ...]]]:
@@ -46,7 +54,7 @@ def folded(rows: Iterable[tuple[str, tuple[Any, ...]]]) -> list[tuple[str, int, 
     """
     groups: dict[tuple[tuple[str, ...], tuple[Any, ...]], list[tuple[int, ...]]] = {}
     for name, facts in rows:
-        pieces = _NUMBER.split(name)
+        pieces = _NUMBER.split(name, _MOST_NUMBERS)
         groups.setdefault((tuple(pieces[::2]), facts), []).append(tuple(map(int, pieces[1::2])))
     return [(_spelled(texts, box), prod(map(len, box)), facts) for (texts, facts), numbers in groups.items() for box in _boxes(numbers)]
 
@@ -57,7 +65,10 @@ def _boxes(numbers: list[tuple[int, ...]]) -> list[list[list[int]]]:
     if prod(map(len, places)) == len(numbers):
         return [places]
     varied = next(index for index, place in enumerate(places) if len(place) > 1)
-    return [box for value in places[varied] for box in _boxes([row for row in numbers if row[varied] == value])]
+    parts: dict[int, list[tuple[int, ...]]] = {}
+    for row in numbers:
+        parts.setdefault(row[varied], []).append(row)
+    return [box for value in places[varied] for box in _boxes(parts[value])]
 
 
 def _spelled(texts: tuple[str, ...], box: list[list[int]]) -> str:
