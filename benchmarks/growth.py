@@ -41,12 +41,11 @@ def point(inputs: Inputs, template: str, at: float, once: Once) -> dict[str, flo
 
 def over_bytes(folder: Path, megabytes: int, once: Once) -> Curves:
     curves: Curves = {name: [] for name in OVER_BYTES}
-    for size in (megabytes // 32, megabytes // 8, megabytes // 2, megabytes):
+    for size in (megabytes // 20, megabytes // 5, megabytes // 2, megabytes):
         inputs = Inputs(folder / "growth", size, PROGRAMS)
         for name, template in OVER_BYTES.items():
             found = point(inputs, template, size, once)
             curves[name] += [found] if found else []
-        inputs.clear_outputs()
         inputs.keep_only([])
     return curves
 

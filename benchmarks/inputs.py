@@ -88,7 +88,8 @@ class Inputs(dict[str, str]):
         return [word.format_map(self) for word in shlex.split(template)]
 
     def keep_only(self, templates: Iterable[str]) -> None:
-        """Removes files that no command to come mentions, so that few are there at a time."""
+        """Removes outputs, and inputs that no command to come mentions, so that few files are there at a time."""
+        self.clear_outputs()
         wanted = {field for template in templates for _, field, _, _ in string.Formatter().parse(template)}
         for name in (self.keys() & INPUTS.keys()) - wanted:
             remove(Path(self.pop(name)))

@@ -7,6 +7,7 @@ python benchmarks/page.py --check     change nothing; exit 1 where the page is s
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 RESULTS = ROOT / "benchmarks" / "results.json"
 HEAD = ["task", "ckpt", "yardstick", "ratio", "goal", "to cp + sync", "peak memory", "goal", "written", "goal", "verdict"]
-WIDTHS = [47, 7, 23, 6, 8, 12, 11, 8, 7, 7, 7]
+WIDTHS = [47, 7, 23, 7, 7, 12, 11, 8, 7, 7, 7]
 PEER_HEAD = ["task", "", "time", "times that of ckpt", "peak memory"]
 
 INTRODUCTION = """# Performance
@@ -40,7 +41,8 @@ missed is shown as such.
   overwriting a file is two to three times as fast as making one.
 - `cp` returns when the bytes are in memory; `ckpt` when they are on the disk (`fsync`), because a checkpoint that a crash can lose is not
   saved. The goals are set against plain `cp`, the harder yardstick of the two. The column *to cp + sync* has the ratio to `cp` followed
-  by `sync FILE`, which does the same work as `ckpt`; it is the one that compares like with like, and the fairer one where disks are slow.
+  by `sync FILE`, which leaves what `ckpt` leaves: that is the honest comparison, and where a disk is much slower than memory the only one
+  that says something of the program. A goal that is missed against `cp` and reached against `cp + sync` is shown as that.
 - Peak memory is that of all processes of a command together, in a run of its own that is not timed: every few milliseconds the
   proportional set sizes (PSS, `/proc/PID/smaps_rollup`) are added up, in which pages that forked workers share count once; the largest sum
   counts, or what the kernel says of the largest process (`ru_maxrss`), where that is more. Files in the page cache do not count unless
@@ -115,8 +117,16 @@ def cells(row: Row, found: dict[str, Any]) -> list[str]:
         f"≤ {row.memory} MB",
         size(found["written"]) if most else "",
         f"≤ {size(most)}" if most else "",
-        f"MISSED: {', '.join(name for name in missed if missed[name])}" if any(missed.values()) else "reached",
+        verdict(missed, found.get("synced", math.inf) <= row.ratio),
     ]
+
+
+def verdict(missed: dict[str, bool], synced: bool) -> str:
+    """What is missed; and where that is a ratio to `cp`, whether it is the disk's part."""
+    if not any(missed.values()):
+        return "reached"
+    said = f"MISSED: {', '.join(name for name in missed if missed[name])}"
+    return f"{said} (reached to cp + sync)" if missed["ratio"] and synced else said
 
 
 def markdown(head: list[str], lines: list[list[str]]) -> str:

@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
+from string import Formatter
 
 import pytest
 import torch
@@ -69,6 +71,16 @@ else:
     assert int(status) == 0 and float(seconds) > 0.3
     assert 150e6 < int(memory) < 190e6
     assert 3_000_000 <= int(written) < 3_200_000
+
+
+def test_every_word_of_every_row_has_a_meaning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    inputs, rows = import_module("inputs"), import_module("rows")
+    peers = [command for commands in rows.PEER_COMMANDS.values() for command in commands.values()]
+    templates = [*(row.command for row in rows.ROWS), *(row.yardstick for row in rows.ROWS), *peers]
+    words = {word for template in templates for _, word, _, _ in Formatter().parse(template) if word}
+    assert words <= inputs.INPUTS.keys() | rows.PROGRAMS.keys() | {"out", "out_torch", "turn"}
+    assert rows.PEER_COMMANDS.keys() <= {row.task for row in rows.ROWS}
 
 
 def test_a_row_runs(tmp_path: Path) -> None:
