@@ -43,10 +43,10 @@ missed is shown as such.
   saved. The goals are set against plain `cp`, the harder yardstick of the two. The column *to cp + sync* has the ratio to `cp` followed
   by `sync FILE`, which leaves what `ckpt` leaves: that is the honest comparison, and where a disk is much slower than memory the only one
   that says something of the program. A goal that is missed against `cp` and reached against `cp + sync` is shown as that.
-- Peak memory is that of all processes of a command together, in a run of its own that is not timed: every few milliseconds the
-  proportional set sizes (PSS, `/proc/PID/smaps_rollup`) are added up, in which pages that forked workers share count once; the largest sum
-  counts, or what the kernel says of the largest process (`ru_maxrss`), where that is more. Files in the page cache do not count unless
-  they are mapped. MB are 10⁶ bytes.
+- Peak memory is that of all processes of a command together, in a run of its own that is not timed: every few milliseconds (less often
+  where there is much to look through) the proportional set sizes (PSS, `/proc/PID/smaps_rollup`) are added up, in which pages that forked
+  workers share count once; the largest sum counts, or what the kernel says of the largest process (`ru_maxrss`), where that is more.
+  Files in the page cache do not count unless they are mapped. MB are 10⁶ bytes.
 - Bytes written are what `/proc/PID/io` says of the command at its end: given to write calls (`wchar`) or dirtied in whole pages of 4 kB
   (`write_bytes`), whichever is more; the goal is twice the bytes that change, and 64 KiB.
 - The big files hold layers of 4096 × 4096 normally distributed numbers and a bias of 16 kB. The files for the edits in place are twice as
@@ -59,7 +59,8 @@ PEERS = """## Peers
 What else does the same tasks, in the newest versions that the package index has: the commands `sft` (of sft-cli), `ckptkit` and
 `safetensors-print`, and the few lines that people write with `torch` and `safetensors` (benchmarks/naive.py). A peer is here where it
 gives a comparable answer: `ckptkit diff` compares names and shapes, and never values; none of the three edits values, initialises, or
-lists what is in a `.pt`. `sft convert` has the torch of this project's environment. What takes longer than five seconds is run once.
+lists what is in a `.pt`. `sft convert` has the torch of this project's environment. What takes longer than twenty seconds is run once,
+and watched in that run, which costs it a few parts in a hundred.
 
 {facts}
 

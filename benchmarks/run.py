@@ -27,7 +27,7 @@ from rows import PEER_COMMANDS, PROGRAMS, ROWS, Row
 
 TURN = itertools.count(1)
 FULL = 2000  # MB
-SLOW = 5.0  # seconds; a peer that needs more is run once
+SLOW = 20.0  # seconds; a peer that needs more is run once, and watched then
 SYNCED = """sh -c 'cp "$0" "$1" && sync "$1"' """
 
 
