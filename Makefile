@@ -3,14 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test lint samples docs check-docs bench clean
+.PHONY: help demo test lint samples docs check-docs bench bench-quick bench-peers clean
 help:
 	@echo "make demo     set up, then run the main job on the sample models"
 	@echo "make test     set up, then run the tests"
 	@echo "make lint     ruff and mypy"
 	@echo "make samples  rebuild sample_models/, byte for byte"
 	@echo "make docs     rebuild what is generated: the reference, tables, transcripts"
-	@echo "make bench    time the commands against their yardsticks"
+	@echo "make bench    time every task against its yardstick; write docs/performance.md"
+	@echo "make bench-quick   the same with small files, in about a minute; writes nothing"
+	@echo "make bench-peers   the same tasks by other programs, set up in .venv-peers"
 	@echo "make clean    remove what was set up and cached"
 
 # An editable install is not compiled by pip; without the bytecode every start would compile the sources anew.
@@ -39,13 +41,38 @@ samples: setup
 
 docs: setup
 	$(BIN)/python docs/build.py
+	$(BIN)/python benchmarks/page.py
 
 check-docs: setup
 	$(BIN)/python docs/build.py --check
+	$(BIN)/python benchmarks/page.py --check
 
-bench: setup
-	$(BIN)/python benchmarks/run.py
+# What draws the picture; the rest comes with the tests.
+$(VENV)/bench-ready: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	@touch $@
+
+.PHONY: setup-bench
+setup-bench: $(VENV)/bench-ready setup
+
+bench: setup-bench
+	$(BIN)/python benchmarks/run.py --growth --write $(BENCH)
+
+bench-quick: setup-bench
+	$(BIN)/python benchmarks/run.py --megabytes 200 --seconds 1 --rounds 1 $(BENCH)
+
+# A peer that cannot be installed is shown as such. torch is lent from $(VENV), at the end of the path: it is large.
+.venv-peers/ready: Makefile
+	$(PYTHON) -m venv .venv-peers
+	for peer in sft-cli safetensors-print 'ckptkit[cli]'; do \
+		.venv-peers/bin/python -m pip install --quiet "$$peer" 2>&1 | grep '^ERROR' | tail -n 1; done; true
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+		"$$(.venv-peers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lent.pth"
+	@touch $@
+
+bench-peers: setup-bench .venv-peers/ready
+	$(BIN)/python benchmarks/run.py --peers --write $(BENCH)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -1,107 +1,166 @@
-"""Times whole commands against yardsticks in the same run: `make bench`. A benchmark is no test; it exits 0 always.
+"""Times every task against its yardstick, and prints which goals are reached: `make bench`. A benchmark is no test; it exits 0 always.
 
-Each row runs its command and its yardstick in turn, A B A B …, and prints the medians, the median of the ratios pair by pair, and the
-goal. Inputs are made once and removed. Files are warm: each command has one run that is not counted.
+How it is measured is told in docs/performance.md, which --write makes.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
 import os
-import statistics
-import subprocess
+import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-CKPT = str(Path(sys.executable).parent / "ckpt")
-PASS = [sys.executable, "-c", "pass"]
+import growth
+import machine
+import page
+from inputs import Inputs
+from measuring import Failed, Pace, Watched, run, take_turns, watch
+from rows import PEER_COMMANDS, PROGRAMS, ROWS, Row
 
-
-class Row(NamedTuple):
-    """A task: what it is, the command, the yardstick, and the ratio to reach."""
-
-    task: str
-    command: list[str]
-    yardstick: list[str]
-    goal: float
-    runs: int = 7
-
-
-def seconds(command: list[str]) -> float:
-    start = time.perf_counter()
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
-    return time.perf_counter() - start
+TURN = itertools.count(1)
+FULL = 2000  # MB
+SLOW = 20.0  # seconds; a peer that needs more is run once, and watched then
+SYNCED = """sh -c 'cp "$0" "$1" && sync "$1"' """
 
 
-def measure(row: Row) -> str:
-    seconds(row.command), seconds(row.yardstick)
-    pairs = [(seconds(row.command), seconds(row.yardstick)) for _ in range(row.runs)]
-    ours, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
-    ratio = statistics.median(a / b for a, b in pairs)
-    verdict = "" if ratio <= row.goal else "  MISSED"
-    return f"{row.task:44} {ours * 1000:9.1f} ms {theirs * 1000:9.1f} ms {ratio:7.2f} × (goal ≤ {row.goal:g}){verdict}"
+def prepared(inputs: Inputs, template: str) -> tuple[list[str], tuple[int, ...]]:
+    """The command and the exit statuses it may have. Its inputs are made, no outputs are there, nothing is left to be written."""
+    inputs.clear_outputs()
+    inputs["turn"] = str(next(TURN))
+    words = inputs.words(template)
+    if "{out" in template:
+        os.sync()
+    # Only `diff` exits with 1: where files differ.
+    return words, (0, 1) if words[:2] == [PROGRAMS["ckpt"], "diff"] else (0,)
 
 
-def many_tensors(path: Path, count: int) -> None:
-    import torch
-
-    torch.save({f"layers.{i}.weight": torch.zeros(4, 4) for i in range(count)}, path)
+def timed(inputs: Inputs, template: str) -> float:
+    return run(*prepared(inputs, template))[0]
 
 
-def big(path: Path, megabytes: int) -> None:
-    """A safetensors file of random float32 layers of 64 MB, and a bias of 16 kB."""
-    import numpy
-    from safetensors.numpy import save_file
-
-    draw = numpy.random.default_rng(0)
-    layers = {f"layers.{i}.weight": draw.standard_normal((4096, 4096), numpy.float32) for i in range(max(1, megabytes // 64))}
-    save_file(layers | {"head.bias": numpy.zeros(4096, numpy.float32)}, path)
+def watched(inputs: Inputs, template: str) -> Watched:
+    return watch(*prepared(inputs, template))
 
 
-def rows(folder: Path, megabytes: int) -> list[Row]:
-    samples = Path(__file__).resolve().parent.parent / "sample_models"
-    small, one, two, out = str(samples / "mlp.pt"), folder / "one.safetensors", folder / "two.safetensors", str(folder / "out.safetensors")
-    big(one, megabytes)
-    subprocess.run(["cp", one, two], check=True)
-    other = folder / "other.safetensors"
-    subprocess.run([CKPT, "set", one, "* += 0.01", "-o", other], check=True)
-    made = [Row(f"{name} of a small file", [CKPT, *args], PASS, 6.5, 15) for name, args in _small(small).items()]
-    for count, goal in ((1000, 1 / 16), (20_000, 1 / 12)):
-        path = folder / f"{count}.pt"
-        many_tensors(path, count)
-        load = [sys.executable, "-c", f"import torch; torch.load({str(path)!r}, mmap=True, weights_only=True)"]
-        made.append(Row(f"ls of a .pt with {count:,} tensors", [CKPT, "ls", str(path)], load, goal, 5))
-    copy = ["cp", str(one), out]
-    return [
-        *made,
-        Row(f"diff of equal files, {megabytes} MB", [CKPT, "diff", str(one), str(two)], ["cmp", str(one), str(two)], 0.35, 5),
-        Row("diff, every element different", [CKPT, "diff", str(one), str(other)], ["cmp", str(one), str(two)], 0.7, 3),
-        Row("stats, float32", [CKPT, "stats", str(one)], ["cat", str(one)], 2.5, 5),
-        Row("hash", [CKPT, "hash", str(one)], ["sha256sum", str(one)], 0.6, 3),
-        Row("set one bias, -o", [CKPT, "set", str(one), "head.bias = 1", "-o", out, "--force"], copy, 1.15, 5),
-        Row("reinit '*=normal', -o", [CKPT, "reinit", str(one), "*=normal", "--seed", "0", "-o", out, "--force"], copy, 1.3, 3),
-        Row("cast to bfloat16", [CKPT, "cast", str(one), "bfloat16", "-o", out, "--force"], copy, 1.5, 3),
-        Row("convert to .pt", [CKPT, "convert", str(one), str(folder / "out.pt"), "--force"], copy, 1.2, 3),
-    ]
+def measure(row: Row, inputs: Inputs, pace: Pace) -> dict[str, Any]:
+    """What a row has to show. The run that is not counted is the one that is watched."""
+    templates = [f"{{ckpt}} {row.command}", row.yardstick]
+    if row.yardstick.startswith("cp "):
+        templates.append(SYNCED + row.yardstick.removeprefix("cp "))
+    try:
+        seen = watched(inputs, templates[0])
+        for template in templates[1:]:
+            timed(inputs, template)
+        turns = take_turns([partial(timed, inputs, template) for template in templates], pace)
+    except (Failed, OSError) as reason:
+        return {"error": machine.without_paths(str(reason))}
+    figures = {"ours": turns.median(0), "theirs": turns.median(1), "ratio": turns.ratio(1)}
+    synced = {"synced": turns.ratio(2)} if len(templates) > 2 else {}
+    return figures | synced | {"memory": seen.memory, "written": seen.written}
 
 
-def _small(path: str) -> dict[str, list[str]]:
-    return {"ls": ["ls", path], "get": ["get", path, "2.bias[0]"], "tied": ["tied", path]}
+def measure_peer(template: str, inputs: Inputs, pace: Pace) -> dict[str, Any]:
+    try:
+        seen = watched(inputs, template)
+        if seen.seconds > SLOW:
+            return {"seconds": seen.seconds, "memory": seen.memory}
+        turns = take_turns([partial(timed, inputs, template)], pace._replace(least=1))
+    except FileNotFoundError:
+        return {"error": "not installed"}
+    except (Failed, OSError) as reason:
+        return {"error": f"failed: {machine.without_paths(str(reason))}"}
+    return {"seconds": turns.median(0), "memory": seen.memory}
 
 
-def main(show: Callable[[str], None] = print) -> None:
+def run_rows(inputs: Inputs, rows: list[Row], pace: Pace) -> dict[str, Any]:
+    print(page.aligned(page.HEAD))
+    found = {}
+    for place, row in enumerate(rows):
+        found[row.task] = measure(row, inputs, pace)
+        print(page.aligned(page.cells(row, found[row.task])), flush=True)
+        inputs.keep_only(word for later in rows[place + 1 :] for word in (later.command, later.yardstick))
+    return found
+
+
+def run_peers(inputs: Inputs, rows: list[Row], pace: Pace) -> dict[str, Any]:
+    """Each task that peers do, too, by `ckpt` and by each of them."""
+    tasks = {row.task: {"ckpt": f"{{ckpt}} {row.command}"} | PEER_COMMANDS[row.task] for row in rows if row.task in PEER_COMMANDS}
+    found: dict[str, Any] = {task: {} for task in tasks}
+    for place, (task, commands) in enumerate(tasks.items()):
+        for who, template in commands.items():
+            found[task][who] = measure_peer(template, inputs, pace)
+            line = page.peer_cells(task, who, found[task][who], found[task]["ckpt"])
+            print(f"{line[0]:47}  {line[1]:27}  {line[2]:>7}  {line[3]:>7}  {line[4]}", flush=True)
+        inputs.keep_only(template for later in list(tasks.values())[place + 1 :] for template in later.values())
+    return found
+
+
+def run_growth(folder: Path, megabytes: int) -> dict[str, Any]:
+    """Growth with 1,000,000 names where the big files are big, with 100,000 otherwise."""
+    print("growth", flush=True)
+    most = 10**6 if megabytes >= 1000 else 10**5
+    return {"bytes": growth.over_bytes(folder, megabytes, timed), "names": growth.over_names(folder, most, timed)}
+
+
+def keep(part: str, facts: dict[str, str], found: dict[str, Any]) -> None:
+    """Keeps what was measured, beside what was measured on the same machine before and not now, and writes the page."""
+    results = json.loads(page.RESULTS.read_text()) if page.RESULTS.exists() else {}
+    before = results.get(part, {"facts": {}, "tasks": {}})
+    alike = before["facts"] | {"date": facts["date"]} == facts
+    results[part] = {"facts": facts, "tasks": (before["tasks"] if alike else {}) | found}
+    page.RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    if part == "growth":
+        growth.draw(found)
+    page.PAGE.write_text(page.render(results))
+
+
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=1024, help="the size of the big files")
-    size = parser.parse_args().megabytes
-    with tempfile.TemporaryDirectory() as name:
-        show(f"{os.cpu_count()} processors, Python {sys.version.split()[0]}; ckpt, yardstick, ratio")
-        for row in rows(Path(name), size):
-            show(measure(row))
+    parser.add_argument("--megabytes", type=int, default=FULL, help="the size of the big files")
+    parser.add_argument("--folder", type=Path, help="where the inputs are made, in a folder that is removed; the system's for such things")
+    parser.add_argument("--only", default="*", metavar="GLOB", help="the tasks whose names match")
+    parser.add_argument("--seconds", type=float, default=6, help="the time for the rounds of one row")
+    parser.add_argument("--rounds", type=int, default=3, help="the least number of rounds of one row")
+    parser.add_argument("--growth", action="store_true", help="also time and memory over sizes, and over numbers of names")
+    parser.add_argument("--peers", action="store_true", help="what else does these tasks, and nothing besides")
+    parser.add_argument("--write", action="store_true", help="keep the figures, and write docs/performance.md")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = options()
+    pace = Pace(given.seconds, given.rounds)
+    rows = [row for row in ROWS if fnmatchcase(row.task, given.only)]
+    with tempfile.TemporaryDirectory(dir=given.folder, prefix="ckpt-bench-") as name:
+        folder = Path(name)
+        facts = machine.facts(folder, given.megabytes)
+        print("; ".join(f"{name} {value}" for name, value in facts.items()))
+        inputs = Inputs(folder / "rows", given.megabytes, PROGRAMS)
+        parts: dict[str, Callable[[], dict[str, Any]]] = {"rows": partial(run_rows, inputs, rows, pace)}
+        if given.peers:
+            parts = {"peers": partial(run_peers, inputs, rows, pace)}
+        elif given.growth:
+            parts["growth"] = partial(run_growth, folder, given.megabytes)
+        if given.megabytes < FULL:
+            print(f"(the goals are set for {FULL:,} MB; in smaller files the start of the program weighs more)")
+        for part, work in parts.items():
+            found = work()
+            if given.write:
+                keep(part, facts, found)
 
 
 if __name__ == "__main__":
-    main()
+    # What is made is removed then, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

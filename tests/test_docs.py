@@ -39,6 +39,12 @@ def test_every_scheme_is_in_the_table() -> None:
     assert all(f"`{scheme.name}(" in page for scheme in schemes.values())
 
 
+def test_every_benchmark_has_its_line_in_the_page_of_figures() -> None:
+    """The figures are as old as they are; the words, the goals and the rows are those of benchmarks/."""
+    done = subprocess.run([sys.executable, "benchmarks/page.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}`python benchmarks/page.py`, or `make bench`"
+
+
 @pytest.mark.parametrize("page", [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))], ids=lambda page: page.name)
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([\w/.-]+\.md)", page.read_text())
