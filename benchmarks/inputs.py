@@ -13,6 +13,7 @@ import re
 import shlex
 import shutil
 import string
+import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -49,7 +50,19 @@ def shards(folder: Path, tensors: dict[str, Tensor], count: int = 300) -> None:
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
 
 
-WRITERS: dict[str, Callable[[Path, dict[str, Tensor]], None]] = {".safetensors": write_safetensors, ".pt": write_torch, "": shards}
+def saved_by_torch(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Small tensors, as torch itself writes them."""
+    shapes = json.dumps({name: tensor.shape for name, tensor in tensors.items()})
+    program = "import json, sys, torch; torch.save({n: torch.zeros(s) for n, s in json.load(sys.stdin).items()}, sys.argv[1])"
+    subprocess.run([sys.executable, "-c", program, path], input=shapes, text=True, check=True)
+
+
+WRITERS: dict[str, Callable[[Path, dict[str, Tensor]], None]] = {
+    ".safetensors": write_safetensors,
+    ".pt": write_torch,
+    ".pth": saved_by_torch,
+    "": shards,
+}
 # The word in a row → the suffix, and what is in it. The size counts where the bytes matter, not where the header alone does.
 INPUTS: dict[str, tuple[str, Callable[[int], dict[str, Tensor]]]] = {
     "float32": (".safetensors", lambda size: layers(size, "float32", drawn())),
@@ -60,8 +73,8 @@ INPUTS: dict[str, tuple[str, Callable[[int], dict[str, Tensor]]]] = {
     "torch": (".pt", lambda size: layers(size, "float32", drawn())),
     "sparse": (".safetensors", lambda size: layers(2 * size)),
     "sparse_torch": (".pt", lambda size: layers(2 * size)),
-    "names_1k": (".pt", lambda size: names(1000)),
-    "names_20k": (".pt", lambda size: names(20_000)),
+    "names_1k": (".pth", lambda size: names(1000)),
+    "names_20k": (".pth", lambda size: names(20_000)),
     "terabyte": (".safetensors", lambda size: {f"layers.{index}.weight": Tensor((125, 10**6)) for index in range(2000)}),
     "shards": ("", lambda size: names(45_000)),
     "million": (".safetensors", lambda size: names(10**6)),

@@ -208,6 +208,8 @@ class Drawn(Storage):
             piece = self._next(len(view) - filled)
             view[filled : filled + len(piece)] = piece
             filled += len(piece)
+        if self._at == self.nbytes:
+            self._rewind()  # what is drawn is not kept
 
     def _skip(self, count: int) -> None:
         while count:

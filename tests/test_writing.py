@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from ckpt_cli.checksums import joined
 from ckpt_cli.file import File
 from ckpt_cli.sink import Sink
-from ckpt_cli.storage import Fill, Mapped, Memory, Storage
+from ckpt_cli.storage import Drawn, Fill, Mapped, Memory, Storage
 
 WEIGHTS = {
     "embed.weight": torch.rand(301, 97), "layers.0.weight": torch.rand(64, 97), "layers.0.bias": torch.rand(64),
@@ -162,3 +165,23 @@ def test_a_sink_holds_what_was_laid_out(tmp_path_factory: pytest.TempPathFactory
     assert path.read_bytes() == bytes(want)
     assert [put.crc for put in puts] == [crc32(put.storage.read()) for put in puts]
     assert joined(crc32(b"ab"), crc32(b"c"), 1) == crc32(b"abc")
+
+
+def test_what_was_drawn_is_not_kept() -> None:
+    """Else the memory that drawing takes would grow with the number of tensors."""
+    kept: list[weakref.ref[Block]] = []
+
+    class Block(bytearray):
+        """A buffer that can be asked whether it is still there."""
+
+    def draw() -> Iterator[bytes]:
+        for _ in range(3):
+            block = Block(1000)
+            kept.append(weakref.ref(block))
+            yield block
+
+    drawn = Drawn(3000, draw)
+    assert drawn.read(0, 500) == bytes(500) and kept[0]() is not None
+    assert drawn.read(500) == bytes(2500) and len(kept) == 3
+    gc.collect()
+    assert [block() for block in kept] == [None, None, None] and drawn.read() == bytes(3000)
