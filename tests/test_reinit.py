@@ -454,3 +454,14 @@ def test_tensors_that_overlap_in_one_storage_are_not_filled_together(ckpt):
     assert refused.status == 2 and refused.err[0].startswith("ckpt: error: v.pt: b and row overlap")
     assert ckpt("v.pt", "row=ones", "other=zeros", "-i").status == 0
     assert torch.load("v.pt")["b"].tolist() == [[0, 1, 2, 3], [1, 1, 1, 1], [0, 0, 0, 0]]
+
+
+def test_what_is_drawn_for_many_blocks_alike_is_told_in_one_line(tmp_path: Path, ckpt: Ckpt) -> None:
+    torch.save({f"h.{i}.{part}": torch.zeros(4, 4) for i in range(12) for part in ("a.weight", "b.weight", "c.bias")}, tmp_path / "m.pt")
+    found = ckpt("reinit", tmp_path / "m.pt", "*.weight=normal", "*.bias=zeros", "--seed", "0", "-o", tmp_path / "out.pt")
+    assert found.err.splitlines() == [
+        "ckpt: h.{0-11}.a.weight ×12: normal: normal(0, 1) (*.weight)",
+        "ckpt: h.{0-11}.b.weight ×12: normal: normal(0, 1) (*.weight)",
+        "ckpt: h.{0-11}.c.bias ×12: zeros: constant(0) (*.bias)",
+        "ckpt: seed 0",
+    ]

@@ -11,6 +11,7 @@ import typer
 from .. import files
 from ..errors import UsageError, about
 from ..show.output import Output, note
+from ..show.tree import folded
 from .editing import finish
 from .params import Arch, Backup, Color, Colors, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, opened
 
@@ -77,8 +78,7 @@ def reinit_command(
     if dry_run or as_json:
         _show(Output(as_json, color.value), asked, rng, plan)
     else:
-        for step in plan:
-            note(f"{step.name}: {step.scheme}: {step.draw} ({step.reason})")
+        _tell(plan)
     if any(step.seed is not None for step in plan) or rng is Rng.torch:
         note(f"seed {asked.seed}")
 
@@ -106,6 +106,17 @@ def _any_seed() -> int:
     import secrets
 
     return secrets.randbits(32)
+
+
+_FEW = 24  # lines that one reads one by one
+
+
+def _tell(plan: list[Planned]) -> None:
+    """What was drawn for what; where that is much, repeated blocks in one line."""
+    told = [(step.name, (step.scheme, step.draw, step.reason)) for step in plan]
+    lines = folded(told) if len(told) > _FEW else [(name, 1, facts) for name, facts in told]
+    for name, count, (scheme, draw, reason) in lines:
+        note(f"{name}{f' ×{count:,}' if count > 1 else ''}: {scheme}: {draw} ({reason})")
 
 
 def _show(out: Output, asked: Asked, rng: Rng, plan: list[Planned]) -> None:
