@@ -7,9 +7,11 @@ import json
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
+from conftest import Ckpt
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import init
