@@ -43,18 +43,23 @@ class Summary:
 
 def figures_of(dtype: DType, block: bytearray) -> Figures:
     """The figures of a block of one or more elements, which may be overwritten on the way."""
-    import numpy
-
-    with numpy.errstate(all="ignore"):  # what is no number is counted, not warned of
+    if dtype.name in _INFINITY:
+        return _floats(dtype, block)
+    with _unwarned():
         return _kernel(dtype)(dtype, block)
 
 
 def _kernel(dtype: DType) -> Callable[[DType, bytearray], Figures]:
-    if dtype.name in _INFINITY:
-        return _floats
     if dtype.nbytes == 1:
         return _bytes
     return _complexes if dtype.kind == "c" else _integers
+
+
+def _unwarned() -> numpy.errstate:
+    """What is no number is counted, not warned of."""
+    import numpy
+
+    return numpy.errstate(all="ignore")
 
 
 def _floats(dtype: DType, block: bytearray) -> Figures:
@@ -66,7 +71,8 @@ def _floats(dtype: DType, block: bytearray) -> Figures:
     first, last = int(numpy.minimum.reduce(bits)), int(numpy.maximum.reduce(bits))
     infinity, sign = _INFINITY[dtype.name], 1 << (8 * dtype.nbytes - 1)
     if high >= infinity or last >= sign | infinity:
-        return _of_values(_wide(dtype, block))
+        with _unwarned():
+            return _of_values(_wide(dtype, block))
     least, most = (_value(dtype, at) for at in (last if last >= sign else first, high if high >= 0 else first))
     zeros = bits.size - int(numpy.count_nonzero(bits)) if first == 0 else 0
     if low == -sign:
@@ -92,7 +98,8 @@ def _moments(dtype: DType, block: bytearray) -> tuple[float, float]:
     m2 = squares - total * mean
     if m2 * _CANCELS > squares:  # false for NaN, too, where squares are beyond float64
         return mean, m2
-    return _about_the_mean(numpy.concatenate(parts)[:count].astype("float64"))
+    with _unwarned():
+        return _about_the_mean(numpy.concatenate(parts)[:count].astype("float64"))
 
 
 def _about_the_mean(values: Array) -> tuple[Any, float]:
