@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from inputs import Inputs, names
+from inputs import Inputs, names, saved_by_torch
 from measuring import Failed, Pace, take_turns, watch
 from rows import PROGRAMS
-from streams import write_safetensors, write_torch
+from streams import write_safetensors
 
 PICTURE = Path(__file__).resolve().parent.parent / "docs" / "growth.svg"
 # Each command writes where it does: only `set -i` leaves most of the bytes alone.
@@ -22,7 +22,7 @@ OVER_BYTES = {
 }
 OVER_NAMES = {
     "ls, .safetensors": (write_safetensors, "safetensors", 1_000_000),
-    "ls, .pt": (write_torch, "pt", 100_000),
+    "ls, .pt": (saved_by_torch, "pt", 100_000),
 }
 Curves = dict[str, list[dict[str, float]]]
 Once = Callable[[Inputs, str], float]
