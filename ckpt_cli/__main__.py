@@ -13,6 +13,6 @@ if sys.path and sys.path[0] in ("", here) and not sys.flags.safe_path:
     if here and os.path.realpath(here) == os.path.dirname(os.path.dirname(os.path.realpath(__file__))):
         sys.path.append(here)
 
-from ckpt_cli.cli import run
+from ckpt_cli.start import start
 
-run()
+start()

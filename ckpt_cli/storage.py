@@ -135,7 +135,7 @@ class Overlay(Storage):
             self.of.readinto(right, view[right - start :])
 
 
-_AT_ONCE = 12288  # elements: arrays beyond 128 kB are mapped and unmapped anew each time, which takes longer than filling them
+AT_ONCE = 12288  # elements: arrays beyond 128 kB are mapped and unmapped anew each time, which takes longer than filling them
 _spare: list[bytearray] = []  # buffers that are not in use now
 
 
@@ -163,11 +163,11 @@ class Mapped(Storage):
         buffer = buffer if len(buffer) >= size else bytearray(size)
         with memoryview(buffer)[:size] as source:
             self.of.readinto(first * self.before, source)
-            for at in range(0, last - first, _AT_ONCE):
-                found = self.change(source[at * self.before : (at + _AT_ONCE) * self.before])
+            for at in range(0, last - first, AT_ONCE):
+                found = self.change(source[at * self.before : (at + AT_ONCE) * self.before])
                 low = at * self.after - skip
                 found = found[-low:] if low < 0 else found
-                view[max(low, 0) : low + _AT_ONCE * self.after] = found[: len(view) - max(low, 0)]
+                view[max(low, 0) : low + AT_ONCE * self.after] = found[: len(view) - max(low, 0)]
         _spare.append(buffer)
 
 

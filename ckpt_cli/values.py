@@ -198,7 +198,7 @@ def _aligned(tensor: Tensor, precision: int | None, most: int, wide: int) -> str
 
     values = tensor.array()
     options: dict[str, Any] = {"threshold": most, "max_line_width": wide, "separator": " "}
-    if foreign(values.dtype):
+    if foreign(values.dtype) or tensor.dtype.name == "float16":  # numpy says 12030 of the float16 that is 12032
         options["formatter"] = {"float_kind": lambda value: text(tensor.dtype, value, precision)}
         return numpy.array2string(values.astype("float32"), **options)
     if precision is None:
@@ -279,7 +279,8 @@ def _shortest(dtype: DType, value: float) -> str:
     if dtype.name == "float64" or value != value or value in (float("inf"), float("-inf")):
         return repr(value)
     raw = _rounded(dtype, value)
-    for digits in range(1, 10):
+    whole = len(str(int(abs(value)))) if abs(value) < 1e16 else 1  # 12032 is the nearest bfloat16 to 12000, and not 12000
+    for digits in range(whole, 10):
         short = float(f"{value:.{digits}g}")
         if _rounded(dtype, short) == raw:
             return repr(short)

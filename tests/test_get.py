@@ -265,3 +265,14 @@ def test_a_container_of_what_is_no_tensor_is_a_record_a_value(ckpt: Ckpt) -> Non
     found = ckpt("get", SAMPLES / "training.ckpt", "losses")
     assert [row[0] for row in found.rows] == ["losses.0", "losses.1", "losses.2"]
     assert ckpt("get", SAMPLES / "training.ckpt", "args", "--json").json["values"] == {"args.lr": 0.01, "args.name": "run 1"}
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float8_e4m3fn", "float8_e5m2"])
+def test_whole_numbers_are_printed_as_what_they_are(dtype: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    """12032 is the bfloat16 next to 12000; the fewest digits that give it back would say 12000."""
+    values = torch.tensor([1.0, 12032.0, 300.0, 448.0, -208.0]).to(getattr(torch, dtype))
+    values = values[values.float().isfinite()]
+    torch.save({"w": values, **{f"w{i}": value for i, value in enumerate(values)}}, tmp_path / "m.pt")
+    want = [float(value) for value in values]
+    assert [float(word) for word in ckpt("get", tmp_path / "m.pt", "w").out.strip("[]\n ").split()] == want
+    assert [float(ckpt("get", tmp_path / "m.pt", f"w{i}").out) for i in range(len(want))] == want

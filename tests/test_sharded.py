@@ -157,3 +157,17 @@ def test_a_broken_index_is_one_line(text: str, tmp_path: Path, ckpt: Ckpt) -> No
 @pytest.mark.parametrize("size", ["0", "-1GB", "5XB", "x", "GB"])
 def test_a_size_that_is_none_is_refused(size: str, sample: Callable[[str], Path], tmp_path: Path, ckpt: Ckpt) -> None:
     assert "is no size" in ckpt("convert", sample("mlp.pt"), tmp_path / "m.safetensors", "--shard-size", size, status=2).err
+
+
+def test_the_order_of_the_tensors_goes_through_shards_and_back(tmp_path: Path, ckpt: Ckpt) -> None:
+    names = ["wte.weight", *(f"h.{i}.weight" for i in range(12)), "a.weight"]
+    torch.save({name: torch.ones(4) for name in names}, tmp_path / "m.pt")
+    ckpt("convert", tmp_path / "m.pt", tmp_path / "m.safetensors", "--shard-size", "0.032kB")
+    assert [row[0] for row in ckpt("ls", tmp_path / "m.safetensors.index.json").rows] == names
+    ckpt("convert", tmp_path / "m.safetensors.index.json", tmp_path / "back.pt")
+    assert list(torch.load(tmp_path / "back.pt")) == names
+
+
+def test_a_size_without_a_unit_is_not_taken_for_bytes(tmp_path: Path, ckpt: Ckpt) -> None:
+    torch.save({"w": torch.ones(4)}, tmp_path / "m.pt")
+    assert "'5' would be bytes (give a unit" in ckpt("convert", tmp_path / "m.pt", tmp_path / "m.bin", "--shard-size", "5", status=2).err

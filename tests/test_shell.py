@@ -287,6 +287,15 @@ def test_ctrl_c_is_130_and_leaves_no_traceback_and_no_file(tmp_path: Path) -> No
     assert (process.returncode, out, err.strip()) == (130, b"", b"") and os.listdir(tmp_path) == ["a.safetensors"]
 
 
+@pytest.mark.parametrize("after", [0.02, 0.03, 0.04, 0.06])
+def test_ctrl_c_while_the_program_begins_leaves_no_traceback_of_ours(after: float) -> None:
+    process = subprocess.Popen([CKPT, "stats", MLP], stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heeds_ctrl_c)
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode in (130, 0, -signal.SIGINT) and b"ckpt_cli" not in err
+
+
 # Surroundings
 
 
@@ -343,6 +352,7 @@ files
 show
 commands
 cli
+start
 """
 FLOOR = {room: number for number, floor in enumerate(ROOMS.split("\n")) for room in floor.split()}
 
@@ -382,7 +392,7 @@ def room_of(path: Path) -> str:
 def test_imports_point_up_the_list_of_rooms_only(path: Path) -> None:
     room = room_of(path)
     if room in ("__init__", "__main__"):
-        assert imports_of(path) <= ({"cli"} if room == "__main__" else {"files", "checkpoint", "errors"})
+        assert imports_of(path) <= ({"start"} if room == "__main__" else {"files", "checkpoint", "errors"})
         return
     assert room in FLOOR, f"{room} is not in the list of rooms"
     wrong = {other for other in imports_of(path) if other != room and FLOOR[other] >= FLOOR[room]}
@@ -397,13 +407,13 @@ def test_nobody_imports_the_commands_or_the_command_line(path: Path) -> None:
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for word in [*(getattr(node, "module", None) or "").split("."), *(alias.name for alias in node.names)]
     }
-    if room_of(path) not in ("cli", "__main__", "commands"):
+    if room_of(path) not in ("cli", "start", "__main__", "commands"):
         assert not everywhere & {"cli", "commands"}
 
 
 def test_the_test_of_rooms_finds_imports() -> None:
     assert {"selection", "show", "checkpoint"} <= imports_of(ROOT / "ckpt_cli" / "commands" / "ls.py")
-    assert imports_of(ROOT / "ckpt_cli" / "__main__.py") == {"cli"} and len(FILES) > 50
+    assert imports_of(ROOT / "ckpt_cli" / "__main__.py") == {"start"} and len(FILES) > 50
 
 
 def test_a_folder_is_the_model_in_it_and_what_lies_beside_is_named(tmp_path: Path, ckpt: Ckpt) -> None:

@@ -427,3 +427,14 @@ def test_a_tie_takes_along_what_is_tied_to_the_later_names(sample: Callable[[str
     path = sample("shared-mlp.pt")
     ckpt("tie", path, "0.bias", "2.bias", "-i")
     assert ["tied", "0.bias", "2.bias", "4.bias"] in ckpt("tied", path).rows
+
+
+def test_an_optimizer_s_count_of_steps_is_not_rounded_unless_it_is_named(tmp_path: Path, ckpt: Ckpt) -> None:
+    state = {"state": {0: {"step": torch.tensor(12001.0), "exp_avg": torch.ones(3)}}}
+    torch.save({"model": {"step": torch.ones(2)}, "optimizer": state}, tmp_path / "m.pt")
+    ckpt("cast", tmp_path / "m.pt", "bfloat16", "-o", tmp_path / "out.pt")
+    found = torch.load(tmp_path / "out.pt")
+    assert found["optimizer"]["state"][0]["step"].equal(torch.tensor(12001.0)) and found["model"]["step"].dtype == torch.bfloat16
+    assert found["optimizer"]["state"][0]["exp_avg"].dtype == torch.bfloat16
+    ckpt("cast", tmp_path / "m.pt", "bfloat16", "*.step", "-o", tmp_path / "named.pt")
+    assert torch.load(tmp_path / "named.pt")["optimizer"]["state"][0]["step"].dtype == torch.bfloat16

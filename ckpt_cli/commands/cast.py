@@ -21,7 +21,8 @@ def cast_command(
     patterns: Patterns = None,
     layers: Layers = no_layers,
 ) -> Checkpoint:
-    """Convert parameters to DTYPE: those that a PATTERN matches, else every floating-point one. Rounds to nearest even.
+    """Convert parameters to DTYPE: those that a PATTERN matches, else every floating-point one but an optimizer's
+    count of its steps. Rounds to nearest even.
 
     Integers that do not fit are an error; what is tied to a parameter follows it.
     """

@@ -73,6 +73,8 @@ def _bytes(size: str) -> int:
         count = 0
     if count <= 0:
         raise UsageError(f"{size!r} is no size", "for instance --shard-size 5GB")
+    if size == digits and count < 1_000_000:
+        raise UsageError(f"{size!r} would be bytes", "give a unit: --shard-size 5GB")
     return count
 
 

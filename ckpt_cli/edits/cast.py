@@ -11,12 +11,17 @@ from ..selection import Layers, no_layers, select
 
 
 def cast(checkpoint: Checkpoint, to: DType, patterns: Sequence[str] = (), layers: Layers = no_layers) -> Checkpoint:
-    """What the patterns pick, in dtype `to`. Without a pattern: every floating-point tensor, so that counters and masks stay what they are.
+    """What the patterns pick, in dtype `to`. Without a pattern: every floating-point tensor, so that counters and masks stay what they are;
+    optimizers count their steps in float32, which is no reason to round them.
 
     What is tied follows, whichever of its names is picked.
     Values are rounded to nearest even; integers that do not fit are an error when they are written.
     """
-    names = select(checkpoint, patterns, layers) if patterns else [name for name in checkpoint if _is_number_like(checkpoint[name], to)]
+    names = (
+        select(checkpoint, patterns, layers)
+        if patterns
+        else [name for name in checkpoint if _is_number_like(checkpoint[name], to) and not _counts(name, checkpoint[name])]
+    )
     done: dict[Any, Tensor] = {}
     for name in names:
         tensor = checkpoint[name].plain(name)
@@ -28,3 +33,7 @@ def cast(checkpoint: Checkpoint, to: DType, patterns: Sequence[str] = (), layers
 def _is_number_like(tensor: Tensor, to: DType) -> bool:
     kinds = "fc" if to.kind == "c" else "f" if to.kind == "f" else "biufc"
     return not tensor.layout and tensor.dtype.addressable and tensor.dtype.kind in kinds and tensor.dtype.name != "complex32"
+
+
+def _counts(name: str, tensor: Tensor) -> bool:
+    return name.endswith(".step") and tensor.shape == ()

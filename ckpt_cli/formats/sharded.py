@@ -57,7 +57,10 @@ class Sharded(Format):
         folder = os.path.dirname(os.path.abspath(file.path))
         home = os.path.realpath(folder)
         homes = home, os.path.join(os.path.dirname(os.path.dirname(home)), "blobs")
-        shards = {name: _open(folder, name, homes) for name in dict.fromkeys(weight_map.values())}
+        # transformers sorts the index by name, and the order of the tensors is lost in it; in the shards, one after the other, it is not
+        told = list(weight_map)
+        files = sorted(set(weight_map.values())) if told == sorted(told) else dict.fromkeys(weight_map.values())
+        shards = {name: _open(folder, name, homes) for name in files}
         tensors = Joined(weight_map, shards)
         merged = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
         return Checkpoint(tensors, merged, rest=Shards(metadata, shards))
@@ -119,7 +122,7 @@ def _open(folder: str, name: str, homes: tuple[str, str]) -> Checkpoint:
 
 
 class Joined(Lazy):
-    """The tensors of all shards, in the order of the index."""
+    """The tensors of all shards, in the order of the index, or in that of the shards where the index is but sorted."""
 
     def __init__(self, weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> None:
         found: dict[str, Kind] = {}
@@ -130,7 +133,8 @@ class Joined(Lazy):
             found.update(kinds)
         if len(found) < len(weight_map):
             raise _disagreement(weight_map, shards)
-        if list(found) != list(weight_map):
+        names = list(weight_map)
+        if list(found) != names and names != sorted(names):
             found = {name: found[name] for name in weight_map}
         shared = {name for checkpoint in shards.values() for name in checkpoint.shared()}
         super().__init__(found, [name for name in found if name in shared] if shared else ())

@@ -20,7 +20,7 @@ class Progress:
     def __init__(self) -> None:
         self._shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._began = monotonic()
-        self._next, self._drawn = self._began + _AFTER, False
+        self._next, self._drawn, self._done = self._began + _AFTER, False, 0
 
     def __enter__(self) -> Progress:
         return self
@@ -33,6 +33,9 @@ class Progress:
         if not self._shown or total < _WORTH:
             return
         now = monotonic()
+        if done < self._done:  # another pass
+            self._began = now
+        self._done = done
         if now >= self._next:
             self._next, self._drawn = now + _EVERY, True
             self._write(line(done, total, now - self._began))
@@ -47,7 +50,7 @@ class Progress:
 
 def line(done: int, total: int, seconds: float) -> str:
     """`2.1 GB of 8.0 GB (26 %), 1.3 GB/s, 5 s left`."""
-    rate = done / seconds
+    rate = done / seconds if seconds else 0.0
     left = f", {_time((total - done) / rate)} left" if rate else ""
     return f"{size(done)} of {size(total)} ({100 * done // max(total, 1)} %), {size(int(rate))}/s{left}"
 

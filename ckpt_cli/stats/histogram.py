@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..dtypes import DType
+from ..storage import AT_ONCE
 from ..values import decoded
 from .kernels import distinct
 
@@ -30,6 +31,11 @@ class Histogram:
         return [self.least * (1 - k / BINS) + self.most * (k / BINS) for k in range(BINS + 1)]
 
     def add(self, block: bytearray) -> None:
+        step = len(block) if self.dtype.nbytes <= 2 else AT_ONCE * self.dtype.nbytes
+        for start in range(0, len(block), max(step, 1)):
+            self._add(block[start : start + step])
+
+    def _add(self, block: bytearray) -> None:
         import numpy
 
         with numpy.errstate(all="ignore"):
