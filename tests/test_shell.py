@@ -330,6 +330,7 @@ workers
 blocks
 sink
 patch
+staging
 saving
 containers
 formats
