@@ -29,13 +29,14 @@ class File:
         self.facts: dict[str, Any] = {}
 
     def _opened(self, lock: bool) -> os.stat_result:
+        journal.recover(os.path.realpath(self.path))  # first of all: the file may be there only then
         mode = os.stat(self.path).st_mode
         if not stat.S_ISREG(mode):
             raise ReadError(f"{_kind(mode)}, not a file", "give a checkpoint file")
-        journal.recover(os.path.realpath(self.path))
         self._fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         if lock:
             locks.take(self._fd, self.path)
+            journal.recover(os.path.realpath(self.path))  # of whoever had the lock until now, and died
         return os.fstat(self._fd)
 
     def fileno(self) -> int:

@@ -126,15 +126,15 @@ def format_for(path: str, name: str | None, default: str | None = None) -> Forma
 
 def save(
     checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False, backup: str | None = None, progress: Progress | None = None
-) -> None:
+) -> list[str]:
     """Write `checkpoint` to `path`, all or nothing. An existing file is refused unless `replace`; `backup` keeps it under that suffix.
 
-    Where nothing but values changed in the file that it was read from, just those are written.
+    Where nothing but values changed in the file that it was read from, just those are written. The lines are what the user should be told.
     """
     from .saving import How, save_all
 
     with about(path), _of_the_source(checkpoint):
-        save_all(path, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
+        return save_all(path, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
 
 
 @contextmanager

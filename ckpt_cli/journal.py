@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from . import locks
-from .errors import ReadError, about
+from .errors import ReadError, WriteError, about
 
 _MAGIC = b"ckpt journal 1\n"
 _HOT, _OVER = b"\0", b"\1"
@@ -56,17 +56,30 @@ class Journal:
     """A journal that is written, of the file `target`; it is locked as long as its writer lives."""
 
     def __init__(self, target: str) -> None:
-        self.target, self.path = target, beside(target)
-        self._fd = self._created()
-        while not _is(self._fd, self.path):  # who found it before it was locked took it for an old one
-            locks.close(self._fd)
-            self._fd = self._created()
+        self.target, self.path, self._fd = target, beside(target), -1
+        try:
+            self._create()
+        except BaseException:  # an interrupt, too, even of the call that makes the file
+            self.close()
+            _forsake(target)
+            raise
 
-    def _created(self) -> int:
-        recover(self.target)
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-        locks.take(fd, self.target)
-        return fd
+    def _create(self) -> None:
+        for left in (2, 1, 0):  # others may come first, or take it for an old one before it is locked
+            recover(self.target)
+            try:
+                self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+            except FileExistsError:
+                if left:
+                    continue
+                raise
+            except OSError as error:
+                raise _no_room(self.target, error) from None
+            locks.take(self._fd, self.target)
+            if same(self._fd, self.path):
+                return
+            self.close()
+        raise ReadError("another program is changing this file", "try again when it is done", self.target)
 
     def write(self, entry: Entry, fd: int = -1) -> list[int]:
         """Write and fsync it; `fd`: the file as it is. The CRC-32 of the old bytes of each extent."""
@@ -88,48 +101,118 @@ class Journal:
         return found
 
     def close(self) -> None:
-        locks.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            locks.close(fd)
+
+
+def _no_room(target: str, error: OSError) -> WriteError:
+    reason = (error.strerror or str(error)).lower()
+    return WriteError(f"its folder takes no undo journal, which an edit in place needs: {reason}", "-o OUT writes elsewhere", target)
+
+
+def _forsake(target: str) -> None:
+    """Remove a journal that its writer could not even lock, if that is what is there: it is not whole, and nobody has it."""
+    try:
+        fd = os.open(beside(target), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except OSError:
+        return
+    try:
+        if locks.free(fd) and same(fd, beside(target)) and _entry(fd) is None:
+            os.unlink(beside(target))
+    finally:
+        os.close(fd)
 
 
 def recover(target: str) -> None:
     """Undo an edit of `target` (a real path) that was interrupted. Raises ReadError where that is not possible or another is at work."""
-    path = beside(target)
-    while True:
+    path, settled = beside(target), False
+    while not settled:
         try:
             fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         try:
             if locks.mine(fd):
                 return
             locks.take(fd, target)
-            if _is(fd, path):  # else it was completed while we waited
+            if same(fd, path):  # else it was completed while we waited
                 with about(target):
-                    _recovered(fd, target)
+                    settled = not _recovered(fd, target)
         except PermissionError:
             raise _not_allowed(target) from None
         finally:
             locks.close(fd)
 
 
-def _recovered(fd: int, target: str) -> None:
+def _recovered(fd: int, target: str) -> bool:
+    """Settle a journal that nobody holds; whether it may have gone, or changed its meaning."""
     entry = _entry(fd)
     if entry and _is_over(fd):
-        _clean(target, entry)
-    elif entry and entry.leader:
+        return _finish(target, entry)
+    if entry and entry.leader:
         leader = os.path.normpath(os.path.join(os.path.dirname(target), entry.leader))
         if os.path.lexists(beside(leader)):
             recover(leader)
-            return
+            return not _is_mine(leader)
     elif entry:
         undo(target)
-        return
-    discard(target, entry)
+        return True
+    try:
+        discard(target, entry)
+    except OSError:  # it has no meaning, so whoever may not remove it may still read
+        return False
+    return True
+
+
+def abandon(target: str) -> bool:
+    """Undo at once what this program began, if the journal is its own; whether it was acted on. One that says that it is over holds."""
+    if not _is_mine(target):
+        return False
+    entry = read(target)
+    if entry is None:
+        discard(target, None)
+    elif not _finished(target, entry):
+        undo(target)
+    return entry is not None
+
+
+def _is_mine(target: str) -> bool:
+    try:
+        fd = os.open(beside(target), os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return locks.mine(fd)
+    finally:
+        os.close(fd)
+
+
+def _finished(target: str, entry: Entry) -> bool:
+    """Whether the edit was over; if so, what it leaves is removed."""
+    fd = os.open(beside(target), os.O_RDONLY)
+    try:
+        over = _is_over(fd)
+    finally:
+        os.close(fd)
+    return over and (_finish(target, entry) or True)
+
+
+def _finish(target: str, entry: Entry) -> bool:
+    """Remove what an edit leaves that is over; whether that could be done. If not, the next use will."""
+    try:
+        _mark(target, _OVER)  # again: the one that was found may not be on the disk yet, and what goes now must not be wanted later
+        _clean(target, entry)
+    except OSError:
+        return False
+    return True
 
 
 def undo(target: str) -> None:
     """Put back what the journal of `target`, and those that depend on it, say; then remove them."""
     own = load(target)
+    if own.members:
+        _mark(target, _HOT)  # a mark that it is over may have failed half-way
     targets = _members(target, own)
     for each, entry in [*((path, load(path)) for path in targets), (target, own)]:
         try:
@@ -143,22 +226,35 @@ def undo(target: str) -> None:
 def complete(target: str, entry: Entry) -> None:
     """End an edit, or its undoing: from here on the journal of `target` has no meaning."""
     if entry.members:
-        fd = os.open(beside(target), os.O_RDWR)
         try:
-            _write(fd, _OVER, len(_MAGIC))
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-    _clean(target, entry)
+            _mark(target, _OVER)
+        except BaseException:  # whether it is over must not depend on what the disk made of that
+            _mark(target, _HOT)
+            raise
+        _finish(target, entry)
+    else:
+        discard(target, entry)
     sync_folders([target])
 
 
+def _mark(target: str, mark: bytes) -> None:
+    fd = os.open(beside(target), os.O_RDWR)
+    try:
+        _write(fd, mark, len(_MAGIC))
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def _clean(target: str, entry: Entry) -> None:
-    """Remove the journals of an edit that is over, the leader's last."""
-    for path in _members(target, entry):
-        if os.path.lexists(beside(path)):
-            discard(path, read(path))
-    discard(target, entry)
+    """Remove what an edit kept that is over, then its journals, the leader's last: while they are there, no litter is forgotten."""
+    targets = [path for path in _members(target, entry) if os.path.lexists(beside(path))]
+    for path in targets:
+        _forget(path, read(path))
+    _forget(target, entry)
+    sync_folders([target, *targets])
+    for path in (*targets, target):
+        discard(path, None)
 
 
 def _members(target: str, entry: Entry) -> list[str]:
@@ -167,9 +263,15 @@ def _members(target: str, entry: Entry) -> list[str]:
 
 def discard(target: str, entry: Entry | None) -> None:
     """Remove a journal that has no meaning any more, and what it kept."""
+    _forget(target, entry)
+    if os.path.lexists(beside(target)):
+        os.unlink(beside(target))
+
+
+def _forget(target: str, entry: Entry | None) -> None:
+    """Remove what a journal kept."""
     folder = os.path.dirname(target)
-    kept = [os.path.join(folder, name) for name in ((entry.old, entry.temporary) if entry else ()) if name]
-    for path in [*kept, beside(target)]:
+    for path in [os.path.join(folder, name) for name in ((entry.old, entry.temporary) if entry else ()) if name]:
         if os.path.lexists(path):
             os.unlink(path)
 
@@ -215,13 +317,21 @@ def _put_extents(target: str, entry: Entry) -> None:
         for start, count in entry.extents:
             for done in range(0, count, _BLOCK):
                 block = _read(source, at + done, min(_BLOCK, count - done))
-                if block != _read(fd, start + done, len(block)):
-                    _write(fd, block, start + done)
+                _restore(fd, block, start + done)
             at += count
         os.fsync(fd)
     finally:
         os.close(source)
         os.close(fd)
+
+
+def _restore(fd: int, block: bytes, at: int) -> None:
+    """Write a block, even if it reads the same: after an error the disk may hold something else. If that fails and it reads right, well."""
+    try:
+        _write(fd, block, at)
+    except OSError:
+        if block != _read(fd, at, len(block)):
+            raise
 
 
 def _entry(fd: int) -> Entry | None:
@@ -269,7 +379,8 @@ def _not_allowed(target: str) -> ReadError:
     return ReadError("an edit of this file was interrupted, and undoing it takes the right to write", "run ckpt as its owner", target)
 
 
-def _is(fd: int, path: str) -> bool:
+def same(fd: int, path: str) -> bool:
+    """Whether an open file still has that name."""
     try:
         return os.path.samestat(os.fstat(fd), os.lstat(path))
     except FileNotFoundError:

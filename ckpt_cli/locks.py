@@ -13,11 +13,12 @@ _held: dict[int, tuple[int, int]] = {}  # open files whose lock this program has
 
 def take(fd: int, path: str) -> None:
     """Wait a moment for the lock of an open file, which is given back when the file is closed. Raises ReadError."""
+    if mine(fd):
+        return
     try:
         import fcntl
     except ImportError:  # a system without flock
-        return
-    if mine(fd):
+        _held[fd] = _identity(fd)
         return
     give_up = monotonic() + _PATIENCE
     while True:
@@ -27,11 +28,24 @@ def take(fd: int, path: str) -> None:
             if monotonic() > give_up:
                 raise ReadError(f"{_holder(fd)} is changing this file", "try again when it is done", path) from None
             sleep(0.02)
-        except OSError:  # a file system without locks
-            return
+        except OSError:  # a file system without locks: this program knows at least of its own
+            break
         else:
-            _held[fd] = _identity(fd)
-            return
+            break
+    _held[fd] = _identity(fd)
+
+
+def free(fd: int) -> bool:
+    """Whether nobody at all has the lock of an open file; if so, it is taken until that is closed."""
+    try:
+        import fcntl
+
+        if not mine(fd):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except (ImportError, OSError):  # whether anybody lives cannot be told
+        pass
+    return False
 
 
 def mine(fd: int) -> bool:

@@ -18,6 +18,7 @@ from .errors import ReadError, WriteError, about
 from .journal import Entry, Journal, beside
 from .patch import Patch, copy, in_place, mend, placed
 from .sink import Sink
+from .staging import Staged, known_as, link, quietly, sweep, temporary
 
 
 class Output(NamedTuple):
@@ -37,8 +38,11 @@ class How(NamedTuple):
     mend: str = "--force replaces it, or choose another name"
 
 
-def save_all(main: str, outputs: Iterable[Output], removed: Sequence[str], how: How) -> None:
-    """Write `outputs` and remove the files `removed`, as one edit. `main`: the file that names the others. Symbolic links stay links."""
+def save_all(main: str, outputs: Iterable[Output], removed: Sequence[str], how: How) -> list[str]:
+    """Write `outputs` and remove the files `removed`, as one edit. `main`: the file that names the others. Symbolic links stay links.
+
+    The lines are what the user should be told.
+    """
     found = []
     for output in outputs:
         with about(output.path):
@@ -47,21 +51,57 @@ def save_all(main: str, outputs: Iterable[Output], removed: Sequence[str], how: 
             found.append((target, output))
     if len(found) == 1 and not removed:
         with about(found[0][1].path):
-            _save_one(*found[0], how)
-    elif found or removed:
-        _Together(os.path.realpath(main), found, [os.path.realpath(path) for path in removed], how).run()
+            return _save_one(*found[0], how)
+    together = _Together(os.path.realpath(main), found, [os.path.realpath(path) for path in removed], how)
+    if found or removed:
+        together.run()
+    return together.told
 
 
-def _save_one(target: str, output: Output, how: How) -> None:
-    patch = _patch_of(target, output, how)
-    if patch is None:
-        with _Staged(target, output, how) as staged:
+def _save_one(target: str, output: Output, how: How) -> list[str]:
+    fd = _locked(target, os.O_RDONLY)
+    try:
+        journal.recover(target)
+        sweep(target)
+        patch = _patch_of(target, output, how)
+        if patch is not None:
+            if patch.changes:
+                _overwrite(target, patch, how)
+            return []
+        told = _parted(target, output)
+        with Staged(target, lambda fd: _write(fd, output, how)) as staged:
             if how.backup is not None:
                 _keep(target, f"{target}{how.backup}")
             staged.move()
         journal.sync_folders([target])
-    elif patch.changes:
-        _overwrite(target, patch, how)
+        return told
+    finally:
+        if fd >= 0:
+            locks.close(fd)
+
+
+def _locked(target: str, way: int) -> int:
+    """The file that is going to be replaced, open and locked; -1 where there is none, or it may be replaced but not read."""
+    try:
+        fd = os.open(target, way | getattr(os, "O_CLOEXEC", 0))
+    except (FileNotFoundError, PermissionError):
+        return -1
+    try:
+        locks.take(fd, target)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _parted(target: str, output: Output) -> list[str]:
+    """That other names of the file that is replaced (hard links) keep its old content."""
+    try:
+        others = os.stat(target).st_nlink - 1
+    except FileNotFoundError:
+        return []
+    names = "another name, which keeps" if others == 1 else f"{others:,} other names, which keep"
+    return [f"{output.path} is written anew: the hard link is broken to {names} the old content"] if others > 0 else []
 
 
 def _patch_of(target: str, output: Output, how: How) -> Patch | None:
@@ -100,21 +140,12 @@ def _overwrite(target: str, patch: Patch, how: How) -> None:
         _write_patch(fd, patch, old, how)
         journal.complete(target, Entry())
     except BaseException:
-        if record is not None and os.path.lexists(record.path):
-            _undo(target)
+        journal.abandon(target)
         raise
     finally:
         if record is not None:
             record.close()
         locks.close(fd)
-
-
-def _undo(target: str) -> None:
-    """Undo at once what was begun; a journal that is not whole was not acted on."""
-    if journal.read(target):
-        journal.undo(target)
-    else:
-        journal.discard(target, None)
 
 
 def _entry(fd: int, patch: Patch) -> Entry:
@@ -133,45 +164,8 @@ def _write_patch(fd: int, patch: Patch, old: Sequence[int], how: How) -> None:
     os.fdatasync(fd)
 
 
-class _Staged:
-    """A file that is written under a temporary name, and takes its place when it is complete. `with` removes what did not."""
-
-    def __init__(self, target: str, output: Output, how: How) -> None:
-        folder, stem = os.path.dirname(target), os.fsdecode(os.fsencode(os.path.basename(target))[:100])
-        self.target, self.path = target, os.path.join(folder, f".{stem}.{os.urandom(6).hex()}.tmp")
-        try:
-            self._write(output, how)
-        except BaseException:  # an interrupt, too, even of the call that makes the file
-            self.remove()
-            raise
-
-    def _write(self, output: Output, how: How) -> None:
-        try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-        except OSError as error:  # the user knows the target, not the temporary name
-            raise OSError(error.errno, error.strerror, self.target) from None
-        try:
-            os.fchmod(fd, _mode(self.target))
-            _write(Sink(fd, how.progress), output)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-
-    def move(self) -> None:
-        os.replace(self.path, self.target)
-
-    def remove(self) -> None:
-        _quietly(lambda: os.unlink(self.path))
-
-    def __enter__(self) -> _Staged:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if error[0] is not None:
-            self.remove()
-
-
-def _write(sink: Sink, output: Output) -> None:
+def _write(fd: int, output: Output, how: How) -> None:
+    sink = Sink(fd, how.progress)
     if output.patch is None:
         output.write(sink)
         sink.settle()
@@ -185,26 +179,36 @@ class _Together:
     def __init__(self, leader: str, outputs: Sequence[tuple[str, Output]], removed: Sequence[str], how: How) -> None:
         self.leader, self.outputs, self.removed, self.how = leader, outputs, removed, how
         self.patches: dict[str, Patch] = {}
-        self.staged: dict[str, _Staged] = {}
+        self.staged: dict[str, Staged] = {}
         self.entries: dict[str, Entry] = {}
         self.old: dict[str, list[int]] = {}
         self.open: dict[str, int] = {}
+        self.recorded: list[str] = []  # files that have a journal of ours
+        self.told: list[str] = []
 
     def run(self) -> None:
-        record = Journal(self.leader)
+        for target in dict.fromkeys([*(target for target, _ in self.outputs), *self.removed, self.leader]):
+            journal.recover(target)
+        record = None
         try:
+            record = Journal(self.leader)
             self._prepare()
             self._record(record)
             self._change()
             journal.complete(self.leader, self.entries[self.leader])
         except BaseException:
-            if os.path.lexists(record.path):
-                self._undo()
+            self._undo()
             raise
         finally:
-            record.close()
-            for fd in self.open.values():
-                locks.close(fd)
+            if record is not None:
+                record.close()
+            self._close()
+
+    def _close(self) -> None:
+        for staged in self.staged.values():
+            staged.close()
+        for fd in self.open.values():
+            locks.close(fd)
 
     def _prepare(self) -> None:
         """What takes long, and changes nothing: new files are written under temporary names."""
@@ -213,13 +217,15 @@ class _Together:
                 patch = _patch_of(target, output, self.how)
                 if patch is not None and not patch.changes:
                     continue
-                if os.path.exists(target):
-                    self.open[target] = os.open(target, (os.O_RDWR if patch else os.O_RDONLY) | getattr(os, "O_CLOEXEC", 0))
-                    locks.take(self.open[target], target)
+                fd = _locked(target, os.O_RDWR if patch else os.O_RDONLY)
+                if fd >= 0:
+                    self.open[target] = fd
+                sweep(target)
                 if patch is not None:
                     self.patches[target] = patch
                 else:
-                    self.staged[target] = _Staged(target, output, self.how)
+                    self.told += _parted(target, output)
+                    self.staged[target] = Staged(target, lambda fd, output=output: _write(fd, output, self.how))  # type: ignore[misc]
 
     def _record(self, leader: Journal) -> None:
         """Journals of all the files; that of the leader last, for with it they hold."""
@@ -232,7 +238,9 @@ class _Together:
             self.entries[target] = Entry(old=_kept_as(target))
         members = [target for target in self.entries if target != self.leader]
         for target in members:
-            self._written(Journal(target), self.entries[target]._replace(leader=_relative(self.leader, target)))
+            record = Journal(target)
+            self.recorded.append(target)
+            self._written(record, self.entries[target]._replace(leader=_relative(self.leader, target)))
         journal.sync_folders(members)
         names = [_relative(path, self.leader) for path in members]
         own = self.entries[self.leader] = self.entries.get(self.leader, Entry())._replace(members=names)
@@ -252,23 +260,26 @@ class _Together:
         for target, patch in self.patches.items():
             with about(target):
                 _write_patch(self.open[target], patch, self.old[target], self.how)
-        for target, staged in self.staged.items():
+        for target in self.staged:
             if self.how.backup is not None and os.path.exists(target):
                 _keep(target, f"{target}{self.how.backup}")
             if self.entries[target].old:
-                _link(target, os.path.join(os.path.dirname(target), self.entries[target].old))
+                link(target, self._kept(target))
+        journal.sync_folders(list(self.staged))  # a disk may take the names in any order: the old ones first
+        for staged in self.staged.values():
             staged.move()
         for target in self.removed:
-            os.replace(target, os.path.join(os.path.dirname(target), self.entries[target].old))
+            os.replace(target, self._kept(target))
         journal.sync_folders(list(self.entries))
 
+    def _kept(self, target: str) -> str:
+        return os.path.join(os.path.dirname(target), self.entries[target].old)
+
     def _undo(self) -> None:
-        if journal.read(self.leader):
-            journal.undo(self.leader)
-            return
+        acted = journal.abandon(self.leader)
         for staged in self.staged.values():
             staged.remove()
-        for target in (*self.entries, self.leader):
+        for target in () if acted else self.recorded:
             journal.discard(target, None)
 
 
@@ -291,40 +302,15 @@ def _check_target(target: str, how: How) -> None:
         raise WriteError("the file is there already", how.mend)
 
 
-def _mode(target: str) -> int:
-    """The mode of the file that is replaced; of a new one, what the user's umask leaves of 666."""
-    try:
-        return stat.S_IMODE(os.stat(target).st_mode)
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
-
-
 def _keep(target: str, backup: str) -> None:
     """The old content under another name, before the new one takes its place."""
     if not os.path.exists(target):
         return
-    fresh = f"{backup}.{os.urandom(6).hex()}.tmp"
+    fresh = temporary(target)
     try:
-        _link(target, fresh)
-        os.replace(fresh, backup)
+        with known_as(target):
+            link(target, fresh)
+            os.replace(fresh, backup)
+        journal.sync_folders([backup])  # a disk may take the names in any order
     finally:  # a rename onto another link of the same file does nothing at all
-        _quietly(lambda: os.unlink(fresh))
-
-
-def _link(target: str, other: str) -> None:
-    """The same content under another name."""
-    try:
-        os.link(target, other)
-    except OSError:  # a file system without hard links
-        import shutil
-
-        shutil.copy2(target, other)
-
-
-def _quietly(step: Callable[[], None]) -> None:
-    try:
-        step()
-    except OSError:
-        pass
+        quietly(lambda: os.unlink(fresh))

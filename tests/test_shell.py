@@ -339,6 +339,7 @@ workers
 blocks
 sink
 patch
+staging
 saving
 containers
 formats

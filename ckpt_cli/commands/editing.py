@@ -119,7 +119,9 @@ def write(checkpoint: Checkpoint, target: str, form: Format, *, replace: bool, b
     from ..show.progress import Progress
 
     with Progress() as progress:
-        files.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress)
+        told = files.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress)
+    for line in told:
+        note(line)
     for line in form.left_behind(checkpoint):
         note(f"{target}: {form.name} has no place for {line}: left behind")
     if as_json:

@@ -49,7 +49,8 @@ def new_command(
     values = read_pairs(pairs or [])
     seed = chosen() if seed is None else seed
     checkpoint = checkpoint_of(fresh(architecture, values, seed))
-    files.save(checkpoint, output, form, replace=force)
+    for line in files.save(checkpoint, output, form, replace=force):
+        note(line)
     count = sum(tensor.numel for tensor in checkpoint.distinct().values())
     note(f"{output}: {architecture}, {len(checkpoint):,} tensors of {count:,} elements, seed {seed}")
 
