@@ -1,7 +1,7 @@
 """Undo journals: what an edit has overwritten, kept beside the file until the edit is complete and durable.
 
     .NAME.ckpt-journal beside NAME: 15 bytes of magic, 1 that says whether it is over, the length of an entry (8, little-endian), the entry
-    in JSON, the old bytes of its extents, and the CRC-32 of all that is behind the magic (4)
+    in JSON, the old bytes of its extents, the CRC-32 (4) of each piece of the new ones, and that of all that is behind the magic (4)
 
 Order: the journal is written and fsynced, its folder is, the file is overwritten and fsynced, the journal is removed, the folder fsynced.
 So a journal that is not whole was never acted on. One that is, and that nobody holds locked, is of an edit that was interrupted: whoever
@@ -14,7 +14,7 @@ hold as long as it does, and the one byte that says that it is over completes th
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -26,14 +26,17 @@ _HOT, _OVER = b"\0", b"\1"
 _HEAD = len(_MAGIC) + 1 + 8
 _BLOCK = 1 << 20
 _END = 1 << 16
+_SAMPLES, _PAGE = 64, 4096
 
 
 class Entry(NamedTuple):
     """What it takes to undo the edit of one file. Names are relative to its folder.
 
-    `extents`: what is put back, offset and bytes of each. `size` and `print` (see `fingerprint`) tell whether this is the file that was
-    edited. `old`: a name under which the old file is kept. `fresh`: the file was not there before. `temporary`: litter. `leader`: the
-    file on whose journal this one depends; `members`: those whose journals depend on this one.
+    `extents`: what is put back, offset and bytes of each. `old`: a name under which the old file is kept. `fresh`: the file was not there
+    before. `temporary`: litter. `leader`: the file on whose journal this one depends; `members`: those whose journals depend on this one.
+
+    Whether this is still the file that was edited is told by `size`, `print` (see `fingerprint`) and the bytes in the extents, of which
+    each piece (up to a multiple of `piece` bytes) is the old or the new one; of a file that is replaced, by `inodes`, the old and the new.
     """
 
     size: int = 0
@@ -44,6 +47,8 @@ class Entry(NamedTuple):
     temporary: str = ""
     leader: str = ""
     members: Sequence[str] = ()
+    piece: int = 512
+    inodes: Sequence[int] = ()
 
 
 def beside(target: str) -> str:
@@ -81,24 +86,21 @@ class Journal:
             self.close()
         raise ReadError("another program is changing this file", "try again when it is done", self.target)
 
-    def write(self, entry: Entry, fd: int = -1) -> list[int]:
-        """Write and fsync it; `fd`: the file as it is. The CRC-32 of the old bytes of each extent."""
+    def write(self, entry: Entry, fd: int = -1, pieces: bytes = b"") -> None:
+        """Write and fsync it. `fd`: the file as it is; `pieces`: the CRC-32 of each piece of what it will hold in the extents."""
         import json
 
         raw = json.dumps(entry._asdict()).encode()
         head = len(raw).to_bytes(8, "little") + raw
         _write(self._fd, _MAGIC + _HOT + head)
-        whole, found = crc32(head), []
+        whole = crc32(head)
         for at, count in entry.extents:
-            crc = 0
             for start in range(at, at + count, _BLOCK):
                 block = _read(fd, start, min(_BLOCK, at + count - start))
-                crc, whole = crc32(block, crc), crc32(block, whole)
+                whole = crc32(block, whole)
                 _write(self._fd, block)
-            found.append(crc)
-        _write(self._fd, whole.to_bytes(4, "little"))
+        _write(self._fd, pieces + crc32(pieces, whole).to_bytes(4, "little"))
         os.fsync(self._fd)
-        return found
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -156,6 +158,7 @@ def _recovered(fd: int, target: str) -> bool:
             recover(leader)
             return not _is_mine(leader)
     elif entry:
+        _check_is_ours(target)
         undo(target)
         return True
     try:
@@ -293,6 +296,49 @@ def load(target: str) -> Entry:
     return entry
 
 
+def _check_is_ours(target: str) -> None:
+    """Raises ReadError where one of the files that an edit was about is another one by now: putting old bytes into it would spoil it."""
+    own = load(target)
+    for path, entry in [(target, own), *((path, load(path)) for path in _members(target, own))]:
+        try:
+            info = os.stat(path)
+        except FileNotFoundError:  # the edit had not made it yet, or had taken it away
+            ours = bool(entry.old or entry.fresh or not entry.extents)
+        else:
+            ours = info.st_ino in entry.inodes if entry.inodes else not entry.extents or _holds_either(path, entry)
+        if not ours:
+            mend = f"if it is whole, remove {beside(path)}"
+            raise ReadError("an edit of this file was interrupted, and another program has written it since", mend, path)
+
+
+def _holds_either(target: str, entry: Entry) -> bool:
+    """Whether a file is the one that was edited, each piece of which is as it was before or after."""
+    source, fd = os.open(beside(target), os.O_RDONLY), os.open(target, os.O_RDONLY)
+    try:
+        if (os.fstat(fd).st_size, fingerprint(fd, entry.extents)) != (entry.size, entry.print):
+            return False
+        old = _data(source)
+        new = old + sum(count for _, count in entry.extents)
+        for at, size in _pieces(entry):
+            block = _read(fd, at, size)
+            if block != _read(source, old, size) and crc32(block).to_bytes(4, "little") != _read(source, new, 4):
+                return False
+            old, new = old + size, new + 4
+        return True
+    finally:
+        os.close(source)
+        os.close(fd)
+
+
+def _pieces(entry: Entry) -> Iterator[tuple[int, int]]:
+    for at, count in entry.extents:
+        stop = at + count
+        while at < stop:
+            size = min(entry.piece - at % entry.piece, stop - at)
+            yield at, size
+            at += size
+
+
 def _put_back(target: str, entry: Entry) -> None:
     folder = os.path.dirname(target)
     if entry.old:
@@ -310,9 +356,6 @@ def _put_extents(target: str, entry: Entry) -> None:
     """The old bytes, where others stand now."""
     source, fd = os.open(beside(target), os.O_RDONLY), os.open(target, os.O_RDWR)
     try:
-        if (os.fstat(fd).st_size, fingerprint(fd, entry.extents)) != (entry.size, entry.print):
-            mend = f"remove {beside(target)} if the file was replaced on purpose"
-            raise ReadError("an edit of another file of this name was interrupted; its journal is still here", mend, target)
         at = _data(source)
         for start, count in entry.extents:
             for done in range(0, count, _BLOCK):
@@ -363,10 +406,11 @@ def _is_over(fd: int) -> bool:
 
 
 def fingerprint(fd: int, extents: Sequence[tuple[int, int]]) -> int:
-    """The CRC-32 of both ends of a file, without the bytes in `extents`: an edit of those leaves it as it is."""
+    """The CRC-32 of both ends of a file and of pages all over it, without the bytes in `extents`: an edit of those leaves it as it is."""
     size, found = os.fstat(fd).st_size, 0
-    for start in (0, max(0, size - _END)):
-        held = bytearray(_read(fd, start, _END))
+    samples = [(size * number // _SAMPLES, _PAGE) for number in range(_SAMPLES)]
+    for start, length in ((0, _END), (max(0, size - _END), _END), *samples):
+        held = bytearray(_read(fd, start, length))
         for at, count in extents:
             low, high = max(at - start, 0), min(at + count - start, len(held))
             if low < high:

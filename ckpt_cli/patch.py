@@ -124,7 +124,8 @@ def copy(patch: Patch, sink: Sink) -> None:
     """Write the edited file anew: what stays is shared with the old one, or copied in the kernel; what changes is written once."""
     puts = placed(patch, sink) if sink.clone(patch.file) else _in_gaps(patch, sink)
     sink.settle()
-    mend(patch, sink, puts, [None] * len(puts))
+    for at, contents in mended(patch, [put.crc for put in puts]):
+        sink.fill(at, contents.read())
 
 
 def placed(patch: Patch, sink: Sink) -> list[Put]:
@@ -142,20 +143,44 @@ def _in_gaps(patch: Patch, sink: Sink) -> list[Put]:
     return puts
 
 
-def mend(patch: Patch, sink: Sink, puts: Sequence[Put], old: Sequence[int | None]) -> None:
-    """Bring the checksums up to date. `old`: the CRC-32 of the bytes that each change replaced; None: read them, where that is needed."""
+def mended(patch: Patch, new: Sequence[int]) -> list[Change]:
+    """The checksums brought up to date, as changes of their own. `new`: the CRC-32 of each change.
+
+    The file is as it was, or a change that is not all of what its checksum covers has no CRC-32 to be exchanged for.
+    """
     values: dict[Checksum, int] = {}
-    for (checksum, change), put, before in zip(patch.covered(), puts, old, strict=True):
+    for (checksum, change), crc in zip(patch.covered(), new, strict=True):
         if checksum is None:
             continue
         if (change.at, change.stop) == (checksum.start, checksum.stop):
-            values[checksum] = put.crc
+            values[checksum] = crc
         else:
-            was = _crc(Extent(patch.file, change.at, change.contents.nbytes)) if before is None else before
-            values[checksum] = exchanged(values.get(checksum, checksum.value), was, put.crc, checksum.stop - change.stop)
-    for checksum, value in values.items():
-        for place in checksum.places:
-            sink.fill(place, value.to_bytes(4, "little"))
+            before = _crc(Extent(patch.file, change.at, change.contents.nbytes))
+            values[checksum] = exchanged(values.get(checksum, checksum.value), before, crc, checksum.stop - change.stop)
+    return [Change(place, Memory(value.to_bytes(4, "little"))) for checksum, value in values.items() for place in checksum.places]
+
+
+class Told(NamedTuple):
+    """What is known of a change before it is written: the CRC-32 of it all, and those of its pieces, little-endian, one after the other."""
+
+    crc: int
+    pieces: bytes
+
+
+def told(change: Change, size: int) -> Told:
+    """The checksums of a change; pieces end where the file is a multiple of `size` long."""
+    whole, pieces, at, crc = 0, bytearray(), change.at, 0
+    for block in change.contents.blocks():
+        whole = crc32(block, whole)
+        while block:
+            part = block[: size - at % size]
+            crc, at, block = crc32(part, crc), at + len(part), block[len(part) :]
+            if at % size == 0:
+                pieces += crc.to_bytes(4, "little")
+                crc = 0
+    if at % size:
+        pieces += crc.to_bytes(4, "little")
+    return Told(whole, bytes(pieces))
 
 
 def _crc(storage: Storage) -> int:

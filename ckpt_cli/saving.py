@@ -16,9 +16,11 @@ from . import journal, locks
 from .blocks import Progress
 from .errors import ReadError, WriteError, about
 from .journal import Entry, Journal, beside
-from .patch import Patch, copy, in_place, mend, placed
+from .patch import Change, Patch, copy, in_place, mended, told
 from .sink import Sink
 from .staging import Staged, known_as, link, quietly, sweep, temporary
+
+_MANY = 4 << 20
 
 
 class Output(NamedTuple):
@@ -135,9 +137,10 @@ def _overwrite(target: str, patch: Patch, how: How) -> None:
     try:
         locks.take(fd, target)
         record = Journal(target)
-        old = record.write(_entry(fd, patch), fd)
+        overwriting = _Overwriting.planned(fd, patch)
+        record.write(overwriting.entry, fd, overwriting.pieces)
         journal.sync_folders([target])
-        _write_patch(fd, patch, old, how)
+        overwriting.write(fd, how)
         journal.complete(target, Entry())
     except BaseException:
         journal.abandon(target)
@@ -148,20 +151,31 @@ def _overwrite(target: str, patch: Patch, how: How) -> None:
         locks.close(fd)
 
 
-def _entry(fd: int, patch: Patch) -> Entry:
-    extents = [(change.at, change.contents.nbytes) for change in patch.changes]
-    places = [(place, 4) for checksum in patch.checksums for place in checksum.places]
-    extents += places
-    return Entry(size=os.fstat(fd).st_size, print=journal.fingerprint(fd, extents), extents=extents)
+class _Overwriting(NamedTuple):
+    """A patch as it is written in place: the changes, those of checksums among them, and what the journal says of them."""
 
+    changes: list[Change]
+    entry: Entry
+    pieces: bytes
 
-def _write_patch(fd: int, patch: Patch, old: Sequence[int], how: How) -> None:
-    """`old`: the CRC-32 of what each change replaces."""
-    sink = Sink(fd, how.progress)
-    puts = placed(patch, sink)
-    sink.settle()
-    mend(patch, sink, puts, old[: len(puts)])
-    os.fdatasync(fd)
+    @classmethod
+    def planned(cls, fd: int, patch: Patch) -> _Overwriting:
+        """Every content is looked at once before anything is written, so that the journal can tell this edit from a later one."""
+        piece = 512 if patch.nbytes <= _MANY else 4096  # what a disk writes whole; of larger patches, what the memory does
+        found = [told(change, piece) for change in patch.changes]
+        mends = mended(patch, [one.crc for one in found])
+        changes = patch.changes + mends
+        pieces = b"".join(one.pieces for one in (*found, *(told(change, piece) for change in mends)))
+        extents = [(change.at, change.contents.nbytes) for change in changes]
+        entry = Entry(size=os.fstat(fd).st_size, print=journal.fingerprint(fd, extents), extents=extents, piece=piece)
+        return cls(changes, entry, pieces)
+
+    def write(self, fd: int, how: How) -> None:
+        sink = Sink(fd, how.progress)
+        for change in self.changes:
+            sink.place(change.at, change.contents)
+        sink.settle()
+        os.fdatasync(fd)
 
 
 def _write(fd: int, output: Output, how: How) -> None:
@@ -181,7 +195,7 @@ class _Together:
         self.patches: dict[str, Patch] = {}
         self.staged: dict[str, Staged] = {}
         self.entries: dict[str, Entry] = {}
-        self.old: dict[str, list[int]] = {}
+        self.overwriting: dict[str, _Overwriting] = {}
         self.open: dict[str, int] = {}
         self.recorded: list[str] = []  # files that have a journal of ours
         self.told: list[str] = []
@@ -230,12 +244,14 @@ class _Together:
     def _record(self, leader: Journal) -> None:
         """Journals of all the files; that of the leader last, for with it they hold."""
         for target, patch in self.patches.items():
-            self.entries[target] = _entry(self.open[target], patch)
+            self.overwriting[target] = _Overwriting.planned(self.open[target], patch)
+            self.entries[target] = self.overwriting[target].entry
         for target, staged in self.staged.items():
             old = _kept_as(target) if os.path.exists(target) else ""
-            self.entries[target] = Entry(old=old, fresh=not old, temporary=os.path.basename(staged.path))
+            inodes = [os.stat(path).st_ino for path in (target, staged.path) if os.path.exists(path)]
+            self.entries[target] = Entry(old=old, fresh=not old, temporary=os.path.basename(staged.path), inodes=inodes)
         for target in self.removed:
-            self.entries[target] = Entry(old=_kept_as(target))
+            self.entries[target] = Entry(old=_kept_as(target), inodes=[os.stat(target).st_ino])
         members = [target for target in self.entries if target != self.leader]
         for target in members:
             record = Journal(target)
@@ -244,22 +260,25 @@ class _Together:
         journal.sync_folders(members)
         names = [_relative(path, self.leader) for path in members]
         own = self.entries[self.leader] = self.entries.get(self.leader, Entry())._replace(members=names)
-        self.old[self.leader] = leader.write(own, self._fd(self.leader))
+        leader.write(own, self._fd(self.leader), self._pieces(self.leader))
         journal.sync_folders([self.leader])
 
     def _written(self, record: Journal, entry: Entry) -> None:
         try:
-            self.old[record.target] = record.write(entry, self._fd(record.target))
+            record.write(entry, self._fd(record.target), self._pieces(record.target))
         finally:
             record.close()
 
     def _fd(self, target: str) -> int:
         return self.open.get(target, -1)
 
+    def _pieces(self, target: str) -> bytes:
+        return self.overwriting[target].pieces if target in self.overwriting else b""
+
     def _change(self) -> None:
-        for target, patch in self.patches.items():
+        for target, overwriting in self.overwriting.items():
             with about(target):
-                _write_patch(self.open[target], patch, self.old[target], self.how)
+                overwriting.write(self.open[target], self.how)
         for target in self.staged:
             if self.how.backup is not None and os.path.exists(target):
                 _keep(target, f"{target}{self.how.backup}")

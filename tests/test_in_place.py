@@ -166,7 +166,10 @@ def dying(number: int, half: bool, args: list[str]) -> bool:
                 left -= 1
                 if left == 0:
                     if half and name in ("write", "pwrite"):
-                        real(given[0], bytes(given[1])[: max(1, len(given[1]) // 2)], *given[2:])
+                        count = max(1, len(given[1]) // 2)
+                        if name == "pwrite":  # over other bytes: what a disk writes whole is 512 bytes
+                            count = max(0, count - (given[2] + count) % 512)
+                        real(given[0], bytes(given[1])[:count], *given[2:])
                     os._exit(77)
                 return real(*given, **named)
 
@@ -262,16 +265,46 @@ def test_a_reader_that_may_not_write_says_so_and_reads_nothing_half_changed(
     assert contents(path.parent) == {path.name: before}
 
 
-def test_a_journal_of_another_file_of_that_name_is_not_put_into_this_one(path: Path, ckpt: Ckpt) -> None:
+@pytest.mark.parametrize("way", ["written over", "renamed over"])
+@pytest.mark.parametrize("changed", ["a.bias", "b.weight", "all"])
+def test_a_file_that_was_written_since_is_not_touched_by_an_old_journal(changed: str, way: str, path: Path, ckpt: Ckpt) -> None:
+    """A training goes on after the crash of an edit, and saves the same names and shapes; most of it may be frozen."""
     number, before = 1, path.read_bytes()
     while path.read_bytes() == before:
         ckpt("ls", path)
         dying(number, False, ["set", str(path), "a.bias = 1", "-i"])
         number += 1
-    new = bytes(reversed(path.read_bytes()[4096:])) + before[:4096]
-    path.write_bytes(new)
+    weights = {name: tensor * 2 + 5 if changed in (name, "all") else tensor for name, tensor in WEIGHTS.items()}
+    other = path.with_name("new" + path.suffix)
+    if path.suffix == ".pt":
+        torch.save(weights, other)
+    else:
+        save_file(weights, other)
+    new = other.read_bytes()
+    if way == "renamed over":
+        other.replace(path)
+    else:
+        path.write_bytes(new)
     error = ckpt("ls", path, status=2).err
-    assert "its journal is still here" in error and f"remove {path.parent}/.{path.name}.ckpt-journal" in error and path.read_bytes() == new
+    assert "another program has written it since" in error and f"remove {path.parent}/.{path.name}.ckpt-journal" in error
+    assert path.read_bytes() == new
+    (path.parent / f".{path.name}.ckpt-journal").unlink()
+    ckpt("ls", path)
+    assert path.read_bytes() == new
+
+
+@pytest.mark.parametrize("edit", [["set", "a.weight[0] = 9", "b.weight[0] = 9"], ["cast", "float16"]], ids=["patch", "rebuild"])
+def test_a_shard_that_was_written_since_is_not_touched_either(edit: list[str], shards: Path, ckpt: Ckpt) -> None:
+    before, number = contents(shards.parent), 1
+    last = shards.parent / "m-00003-of-00003.safetensors"
+    while last.read_bytes() == before[last.name]:
+        ckpt("ls", shards)
+        assert dying(number, False, [edit[0], str(shards), *edit[1:], "-i"])
+        number += 1
+    save_file({"b.weight": torch.full((50, 300), 7.0)}, last.with_suffix(".new"), metadata={"format": "pt"})
+    last.with_suffix(".new").replace(last)
+    half = contents(shards.parent)
+    assert "another program has written it since" in ckpt("ls", shards, status=2).err and contents(shards.parent) == half
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
