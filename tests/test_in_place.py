@@ -332,6 +332,64 @@ def test_an_edit_that_fails_is_undone_at_once(
         assert list(contents(path.parent)) == [path.name] and (path.read_bytes() == before or number > 7)
 
 
+def test_an_interrupt_of_the_very_call_that_makes_a_journal_leaves_none(path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, real = path.read_bytes(), os.open
+
+    def interrupted(name: Any, flags: int, *rest: Any, **named: Any) -> int:
+        fd = real(name, flags, *rest, **named)
+        if flags & os.O_CREAT:
+            raise KeyboardInterrupt
+        return fd
+
+    monkeypatch.setattr(os, "open", interrupted)
+    ckpt("set", path, "a.bias = 1", "-i", status=130)
+    assert contents(path.parent) == {path.name: before}
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied"), OSError(30, "Read-only file system")], ids=["mode", "disk"])
+def test_a_folder_that_takes_no_journal_is_one_clear_line(error: OSError, path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, real = path.read_bytes(), os.open
+
+    def refusing(name: Any, flags: int, *rest: Any, **named: Any) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(error.errno, error.strerror, name)
+        return real(name, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", refusing)
+    said = ckpt("set", path, "a.bias = 1", "-i", status=2).err
+    assert f"{path}: its folder takes no undo journal, which an edit in place needs: {str(error.strerror).lower()} (-o OUT" in said
+    assert contents(path.parent) == {path.name: before}
+
+
+def test_several_shards_where_there_are_no_hard_links(shards: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(old: str, new: str) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    names = sorted(contents(shards.parent))
+    for death, before, after in every_death(shards.parent, ["cast", str(shards), "float16", "-i"]):
+        ckpt("ls", shards)
+        found = {name: data for name, data in contents(shards.parent).items() if not litter(name)}
+        assert found in (before, after), death
+    assert sorted(contents(shards.parent)) == names
+
+
+def test_undoing_writes_even_what_reads_the_same(path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After an error of fsync the pages may read right and the disk be wrong."""
+    from ckpt_cli import journal
+
+    record = journal.Journal(str(path))
+    with open(path, "r+b") as file:
+        extents = [(4096, 100)]
+        entry = journal.Entry(path.stat().st_size, journal.fingerprint(file.fileno(), extents), extents)
+        record.write(entry, file.fileno())
+    record.close()
+    written, real = [], os.pwrite
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: written.append((at, len(data))) or real(fd, data, at))
+    ckpt("ls", path)
+    assert written == [(4096, 100)]
+
+
 # Two at once
 
 

@@ -145,6 +145,91 @@ class TestEdits:
                 steps.append("sync folder")
         assert [step for i, step in enumerate(steps) if i == 0 or step != steps[i - 1]] == ["write", "sync file", "rename", "sync folder"]
 
+    def test_the_owner_and_the_attributes_of_the_replaced_file_are_kept(self, edit: list[str], path: Path, ckpt: Ckpt) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("only root gives files away")
+        os.chown(path, 12345, 54321)
+        path.chmod(0o640)
+        try:
+            os.setxattr(path, "user.ckpt", b"kept")
+        except OSError:
+            pytest.skip("this file system has no extended attributes")
+        ckpt(edit[0], path, *edit[1:], "-i")
+        info = path.stat()
+        assert done(path) and (info.st_uid, info.st_gid, stat.S_IMODE(info.st_mode)) == (12345, 54321, 0o640)
+        assert os.getxattr(path, "user.ckpt") == b"kept"
+
+    def test_a_file_that_may_not_be_given_away_is_not_read_by_another_group(
+        self, edit: list[str], path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(fd: int, owner: int, group: int) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        if os.geteuid() != 0:
+            pytest.skip("only root gives files away")
+        os.chown(path, 12345, 54321)
+        path.chmod(0o4664)
+        monkeypatch.setattr(os, "fchown", refused)
+        ckpt(edit[0], path, *edit[1:], "-i")
+        assert done(path) and stat.S_IMODE(path.stat().st_mode) == 0o644
+
+    def test_attributes_of_the_system_that_may_not_be_set_are_left_out(
+        self, edit: list[str], path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(fd: int, name: str, value: bytes) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "listxattr", lambda path: ["security.selinux"])
+        monkeypatch.setattr(os, "getxattr", lambda path, name: b"x")
+        monkeypatch.setattr(os, "setxattr", refused)
+        ckpt(edit[0], path, *edit[1:], "-i")
+        assert done(path)
+
+    def test_a_file_system_without_hard_links(self, edit: list[str], path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(old: str, new: str) -> None:
+            raise PermissionError(1, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refused)
+        before, changed = path.read_bytes(), path.stat().st_mtime_ns
+        ckpt(edit[0], path, *edit[1:], "-i", "--backup", ".bak")
+        backup = path.with_name(path.name + ".bak")
+        assert backup.read_bytes() == before and backup.stat().st_mtime_ns == changed
+        assert done(path) and inside(path) == [path.name, backup.name]
+
+    def test_a_rebuild_of_a_file_of_several_names_says_that_the_others_keep_the_old_content(
+        self, edit: list[str], path: Path, ckpt: Ckpt
+    ) -> None:
+        before = path.read_bytes()
+        os.link(path, path.with_name("other"))
+        said = ckpt(edit[0], path, *edit[1:], "-i").err
+        told = edit[0] == "cast"
+        assert ("the hard link is broken to another name, which keeps the old content" in said) == told and said.count("\n") == told
+        assert (path.with_name("other").read_bytes() == before) == told
+
+    def test_what_dead_edits_left_is_swept_and_what_the_living_write_is_not(self, edit: list[str], path: Path, ckpt: Ckpt) -> None:
+        import fcntl
+
+        dead, alive, foreign = (path.with_name(f".{path.name}.{name}.tmp") for name in ("0123456789ab", "ba9876543210", "notes"))
+        old = path.with_name(f".{path.name}.ckpt-journal.0123456789ab.old")
+        for file in (dead, alive, foreign, old):
+            file.write_bytes(b"x")
+        with open(alive) as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            ckpt(edit[0], path, *edit[1:], "-i")
+        assert done(path) and inside(path) == sorted([path.name, alive.name, foreign.name])
+
+    def test_an_error_of_close_is_fatal(self, edit: list[str], path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+        before, dup = path.read_bytes(), os.dup
+
+        def broken(fd: int) -> int:
+            os.close(dup(fd))
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(os, "dup", broken)
+        target = ["-i"] if edit[0] == "cast" else ["-o", path.with_stem("new")]
+        assert "input/output error" in ckpt(edit[0], path, *edit[1:], *target, status=2).err
+        assert path.read_bytes() == before and inside(path) == [path.name]
+
 
 LIMITED = """
 import resource, signal, sys
@@ -254,3 +339,21 @@ def test_a_signal_ends_a_save_with_its_own_status_and_leaves_nothing_behind(numb
     assert ckpt.returncode == 128 + number and b"Traceback" not in err
     assert (tmp_path / "mlp.pt").read_bytes() == before
     assert not [path.name for path in tmp_path.iterdir() if path.suffix == ".tmp"]
+
+
+def test_a_new_file_in_place_of_one_whose_edit_died_is_not_undone_with_it(path: Path, ckpt: Ckpt, tmp_path: Path) -> None:
+    """The journal belongs to what was there before."""
+    from ckpt_cli import journal
+
+    other = tmp_path / ("other" + path.suffix)
+    shutil.copy(path, other)
+    record = journal.Journal(str(path))
+    with open(path, "r+b") as file:
+        size = path.stat().st_size
+        extents = [(size - 8, 4)]
+        record.write(journal.Entry(size=size, print=journal.fingerprint(file.fileno(), extents), extents=extents), file.fileno())
+    record.close()
+    ckpt("set", other, "x[0] = 7", "-o", path, "--force")
+    after = path.read_bytes()
+    ckpt("ls", path)
+    assert path.read_bytes() == after and inside(path) == [path.name]

@@ -38,7 +38,7 @@ def _scenarios() -> Iterator[Scenario]:
     for kind, shard in (("safetensors", "safetensors"), ("pt", "bin")):
         one, many = f"m.{kind}", f"m.{shard}.index.json"
         file, index = f"{{}}/{one}", f"{{}}/{many}"
-        yield Scenario(f"patch-{kind}", one, ["set", file, "a.bias = 1", "b.weight[3, 4] = 7", "-i"])
+        yield Scenario(f"patch-{kind}", one, ["set", file, "a.bias[:2500] = 1", "b.weight[3, 4] = 7", "-i"])
         yield Scenario(f"rebuild-{kind}", one, ["drop", file, "a.weight", "-i"])
         yield Scenario(f"backup-{kind}", one, ["cast", file, "float16", "-i", "--backup", ".bak"])
         yield Scenario(f"out-{kind}", one, ["set", file, "a.bias[:9] = 1", "-o", f"{{}}/out.{kind}", "--force"])
@@ -51,6 +51,8 @@ def _scenarios() -> Iterator[Scenario]:
 
 
 SCENARIOS = {scenario.name: scenario for scenario in _scenarios()}
+_FEW = ["patch-safetensors", "backup-pt", "shards-cast-safetensors", "shards-drop-bin"]
+NAMES = list(SCENARIOS) if FULL else _FEW
 
 
 @cache

@@ -1,0 +1,89 @@
+"""`ckpt`, saving wrongly on purpose as CKPT_WRONG says: what the crash tests must catch, or they prove nothing."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from ckpt_cli import journal
+from ckpt_cli.cli import run
+
+_fsync, _fdatasync, _replace, _complete = os.fsync, os.fdatasync, os.replace, journal.complete
+
+
+def _name(fd: int) -> str:
+    return os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))
+
+
+def file_not_synced() -> None:
+    """A new file is renamed before it is on the disk."""
+    os.fsync = lambda fd: None if _name(fd).endswith(".tmp") else _fsync(fd)  # type: ignore[assignment]
+
+
+def folder_not_synced() -> None:
+    """Nothing makes names durable."""
+    journal.sync_folders = lambda targets: None
+
+
+def journal_not_synced() -> None:
+    """The file is overwritten while the old bytes may not be on the disk yet."""
+    os.fsync = lambda fd: None if _name(fd).endswith("journal") else _fsync(fd)  # type: ignore[assignment]
+
+
+def journal_gone_early() -> None:
+    """The journal is removed before what was written in place is durable."""
+    waiting: list[int] = []
+    os.fdatasync = lambda fd: waiting.append(os.dup(fd))  # type: ignore[assignment]
+
+    def complete(target: str, entry: Any) -> None:
+        _complete(target, entry)
+        for fd in waiting:
+            _fsync(fd)
+
+    journal.complete = complete
+
+
+def copied_over() -> None:
+    """The new file is copied over the old one, where a rename would do."""
+
+    def copy(source: str, target: str) -> None:
+        fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        with open(source, "rb") as file:
+            os.write(fd, file.read())
+        _fsync(fd)
+        os.close(fd)
+        os.unlink(source)
+
+    os.replace = copy  # type: ignore[assignment]
+
+
+def error_swallowed() -> None:
+    """What fsync says is not heard."""
+
+    def deaf(fd: int) -> None:
+        try:
+            _fsync(fd)
+        except OSError:
+            pass
+
+    os.fsync = deaf  # type: ignore[assignment]
+
+
+def moved_before_kept() -> None:
+    """Several files: the new names may be on the disk before the names that keep the old files are."""
+    real = journal.sync_folders
+
+    def sync(targets: Any) -> None:
+        if sys._getframe(1).f_code.co_name != "_change":
+            real(targets)
+
+    journal.sync_folders = sync
+
+
+WRONG = [file_not_synced, folder_not_synced, journal_not_synced, journal_gone_early, copied_over, error_swallowed, moved_before_kept]
+
+
+if __name__ == "__main__":
+    next(each for each in WRONG if each.__name__ == os.environ["CKPT_WRONG"])()
+    run()
