@@ -1,4 +1,4 @@
-"""What is held against a checkpoint: its bytes against its checksums, its values, its names, a spec. Each tells of violations; none raises."""
+"""Checks: bytes held against checksums, values, names, a spec. Each tells of violations; that something does not hold is no error."""
 
 from __future__ import annotations
 
@@ -42,12 +42,10 @@ def violation(kind: str, name: str, what: str, **facts: Any) -> Violation:
 
 def views(tensor: Tensor) -> Iterator[Tensor]:
     """The plain tensors that say what it holds: itself; its indices and values where it is sparse, its scales where it has them."""
-    if tensor.layout != "object" and not tensor.layout.startswith("sparse"):
-        yield (
-            tensor
-            if tensor.layout != "conjugate"
-            else Tensor.view(tensor.dtype, tensor.shape, tensor.storage, tensor.strides, tensor.offset)
-        )
+    if tensor.layout == "conjugate":  # as finite as what it is conjugate to
+        yield Tensor.view(tensor.dtype, tensor.shape, tensor.storage, tensor.strides, tensor.offset)
+    elif tensor.layout != "object" and not tensor.layout.startswith("sparse"):
+        yield tensor
     for part in tensor.parts:
         if isinstance(part, Tensor):
             yield from views(part)

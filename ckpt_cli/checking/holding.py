@@ -86,9 +86,8 @@ def _kind_holds(name: str, kind: Kind, entry: Entry) -> Iterator[Violation]:
     wrong = len(kind.shape) != len(entry.shape) or not all(size.holds(n) for size, n in zip(entry.shape, kind.shape, strict=True))
     if wrong:
         wanted = list(map(str, entry.shape))
-        yield violation(
-            "shape", name, f"{show_shape(kind.shape)}, not {'x'.join(wanted) or 'scalar'}", shape=list(kind.shape), expected=wanted
-        )
+        told = f"{show_shape(kind.shape)}, not {'x'.join(wanted) or 'scalar'}"
+        yield violation("shape", name, told, shape=list(kind.shape), expected=wanted)
 
 
 def _ties_hold(checkpoint: Checkpoint, wanted: list[list[str]]) -> Iterator[Violation]:

@@ -193,6 +193,7 @@ def _written(leaf: Leaf) -> tuple[int, ...] | None:
 
 def _merged(items: Sequence[list[_Part]], results: Iterator[list[_Read]]) -> Iterator[tuple[Leaf, _Read]]:
     """Each leaf and what came of all its parts."""
+    whole = _Read()
     for item, read in zip(items, results, strict=True):
         for part, found in zip(item, read, strict=True):
             whole = found if part.start == 0 else _joined(whole, found, part.stop - part.start)
@@ -235,7 +236,8 @@ def not_finite(
 
 
 def _first_of(name: str, view: Tensor, found: Finite, inner: bool) -> Violation:
-    index, rest = [], found.first
+    index: list[int] = []
+    rest = found.first
     for n in reversed(view.shape):
         rest, at = divmod(rest, n)
         index.insert(0, at)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from itertools import product
 from math import inf, prod
 from typing import Any, NamedTuple
@@ -39,7 +40,8 @@ class Range(NamedTuple):
         return str(self.low) if self.low == self.high else f"{self.low}-{high}"
 
 
-class Entry(NamedTuple):
+@dataclass(frozen=True)
+class Entry:
     """What is said of the tensors that a pattern picks. `spelled`: the names that it spells out, None where it has a wildcard."""
 
     pattern: str
@@ -50,7 +52,7 @@ class Entry(NamedTuple):
     layout: str = ""
     sha256: str = ""
     finite: bool = False
-    figures: Mapping[str, Range] = {}
+    figures: Mapping[str, Range] = field(default_factory=dict)
 
 
 class Spec(NamedTuple):
@@ -197,7 +199,7 @@ _RUN = re.compile(r"(0|[1-9]\d{0,17})-(0|[1-9]\d{0,17})")
 
 
 def spelled(pattern: str) -> tuple[str, ...] | None:
-    """The names that a pattern without a wildcard spells out: `h.{0-2}.w` is three. None where it has one. Raises UsageError for too many."""
+    """The names that a pattern spells out: `h.{0-2}.w` is three; None where it has a wildcard. Raises UsageError for too many."""
     if pattern.startswith(("re:", "@")):
         return None
     pieces: list[list[str]] = []

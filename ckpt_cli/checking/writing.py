@@ -67,7 +67,7 @@ def escaped(name: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """A TOML string: JSON's, but that DEL is escaped, too."""
+    """A TOML string: JSON's, with an escape for all that does not print, so that the line is the same on every terminal."""
     import json
 
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in json.dumps(text, ensure_ascii=False))

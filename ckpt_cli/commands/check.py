@@ -21,7 +21,7 @@ Arch = Annotated[
 ]
 SpecFile = Annotated[
     str | None,
-    typer.Option("--spec", metavar="FILE.toml", help="All holds that this file says; `ckpt spec` writes one.", show_default=False),
+    typer.Option("--spec", metavar="FILE.toml", help="All that this file says; `ckpt spec` writes one.", show_default=False),
 ]
 Other = Annotated[
     str | None, typer.Option("--same-names-as", metavar="OTHER", help="It has the names that this checkpoint has.", show_default=False)
