@@ -224,7 +224,8 @@ def not_finite(
     """The tensors with NaN or infinite elements; `known`: what was found of some on the way."""
     from ..blocks import fold
 
-    wanted = {(name, number): view for name in names for number, view in enumerate(views(checkpoint[name])) if may_be_infinite(view.dtype)}
+    wanted = {(name, number): _once(view) for name in names for number, view in enumerate(views(checkpoint[name]))}
+    wanted = {place: view for place, view in wanted.items() if may_be_infinite(view.dtype)}
     left = {f"{number} {name}": view for (name, number), view in wanted.items() if view.key not in known}
     if left:
         import numpy  # noqa: F401 (before there are workers, who share it)
@@ -233,6 +234,14 @@ def not_finite(
         found = known[view.key] if view.key in known else folded[f"{number} {name}"]
         if not found:
             yield _first_of(name, view, found, inner=number > 0 or checkpoint[name].layout.startswith("sparse"))
+
+
+def _once(view: Tensor) -> Tensor:
+    """The same elements, each once, where an axis repeats them."""
+    if view.contiguous or 0 not in view.strides:
+        return view
+    shape = tuple(n if stride else min(n, 1) for n, stride in zip(view.shape, view.strides, strict=True))
+    return Tensor.view(view.dtype, shape, view.storage, view.strides, view.offset)
 
 
 def _first_of(name: str, view: Tensor, found: Finite, inner: bool) -> Violation:
