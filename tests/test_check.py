@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from conftest import CASES, SAMPLES, Ckpt
 from oracles import DTYPES, SAFE_DTYPES, example
 from torch.serialization import set_crc32_options
 
+from ckpt_cli import files
 from ckpt_cli.blocks import ITEM
+from ckpt_cli.checking.checks import Asked, check
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SAMPLE_FILES = sorted(path for path in SAMPLES.iterdir() if path.is_file() and path.suffix != ".py")
@@ -182,6 +185,20 @@ def test_a_member_whose_header_was_overwritten_cannot_be_read(ckpt: Ckpt, tmp_pa
         file.write(b"\0\0\0\0")
     rows = found(ckpt, path, "--finite")
     assert [row[:2] for row in rows] == [("unreadable", "m/data/1")] and rows[0][2].endswith("it holds b")
+
+
+@pytest.mark.parametrize("name", ["mlp.pt", "mlp.safetensors", "mlp.legacy.pt"])
+def test_a_file_that_becomes_shorter_while_it_is_read(name: str, sample: Callable[[str], Path]) -> None:
+    path = sample(name)
+    checkpoint = files.open(str(path))
+    os.truncate(path, min(storage_ends(checkpoint)) - 1)
+    report = check(checkpoint, Asked(finite=True))
+    tensors = {name for violation in report.violations for name in violation.facts["tensors"]}
+    assert {violation.kind for violation in report.violations} == {"unreadable"} and tensors == set(checkpoint)
+
+
+def storage_ends(checkpoint: Any) -> list[int]:
+    return [tensor.storage.place() + tensor.storage.nbytes for tensor in checkpoint.values()]
 
 
 def test_with_a_pattern_other_records_are_not_read(ckpt: Ckpt, tmp_path: Path) -> None:
