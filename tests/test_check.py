@@ -335,6 +335,15 @@ def test_an_architecture(arch: str, expected: list[tuple[str, str, str]], ckpt: 
         assert any(row[:2] == (kind, name) and what in row[2] for row in rows), rows
 
 
+def test_an_architecture_of_ones_own(ckpt: Ckpt, tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef net(hidden=8):\n    return nn.Sequential(nn.Linear(4, hidden), nn.ReLU(), nn.Linear(hidden, 1))\n"
+    )
+    assert found(ckpt, SAMPLES / "mlp.pt", "--arch", f"{tmp_path / 'net.py'}:net") == []
+    rows = found(ckpt, SAMPLES / "mlp.pt", "--arch", f"{tmp_path / 'net.py'}:net(hidden=9)")
+    assert [row[:2] for row in rows] == [("shape", "0.weight"), ("shape", "0.bias"), ("shape", "2.weight")]
+
+
 def test_no_architecture_is_recognised(ckpt: Ckpt, tmp_path: Path) -> None:
     path = saved(tmp_path / "m.pt", {"what": torch.ones(3, 3, 3)})
     assert [row[:2] for row in found(ckpt, path, "--arch", "auto")] == [("architecture", "")]
@@ -456,6 +465,14 @@ def test_names_that_look_like_patterns_are_names(ckpt: Ckpt, tmp_path: Path) -> 
         less = saved(tmp_path / "less.pt", {other: torch.ones(2) for other in ODD if other != name} | {"axb": torch.ones(2)})
         kinds = {(kind, text == "axb") for kind, text, _ in found(ckpt, less, "--spec", tmp_path / "spec.toml")}
         assert kinds == {("missing", False), ("unexpected", True)}, name
+
+
+def test_names_that_toml_cannot_hold_are_left_open(ckpt: Ckpt, tmp_path: Path) -> None:
+    one = torch.ones(2)
+    path = saved(tmp_path / "m.pt", {"half \ud800": one, "tied \ud800": one, "plain": torch.ones(1)})
+    ckpt("spec", path, "-o", tmp_path / "spec.toml")
+    assert found(ckpt, path, "--spec", tmp_path / "spec.toml") == []
+    assert "ties" not in tomllib.loads((tmp_path / "spec.toml").read_text())
 
 
 @pytest.mark.parametrize(
