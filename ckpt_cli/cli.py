@@ -18,6 +18,8 @@ COMMANDS = {
     "tied": "List the names that share one storage.",
     "stats": "Print figures of the values: extremes, mean, std, norm, zeros, NaN.",
     "hash": "Print digests of the values, whatever format holds them.",
+    "check": "Tell whether a file is whole and what it should be; exit 1 where not.",
+    "spec": "Write down what a file holds, for check to hold others against.",
     "diff": "Compare two checkpoints; exit 1 where they differ.",
     "set": "Set values by hand: '0.weight[0,0] = 42'.",
     "reinit": "Re-initialise parameters with named schemes.",

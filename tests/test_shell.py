@@ -351,6 +351,7 @@ stats diff digest summary
 edits
 files
 show
+checking
 commands
 cli
 start

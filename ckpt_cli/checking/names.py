@@ -1,0 +1,39 @@
+"""Names and shapes held against those of an architecture, or of another checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from ..architectures import recognition
+from ..architectures.hyperparameters import shown_all
+from ..architectures.mismatch import by, compare
+from ..checkpoint import Checkpoint
+from . import Violation, violation
+
+
+def as_architecture(checkpoint: Checkpoint, arch: str) -> Iterator[Violation]:
+    """What the file lacks of the architecture, has besides it, and has in another shape."""
+    shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
+    model = recognition.get(arch, shapes, checkpoint.ties(), checkpoint.layers)
+    if model is None or not model.architecture:
+        if arch != "none":
+            yield violation("architecture", "", "no known architecture has these names and shapes")
+        return
+    told = model.architecture + (f"({shown_all(model.hyperparameters)})" if model.hyperparameters else "")
+    found = compare(model, shapes)
+    for name in found.missing:
+        yield violation("missing", name, f"{told} has it: {by(model.shapes[name[len(model.prefix) :]])}")
+    for name in found.unexpected:
+        yield violation("unexpected", name, f"{told} has none of this name")
+    for name, ours, theirs in found.mismatched:
+        yield violation("shape", name, f"{by(theirs)}, not {by(ours)} as in {told}", shape=list(theirs), expected=list(ours))
+
+
+def as_other(checkpoint: Mapping[str, object], other: Mapping[str, object], path: str) -> Iterator[Violation]:
+    """The names that one of the two lacks."""
+    for name in other:
+        if name not in checkpoint:
+            yield violation("missing", name, f"{path} has it")
+    for name in checkpoint:
+        if name not in other:
+            yield violation("unexpected", name, f"{path} has none of this name")

@@ -1,0 +1,73 @@
+"""The spec of a checkpoint, as `ckpt spec` writes it: as tight as what is in the header, repeated blocks in one line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..blocks import Progress
+from ..checkpoint import Checkpoint
+from ..digest import digests
+from ..show.tree import folded
+from .integrity import not_finite
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def written(checkpoint: Checkpoint, finite: bool = False, hashes: bool = False, progress: Progress | None = None) -> Iterator[str]:
+    """The lines of the spec. With `finite`, what is finite has to stay so; with `hashes`, values have to stay what they are."""
+    kinds = checkpoint.kinds()
+    sums = {digest.name: digest.sha256 for digest in digests(checkpoint, progress=progress)} if hashes else {}
+    wrong = {found.name for found in not_finite(checkpoint, checkpoint, {}, progress)} if finite else set()
+    yield "# What a file has to hold; `ckpt check FILE --spec THIS` tells whether it does. Loosen what may vary: docs/checking.md says how."
+    yield f"params = {sum(kinds[name].numel for name in checkpoint.distinct())}"
+    yield 'extra = "forbid"'
+    if finite and not wrong:
+        yield "finite = true"
+    yield from _ties(checkpoint)
+    yield ""
+    yield "[tensors]"
+    rows = ((escaped(name), (*kind.facts, sums.get(name, ""), bool(wrong) and name not in wrong)) for name, kind in kinds.items())
+    for pattern, count, facts in folded(rows):
+        yield f"{quoted(pattern)} = {_entry(count, facts)}"
+
+
+def _ties(checkpoint: Checkpoint) -> Iterator[str]:
+    names = checkpoint.ties()
+    if _HALF.search("".join(name for group in names for name in group)):  # such names have no place in TOML
+        return
+    groups = [f"[{', '.join(map(quoted, group))}]" for group in names]
+    if len(groups) < 2:
+        yield f"ties = [{''.join(groups)}]"
+        return
+    yield "ties = ["
+    yield from (f"    {group}," for group in groups)
+    yield "]"
+
+
+def _entry(count: int, facts: tuple[Any, ...]) -> str:
+    dtype, shape, layout, sha256, finite = facts
+    parts: Mapping[str, str] = {
+        "count": str(count) if count > 1 else "",
+        "dtype": quoted(dtype.name),
+        "shape": f"[{', '.join(map(str, shape))}]",
+        "layout": quoted(layout) if layout else "",
+        "finite": "true" if finite else "",
+        "sha256": quoted(sha256) if sha256 else "",
+    }
+    return "{ " + ", ".join(f"{key} = {text}" for key, text in parts.items() if text) + " }"
+
+
+def escaped(name: str) -> str:
+    """A name as a pattern that means nothing else. Half surrogates, which TOML cannot hold, are left open."""
+    plain = re.sub(r"([*?\[{])", r"[\1]", name)
+    plain = re.sub(r"^(@|r(?=e:))", r"[\1]", plain)
+    return _HALF.sub("?", plain)
+
+
+def quoted(text: str) -> str:
+    """A TOML string: JSON's, with an escape for all that does not print, so that the line is the same on every terminal."""
+    import json
+
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in json.dumps(text, ensure_ascii=False))

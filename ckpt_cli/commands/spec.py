@@ -1,0 +1,36 @@
+"""`ckpt spec`: what a checkpoint holds, written down for later files to be held against."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .. import files
+from ..checking.writing import written
+from ..errors import about
+from ..show.output import Output
+from ..show.progress import Progress
+from .params import Path, opened
+
+Target = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to this new file.", show_default=False)]
+
+
+def spec_command(
+    path: Path,
+    output: Target = None,
+    finite: Annotated[bool, typer.Option("--finite", help="Also that what is finite stays so; reads the values.")] = False,
+    hashes: Annotated[bool, typer.Option("--hash", help="Also the SHA-256 of each tensor; reads the values.")] = False,
+) -> None:
+    """Print a spec of CKPT in TOML, for `ckpt check --spec`: the number of parameters, the ties, and names, dtypes, shapes.
+
+    Repeated blocks stand in one line: "layers.{0-11}.attn.weight" with their count. It is as tight as what is there, and made to be
+    loosened by hand: docs/checking.md says how. With --finite, tensors that have NaN or infinite elements now may keep them.
+    """
+    checkpoint = opened(path)
+    with about(path), Progress() as progress:
+        lines = list(written(checkpoint, finite, hashes, progress))
+    if output is None:
+        Output().lines(lines)
+    else:
+        files.write_new(output, (f"{line}\n".encode() for line in lines))
