@@ -26,6 +26,7 @@ COMMANDS = {
     "rename": "Rename parameters, by name, glob or regular expression.",
     "drop": "Leave parameters and other objects out.",
     "cast": "Convert parameters to another dtype.",
+    "apply": "Make a list of edits, from a recipe, in one pass.",
     "convert": "Write a checkpoint in another format.",
     "new": "Write a fresh checkpoint of a known architecture.",
     "archs": "List the architectures.",
