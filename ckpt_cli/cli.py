@@ -32,6 +32,7 @@ COMMANDS = {
     "archs": "List the architectures.",
     "schemes": "List the initialisation schemes.",
     "formats": "List the file formats.",
+    "completion": "Print a script by which bash, zsh or fish complete.",
 }
 
 
@@ -89,6 +90,8 @@ def main(args: list[str] | None = None) -> int:
     try:
         _ready_streams()
         given = sys.argv[1:] if args is None else args
+        if given[:1] == ["_complete"]:  # asked by a shell, at every TAB; not for people
+            return _completed(given[1:])
         status = app(given or ["--help"], prog_name="ckpt", standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
@@ -112,6 +115,12 @@ def main(args: list[str] | None = None) -> int:
         return _failed(f"{type(error).__name__} (CKPT_DEBUG=1 shows where)", error)
     except Exception as error:
         return _failed(f"a fault in ckpt itself: {type(error).__name__}: {error} (please report it; CKPT_DEBUG=1 shows where)", error)
+
+
+def _completed(args: list[str]) -> int:
+    from .completion.answer import answer
+
+    return answer(args, COMMANDS, lambda name: Commands().get_command(None, name))
 
 
 def _ready_streams() -> None:

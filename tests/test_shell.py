@@ -341,6 +341,7 @@ stats diff digest summary
 edits
 files
 show
+completion
 commands
 cli
 """
