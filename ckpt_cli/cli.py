@@ -19,6 +19,7 @@ COMMANDS = {
     "stats": "Print figures of the values: extremes, mean, std, norm, zeros, NaN.",
     "hash": "Print digests of the values, whatever format holds them.",
     "diff": "Compare two checkpoints; exit 1 where they differ.",
+    "git-diff": "Tell git what differs: a diff driver.",
     "set": "Set values by hand: '0.weight[0,0] = 42'.",
     "reinit": "Re-initialise parameters with named schemes.",
     "tie": "Make names share one storage.",
@@ -45,10 +46,11 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, name: str) -> Any:
         if name not in COMMANDS:
             return None
-        module = import_module(f".commands.{name}", __package__)
+        word = name.replace("-", "_")
+        module = import_module(f".commands.{word}", __package__)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         alone.command(name, short_help=COMMANDS[name], context_settings={"help_option_names": ["-h", "--help"]})(
-            getattr(module, f"{name}_command")
+            getattr(module, f"{word}_command")
         )
         return typer.main.get_command(alone)
 
