@@ -179,6 +179,42 @@ def test_a_recipe_is_its_steps_one_after_another(ckpt: Ckpt, tmp_path: Path, suf
     assert ckpt("get", path, "0.weight[0,0]").out.strip() == "42.0"
 
 
+POOL = [
+    "set = ['a += 1', 'a[0] = 7']",
+    "set = ['b[1:] *= 2']",
+    "reinit = ['a=normal(0, 1)']\nseed = 3",
+    "reinit = ['b=uniform(0, 1)', 'c=ones']\nseed = 4",
+    "tie = ['a', 'b']",
+    "tie = ['b', 'c']",
+    "untie = ['b']",
+    "rename = ['a=b', 'b=a']",
+    "rename = ['b=c', 'c=b']",
+    "rename = ['a=x', 'b=a', 'x=b']",
+    "drop = ['c']",
+    "cast = 'float64'\npatterns = ['a']",
+    "cast = 'bfloat16'",
+    "cast = 'int32'\npatterns = ['c']",
+]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from(POOL), min_size=2, max_size=5), st.sampled_from([".pt", ".safetensors"]))
+def test_any_steps_in_one_pass_make_what_they_make_one_by_one(steps: list[str], suffix: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path, once, recipe = Path(folder, f"a{suffix}"), Path(folder, f"once{suffix}"), Path(folder, "r.toml")
+        torch.save({name: torch.arange(4.0) + number for number, name in enumerate("abc")}, Path(folder, "0.pt"))
+        assert run("convert", Path(folder, "0.pt"), path, "--force")[0] == 0
+        recipe.write_text("".join(f"[[step]]\n{step}\n" for step in steps))
+        together = run("apply", path, recipe, "-o", once)[0]
+        apart = 0
+        for step in steps:
+            recipe.write_text(f"[[step]]\n{step}\n")
+            apart = apart or run("apply", path, recipe, "-i")[0]
+        assert together == apart
+        if not together:
+            assert run("git-diff", once) == run("git-diff", path) and run("ls", once, "--sort", "name") == run("ls", path, "--sort", "name")
+
+
 def test_values_alone_are_written_in_place_as_by_one_edit(ckpt: Ckpt, sample: Sample) -> None:
     path = sample("mlp.safetensors")
     inode = path.stat().st_ino

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .. import files
+from ..checkpoint import Checkpoint
 from ..errors import UsageError, about
 from ..show.output import Output, note
 from .editing import finish
@@ -37,31 +38,29 @@ def apply_command(
     assert = {exists, absent, shape, dtype, tied, finite} holds the result so far against what it says; where it fails nothing is written.
     Paths in a recipe are seen from the current folder, as on the command line.
     """
+    before, after = _edited(path, recipe, in_place, as_json)
+    if after is None:
+        return 1
+    places: dict[str, Any] = {"output": output, "in_place": in_place, "backup": backup, "format_name": format_name}
+    finish(before, after, **places, dry_run=dry_run, force=force, as_json=as_json)
+    return 0
+
+
+def _edited(path: str, recipe: str, lock: bool, as_json: bool) -> tuple[Checkpoint, Checkpoint | None]:
+    """The checkpoint and what the recipe makes of it; None where an assertion does not hold, which is said."""
     from ..edits.steps import Means, made, read_steps
 
     shown = "standard input" if recipe == "-" else recipe
     with about(shown):
         steps = read_steps(_text(recipe), shown, any_seed)
-    before = opened(path, in_place)
-    after = before
+    before = after = opened(path, lock)
     for done in made(before, steps, Means(layers_of, cache(files.open))):
         _tell(done)
         if done.broken:
             _show_broken(done, path, as_json)
-            return 1
+            return before, None
         after = done.checkpoint
-    finish(
-        before,
-        after,
-        output=output,
-        in_place=in_place,
-        dry_run=dry_run,
-        force=force,
-        backup=backup,
-        format_name=format_name,
-        as_json=as_json,
-    )
-    return 0
+    return before, after
 
 
 def _text(recipe: str) -> str:

@@ -79,12 +79,7 @@ def reinit_command(
         return
     if not dry_run:
         finish(before, after, output=output, in_place=in_place, dry_run=False, force=force, backup=backup, format_name=format_name)
-    if dry_run or as_json:
-        _show(Output(as_json, color.value), asked, rng, plan)
-    else:
-        tell(plan)
-    if any(step.seed is not None for step in plan) or rng is Rng.torch:
-        note(f"seed {asked.seed}")
+    _answer(Output(as_json, color.value) if dry_run or as_json else None, asked, rng, plan)
 
 
 class Asked(NamedTuple):
@@ -113,6 +108,16 @@ def any_seed() -> int:
 
 
 _FEW = 24  # lines that one reads one by one
+
+
+def _answer(out: Output | None, asked: Asked, rng: Rng, plan: list[Planned]) -> None:
+    """The plan, as the answer or as notes, and the seed where chance played a part."""
+    if out is not None:
+        _show(out, asked, rng, plan)
+    else:
+        tell(plan)
+    if any(step.seed is not None for step in plan) or rng is Rng.torch:
+        note(f"seed {asked.seed}")
 
 
 def tell(plan: list[Planned], where: str = "") -> None:
