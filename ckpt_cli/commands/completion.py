@@ -22,8 +22,9 @@ def completion_command(
 ) -> None:
     """Print a script for a shell to read: it then completes commands, options, and the names of the tensors in the file already typed.
 
+    \b
     bash: source <(ckpt completion bash), in ~/.bashrc
-    zsh: source <(ckpt completion zsh), in ~/.zshrc
+    zsh:  source <(ckpt completion zsh), in ~/.zshrc
     fish: ckpt completion fish | source, in ~/.config/fish/config.fish
 
     Of many names it completes one dotted part after another. After PATTERN= in reinit come the schemes.

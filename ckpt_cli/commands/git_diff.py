@@ -23,16 +23,17 @@ def git_diff_command(
     arguments: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE | PATH OLD-FILE OLD-HEX OLD-MODE NEW-FILE NEW-HEX NEW-MODE", help="As git gives them.", show_default=False
+            metavar="FILE...", help="As git gives them: one file, or a path and two files with their hashes and modes.", show_default=False
         ),
     ],
     with_stats: Annotated[bool, typer.Option("--stats", help="With FILE: min, max, mean, std, NaN and infinities, too.")] = False,
 ) -> None:
     """What git calls for the difference of two checkpoints, or for the text of one. Set it up once:
 
-    git config --global diff.ckpt.command 'ckpt git-diff'    for git diff
-    git config --global diff.ckpt.textconv 'ckpt git-diff'    for git log -p and git show
-    and in .gitattributes: *.safetensors diff=ckpt
+    \b
+    git config --global diff.ckpt.command 'ckpt git-diff'    # git diff
+    git config --global diff.ckpt.textconv 'ckpt git-diff'   # git log -p, git show
+    echo '*.safetensors diff=ckpt' >> .gitattributes
 
     What cannot be read is said in the answer, and the exit status is 0, since git shows nothing of the other files otherwise.
     A Git LFS pointer stands for its object, where that was fetched.
