@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "Tell whether a file is whole and what it should be; exit 1 where not.",
     "spec": "Write down what a file holds, for check to hold others against.",
     "diff": "Compare two checkpoints; exit 1 where they differ.",
+    "git-diff": "Tell git what differs: a diff driver.",
     "set": "Set values by hand: '0.weight[0,0] = 42'.",
     "reinit": "Re-initialise parameters with named schemes.",
     "tie": "Make names share one storage.",
@@ -28,11 +29,13 @@ COMMANDS = {
     "rename": "Rename parameters, by name, glob or regular expression.",
     "drop": "Leave parameters and other objects out.",
     "cast": "Convert parameters to another dtype.",
+    "apply": "Make a list of edits, from a recipe, in one pass.",
     "convert": "Write a checkpoint in another format.",
     "new": "Write a fresh checkpoint of a known architecture.",
     "archs": "List the architectures.",
     "schemes": "List the initialisation schemes.",
     "formats": "List the file formats.",
+    "completion": "Print a script by which bash, zsh or fish complete.",
 }
 
 
@@ -45,10 +48,11 @@ class Commands(TyperGroup):
     def get_command(self, ctx: Any, name: str) -> Any:
         if name not in COMMANDS:
             return None
-        module = import_module(f".commands.{name}", __package__)
+        word = name.replace("-", "_")
+        module = import_module(f".commands.{word}", __package__)
         alone = typer.Typer(add_completion=False, rich_markup_mode=None)
         alone.command(name, short_help=COMMANDS[name], context_settings={"help_option_names": ["-h", "--help"]})(
-            getattr(module, f"{name}_command")
+            getattr(module, f"{word}_command")
         )
         return typer.main.get_command(alone)
 
@@ -90,6 +94,8 @@ def main(args: list[str] | None = None) -> int:
     try:
         _ready_streams()
         given = sys.argv[1:] if args is None else args
+        if given[:1] == ["_complete"]:  # asked by a shell, at every TAB; not for people
+            return _completed(given[1:])
         status = app(given or ["--help"], prog_name="ckpt", standalone_mode=False)
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
@@ -113,6 +119,12 @@ def main(args: list[str] | None = None) -> int:
         return _failed(f"{type(error).__name__} (CKPT_DEBUG=1 shows where)", error)
     except Exception as error:
         return _failed(f"a fault in ckpt itself: {type(error).__name__}: {error} (please report it; CKPT_DEBUG=1 shows where)", error)
+
+
+def _completed(args: list[str]) -> int:
+    from .completion.answer import answer
+
+    return answer(args, COMMANDS, lambda name: Commands().get_command(None, name))
 
 
 def _ready_streams() -> None:

@@ -326,7 +326,7 @@ def test_no_home_and_an_empty_environment_do_not_matter() -> None:
 # The rooms of the program, ground floor first; each may know those above it in this list.
 
 ROOMS = """
-errors checksums
+errors checksums lfs
 locks
 journal
 file dtypes
@@ -352,6 +352,7 @@ edits
 files
 show
 checking
+completion
 commands
 cli
 start

@@ -51,7 +51,7 @@ def diff_command(
     if name_only and not as_json:
         out.lines(dict.fromkeys(difference.name for difference in differences))
         return 1 if differences else 0
-    _show(out, differences, stat, {"a": a, "b": b})
+    show(out, differences, stat, {"a": a, "b": b})
     if one.objects and two.objects and not _same_objects(one, two):
         note("what is in the files besides tensors differs, too; `ckpt summary` shows it")
     return 1 if differences else 0
@@ -82,12 +82,13 @@ def show_differences(before: Checkpoint, after: Checkpoint, as_json: bool = Fals
     now = before.replacing(tensors={moved.get(name, name): tensor for name, tensor in before.items()}) if moved else before
     dropped = [Difference("removed", name, before="object") for name in before.objects if name not in after.objects]
     differences = [*renamed, *diff(now, after), *dropped]
-    _show(Output(as_json, color), differences, False, {})
+    show(Output(as_json, color), differences, False, {})
     if not differences:
         note("nothing would change")
 
 
-def _show(out: Output, differences: list[Difference], stat: bool, paths: dict[str, str]) -> None:
+def show(out: Output, differences: list[Difference], stat: bool, paths: dict[str, str]) -> None:
+    """The differences as a table, or counted, or as JSON."""
     if out.as_json:
         same = {"same": not differences} if paths else {}
         out.json(paths | same | {"differences": [_document(difference) for difference in differences]})

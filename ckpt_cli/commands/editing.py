@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from ..checkpoint import Checkpoint
 from ..formats import Format
-from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, opened
+from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of, opened
 
 Edit = Callable[..., Checkpoint]
 
@@ -29,6 +29,7 @@ def editing(edit: Edit) -> Callable[..., None]:
     knows_layers = "layers" in hints
     shared = _OPTIONS | ({"arch": (Arch, "auto")} if knows_layers else {})
     around = [Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default) for name, (kind, default) in shared.items()]
+    verb = edit.__name__.removesuffix("_command")
     path = Parameter("path", Parameter.POSITIONAL_OR_KEYWORD, annotation=Path)
 
     @wraps(edit)
@@ -36,12 +37,14 @@ def editing(edit: Edit) -> Callable[..., None]:
         from ..errors import about
 
         options = {name: given.pop(name) for name in shared}
-        before = opened(path, options["in_place"])
-        if knows_layers:
-            given["layers"] = layers_of(before, options.pop("arch"))
+        arch, print_recipe = options.pop("arch", "auto"), options.pop("print_recipe")
+        before = opened(path, options["in_place"] and not print_recipe)
         with about(path):
-            after = edit(before, **given)
-        finish(before, after, **options)
+            after = edit(before, **given, **({"layers": layers_of(before, arch)} if knows_layers else {}))
+        if print_recipe:
+            show_step({verb: given.pop(own[0].name), **given, "arch": arch})
+        else:
+            finish(before, after, **options)
 
     parameters = [path, *own, *around]
     command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
@@ -56,8 +59,19 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
     "force": (Force, False),
     "backup": (Backup, None),
     "format_name": (FormatName, None),
+    "print_recipe": (PrintRecipe, False),
     "as_json": (Json, False),
 }
+
+
+def show_step(said: dict[str, Any]) -> None:
+    """What --print-recipe prints: the edit as a step of a recipe, without what says no more than its being left out."""
+    import sys
+
+    from ..show.toml import step
+
+    unsaid: dict[str, Any] = {"arch": "auto", "rng": "tensor", "preset": ""}
+    sys.stdout.write(step({key: value for key, value in said.items() if value is not None and value != unsaid.get(key)}))
 
 
 def finish(

@@ -34,6 +34,7 @@ Force = Annotated[bool, typer.Option("--force", help="Replace OUT where it exist
 Backup = Annotated[
     str | None, typer.Option("--backup", metavar="SUFFIX", help="With -i: keep the old file under this suffix.", show_default=False)
 ]
+PrintRecipe = Annotated[bool, typer.Option("--print-recipe", help="Print this edit as a step for `ckpt apply`, write nothing.")]
 FormatName = Annotated[
     str | None, typer.Option("--format", metavar="NAME", help="The format to write; `ckpt formats` lists them.", show_default=False)
 ]

@@ -12,8 +12,8 @@ from .. import files
 from ..errors import UsageError, about
 from ..show.output import Output, note
 from ..show.tree import folded
-from .editing import finish
-from .params import Arch, Backup, Color, Colors, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, opened
+from .editing import finish, show_step
+from .params import Arch, Backup, Color, Colors, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of, opened
 
 if TYPE_CHECKING:
     from ..edits.reinit import Planned
@@ -56,6 +56,7 @@ def reinit_command(
     force: Force = False,
     backup: Backup = None,
     format_name: FormatName = None,
+    print_recipe: PrintRecipe = False,
     as_json: Json = False,
     color: Colors = Color.auto,
 ) -> None:
@@ -67,20 +68,18 @@ def reinit_command(
     from ..edits.reinit import reinit
 
     asked = _asked(rules or [], recipe, preset, seed)
-    before = opened(path, in_place)
+    before = opened(path, in_place and not print_recipe)
     with about(path):
         layers = layers_of(before, arch)
         after, plan = reinit(
             before, asked.rules, seed=asked.seed, preset=asked.preset, rng=rng.value, layers=layers, open=cache(files.open)
         )
+    if print_recipe:
+        show_step({"reinit": list(map(str, asked.rules)), "preset": asked.preset, "seed": asked.seed, "rng": rng.value, "arch": arch})
+        return
     if not dry_run:
         finish(before, after, output=output, in_place=in_place, dry_run=False, force=force, backup=backup, format_name=format_name)
-    if dry_run or as_json:
-        _show(Output(as_json, color.value), asked, rng, plan)
-    else:
-        _tell(plan)
-    if any(step.seed is not None for step in plan) or rng is Rng.torch:
-        note(f"seed {asked.seed}")
+    _answer(Output(as_json, color.value) if dry_run or as_json else None, asked, rng, plan)
 
 
 class Asked(NamedTuple):
@@ -98,10 +97,10 @@ def _asked(rules: list[str], recipe: str, preset: str, seed: int | None) -> Aske
     every, preset = [*written.rules, *map(parse_rule, rules)], preset or written.preset
     if not every and not preset:
         raise UsageError("nothing says what to draw", "give a rule such as '*.bias=zeros', --preset or --recipe")
-    return Asked(every, preset, next((given for given in (seed, written.seed) if given is not None), _any_seed()))
+    return Asked(every, preset, next((given for given in (seed, written.seed) if given is not None), any_seed()))
 
 
-def _any_seed() -> int:
+def any_seed() -> int:
     """A new one each time, short enough to be copied by hand."""
     import secrets
 
@@ -111,12 +110,22 @@ def _any_seed() -> int:
 _FEW = 24  # lines that one reads one by one
 
 
-def _tell(plan: list[Planned]) -> None:
+def _answer(out: Output | None, asked: Asked, rng: Rng, plan: list[Planned]) -> None:
+    """The plan, as the answer or as notes, and the seed where chance played a part."""
+    if out is not None:
+        _show(out, asked, rng, plan)
+    else:
+        tell(plan)
+    if any(step.seed is not None for step in plan) or rng is Rng.torch:
+        note(f"seed {asked.seed}")
+
+
+def tell(plan: list[Planned], where: str = "") -> None:
     """What was drawn for what; where that is much, repeated blocks in one line."""
     told = [(step.name, (step.scheme, step.draw, step.reason)) for step in plan]
     lines = folded(told) if len(told) > _FEW else [(name, 1, facts) for name, facts in told]
     for name, count, (scheme, draw, reason) in lines:
-        note(f"{name}{f' ×{count:,}' if count > 1 else ''}: {scheme}: {draw} ({reason})")
+        note(f"{where}{name}{f' ×{count:,}' if count > 1 else ''}: {scheme}: {draw} ({reason})")
 
 
 def _show(out: Output, asked: Asked, rng: Rng, plan: list[Planned]) -> None:

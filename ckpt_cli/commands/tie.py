@@ -8,7 +8,6 @@ import typer
 
 from ..checkpoint import Checkpoint
 from ..edits.tie import tie
-from ..selection import select
 from .editing import editing
 
 
@@ -22,4 +21,4 @@ def tie_command(
     safetensors has no ties; there a tied name is an entry of the metadata that points to the kept one, as
     safetensors.torch.save_model has it.
     """
-    return tie(before, [name for given in names for name in select(before.tensors, [given])])
+    return tie(before, names)

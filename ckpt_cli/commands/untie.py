@@ -8,8 +8,6 @@ import typer
 
 from ..checkpoint import Checkpoint
 from ..edits.tie import untie
-from ..errors import EditError
-from ..selection import select
 from .editing import editing
 
 
@@ -19,10 +17,4 @@ def untie_command(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Names or patterns.", show_default=False)],
 ) -> Checkpoint:
     """Give each NAME that shares its storage with others a storage of its own, with the same values."""
-    shared = {name for group in before.sharing() for name in group}
-    exact = [name for name in names if name in before]
-    matched = select(before.tensors, [name for name in names if name not in before]) if len(exact) < len(names) else []
-    picked = [*exact, *(name for name in matched if name in shared and name not in exact)]
-    if not picked:
-        raise EditError("nothing of that is tied", "`ckpt tied` lists what is")
-    return untie(before, picked)
+    return untie(before, names)

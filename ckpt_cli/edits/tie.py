@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from ..checkpoint import Checkpoint, Tensor, show_shape
 from ..errors import EditError, UsageError
+from ..selection import select
 from ..storage import Slice
 
 
-def tie(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint:
+def tie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:
     """The later names become the first, and what is tied to them follows. Raises EditError where shapes or dtypes do not agree."""
+    names = [name for pattern in patterns for name in select(checkpoint.tensors, [pattern])]
     if len(set(names)) < 2:
         raise UsageError("tie takes two names or more", "the first one is kept")
     first = checkpoint[names[0]].plain(names[0])
@@ -23,9 +25,14 @@ def tie(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint:
     return checkpoint.replacing(tensors={name: first if tensor.key in keys else tensor for name, tensor in checkpoint.items()})
 
 
-def untie(checkpoint: Checkpoint, names: Sequence[str]) -> Checkpoint:
-    """Each of `names` that shares a storage gets one of its own. Raises EditError for a name that shares none."""
+def untie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:
+    """Each name that shares a storage gets one of its own. Raises EditError for a name that shares none, or where nothing picked does."""
     shared = {name for group in checkpoint.sharing() for name in group}
+    names = list(dict.fromkeys(name for name in patterns if name in checkpoint))
+    if globs := [pattern for pattern in patterns if pattern not in checkpoint]:
+        names += [name for name in select(checkpoint.tensors, globs) if name in shared and name not in names]
+    if not names:
+        raise EditError("nothing of that is tied", "`ckpt tied` lists what is")
     alone = next((name for name in names if name not in shared), None)
     if alone is not None:
         raise EditError(f"{alone} is tied to nothing", "`ckpt tied` lists what is")

@@ -1,0 +1,32 @@
+"""`ckpt completion`: what makes a shell complete commands, options, and the names in a file."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import completion
+
+
+class Shell(StrEnum):
+    bash = "bash"
+    zsh = "zsh"
+    fish = "fish"
+
+
+def completion_command(
+    shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="The shell that is to complete.", show_default=False)],
+) -> None:
+    """Print a script for a shell to read: it then completes commands, options, and the names of the tensors in the file already typed.
+
+    \b
+    bash: source <(ckpt completion bash), in ~/.bashrc
+    zsh:  source <(ckpt completion zsh), in ~/.zshrc
+    fish: ckpt completion fish | source, in ~/.config/fish/config.fish
+
+    Of many names it completes one dotted part after another. After PATTERN= in reinit come the schemes.
+    """
+    print(Path(completion.__file__).with_name(f"ckpt.{shell.value}").read_text(encoding="utf-8"), end="")

@@ -1,0 +1,1 @@
+"""Completion of command lines: what a shell asks with TAB, and what it is answered."""

@@ -1,0 +1,16 @@
+# Completion of ckpt in bash: `source <(ckpt completion bash)`, in ~/.bashrc.
+_ckpt() {
+    local line more=
+    COMPREPLY=()
+    while IFS= read -r line; do
+        case $line in
+            files) compopt -o default 2>/dev/null; return 0 ;;
+            -*) more=1 ;;
+        esac
+        COMPREPLY+=("${line:1}")
+    done < <(command ckpt _complete bash "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null)
+    if [[ $more && ${#COMPREPLY[@]} -eq 1 ]]; then
+        compopt -o nospace 2>/dev/null
+    fi
+}
+complete -F _ckpt ckpt

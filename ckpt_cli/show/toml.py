@@ -1,0 +1,37 @@
+"""Recipes as text: a step in TOML, which `ckpt apply` reads."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import UsageError
+
+
+def step(table: Mapping[str, Any]) -> str:
+    """A table of the list `step`. Raises UsageError for text that TOML has no place for: bytes that are no UTF-8."""
+    return "[[step]]\n" + "".join(f"{key} = {_value(value)}\n" for key, value in table.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_value, value))}]"
+    return str(value)
+
+
+# JSON's escapes are TOML's; what JSON leaves as it is though a terminal would act on it, or TOML refuses, is escaped, too.
+_UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+
+
+def _text(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!r} is no UTF-8, which a recipe must be", "name it by a pattern: '?' is any character") from None
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
