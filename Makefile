@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test lint samples docs check-docs bench bench-quick bench-peers clean
+.PHONY: help demo test fuzz lint samples docs check-docs bench bench-quick bench-peers clean
 help:
 	@echo "make demo     set up, then run the main job on the sample models"
 	@echo "make test     set up, then run the tests"
+	@echo "make fuzz     mutations of good files, for as long as SECONDS says (60)"
 	@echo "make lint     ruff and mypy"
 	@echo "make samples  rebuild sample_models/, byte for byte"
 	@echo "make docs     rebuild what is generated: the reference, tables, transcripts"
@@ -30,6 +31,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto
+
+SECONDS = 60
+fuzz: setup
+	$(BIN)/python tests/hostile/mutations.py --seconds $(SECONDS)
 
 lint: setup
 	$(BIN)/ruff check .
