@@ -3,11 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test crash lint samples docs check-docs bench bench-quick bench-peers clean
+.PHONY: help demo test crash fuzz lint samples docs check-docs bench bench-quick bench-peers clean
 help:
 	@echo "make demo     set up, then run the main job on the sample models"
 	@echo "make test     set up, then run the tests"
 	@echo "make crash    make every call of a save fail, kill it there, and cut the power after it; some minutes"
+	@echo "make fuzz     mutations of good files, for as long as SECONDS says (60)"
 	@echo "make lint     ruff and mypy"
 	@echo "make samples  rebuild sample_models/, byte for byte"
 	@echo "make docs     rebuild what is generated: the reference, tables, transcripts"
@@ -34,6 +35,10 @@ test: setup
 
 crash: setup
 	CKPT_CRASH=full $(BIN)/python -m pytest -n auto tests/crash
+
+SECONDS = 60
+fuzz: setup
+	$(BIN)/python tests/hostile/mutations.py --seconds $(SECONDS)
 
 lint: setup
 	$(BIN)/ruff check .

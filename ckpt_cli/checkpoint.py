@@ -6,12 +6,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .dtypes import DType
-from .errors import Malformed, NoMatch, Opaque, did_you_mean
+from .errors import Malformed, NoMatch, Opaque, ReadError, did_you_mean
 from .file import File
 from .storage import Mapped, Overlay, Scattered, Slice, Storage, Strided, span
 
 if TYPE_CHECKING:
     import numpy
+
+
+_MOST_REPEATED = 4 << 30  # bytes: a view that repeats its storage is gathered up to this size, and listed at any
 
 
 class Tensor:
@@ -100,6 +103,8 @@ class Tensor:
         if 0 in self.shape:
             return Slice(self.storage, 0, 0)
         if not self.contiguous:
+            if self.nbytes > max(_MOST_REPEATED, self.storage.nbytes):
+                raise Opaque("a tensor that repeats its bytes beyond all memory is never made out", "leave it out by a pattern")
             return Strided(self.storage, self.plain().dtype.nbytes, self.shape, self.strides, self.offset)
         if self.start == 0 and self.nbytes == self.storage.nbytes:
             return self.storage
@@ -130,12 +135,16 @@ class Tensor:
 
         from .dtypes import to_numpy
 
+        elements = self.elements()  # refused before memory is taken for it
         data = bytearray(self.nbytes)
-        self.elements().readinto(0, memoryview(data))
+        elements.readinto(0, memoryview(data))
         if self.dtype.name == "complex32":  # numpy has none: widened
             halves = numpy.frombuffer(data, "<f2").astype("float32").view("complex64")
             return halves.reshape(self.shape)
-        return numpy.frombuffer(data, to_numpy(self.dtype)).reshape(self.shape)
+        try:
+            return numpy.frombuffer(data, to_numpy(self.dtype)).reshape(self.shape)
+        except ValueError:
+            raise ReadError(f"numpy has no array of shape {show_shape(self.shape)}", "ask for a part, or leave it out") from None
 
     def tobytes(self) -> bytes:
         """Its elements, C-contiguous and little-endian."""

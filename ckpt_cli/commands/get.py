@@ -12,7 +12,7 @@ import typer
 
 from .. import files
 from ..checkpoint import Foreign, Tensor
-from ..errors import UsageError, about
+from ..errors import ReadError, UsageError, about
 from ..selection import refer
 from ..show.escape import escape
 from ..show.output import Output, note
@@ -88,6 +88,14 @@ def _of_objects(path: str, objects: Mapping[str, Any], form: As) -> Iterator[byt
 
 
 def _encoded(path: str, name: str, tensor: Tensor, form: As, precision: int | None, terminal: bool) -> Iterator[bytes | memoryview]:
+    try:
+        with about(path):
+            yield from _pieces(path, name, tensor, form, precision, terminal)
+    except MemoryError:
+        raise ReadError("its values do not fit into memory", f"ask for a part: '{name}[0]'", path) from None
+
+
+def _pieces(path: str, name: str, tensor: Tensor, form: As, precision: int | None, terminal: bool) -> Iterator[bytes | memoryview]:
     from ..values import nested, printed
 
     if form is As.raw:

@@ -63,7 +63,7 @@ def descr(node: Any) -> tuple[DType, str]:
     order = state.items[1] if type(state) is Tuple and len(state.items) > 1 else "|"
     order = order.text if type(order) is ByteString else str(order)
     letter, size = code[:1], code[1:]
-    if letter in _KINDS and size.isdigit():
+    if letter in _KINDS and _is_size(size):
         name = "bool" if letter == "b" else f"{_KINDS[letter]}{int(size) * 8}"
         if name in DTYPES:
             return DTYPES[name], order
@@ -75,7 +75,11 @@ def descr(node: Any) -> tuple[DType, str]:
 def _item_size(letter: str, size: str, state: Any) -> int:
     if type(state) is Tuple and len(state.items) > 5 and type(state.items[5]) is int and state.items[5] > 0:
         return state.items[5]
-    return int(size) * (4 if letter == "U" else 1) if size.isdigit() else 1
+    return int(size) * (4 if letter == "U" else 1) if _is_size(size) else 1
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def as_bytes(node: Any) -> bytes | None:
@@ -98,7 +102,10 @@ def scalar(node: Any) -> Any:
     """The number that a pickled numpy scalar holds, or None."""
     if type(node) is not Call or not _is(node, "scalar") or len(node.arguments()) != 2:
         return None
-    dtype, order = descr(node.arguments()[0])
+    try:
+        dtype, order = descr(node.arguments()[0])
+    except Malformed:  # an object like any other that is not understood
+        return None
     raw = as_bytes(node.arguments()[1])
     if raw is None or not dtype.addressable or len(raw) != dtype.nbytes:
         return None

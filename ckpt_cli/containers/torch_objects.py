@@ -77,6 +77,7 @@ class Reader:
         self.storage_of = storage_of
         self.seen: dict[int, Tensor] = {}
         self.alike: dict[int, tuple[Tensor, Pid]] = {}
+        self.depth = 0
 
     def is_leaf(self, node: Any) -> bool:
         return is_tensor(node) or is_pid(node) or (type(node) is Call and (numpy_objects.is_array(node) or node.path in _PLAIN_CALLS))
@@ -109,7 +110,10 @@ class Reader:
         return found
 
     def inner(self, node: Any) -> Tensor:
-        found = self.tensor(node)
+        """The tensor that another one is made of."""
+        self.depth += 1
+        found = self.tensor(node) if self.depth < _DEEPEST else None
+        self.depth -= 1
         if found is None:
             raise Malformed("a tensor of the pickle is described in an unknown way")
         return found
@@ -127,6 +131,8 @@ class Reader:
 
 
 _MOST = 2**63
+_DEEPEST = 16  # tensors within tensors: a parameter of a subclass of a quantised one, say
+_SPARSE = ("sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc")
 
 
 def _sizes(node: Any) -> tuple[int, ...]:
@@ -157,7 +163,7 @@ def _v3(reader: Reader, node: Call, args: list[Any]) -> Tensor:
 def _quantised(reader: Reader, node: Call, args: list[Any]) -> Tensor:
     found = reader.strided(args, layout="quantised")
     scheme = args[4].items if len(args) > 4 and type(args[4]) is Tuple else []
-    found.parts = tuple(reader.tensor(item) or str(getattr(item, "path", item)) for item in scheme)
+    found.parts = tuple(reader.inner(item) if is_tensor(item) else str(getattr(item, "path", item)) for item in scheme)
     return found
 
 
@@ -169,12 +175,14 @@ def _sparse(reader: Reader, node: Call, args: list[Any]) -> Tensor:
     """(layout, (indices, values, size, coalesced)) or, compressed, (layout, (outer, inner, values, size))."""
     layout = args[0].arguments() if args and type(args[0]) is Call else []
     data = args[1].items if len(args) > 1 and type(args[1]) is Tuple else []
-    coo = layout[:1] == ["torch.sparse_coo"]
-    if not layout or len(data) < (3 if coo else 4):
+    kind = str(said(layout[0]) if layout else "").removeprefix("torch.")
+    coo = kind == "sparse_coo"
+    if kind not in _SPARSE or len(data) < (3 if coo else 4):
         raise Malformed("a sparse tensor is described in an unknown way")
-    values = reader.inner(data[1 if coo else 2])
-    kind = str(layout[0]).removeprefix("torch.")
-    found = Tensor(values.dtype, _sizes(data[2 if coo else 3]), values.storage, None, 0, kind)
+    values, shape = reader.inner(data[1 if coo else 2]), _sizes(data[2 if coo else 3])
+    if any(n < 0 for n in shape):
+        raise Malformed(f"a sparse tensor of shape {shape}")
+    found = Tensor(values.dtype, shape, values.storage, None, 0, kind)
     found.parts = (*(reader.inner(indices) for indices in data[: 1 if coo else 2]), values)
     return found
 

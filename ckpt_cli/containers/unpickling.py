@@ -220,8 +220,8 @@ _pushes(b"J", lambda m: m.number(_I4))
 _pushes(b"\x8a", lambda m: _binary(m.take(m.take(1)[0])))
 _pushes(b"\x8b", lambda m: _binary(m.take(m.number(_I4))))
 _pushes(b"G", lambda m: _F8.unpack(m.take(8))[0])
-_pushes(b"F", lambda m: float(m.line()))
-_pushes(b"L", lambda m: _decimal(m.line().rstrip(b"L")))
+_pushes(b"F", lambda m: _float(m.line()))
+_pushes(b"L", lambda m: _decimal(m.line().removesuffix(b"L")))
 _pushes(b"I", lambda m: _int_or_bool(m.line()))
 
 # Strings and bytes. `surrogatepass` as pickle itself has it: names are escaped where they are shown.
@@ -266,7 +266,16 @@ def _paired(items: list[Any]) -> list[tuple[Any, Any]]:
 def _decimal(line: bytes) -> int:
     if len(line) > _MOST_DIGITS:
         raise ValueError(f"an integer of over {_MOST_DIGITS:,} digits")
+    digits = line.removeprefix(b"-")
+    if not digits.isdigit() or (digits[:1] == b"0" and len(digits) > 1):  # 010 is eight to some, ten to others
+        raise ValueError("an integer that is not plainly decimal")
     return int(line)
+
+
+def _float(line: bytes) -> float:
+    if b"_" in line or line != line.strip():
+        raise ValueError("a float that is not plainly decimal")
+    return float(line)
 
 
 def _binary(data: bytes) -> int:

@@ -17,6 +17,8 @@ _MOST_STEPS = 3_000_000
 _MOST_KEYS = 30_000_000
 _MOST_CHARACTERS = 1 << 28
 _DEEPEST = 1000
+_DEEPEST_KEY = 32
+_MOST_OF_A_KEY = 10_000
 
 Path = tuple[Any, ...]
 
@@ -143,12 +145,29 @@ def key_text(key: Any) -> str:
     if type(key) is ByteString:
         return key.text
     if type(key) is Tuple:
-        return "(" + ", ".join(map(key_text, key.items)) + ")"
+        _check_key(key)
+        return _tuple_text(key)
     if type(key) is Call:
         return f"{key.path}({', '.join([key_text(part) for part in key.arguments()[:8] if not isinstance(part, (Call, Tuple))])})"
     if isinstance(key, Node):
         return getattr(key, "path", type(key).__name__)
     return str(key)
+
+
+def _tuple_text(key: Tuple) -> str:
+    return "(" + ", ".join([_tuple_text(item) if type(item) is Tuple else key_text(item) for item in key.items]) + ")"
+
+
+def _check_key(key: Tuple) -> None:
+    """Raises Malformed where writing a key would take more than keys are worth: a tuple may hold another one many times."""
+    level, parts = [key], 0
+    for _ in range(_DEEPEST_KEY):
+        parts += sum(len(one.items) for one in level)
+        if not level or parts > _MOST_OF_A_KEY:
+            break
+        level = [item for one in level for item in one.items if type(item) is Tuple]
+    if level:
+        raise Malformed("a key of the pickle is nested too deep, or too long")
 
 
 def spellings(key: Any) -> tuple[str, str, str]:

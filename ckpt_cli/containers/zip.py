@@ -25,6 +25,7 @@ _CENTRAL = Struct("<4s6H3L5H2L")
 _RECORD = Struct("<4s4x2H4x3L3H8xL")  # what is read of a record of the central directory
 _LOCAL = Struct("<4s5H3L2H")
 _INFLATE_LIMIT = 256 << 20
+_ALL_ONES = (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)  # what the end record says of members, size and offset where the 64-bit one counts
 
 
 class Member(Extent):
@@ -75,6 +76,21 @@ class Member(Extent):
         if len(data) != self.nbytes or crc32(data) != self.crc:
             raise Malformed(f"member {self.name!r} is broken: its length or checksum is wrong", where=self.file.path)
         return data
+
+
+class Inflated(Storage):
+    """What a deflated member holds. It is inflated when it is first read, and let go of when it is read to its end."""
+
+    __slots__ = ("data", "member")
+
+    def __init__(self, member: Member) -> None:
+        self.member, self.nbytes = member, member.nbytes
+        self.data = b""
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        data = self.data or self.member.contents()
+        view[:] = data[start : start + len(view)]
+        self.data = data if start + len(view) < self.nbytes else b""
 
 
 def _data_offset(member: Member) -> int:
@@ -130,11 +146,13 @@ def _end_record(file: File) -> tuple[int, int, int, int]:
     if disk or first or here != count or at + _END.size + comment != len(tail):
         raise Malformed("the zip has more than one end, or bytes after it", where=file.path)
     end = file.size - tail_size + at
-    if 0xFFFFFFFF not in (size, offset) and count != 0xFFFF:
-        return _end64(file, end) or (count, size, offset, end)
     found = _end64(file, end)
     if not found:
-        raise Malformed("the zip's 64-bit end record is missing", where=file.path)
+        if 0xFFFFFFFF in (size, offset) or count == 0xFFFF:
+            raise Malformed("the zip's 64-bit end record is missing", where=file.path)
+        return count, size, offset, end
+    if any(one not in (wide, ones) for one, wide, ones in zip((count, size, offset), found[:3], _ALL_ONES, strict=True)):
+        raise Malformed("the zip's two end records disagree", where=file.path)
     return found
 
 
@@ -147,7 +165,7 @@ def _end64(file: File, end: int) -> tuple[int, int, int, int] | None:
     if disk or disks != 1 or at + _END64.size > end - _LOCATOR64.size:
         raise Malformed("the zip's 64-bit end record is broken", where=file.path)
     fields = _END64.unpack(file.read(at, _END64.size))
-    if fields[0] != b"PK\6\6" or fields[6] != fields[7] or at + 12 + fields[1] != end - _LOCATOR64.size:
+    if fields[0] != b"PK\6\6" or fields[4] or fields[5] or fields[6] != fields[7] or at + 12 + fields[1] != end - _LOCATOR64.size:
         raise Malformed("the zip's 64-bit end record is broken", where=file.path)
     return fields[7], fields[8], fields[9], at
 

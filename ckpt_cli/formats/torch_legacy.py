@@ -36,10 +36,12 @@ class TorchLegacy(Format):
         return _MAGIC.to_bytes(10, "little") in file.head[:32] or str(_MAGIC).encode() in file.head[:32]
 
     def read(self, file: File) -> Checkpoint:
-        _, _, at = _load(file, 0)
+        magic, _, at = _load(file, 0)
+        if type(magic) is not int or magic != _MAGIC:
+            raise Malformed("the file does not begin with torch's magic number")
         protocol, _, at = _load(file, at)
-        if protocol != 1001:
-            raise Malformed(f"legacy protocol {protocol!r} is not known")
+        if type(protocol) is not int or protocol != 1001:
+            raise Malformed("a legacy file of another protocol than 1001 is not known")
         _, _, at = _load(file, at)
         _, persistents, end = _load(file, at)
         keys, _, data = _load(file, end)
@@ -74,6 +76,8 @@ class _Storages:
             key = item.text if type(item) is ByteString else str(item)
             if key not in pids:
                 raise Malformed(f"storage {key!r} is listed, and no tensor has it")
+            if key in self.found:
+                raise Malformed(f"storage {key!r} is listed twice")
             known = pids[key].dtype
             width = known.nbytes if known else 1
             count = int.from_bytes(file.read(at, 8), "little")

@@ -21,7 +21,7 @@ from ..containers.torch_tree import Tree, read_tree
 from ..dtypes import DType
 from ..errors import Malformed
 from ..file import File
-from ..storage import Memory, Storage, swapped
+from ..storage import Storage, swapped
 from . import Format, changed_storages, formats
 
 if TYPE_CHECKING:
@@ -90,10 +90,17 @@ class Archive:
         self.file, self.members = file, zips.members(file)
         self.root = _root(file) or ""
         self.pickle = self.members[f"{self.root}/data.pkl"].contents()
-        order = self.members.get(f"{self.root}/byteorder")
-        self.big = order is not None and order.contents().strip() == b"big"
+        self.big = self._byte_order() == b"big"
         self.data = f"{self.root}/data/"
         self.found: dict[tuple[str, int], Storage] = {}
+
+    def _byte_order(self) -> bytes:
+        """What the record `byteorder` says; files from before torch 2.0 have none."""
+        record = self.members.get(f"{self.root}/byteorder")
+        said = b"little" if record is None else record.contents().strip() if record.nbytes <= 16 else b"?"
+        if said not in (b"little", b"big"):
+            raise Malformed("the archive's byte order is neither little nor big")
+        return said
 
     def storage(self, key: str, dtype: DType | None, nbytes: int) -> Storage:
         """The storage called `key`. Raises Malformed where it is not there, or not of the size that the pickle says."""
@@ -119,7 +126,7 @@ class Archive:
             for name, member in self.members.items()
             if not name.startswith(self.data) and name.startswith(start) and name != f"{start}data.pkl"
         }
-        return {name: Memory(member.contents()) if member.method else member for name, member in beside.items()}
+        return {name: zips.Inflated(member) if member.method else member for name, member in beside.items()}
 
 
 formats.add(TorchZip.name, TorchZip())

@@ -1,0 +1,109 @@
+"""Every broken, hostile or odd file gives what its case says, inside the limits, and nothing of the folder is run or changed."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import foreign_files
+import pytest
+import safetensors_files
+import shards
+import torch_files
+from conftest import SAMPLES
+from judge import Case, Warm, judge, lay_lures, untouched
+
+ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
+    "safetensors": safetensors_files.cases,
+    "zip": torch_files.zips,
+    "legacy": torch_files.legacies,
+    "shards": shards.cases,
+    "foreign": foreign_files.cases,
+}
+CASES = {f"{room}-{case.name}": case for room, cases in ROOMS.items() for case in cases()}
+BROKEN = [key for key, case in CASES.items() if case.gives == "error"]
+FINE = [key for key, case in CASES.items() if case.gives != "error"]
+
+
+@pytest.fixture(scope="session")
+def bare() -> Iterator[Warm]:
+    """Nothing is imported yet but the command line."""
+    warm = Warm("ckpt_cli.commands.ls", "ckpt_cli.commands.summary")
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="session")
+def numbers() -> Iterator[Warm]:
+    """What reads values has numpy already."""
+    warm = Warm(*(f"ckpt_cli.commands.{name}" for name in ("get", "stats", "diff", "convert")), "numpy", "ml_dtypes", "numkong")
+    yield warm
+    warm.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder in which modules lie that nobody should import."""
+    inner = tmp_path / "snapshots" / "abc"
+    inner.mkdir(parents=True)
+    lay_lures(inner)
+    return inner
+
+
+def test_no_two_cases_have_one_name() -> None:
+    assert len(CASES) == sum(1 for cases in ROOMS.values() for _ in cases())
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_ls(key: str, folder: Path, bare: Warm) -> None:
+    case = CASES[key]
+    case.build(folder)
+    with untouched(folder.parent):
+        found = bare(folder, "ls", case.file)
+    judge(found, folder)
+    if case.gives == "error":
+        assert found.status == 2 and case.says in found.err and not found.out, found
+    else:
+        assert found.status == 0 and case.says in (found.out if case.gives == "ok" else found.err), found
+        assert case.gives == "warning" or not found.err
+
+
+COMMANDS = (["summary"], ["get"], ["stats"], ["diff"], ["convert"], ["tied", "--equal"], ["hash"])
+
+
+@pytest.mark.parametrize("key", BROKEN[::12])
+def test_a_broken_file_is_broken_to_every_command(key: str, folder: Path, numbers: Warm) -> None:
+    """Which of the commands, is told by the place of the case in the table: each case meets two."""
+    case = CASES[key]
+    case.build(folder)
+    shutil.copy(SAMPLES / "mlp.pt", folder / "other.pt")
+    place = BROKEN.index(key) // 12
+    for args in (words(case.file, place), words(case.file, place + 1)):
+        with untouched(folder.parent):
+            found = numbers(folder, *args, writes="convert" in args)
+        judge(found, folder)
+        assert found.status == 2 and case.says in found.err and not found.out, (args, found)
+
+
+def words(file: str, place: int) -> list[str]:
+    """A command line that reads `file`."""
+    command = COMMANDS[place % len(COMMANDS)]
+    more = {"get": ["*"], "diff": ["other.pt"], "convert": ["made.safetensors"]}
+    return [*command, file, *more.get(command[0], [])]
+
+
+SMALL = [key for key in FINE if "on paper" not in key and ",000 " not in key]
+
+
+@pytest.mark.parametrize("key", SMALL[::5])
+def test_what_can_be_listed_is_read_or_refused_by_every_command(key: str, folder: Path, numbers: Warm) -> None:
+    """A tensor of an exabyte is never made, whatever is asked of it; what is written lies in the file that was named."""
+    case = CASES[key]
+    case.build(folder)
+    shutil.copy(SAMPLES / "mlp.pt", folder / "other.pt")
+    place = SMALL.index(key) // 5
+    for args in (words(case.file, place), words(case.file, place + 3)):
+        with untouched(folder.parent, but="made.safetensors"):
+            found = numbers(folder, *args, writes="convert" in args)
+        judge(found, folder, (0, 1, 2) if "diff" in args else (0, 2))
