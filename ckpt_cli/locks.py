@@ -7,7 +7,7 @@ from time import monotonic, sleep
 
 from .errors import ReadError
 
-_PATIENCE = 2.0  # seconds
+_PATIENCE = 5.0  # seconds
 _held: dict[int, tuple[int, int]] = {}  # open files whose lock this program has → device and inode
 
 
