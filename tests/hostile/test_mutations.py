@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from judge import Warm, judge, lay_lures, untouched
 
-ANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +37,7 @@ def test_any_bytes(head: bytes, raw: bytes, folder: Path, warm: Warm) -> None:
     judge(found, folder)
 
 
-@settings(ANY, max_examples=300)
+@settings(ANY, max_examples=150)
 @given(seed=st.integers(0, 1 << 48))
 def test_any_mutation(seed: int, folder: Path, warm: Warm) -> None:
     mutations.check(seed, folder, warm)
