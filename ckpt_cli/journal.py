@@ -36,7 +36,8 @@ class Entry(NamedTuple):
     before. `temporary`: litter. `leader`: the file on whose journal this one depends; `members`: those whose journals depend on this one.
 
     Whether this is still the file that was edited is told by `size`, `print` (see `fingerprint`) and the bytes in the extents, of which
-    each piece (up to a multiple of `piece` bytes) is the old or the new one; of a file that is replaced, by `inodes`, the old and the new.
+    each piece (up to a multiple of `piece` bytes) is the old or the new one; of a file that is replaced, by `either`, size and print of the
+    old and of the new one.
     """
 
     size: int = 0
@@ -48,7 +49,7 @@ class Entry(NamedTuple):
     leader: str = ""
     members: Sequence[str] = ()
     piece: int = 512
-    inodes: Sequence[int] = ()
+    either: Sequence[tuple[int, int]] = ()
 
 
 def beside(target: str) -> str:
@@ -300,12 +301,12 @@ def _check_is_ours(target: str) -> None:
     """Raises ReadError where one of the files that an edit was about is another one by now: putting old bytes into it would spoil it."""
     own = load(target)
     for path, entry in [(target, own), *((path, load(path)) for path in _members(target, own))]:
-        try:
-            info = os.stat(path)
-        except FileNotFoundError:  # the edit had not made it yet, or had taken it away
-            ours = bool(entry.old or entry.fresh or not entry.extents)
+        if not os.path.lexists(path):  # the edit had not made it yet, or had taken it away
+            ours = not entry.extents
+        elif entry.either:
+            ours = signature(path) in [tuple(one) for one in entry.either]
         else:
-            ours = info.st_ino in entry.inodes if entry.inodes else not entry.extents or _holds_either(path, entry)
+            ours = not entry.extents or _holds_either(path, entry)
         if not ours:
             mend = f"if it is whole, remove {beside(path)}"
             raise ReadError("an edit of this file was interrupted, and another program has written it since", mend, path)
@@ -327,6 +328,15 @@ def _holds_either(target: str, entry: Entry) -> bool:
         return True
     finally:
         os.close(source)
+        os.close(fd)
+
+
+def signature(path: str) -> tuple[int, int]:
+    """Size and print of a file."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return os.fstat(fd).st_size, fingerprint(fd, ())
+    finally:
         os.close(fd)
 
 

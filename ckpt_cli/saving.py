@@ -248,10 +248,10 @@ class _Together:
             self.entries[target] = self.overwriting[target].entry
         for target, staged in self.staged.items():
             old = _kept_as(target) if os.path.exists(target) else ""
-            inodes = [os.stat(path).st_ino for path in (target, staged.path) if os.path.exists(path)]
-            self.entries[target] = Entry(old=old, fresh=not old, temporary=os.path.basename(staged.path), inodes=inodes)
+            either = [journal.signature(path) for path in (target, staged.path) if os.path.exists(path)]
+            self.entries[target] = Entry(old=old, fresh=not old, temporary=os.path.basename(staged.path), either=either)
         for target in self.removed:
-            self.entries[target] = Entry(old=_kept_as(target), inodes=[os.stat(target).st_ino])
+            self.entries[target] = Entry(old=_kept_as(target), either=[journal.signature(target)])
         members = [target for target in self.entries if target != self.leader]
         for target in members:
             record = Journal(target)

@@ -187,9 +187,16 @@ def test_a_file_that_is_cut_off_is_an_error(tmp_path: Path) -> None:
         list(fold({"a": cut}, lambda t: Joined(), workers=2))
 
 
+class Slow(Joined):
+    def add(self, block: bytearray) -> None:
+        time.sleep(20)
+
+
 @pytest.mark.usefixtures("small_pieces", "nothing_left")
 def test_stopping_early_ends_the_workers() -> None:
-    with closing(fold({"a": tensor(bytes(9)), "b": tensor(bytes(5000))}, lambda t: Joined(), workers=2)) as found:
+    with closing(
+        fold({"a": tensor(bytes(9)), "b": tensor(bytes(5000))}, lambda t: Slow() if t.nbytes > 9 else Joined(), workers=2)
+    ) as found:
         assert next(found)[0] == "a"
         assert children()
     assert not children()

@@ -56,8 +56,6 @@ class Member(Extent):
 
         start = self.place()
         stop, again = start + self.nbytes, self.header + 14
-        if not self.crc:  # torch was told to compute none (set_crc32_options)
-            return Checksum(start, stop, 0, ())
         if self.flags & 8:
             again = stop + 4 if self.file.read(stop, 4) == b"PK\7\x08" else stop
         return Checksum(start, stop, self.crc or 0, (self.entry + 16, again))

@@ -71,7 +71,8 @@ class TorchZip(Format):
         for before, after in pairs:
             if isinstance(before, zips.Member):
                 found += changes(before.place(), before, after)
-                checksums.append(before.checksum())
+                if before.crc:  # else torch was told to compute none (set_crc32_options)
+                    checksums.append(before.checksum())
         return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), checksums)
 
 
