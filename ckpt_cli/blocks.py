@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, Self, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from .checkpoint import Tensor
 from .storage import Storage
 from .workers import BLOCK, Job, Reader, alone, forked, threaded
 
-__all__ = ["BLOCK", "ITEM", "Fold", "Reader", "each", "fold"]
+__all__ = ["BLOCK", "ITEM", "Fold", "Part", "Reader", "costs", "cut", "each", "fold"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -38,14 +38,44 @@ class Fold(Protocol):
 F = TypeVar("F", bound=Fold)
 
 
-class _Part(NamedTuple):
-    """Bytes [start, stop) of the `number`-th distinct tensor's elements."""
+class Part(NamedTuple, Generic[T]):
+    """Bytes [start, stop) of what `of` stands for."""
 
-    number: int
-    tensor: Tensor
-    storage: Storage
+    of: T
     start: int
     stop: int
+
+    @property
+    def nbytes(self) -> int:
+        return self.stop - self.start
+
+
+def cut(runs: Iterable[tuple[T, int, bool]]) -> list[list[Part[T]]]:
+    """Items of about 16 MB: several of the `runs`, one, or a part of one. A run: what it is, its bytes, whether it may be divided."""
+    items: list[list[Part[T]]] = []
+    filled = 0
+    for of, nbytes, divisible in runs:
+        step = ITEM if divisible else max(nbytes, 1)
+        for start in range(0, max(nbytes, 1), step):
+            part = Part(of, start, min(start + step, nbytes))
+            if not items or filled + part.nbytes > ITEM:
+                items.append([])
+                filled = 0
+            items[-1].append(part)
+            filled += part.nbytes
+    return items
+
+
+def costs(items: Iterable[Sequence[Part[T]]]) -> list[int]:
+    """The bytes in each item."""
+    return [sum(part.nbytes for part in item) for item in items]
+
+
+class _Run(NamedTuple):
+    """The elements of a distinct tensor."""
+
+    tensor: Tensor
+    storage: Storage
 
 
 def fold(
@@ -64,39 +94,23 @@ def fold(
     distinct: dict[Any, int] = {}
     numbers = [distinct.setdefault(tensor.key, len(distinct)) for tensor in tensors.values()]
     firsts = dict(zip(reversed(numbers), reversed(list(tensors.values())), strict=True))
-    items = _items([firsts[number] for number in range(len(distinct))], divisible)
+    runs = [_Run(firsts[number], firsts[number].elements()) for number in range(len(distinct))]
+    items = cut((run, run.storage.nbytes, divisible and run.storage.divisible()) for run in runs)
 
-    def job(item: list[_Part], reader: Reader) -> list[F]:
-        return [_folded(make(part.tensor), part, reader) for part in item]
+    def job(item: list[Part[_Run]], reader: Reader) -> list[F]:
+        return [_folded(make(part.of.tensor), part, reader) for part in item]
 
-    costs = [sum(part.stop - part.start for part in item) for item in items]
-    results = each(items, job, costs, workers=workers, progress=progress, largest_first=not divisible)
+    results = each(items, job, costs(items), workers=workers, progress=progress, largest_first=not divisible)
     return _named(list(tensors), numbers, _merged(items, results))
 
 
-def _folded(folded: F, part: _Part, reader: Reader) -> F:
-    for block in reader.blocks(part.storage, part.start, part.stop):
+def _folded(folded: F, part: Part[_Run], reader: Reader) -> F:
+    for block in reader.blocks(part.of.storage, part.start, part.stop):
         folded.add(block)
     return folded
 
 
-def _items(tensors: Sequence[Tensor], divisible: bool) -> list[list[_Part]]:
-    items: list[list[_Part]] = []
-    filled = 0
-    for number, tensor in enumerate(tensors):
-        storage = tensor.elements()
-        step = ITEM if divisible and storage.divisible() else max(storage.nbytes, 1)
-        for start in range(0, max(storage.nbytes, 1), step):
-            part = _Part(number, tensor, storage, start, min(start + step, storage.nbytes))
-            if not items or filled + part.stop - start > ITEM:
-                items.append([])
-                filled = 0
-            items[-1].append(part)
-            filled += part.stop - start
-    return items
-
-
-def _merged(items: Sequence[list[_Part]], results: Iterator[list[F]]) -> Iterator[F]:
+def _merged(items: Sequence[list[Part[_Run]]], results: Iterator[list[F]]) -> Iterator[F]:
     """One fold a distinct tensor, in order."""
     for item, folds in zip(items, results, strict=True):
         for part, found in zip(item, folds, strict=True):
@@ -104,7 +118,7 @@ def _merged(items: Sequence[list[_Part]], results: Iterator[list[F]]) -> Iterato
                 whole = found
             else:
                 whole.merge(found)
-            if part.stop == part.storage.nbytes:
+            if part.stop == part.of.storage.nbytes:
                 yield whole
 
 

@@ -66,7 +66,7 @@ class Sums:
         root = sqrt(self.left) * sqrt(self.right)  # apart: their product may be beyond float64
         rel_l2 = sqrt(self.squares) / sqrt(self.left) if self.left else float("inf")
         return Numbers(
-            elements, self.changed, _unravelled(self.first, shape), self.max_abs, rel_l2, self.dot / root if root else float("nan")
+            elements, self.changed, unravelled(self.first, shape), self.max_abs, rel_l2, self.dot / root if root else float("nan")
         )
 
 
@@ -240,7 +240,8 @@ def as_wide(data: Block, dtype: DType) -> Array:
     return values.astype("complex128" if dtype.kind == "c" else "float64")
 
 
-def _unravelled(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+def unravelled(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The index of element number `index`, in C order."""
     found: list[int] = []
     for n in reversed(shape):
         index, rest = divmod(index, n)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 from zlib import crc32
 
-from .blocks import ITEM, Progress, Reader, each
+from .blocks import Part, Progress, Reader, costs, cut, each
 from .checksums import joined
 from .file import File
 from .storage import Extent, Memory, Storage
@@ -26,12 +25,6 @@ class Put:
     def __init__(self, storage: Storage, at: int, checked: bool) -> None:
         self.storage, self.at, self.checked = storage, at, checked
         self.crc = 0
-
-
-class _Part(NamedTuple):
-    put: Put
-    start: int
-    stop: int
 
 
 class Sink:
@@ -104,12 +97,12 @@ class Sink:
             self._reserve()
         with _Syncing(self.fd, sum(put.storage.nbytes for put in waiting)) as syncing:
             for puts, workers in ((away, None), (here, 1)):
-                items = _items(puts)
-                results = each(items, self._written, [_cost(item) for item in items], workers=workers, progress=self.progress)
+                items = cut((put, put.storage.nbytes, _divisible(put)) for put in puts)
+                results = each(items, self._written, costs(items), workers=workers, progress=self.progress)
                 for item, checksums in zip(items, results, strict=True):
                     syncing.begin()
                     for part, crc in zip(item, checksums, strict=True):
-                        part.put.crc = joined(part.put.crc, crc, part.stop - part.start) if part.put.checked else 0
+                        part.of.crc = joined(part.of.crc, crc, part.nbytes) if part.of.checked else 0
 
     def _flush(self) -> None:
         self.fill(self._start, self._buffer)
@@ -120,13 +113,13 @@ class Sink:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self.fd, 0, self.at)
 
-    def _written(self, item: Sequence[_Part], reader: Reader) -> list[int]:
+    def _written(self, item: Sequence[Part[Put]], reader: Reader) -> list[int]:
         return [self._write_part(part, reader) for part in item]
 
-    def _write_part(self, part: _Part, reader: Reader) -> int:
+    def _write_part(self, part: Part[Put], reader: Reader) -> int:
         """Write a part; its CRC-32, if that is wanted."""
-        put, at, crc = part.put, part.put.at + part.start, 0
-        known = isinstance(put.storage, Extent) and (not put.checked or (put.storage.crc is not None and _whole(part)))
+        put, at, crc = part.of, part.of.at + part.start, 0
+        known = isinstance(put.storage, Extent) and (not put.checked or (put.storage.crc is not None and part.nbytes == put.storage.nbytes))
         if known and isinstance(put.storage, Extent) and self._copied(put.storage, part, reader):
             return put.storage.crc or 0
         for block in reader.blocks(put.storage, part.start, part.stop):
@@ -135,9 +128,9 @@ class Sink:
             at += len(block)
         return crc
 
-    def _copied(self, extent: Extent, part: _Part, reader: Reader) -> bool:
+    def _copied(self, extent: Extent, part: Part[Put], reader: Reader) -> bool:
         """Copy in the kernel. False where that kernel or file system cannot, with nothing written."""
-        source, target, left = extent.place() + part.start, part.put.at + part.start, part.stop - part.start
+        source, target, left = extent.place() + part.start, part.of.at + part.start, part.nbytes
         begun = False
         while left:
             try:
@@ -159,30 +152,10 @@ class Sink:
         raise OSError("the file became shorter while it was copied")
 
 
-def _whole(part: _Part) -> bool:
-    return part.stop - part.start == part.put.storage.nbytes
-
-
-def _cost(item: Sequence[_Part]) -> int:
-    return sum(part.stop - part.start for part in item)
-
-
-def _items(puts: Iterable[Put]) -> list[list[_Part]]:
-    """What is written at one go: about 16 MB, of many storages, one, or a part of a large one."""
-    items: list[list[_Part]] = []
-    filled = 0
-    for put in puts:
-        size = put.storage.nbytes
-        copied = isinstance(put.storage, Extent) and put.checked and put.storage.crc is not None
-        step = ITEM if put.storage.divisible() and not copied else max(size, 1)
-        for start in range(0, size, step):
-            part = _Part(put, start, min(start + step, size))
-            if not items or filled + part.stop - start > ITEM:
-                items.append([])
-                filled = 0
-            items[-1].append(part)
-            filled += part.stop - start
-    return items
+def _divisible(put: Put) -> bool:
+    """Not where its CRC-32 is known of the whole alone, and it would be read to know that of a part."""
+    known = isinstance(put.storage, Extent) and put.checked and put.storage.crc is not None
+    return put.storage.divisible() and not known
 
 
 class _Syncing:

@@ -62,7 +62,7 @@ def test_workers_and_parts_change_nothing(
     alone = written("alone")
     monkeypatch.setattr("ckpt_cli.blocks.SMALL", 0)
     monkeypatch.setattr("ckpt_cli.blocks._crew", lambda total: 3)
-    monkeypatch.setattr("ckpt_cli.sink.ITEM", 1 << 12)
+    monkeypatch.setattr("ckpt_cli.blocks.ITEM", 1 << 12)
     monkeypatch.setattr("ckpt_cli.sink._SMALL", 0)
     monkeypatch.setattr("ckpt_cli.sink._SYNCED", 0)
     assert written("forked") == alone
@@ -118,7 +118,7 @@ def test_a_zip_that_was_written_in_parts_has_the_checksums_of_the_whole(
     tmp_path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_file(WEIGHTS, tmp_path / "m.safetensors")
-    monkeypatch.setattr("ckpt_cli.sink.ITEM", 1 << 10)
+    monkeypatch.setattr("ckpt_cli.blocks.ITEM", 1 << 10)
     ckpt("convert", tmp_path / "m.safetensors", tmp_path / "m.pt")
     assert len(members(tmp_path / "m.pt")) > len(WEIGHTS)  # zipfile has checked them
     ckpt("convert", tmp_path / "m.pt", tmp_path / "again.safetensors")
@@ -144,7 +144,7 @@ def test_a_sink_holds_what_was_laid_out(tmp_path_factory: pytest.TempPathFactory
     path = tmp_path_factory.mktemp("sink") / "out"
     want, filled, puts = bytearray(), [], []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ckpt_cli.sink.ITEM", item)
+        patch.setattr("ckpt_cli.blocks.ITEM", item)
         patch.setattr("ckpt_cli.sink._SMALL", item)
         with open(path, "w+b") as file:
             sink = Sink(file.fileno())

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
-from ..blocks import ITEM, Progress, Reader, each
+from ..blocks import Part, Progress, Reader, costs, cut, each
 from ..checkpoint import Checkpoint, Tensor
 from ..checksums import joined
 from ..containers import zip as zips
-from ..dtypes import DType
+from ..distance import unravelled
 from ..errors import CkptError, os_error
 from ..formats import formats
 from ..storage import Extent, Storage
@@ -45,15 +45,6 @@ class Leaf:
         return storage.file.path, storage.header if isinstance(storage, zips.Member) else storage.offset
 
 
-class _Part(NamedTuple):
-    """Bytes [start, stop) of a leaf; `dtype` where they are to be looked at for what is not finite."""
-
-    leaf: Leaf
-    start: int
-    stop: int
-    dtype: DType | None
-
-
 class _Read(NamedTuple):
     """What came of a part, or of all parts together: a CRC-32 and what the file says it is, what is not finite, the error that it ended in.
 
@@ -80,10 +71,10 @@ class Integrity(NamedTuple):
 def integrity(checkpoint: Checkpoint, names: Iterable[str], every: bool, finite: bool, progress: Progress | None = None) -> Integrity:
     """Read all that `names` hold, and with `every` all other records of the file, too; with `finite` look at values on the way."""
     leaves = _leaves(checkpoint, names, every, finite)
-    items = _items(leaves)
+    items = cut((leaf, leaf.storage.nbytes, leaf.storage.divisible() and not _compressed(leaf)) for leaf in leaves)
     if finite:
         import numpy  # noqa: F401 (before there are workers, who share it)
-    read = each(items, _job, [sum(part.stop - part.start for part in item) for item in items], progress=progress)
+    read = each(items, _job, costs(items), progress=progress)
     violations: list[Violation] = []
     looked: dict[object, Finite] = {}
     unreadable: set[str] = set()
@@ -136,36 +127,20 @@ def _records(checkpoint: Checkpoint) -> Iterator[zips.Member]:
             yield from zips.members(file).values()
 
 
-def _items(leaves: Sequence[Leaf]) -> list[list[_Part]]:
-    items: list[list[_Part]] = []
-    filled = 0
-    for leaf in leaves:
-        size = leaf.storage.nbytes
-        step = ITEM if leaf.storage.divisible() and not _compressed(leaf) else max(size, 1)
-        for start in range(0, max(size, 1), step):
-            part = _Part(leaf, start, min(start + step, size), leaf.whole.dtype if leaf.whole else None)
-            if not items or filled + part.stop - start > ITEM:
-                items.append([])
-                filled = 0
-            items[-1].append(part)
-            filled += part.stop - start
-    return items
-
-
 def _compressed(leaf: Leaf) -> bool:
     return leaf.member is not None and leaf.member.method != 0
 
 
-def _job(item: list[_Part], reader: Reader) -> list[_Read]:
+def _job(item: list[Part[Leaf]], reader: Reader) -> list[_Read]:
     return [_read(part, reader) for part in item]
 
 
-def _read(part: _Part, reader: Reader) -> _Read:
+def _read(part: Part[Leaf], reader: Reader) -> _Read:
     """The part read. An error is a finding, too."""
-    storage, crc = part.leaf.storage, 0
-    finite = Finite(part.dtype) if part.dtype else None
+    storage, crc = part.of.storage, 0
+    finite = Finite(part.of.whole.dtype) if part.of.whole else None
     try:
-        written = _written(part.leaf) if part.start == 0 else None
+        written = _written(part.of) if part.start == 0 else None
         if isinstance(storage, zips.Member) and storage.method:
             return _Read(crc32(storage.contents()), written)
         for block in reader.blocks(storage, part.start, part.stop):
@@ -191,14 +166,14 @@ def _written(leaf: Leaf) -> tuple[int, ...] | None:
     return tuple(values) if any(values) else ()
 
 
-def _merged(items: Sequence[list[_Part]], results: Iterator[list[_Read]]) -> Iterator[tuple[Leaf, _Read]]:
+def _merged(items: Sequence[list[Part[Leaf]]], results: Iterator[list[_Read]]) -> Iterator[tuple[Leaf, _Read]]:
     """Each leaf and what came of all its parts."""
     whole = _Read()
     for item, read in zip(items, results, strict=True):
         for part, found in zip(item, read, strict=True):
-            whole = found if part.start == 0 else _joined(whole, found, part.stop - part.start)
-            if part.stop == part.leaf.storage.nbytes:
-                yield part.leaf, whole
+            whole = found if part.start == 0 else _joined(whole, found, part.nbytes)
+            if part.stop == part.of.storage.nbytes:
+                yield part.of, whole
 
 
 def _joined(one: _Read, two: _Read, nbytes: int) -> _Read:
@@ -245,11 +220,7 @@ def _once(view: Tensor) -> Tensor:
 
 
 def _first_of(name: str, view: Tensor, found: Finite, inner: bool) -> Violation:
-    index: list[int] = []
-    rest = found.first
-    for n in reversed(view.shape):
-        rest, at = divmod(rest, n)
-        index.insert(0, at)
+    index = list(unravelled(found.first, view.shape))
     value = "NaN" if found.value != found.value else "Infinity" if found.value > 0 else "-Infinity"
     place = f"[{','.join(map(str, index))}]" + (" of its parts" if inner else "")
     what = f"{value} at {place}; {found.nan:,} NaN and {found.inf:,} infinite among {found.count:,} elements"

@@ -13,6 +13,7 @@ from ..errors import UsageError
 from ..show.output import note
 from ..storage import Memory, Storage
 from .params import Force, FormatName, Out
+from .reinit import any_seed
 
 if TYPE_CHECKING:
     import torch
@@ -47,19 +48,12 @@ def new_command(
         raise UsageError("where should the result go?", "-o OUT writes a new file")
     form = files.format_for(output, format_name)
     values = read_pairs(pairs or [])
-    seed = chosen() if seed is None else seed
+    seed = any_seed() if seed is None else seed
     checkpoint = checkpoint_of(fresh(architecture, values, seed))
     for line in files.save(checkpoint, output, form, replace=force):
         note(line)
     count = sum(tensor.numel for tensor in checkpoint.distinct().values())
     note(f"{output}: {architecture}, {len(checkpoint):,} tensors of {count:,} elements, seed {seed}")
-
-
-def chosen() -> int:
-    """A random seed, short enough to type."""
-    from secrets import randbelow
-
-    return randbelow(2**32)
 
 
 def checkpoint_of(tensors: list[tuple[str, torch.Tensor]]) -> Checkpoint:
