@@ -548,24 +548,6 @@ def test_json(ckpt: Ckpt, tmp_path: Path) -> None:
     }
 
 
-def test_sarif(ckpt: Ckpt, tmp_path: Path) -> None:
-    path = saved(tmp_path / "a model.pt", WEIGHTS | {"bad": torch.tensor(math.nan)})
-    flip(path, records(path)["a model/data/1"][0])
-    document = ckpt("check", path, "--finite", "--sarif", status=1).json
-    assert document["version"] == "2.1.0" and document["$schema"].endswith("sarif-schema-2.1.0.json")
-    (run,) = document["runs"]
-    rules = run["tool"]["driver"]["rules"]
-    assert run["tool"]["driver"]["name"] == "ckpt" and [result["ruleId"] for result in run["results"]] == ["checksum", "finite"]
-    for result in run["results"]:
-        (place,) = result["locations"]
-        assert rules[result["ruleIndex"]]["id"] == result["ruleId"] and result["level"] == "error" and result["message"]["text"]
-        assert place["physicalLocation"]["artifactLocation"]["uri"].endswith("/a%20model.pt")
-        assert place["physicalLocation"]["region"] == {"startLine": 1} and len(result["partialFingerprints"]) == 1
-    assert run["results"][1]["locations"][0]["logicalLocations"][0]["fullyQualifiedName"] == "bad"
-    assert ckpt("check", SAMPLES / "mlp.pt", "--sarif").json["runs"][0]["results"] == []
-    ckpt("check", path, "--sarif", "--json", status=2)
-
-
 def in_terminal(*args: object) -> tuple[int, str]:
     ours, theirs = pty.openpty()
     program = [sys.executable, "-m", "ckpt_cli", *map(str, args)]
