@@ -59,7 +59,7 @@ def header_holds(checkpoint: Checkpoint, found: Matched) -> Iterator[Violation]:
     if spec.params is not None:
         params = sum(kinds[name].numel for name in checkpoint.distinct())
         if not spec.params.holds(params):
-            yield violation("params", "", f"{params:,}, not {spec.params}", params=params)
+            yield violation("params", "", f"{params:,}, not {spec.params}", params=params, expected=spec.params.written)
     if spec.ties is not None:
         yield from _ties_hold(checkpoint, spec.ties)
 
@@ -72,7 +72,8 @@ def _names_hold(entry: Entry, names: list[str]) -> Iterator[Violation]:
         there = set(names)
         yield from (violation("missing", name, f"the spec has it ({entry.pattern})") for name in entry.spelled if name not in there)
     else:
-        yield violation("count", entry.pattern, f"{len(names):,} tensors match, not {entry.count}", count=len(names))
+        told = f"{len(names):,} tensors match, not {entry.count}"
+        yield violation("count", entry.pattern, told, count=len(names), expected=entry.count.written)
 
 
 def _kind_holds(name: str, kind: Kind, entry: Entry) -> Iterator[Violation]:
@@ -85,9 +86,8 @@ def _kind_holds(name: str, kind: Kind, entry: Entry) -> Iterator[Violation]:
         return
     wrong = len(kind.shape) != len(entry.shape) or not all(size.holds(n) for size, n in zip(entry.shape, kind.shape, strict=True))
     if wrong:
-        wanted = list(map(str, entry.shape))
-        told = f"{show_shape(kind.shape)}, not {'x'.join(wanted) or 'scalar'}"
-        yield violation("shape", name, told, shape=list(kind.shape), expected=wanted)
+        told = f"{show_shape(kind.shape)}, not {'x'.join(map(str, entry.shape)) or 'scalar'}"
+        yield violation("shape", name, told, shape=list(kind.shape), expected=[size.written for size in entry.shape])
 
 
 def _ties_hold(checkpoint: Checkpoint, wanted: list[list[str]]) -> Iterator[Violation]:
@@ -110,7 +110,8 @@ def values_hold(checkpoint: Checkpoint, found: Matched, names: list[str], progre
     sums = {digest.name: digest.sha256 for digest in digests(hashed, progress=progress)}
     for name, entry in pairs:
         if entry.sha256 and sums[name] != entry.sha256:
-            yield violation("sha256", name, f"{sums[name] or 'no bytes of its own'}, not {entry.sha256}", sha256=sums[name])
+            told = f"{sums[name] or 'no bytes of its own'}, not {entry.sha256}"
+            yield violation("sha256", name, told, sha256=sums[name], expected=entry.sha256)
     measured = {name: checkpoint[name] for name, entry in pairs if entry.figures and computable(checkpoint[name])}
     known = dict(stats(measured, progress=progress)) if measured else {}
     for name, entry in pairs:

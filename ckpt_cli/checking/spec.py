@@ -33,6 +33,11 @@ class Range(NamedTuple):
     def holds(self, value: float) -> bool:
         return self.low <= value <= self.high
 
+    @property
+    def written(self) -> float | str:
+        """As a spec has it: a number, or a text."""
+        return self.low if self.low == self.high else str(self)
+
     def __str__(self) -> str:
         if (self.low, self.high) == (0, inf):
             return "*"

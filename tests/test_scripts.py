@@ -1,0 +1,189 @@
+"""What scripts rely on: docs/scripts.md says the exit status and the JSON document of every command, and every command is held to it."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import shutil
+import zipfile
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT, SAMPLES, Ckpt
+from shapes import Shapes, strict
+
+from ckpt_cli.checking import KINDS
+from ckpt_cli.cli import COMMANDS
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+PAGE = (ROOT / "docs/scripts.md").read_text()
+
+# Command lines, by the type of their documents; together they show all that the type allows.
+TRIED = {
+    "Ls": ["ls shared-mlp.pt", "ls odd.pt --tree", "ls mlp.pt --fold"],
+    "Summary": ["summary mlp.pt --input 2x4", "summary training.ckpt", "summary odd.pt", "summary shared-mlp.pt --depth 1"],
+    "Repr": ["summary mlp.pt --repr"],
+    "Get": [
+        *(f"get odd.pt {name}" for name in ("specials", "complex", "mask", "scalar", "large", "lr", "name")),
+        "get training.ckpt args", "get mlp.pt 0.weight[0]", "get mlp.pt 0.weight --format json",
+    ],
+    "Tied": ["tied shared-mlp.pt", "tied odd.pt --equal"],
+    "Stats": [
+        "stats odd.pt", "stats odd.pt --hist", "stats odd.pt --total --hist", "stats mlp.pt --total", "stats odd.pt complex --total",
+        "stats odd.pt none --total", "stats odd.pt huge huger", "stats odd.pt huge huger --total",
+    ],
+    "Hash": ["hash odd.pt", "hash mlp.pt '*.bias'"],
+    "Check": [
+        "check mlp.pt", "check odd.pt --finite", "check bad.pt", "check odd.pt --arch auto", "check mlp.pt --arch shared-mlp",
+        "check odd.pt --spec strict.toml", "check shared-mlp.pt --spec strict.toml", "check cut.pt",
+    ],
+    "Diff": ["diff mlp.pt mlp.safetensors", "diff one.pt two.pt", "diff one.pt two.pt --stat", "diff one.pt two.pt --name-only"],
+    "Edit": [
+        "set mlp.pt '0.bias[0] = nan' -n", "set mlp.pt 0.bias=0 -o out.pt", "set odd.pt 'large[1] = 7' -n", "tie one.pt a b -n",
+        "untie shared-mlp.pt '*' -n", "rename mlp.pt '0.*=first.*' -n", "drop training.ckpt 'optimizer.*' -n", "drop odd.pt lr -n",
+        "cast mlp.pt bf16 -n", "cast odd.pt float64 specials -n", "cast mlp.pt bf16 -i", "convert mlp.pt new.safetensors --dtype bf16",
+        "convert mlp.pt new.safetensors --drop 2.bias -n", "apply mlp.pt good.toml -n",
+    ],
+    "Reinit": [
+        "reinit mlp.pt '*.weight=normal' '*.bias=zeros' --seed 1 -n", "reinit mlp.pt --preset keras --rng torch -n",
+        "reinit mlp.pt '*=zeros' -o drawn.pt",
+    ],
+    "Apply": ["apply mlp.pt good.toml -n", "apply mlp.pt good.toml -o applied.pt", "apply mlp.pt moved.toml -n", "apply mlp.pt false.toml -n"],
+    "Archs": ["archs"],
+    "Schemes": ["schemes"],
+    "Scheme": ["schemes normal", "schemes keras", "schemes constant"],
+    "Formats": ["formats"],
+}  # fmt: skip
+
+# Shown elsewhere: what a number can be by `get`, each difference by `diff`.
+ELSEWHERE = {"Edit": {"real", "Difference"}, "Apply": {"real", "Difference"}, "Get": set[str]()}
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the samples, and with files of all that is odd."""
+    for path in SAMPLES.iterdir():
+        if path.is_file():
+            shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    shared = torch.arange(4.0)
+    torch.save(
+        {
+            "specials": torch.tensor([1, math.nan, math.inf, -math.inf]),
+            "complex": torch.tensor([complex(math.nan, 1), complex(2, 3)]),
+            "mask": torch.tensor([True, False]),
+            "scalar": torch.tensor(7),
+            "large": torch.tensor([2**53 + 1, 2**63 - 1]),
+            "none": torch.tensor([math.nan, math.inf]),
+            "huge": torch.tensor([-1.7e308, 1.7e308], dtype=torch.float64),
+            "huger": torch.full((2,), 1.7e308, dtype=torch.float64),
+            "sparse": torch.eye(2).to_sparse(),
+            "one": torch.ones(3),
+            "other": torch.ones(3),
+            "part": shared[1:],
+            "whole": shared,
+            "lr": math.nan,
+            "name": "a \u2028 b",
+        },
+        "odd.pt",
+    )
+    torch.save({"a": shared, "b": torch.ones(4), "c": torch.ones(2), "d": torch.ones(2), "e": shared, "gone": torch.ones(1), "g": torch.eye(2)}, "one.pt")
+    two = {"a": shared, "b": shared, "c": torch.ones(3), "d": torch.full((2,), math.nan, dtype=torch.float16), "e": torch.arange(4.0)}
+    torch.save(two | {"new": torch.ones(1), "g": torch.eye(2).to_sparse()}, "two.pt")
+    _break(tmp_path)
+    (tmp_path / "good.toml").write_text("[[step]]\nset = ['0.bias = 1']\n")
+    (tmp_path / "moved.toml").write_text("[[step]]\nrename = ['0.*=first.*']\n")
+    (tmp_path / "false.toml").write_text("[[step]]\nassert = {exists = ['nothing']}\n")
+    (tmp_path / "strict.toml").write_text(
+        f"""
+        params = 7
+        ties = [["one", "other"]]
+        [tensors]
+        "one" = {{ dtype = "int8", shape = [3, "1-*"], layout = "sparse_coo", sha256 = "{"0" * 64}", max = [2, inf], finite = true }}
+        "other" = {{ shape = [4] }}
+        "sparse" = {{ max = [0, 1] }}
+        "h.*" = {{ count = "2-3" }}
+        "o*" = {{ count = 9 }}
+        """
+    )
+    return tmp_path
+
+
+def _break(folder: Path) -> None:
+    """bad.pt has a wrong bit in a storage, cut.pt a member whose header is gone."""
+    data = (folder / "mlp.pt").read_bytes()
+    with zipfile.ZipFile(folder / "mlp.pt") as archive:
+        name = next(name for name in archive.namelist() if name.endswith("data/0"))
+        at = data.index(archive.read(name))
+    (folder / "bad.pt").write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    start = data.index(name.encode()) - 30  # the local header stands before its name
+    (folder / "cut.pt").write_bytes(data[:start] + bytes(4) + data[start + 4 :])
+
+
+@pytest.fixture
+def shapes() -> Shapes:
+    return Shapes(PAGE)
+
+
+@pytest.mark.parametrize("kind", TRIED)
+def test_documents_are_of_the_type_that_the_page_says_and_show_all_of_it(kind: str, here: Path, shapes: Shapes, ckpt: Ckpt) -> None:
+    for line in TRIED[kind]:
+        result = ckpt(*shlex.split(line), "--json", status=None)
+        assert result.status in (0, 1), result.err
+        why = shapes.holds(strict(result.out), kind)
+        assert not why, f"{line}: {why}"
+    assert shapes.unseen(kind, frozenset(ELSEWHERE.get(kind, {"real"}))) == []
+
+
+def test_every_command_that_gives_json_is_tried() -> None:
+    def takes_json(name: str) -> bool:
+        word = name.replace("-", "_")
+        return "as_json" in signature(getattr(import_module(f"ckpt_cli.commands.{word}"), f"{word}_command")).parameters
+
+    tried = {line.split()[0] for lines in TRIED.values() for line in lines}
+    assert tried == {name for name in COMMANDS if takes_json(name)}
+
+
+def test_every_kind_of_violation_is_on_the_page() -> None:
+    assert all(f'"{kind}"' in PAGE for kind in KINDS)
+
+
+def test_integers_are_written_in_full(here: Path, ckpt: Ckpt) -> None:
+    assert "[9007199254740993, 9223372036854775807]" in ckpt("get", "odd.pt", "large", "--json").out
+    assert '"max": 9223372036854775807' in ckpt("stats", "odd.pt", "large", "--json").out
+
+
+# Exit status
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("diff mlp.pt mlp.safetensors", 0), ("diff mlp.pt nested.pt", 1), ("diff mlp.pt no.pt", 2), ("diff mlp.pt nested.pt --stat", 1),
+        ("diff mlp.pt nested.pt --name-only", 1), ("diff mlp.pt mlp.pt nothing", 2),
+        ("check mlp.pt", 0), ("check bad.pt", 1), ("check bad.pt --sarif", 1), ("check no.pt", 2), ("check mlp.pt --spec no.toml", 2),
+        ("apply mlp.pt good.toml -n", 0), ("apply mlp.pt false.toml -n", 1), ("apply mlp.pt false.toml -i", 1), ("apply mlp.pt no.toml -n", 2),
+        ("set mlp.pt 0.bias=0 -n", 0), ("set mlp.pt 0.bias=0", 2), ("set mlp.pt 0.bias=0 -o mlp.safetensors", 2), ("set", 2),
+        ("get mlp.pt nothing", 2), ("ls mlp.pt --no-such-option", 2), ("no-such-command", 2), ("--help", 0), ("--version", 0),
+        ("git-diff bad.pt", 0), ("git-diff no.pt", 0), ("git-diff", 2), ("spec mlp.pt", 0), ("spec no.pt", 2), ("completion tcsh", 2),
+    ],
+)  # fmt: skip
+def test_exit_status(line: str, status: int, here: Path, ckpt: Ckpt) -> None:
+    result = ckpt(*shlex.split(line), status=status)
+    assert (result.err.startswith("ckpt: error: ") and not result.out) == (status == 2)
+
+
+def test_where_there_is_an_error_there_is_no_document(here: Path, ckpt: Ckpt) -> None:
+    (here / "late.toml").write_text('[[step]]\nset = ["0.bias = 200"]\n[[step]]\ncast = "int8"\npatterns = ["0.bias"]\n')
+    for line in ("ls no.pt", "apply mlp.pt late.toml -n", "apply mlp.pt late.toml -o out.pt", "stats mlp.pt nothing"):
+        assert ckpt(*line.split(), "--json", status=2).out == ""
+    assert not (here / "out.pt").exists()
+
+
+def test_a_terminal_is_given_the_same_document(here: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = ckpt("check", "odd.pt", "--finite", "--json", status=1).out
+    assert plain.count("\n") == 1 and json.loads(plain) == strict(plain)
