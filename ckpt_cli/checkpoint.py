@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .dtypes import DType
-from .errors import Malformed, NoMatch, Opaque, ReadError, did_you_mean
+from .errors import Malformed, NoMatch, Opaque, ReadError, did_you_mean, naming
 from .file import File
 from .storage import Mapped, Overlay, Scattered, Slice, Storage, Strided, span
 
@@ -122,12 +122,17 @@ class Tensor:
         """The same view over another storage of the same size."""
         return Tensor(self.dtype, self.shape, storage, self._strides, self.offset, self.layout)
 
-    def cast(self, to: DType) -> Tensor:
-        """A new contiguous tensor of dtype `to`, converted block by block when read: as numpy's astype does, to nearest even."""
+    def cast(self, to: DType, name: str) -> Tensor:
+        """A new contiguous tensor of dtype `to`, converted block by block when read: as numpy's astype does, to nearest even.
+
+        Integers that do not fit are an EditError then, which says `name`.
+        """
         from .values import caster
 
-        source = self.plain()
-        return Tensor.whole(to, self.shape, Mapped(source.elements(), caster(source.dtype, to), source.dtype.nbytes, to.nbytes))
+        source = self.plain(name)
+        made = Mapped(source.elements(), caster(source.dtype, to), source.dtype.nbytes, to.nbytes)
+        made.watch(lambda: naming(name))
+        return Tensor.whole(to, self.shape, made)
 
     def array(self) -> numpy.ndarray[Any, Any]:
         """Its values as a numpy array; reads the bytes that it needs, no others."""

@@ -90,6 +90,16 @@ def about(where: str) -> Iterator[None]:
         raise os_error(error, where) from error
 
 
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Say the tensor's name before what is wrong with it; the file is said elsewhere."""
+    try:
+        yield
+    except EditError as error:
+        error.what = f"{name}: {error.what}"
+        raise
+
+
 def os_error(error: OSError, where: str = "") -> CkptError:
     """The system's error as one of ours, with the mend where there is an obvious one."""
     mends = {

@@ -6,12 +6,14 @@ A storage knows nothing of names, shapes or dtypes. `readinto(start, view)` is a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 from .errors import EditError
 from .file import File
 
 BLOCK = 1 << 20
+Place = Callable[[], AbstractContextManager[None]]
 
 
 class Storage:
@@ -53,6 +55,9 @@ class Storage:
         """Import what reading takes, for workers to share."""
         for part in self.parts():
             part.prepare()
+
+    def watch(self, place: Place) -> None:
+        """Errors of what makes these bytes, however late, are to pass through `place`, which says where they come from."""
 
 
 class Extent(Storage):
@@ -156,6 +161,15 @@ class Mapped(Storage):
 
         self.of.prepare()
 
+    def watch(self, place: Place) -> None:
+        unwatched = self.change
+
+        def change(data: memoryview) -> bytes | memoryview:
+            with place():
+                return unwatched(data)
+
+        self.change = change
+
     def readinto(self, start: int, view: memoryview) -> None:
         first, last = start // self.after, -(-(start + len(view)) // self.after)
         skip, size = start - first * self.after, (last - first) * self.before
@@ -193,6 +207,15 @@ class Drawn(Storage):
     def prepare(self) -> None:
         if self.alone is not None:
             self.alone()
+
+    def watch(self, place: Place) -> None:
+        unwatched = self.draw
+
+        def draw() -> Iterator[bytes]:
+            with place():
+                yield from unwatched()
+
+        self.draw = draw
 
     def _rewind(self) -> None:
         self._stream: Iterator[bytes] | None = None

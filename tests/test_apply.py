@@ -286,6 +286,32 @@ def test_what_makes_no_sense_is_an_error_that_names_the_step(ckpt: Ckpt, sample:
     assert found.err.startswith(f"ckpt: error: {recipe}: ") and says in found.err and path.read_bytes() == before
 
 
+LATE = [
+    ("set = ['0.bias = 100']", "cast = 'int8'\npatterns = ['0.bias']", "set = ['0.bias += 100']", 3, "set", "0.bias: int8 cannot hold 200"),
+    ("set = ['0.bias = nan']", "cast = 'int8'\npatterns = ['0.*']", "drop = ['2.bias']", 2, "cast", "0.bias: int8 cannot hold nan"),
+    ("cast = 'float8_e4m3fn'", "set = ['0.bias[1:] *= 1e9']", "set = ['2.bias = 0']", 2, "set", "0.bias: float8_e4m3fn cannot hold 1e+09"),
+    ("drop = ['2.bias']", "reinit = ['0.bias=own.py:odd']\nseed = 1", "set = ['0.bias += 1']", 2, "reinit", "own.py:3: ValueError: no"),
+    ("set = ['0.bias = nan']", "cast = 'int8'\npatterns = ['*.bias']", "assert = {finite = ['*']}", 2, "cast", "0.bias: int8 cannot"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "two", "three", "number", "verb", "says"), LATE)
+@pytest.mark.parametrize("how", ["-i", "-n"])
+def test_what_fails_while_values_are_made_names_the_step_too(
+    ckpt: Ckpt, sample: Sample, monkeypatch: pytest.MonkeyPatch, one: str, two: str, three: str, number: int, verb: str, says: str, how: str
+) -> None:
+    path = sample("mlp.pt")
+    monkeypatch.chdir(path.parent)
+    Path("own.py").write_text("def odd(shape, generator):\n    if True:\n        raise ValueError('no')\n")
+    ckpt("set", path, "0.bias = 1", "-i")
+    before = path.read_bytes()
+    recipe = written(path, "".join(f"[[step]]\n{step}\n" for step in (one, two, three)))
+    found = ckpt("apply", path, recipe, how, status=2)
+    error = found.err
+    assert error.startswith(f"ckpt: error: {recipe}: step {number} ({verb}): ") and says in error and path.read_bytes() == before
+    assert error.count("step ") == 1 and found.out == ""
+
+
 def test_a_recipe_that_cannot_be_read_is_an_error(ckpt: Ckpt, sample: Sample, tmp_path: Path) -> None:
     path = sample("mlp.pt")
     assert "no such file" in ckpt("apply", path, tmp_path / "none.toml", "-i", status=2).err

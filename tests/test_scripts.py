@@ -52,7 +52,8 @@ TRIED = {
         "reinit mlp.pt '*.weight=normal' '*.bias=zeros' --seed 1 -n", "reinit mlp.pt --preset keras --rng torch -n",
         "reinit mlp.pt '*=zeros' -o drawn.pt",
     ],
-    "Apply": ["apply mlp.pt good.toml -n", "apply mlp.pt good.toml -o applied.pt", "apply mlp.pt moved.toml -n", "apply mlp.pt false.toml -n"],
+    "Apply": ["apply mlp.pt good.toml -n", "apply mlp.pt good.toml -o applied.pt", "apply mlp.pt moved.toml -n",
+              "apply mlp.pt false.toml -n"],
     "Archs": ["archs"],
     "Schemes": ["schemes"],
     "Scheme": ["schemes normal", "schemes keras", "schemes constant"],
@@ -91,7 +92,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         },
         "odd.pt",
     )
-    torch.save({"a": shared, "b": torch.ones(4), "c": torch.ones(2), "d": torch.ones(2), "e": shared, "gone": torch.ones(1), "g": torch.eye(2)}, "one.pt")
+    torch.save(
+        {"a": shared, "b": torch.ones(4), "c": torch.ones(2), "d": torch.ones(2), "e": shared, "gone": torch.ones(1), "g": torch.eye(2)},
+        "one.pt",
+    )
     two = {"a": shared, "b": shared, "c": torch.ones(3), "d": torch.full((2,), math.nan, dtype=torch.float16), "e": torch.arange(4.0)}
     torch.save(two | {"new": torch.ones(1), "g": torch.eye(2).to_sparse()}, "two.pt")
     _break(tmp_path)
@@ -166,7 +170,8 @@ def test_integers_are_written_in_full(here: Path, ckpt: Ckpt) -> None:
         ("diff mlp.pt mlp.safetensors", 0), ("diff mlp.pt nested.pt", 1), ("diff mlp.pt no.pt", 2), ("diff mlp.pt nested.pt --stat", 1),
         ("diff mlp.pt nested.pt --name-only", 1), ("diff mlp.pt mlp.pt nothing", 2),
         ("check mlp.pt", 0), ("check bad.pt", 1), ("check bad.pt --sarif", 1), ("check no.pt", 2), ("check mlp.pt --spec no.toml", 2),
-        ("apply mlp.pt good.toml -n", 0), ("apply mlp.pt false.toml -n", 1), ("apply mlp.pt false.toml -i", 1), ("apply mlp.pt no.toml -n", 2),
+        ("apply mlp.pt good.toml -n", 0), ("apply mlp.pt false.toml -n", 1), ("apply mlp.pt false.toml -i", 1),
+        ("apply mlp.pt no.toml -n", 2),
         ("set mlp.pt 0.bias=0 -n", 0), ("set mlp.pt 0.bias=0", 2), ("set mlp.pt 0.bias=0 -o mlp.safetensors", 2), ("set", 2),
         ("get mlp.pt nothing", 2), ("ls mlp.pt --no-such-option", 2), ("no-such-command", 2), ("--help", 0), ("--version", 0),
         ("git-diff bad.pt", 0), ("git-diff no.pt", 0), ("git-diff", 2), ("spec mlp.pt", 0), ("spec no.pt", 2), ("completion tcsh", 2),

@@ -38,29 +38,27 @@ def apply_command(
     assert = {exists, absent, shape, dtype, tied, finite} holds the result so far against what it says; where it fails nothing is written.
     Paths in a recipe are seen from the current folder, as on the command line.
     """
-    before, after = _edited(path, recipe, in_place, as_json)
-    if after is None:
-        return 1
-    places: dict[str, Any] = {"output": output, "in_place": in_place, "backup": backup, "format_name": format_name}
-    finish(before, after, **places, dry_run=dry_run, force=force, as_json=as_json)
-    return 0
+    before, steps = _made(path, recipe, in_place)
+    broken = bool(steps[-1].broken)
+    if not broken:
+        places: dict[str, Any] = {"output": output, "in_place": in_place, "backup": backup, "format_name": format_name}
+        finish(before, steps[-1].checkpoint, **places, dry_run=dry_run, force=force, as_json=as_json)
+    for step in steps:
+        _tell(step)
+    if broken:
+        _show_broken(steps[-1], path, as_json)
+    return 1 if broken else 0
 
 
-def _edited(path: str, recipe: str, lock: bool, as_json: bool) -> tuple[Checkpoint, Checkpoint | None]:
-    """The checkpoint and what the recipe makes of it; None where an assertion does not hold, which is said."""
+def _made(path: str, recipe: str, lock: bool) -> tuple[Checkpoint, list[Made]]:
+    """The checkpoint, and what the steps of the recipe make of it."""
     from ..edits.steps import Means, made, read_steps
 
     shown = "standard input" if recipe == "-" else recipe
     with about(shown):
         steps = read_steps(_text(recipe), shown, any_seed)
-    before = after = opened(path, lock)
-    for done in made(before, steps, Means(layers_of, cache(files.open))):
-        _tell(done)
-        if done.broken:
-            _show_broken(done, path, as_json)
-            return before, None
-        after = done.checkpoint
-    return before, after
+    before = opened(path, lock)
+    return before, list(made(before, steps, Means(layers_of, cache(files.open))))
 
 
 def _text(recipe: str) -> str:

@@ -26,7 +26,7 @@ def cast(checkpoint: Checkpoint, to: DType, patterns: Sequence[str] = (), layers
     for name in names:
         tensor = checkpoint[name].plain(name)
         if tensor.dtype != to and tensor.key not in done:
-            done[tensor.key] = tensor.cast(to)
+            done[tensor.key] = tensor.cast(to, name)
     return checkpoint.replacing(tensors={name: done.get(tensor.key, tensor) for name, tensor in checkpoint.items()})
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from operator import add, mul, sub, truediv
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..checkpoint import Checkpoint, Tensor
 from ..dtypes import DType, to_numpy
-from ..errors import CkptError, EditError, UsageError
+from ..errors import CkptError, EditError, UsageError, naming
 from ..selection import Layers, matches, no_layers, refer, split_index
 from ..storage import Fill, Mapped, Memory, Storage
 from ..values import check_fits, check_holds, decoded, element, encoded, real
@@ -150,7 +149,7 @@ def _views(checkpoint: Checkpoint, reference: str, layers: Layers) -> list[tuple
 def _contents(name: str, tensor: Tensor, assignment: Assignment) -> Storage:
     """The new elements of `tensor`, C-contiguous. An error that the values meet says the tensor's name, now or when they are read."""
     value, op, dtype = assignment.value, assignment.op, tensor.dtype
-    with _naming(name):
+    with naming(name):
         if hasattr(value, "shape"):
             value = _fitting(value, tensor)
             if op == "=":
@@ -159,22 +158,9 @@ def _contents(name: str, tensor: Tensor, assignment: Assignment) -> Storage:
             return Memory(_arithmetic(dtype, op, value.reshape(-1))(tensor.tobytes()))
         if op == "=":
             return Fill(element(dtype, value), tensor.nbytes)
-        change = _arithmetic(dtype, op, _operand(value, dtype))
-
-    def named(data: memoryview) -> bytes:
-        with _naming(name):
-            return change(data)
-
-    return Mapped(tensor.elements(), named, dtype.nbytes, dtype.nbytes)
-
-
-@contextmanager
-def _naming(name: str) -> Iterator[None]:
-    try:
-        yield
-    except EditError as error:
-        error.what = f"{name}: {error.what}"
-        raise
+        made = Mapped(tensor.elements(), _arithmetic(dtype, op, _operand(value, dtype)), dtype.nbytes, dtype.nbytes)
+    made.watch(lambda: naming(name))
+    return made
 
 
 def _fitting(value: numpy.ndarray[Any, Any], tensor: Tensor) -> numpy.ndarray[Any, Any]:

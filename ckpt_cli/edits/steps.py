@@ -18,12 +18,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..checkpoint import Checkpoint
 from ..dtypes import named
 from ..errors import CkptError, UsageError, did_you_mean, os_error
 from ..selection import Layers
+from ..storage import Storage
 from . import claims
 from .cast import cast
 from .drop import drop
@@ -132,20 +134,35 @@ def made(checkpoint: Checkpoint, steps: Sequence[Step], means: Means) -> Iterato
             broken = (
                 claims.broken(checkpoint, step.table["assert"], _layers(checkpoint, step.table, means)) if step.verb == "assert" else []
             )
+        before = checkpoint
         checkpoint, plan = done if isinstance(done, tuple) else (done, [])
+        _watch(before, checkpoint, step)
         yield Made(step, checkpoint, plan, broken)
         if broken:
             return
 
 
+def _watch(before: Checkpoint, after: Checkpoint, step: Step) -> None:
+    """What the step makes of storages may fail when it is read, steps later: it still names this one."""
+    known = {id(tensor.storage) for tensor in before.tensors.values()}
+    left: list[Storage] = [tensor.storage for tensor in after.tensors.values()]
+    while left:
+        storage = left.pop()
+        if id(storage) not in known:
+            known.add(id(storage))
+            storage.watch(partial(_about, step))
+            left += storage.parts()
+
+
 @contextmanager
 def _about(step: Step) -> Iterator[None]:
-    """The step stands before whatever else an error says of its place."""
+    """The step stands before whatever else an error says of its place, unless that is a step already."""
     try:
         yield
     except (CkptError, OSError) as error:
         ours = error if isinstance(error, CkptError) else os_error(error)
-        ours.where = f"{step.where}: {ours.where}" if ours.where else step.where
+        if not ours.where.startswith(step.where.rpartition(": step ")[0] + ": step "):
+            ours.where = f"{step.where}: {ours.where}" if ours.where else step.where
         raise ours from error
 
 
