@@ -76,7 +76,7 @@ def find(path: str) -> str:
     if not found:
         raise ReadError("the folder holds no model", "give the file itself", path)
     listed = ", ".join(os.path.relpath(model, path) for model in found[:20]) + (", …" if len(found) > 20 else "")
-    raise ReadError(f"the folder holds several models: {listed}", "give one of them", path)
+    raise ReadError(f"the folder holds several models: {listed}", f"name the one that you mean: {found[0]}", path)
 
 
 def _models(folder: str) -> list[str]:
@@ -135,6 +135,15 @@ def save(
 
     with about(path), _of_the_source(checkpoint):
         return save_all(path, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
+
+
+def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False) -> None:
+    """Raises what saving would raise, for want of a place for something in `checkpoint` or for the file. Reads no data, writes nothing."""
+    from .saving import How, targets
+
+    form.check(checkpoint)
+    with about(path):
+        targets(form.outputs(checkpoint, path), How(replace))
 
 
 @contextmanager

@@ -45,12 +45,7 @@ def save_all(main: str, outputs: Iterable[Output], removed: Sequence[str], how: 
 
     The lines are what the user should be told.
     """
-    found = []
-    for output in outputs:
-        with about(output.path):
-            target = os.path.realpath(output.path)
-            _check_target(target, how)
-            found.append((target, output))
+    found = targets(outputs, how)
     if len(found) == 1 and not removed:
         with about(found[0][1].path):
             return _save_one(*found[0], how)
@@ -58,6 +53,17 @@ def save_all(main: str, outputs: Iterable[Output], removed: Sequence[str], how: 
     if found or removed:
         together.run()
     return together.told
+
+
+def targets(outputs: Iterable[Output], how: How) -> list[tuple[str, Output]]:
+    """Each with the file that it becomes. Raises WriteError for one that may not be written."""
+    found = []
+    for output in outputs:
+        with about(output.path):
+            target = os.path.realpath(output.path)
+            _check_target(target, how)
+            found.append((target, output))
+    return found
 
 
 def _save_one(target: str, output: Output, how: How) -> list[str]:

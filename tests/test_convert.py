@@ -149,6 +149,35 @@ def test_a_dry_run_writes_nothing(tmp_path: Path, ckpt: Ckpt) -> None:
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
+def test_a_dry_run_says_what_would_become_of_it(tmp_path: Path, ckpt: Ckpt) -> None:
+    path = written("zip", {"a": torch.ones(2), "epoch": 3}, tmp_path)
+    told = ckpt("convert", path, tmp_path / "x.safetensors", "-n")
+    assert told.out == "" and f"{tmp_path}/x.safetensors would be written as safetensors: 1 tensor, none of them changed\n" in told.err
+    assert "nothing would change" not in told.err and "safetensors has no place for 1 object besides tensors (epoch): would" in told.err
+    told = ckpt("convert", path, tmp_path / "x.safetensors.index.json", "-n", "--shard-size", "1MB", "--dtype", "bf16")
+    assert "a model in shards has no place for 1 object besides" in told.err and told.err.endswith("written as sharded: 1 tensor\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["there.pt"], "the file is there already (--force replaces it"),
+        (["folder.pt"], "this is no regular file"),
+        (["x.index.json", "--shard-size", "1MB"], "name the index MODEL.safetensors.index.json"),
+    ],
+)
+def test_a_dry_run_fails_where_the_run_would(args: list[str], says: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    path = written("zip", some(), tmp_path)
+    (tmp_path / "there.pt").write_bytes(b"mine")
+    (tmp_path / "folder.pt").mkdir()
+    for command in (
+        ["convert", path, tmp_path / args[0], *args[1:]],
+        *([["cast", path, "bf16", "-o", tmp_path / args[0]]] * (len(args) == 1)),
+    ):
+        assert says in ckpt(*command, "-n", status=2).err and says in ckpt(*command, status=2).err
+    ckpt("convert", path, tmp_path / "there.pt", "-n", "--force")
+
+
 def test_the_table_of_formats_says_what_each_can_do(ckpt: Ckpt) -> None:
     table = {form["name"]: form for form in ckpt("formats", "--json").json["formats"]}
     assert table["safetensors"]["metadata"] and table["torch"]["objects"] and table["safetensors"]["patch"] and table["torch"]["patch"]

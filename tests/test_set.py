@@ -78,6 +78,25 @@ def test_complex32_takes_numbers_lists_and_arithmetic(ckpt: Ckpt, tmp_path: Path
     assert found.to(torch.complex64).tolist() == [complex(np.float16(0.1), -2), 6, complex(math.inf, 0)]
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "[nan, inf, -inf, 1]", "[NaN, Infinity, -Infinity, 1.0]", '["NaN", "Infinity", "-Infinity", 1]', "[NAN,+inf,-INF,1e0]",
+        "[ nan , infinity , -infinity , 1 ]",
+    ],
+)  # fmt: skip
+def test_a_list_may_hold_what_is_no_number_however_it_is_written(ckpt: Ckpt, tmp_path: Path, written: str) -> None:
+    found = assigned(ckpt, tmp_path, torch.zeros(4), f"t = {written}")
+    assert str(found.tolist()) == "[nan, inf, -inf, 1.0]"
+
+
+@pytest.mark.parametrize("written", ["[nano]", "[1.inf]", "[x-inf]", "['nan']", '["nan"]', "[--inf]", "[1, two]", "[1 2]"])
+def test_a_list_that_is_none_is_refused_with_one_that_is(ckpt: Ckpt, tmp_path: Path, written: str) -> None:
+    torch.save({"t": torch.zeros(2)}, tmp_path / "a.pt")
+    error = ckpt("set", tmp_path / "a.pt", f"t = {written}", "-i", status=2).err
+    assert "(as in [[1, -2.5e3], [nan, inf]])" in error and written[1:-1] in error
+
+
 @pytest.mark.parametrize("dtype", INTEGERS)
 @pytest.mark.parametrize(("op", "value"), [("=", 100), ("+=", 3), ("-=", 1), ("*=", 2), ("*=", 1.0), ("=", "1e2"), ("+=", True)])
 def test_integers_are_computed_as_torch_does_where_they_fit(ckpt: Ckpt, tmp_path: Path, dtype: str, op: str, value: Any) -> None:

@@ -88,7 +88,7 @@ def test_of_several_models_in_a_folder_none_is_guessed(ckpt: Ckpt, tmp_path: Pat
     shutil.copy(MLP, tmp_path / "a.pt")
     assert ckpt("ls", tmp_path).out == ckpt("ls", MLP).out
     shutil.copy(MLP, tmp_path / "b.pt")
-    assert "several models: a.pt, b.pt (give one of them)" in ckpt("ls", tmp_path, status=2).err
+    assert f"several models: a.pt, b.pt (name the one that you mean: {tmp_path}/a.pt)" in ckpt("ls", tmp_path, status=2).err
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

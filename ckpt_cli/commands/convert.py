@@ -9,7 +9,7 @@ import typer
 
 from .. import files
 from ..checkpoint import Checkpoint
-from ..errors import UsageError
+from ..errors import UsageError, about
 from ..formats import Format
 from ..show.output import note
 from .editing import show_plan, write
@@ -49,8 +49,11 @@ def convert_command(
     form = files.format_for(target, format_name)
     form = _sharded(shard_size) if shard_size is not None else form
     if dry_run:
-        show_plan(before, after, form, as_json)
-        note(f"{target} would be written as {form.name}")
+        files.check(after, target, form, replace=force)
+        with about(source):
+            changes = show_plan(before, after, form, as_json)
+        many = f"{len(after):,} tensor{'s' * (len(after) != 1)}"
+        note(f"{target} would be written as {form.name}: {many}{'' if changes else ', none of them changed'}")
     else:
         write(after, target, form, replace=force, as_json=as_json)
 

@@ -75,16 +75,15 @@ def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:
     return {name: repr(value) for name, value in one.objects.items()} == {name: repr(value) for name, value in two.objects.items()}
 
 
-def show_differences(before: Checkpoint, after: Checkpoint, as_json: bool = False, color: str = "auto") -> None:
-    """What an edit would change: the answer of --dry-run."""
+def show_differences(before: Checkpoint, after: Checkpoint, as_json: bool = False, color: str = "auto") -> bool:
+    """What an edit would change, the answer of --dry-run; whether that is anything."""
     moved = {old: new for new, old in after.sources.items() if new != old and old in before}
     renamed = [Difference("renamed", old, before=old, after=new) for old, new in moved.items()]
     now = before.replacing(tensors={moved.get(name, name): tensor for name, tensor in before.items()}) if moved else before
     dropped = [Difference("removed", name, before="object") for name in before.objects if name not in after.objects]
     differences = [*renamed, *diff(now, after), *dropped]
     show(Output(as_json, color), differences, False, {})
-    if not differences:
-        note("nothing would change")
+    return bool(differences)
 
 
 def show(out: Output, differences: list[Difference], stat: bool, paths: dict[str, str]) -> None:

@@ -89,6 +89,7 @@ def finish(
     """Write an edited checkpoint where it was asked to go, or print what would change. Raises UsageError where no place is named."""
     from .. import files
     from ..errors import about
+    from ..show.output import note
 
     source = before.origin.path if before.origin else ""
     _check_places(source, output, in_place, dry_run, backup)
@@ -96,21 +97,26 @@ def finish(
     alike = output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1]
     form = files.format_for(output or source, format_name or (origin if output is None else None), default=origin if alike else None)
     if dry_run:
+        if output is not None:
+            files.check(after, output, form, replace=force)
         with about(source):
-            show_plan(before, after, form, as_json)
+            same = not show_plan(before, after, form, as_json)
+        if same:
+            note("nothing would change")
     else:
         write(after, output or source, form, replace=in_place or force, backup=backup, as_json=as_json)
 
 
-def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool) -> None:
-    """What --dry-run prints. Raises what writing would raise for want of a place for something."""
+def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool) -> bool:
+    """What --dry-run prints; whether anything would change. Raises what writing would raise for want of a place for something."""
     from ..show.output import note
     from .diff import show_differences
 
     form.check(after)
-    show_differences(before, after, as_json=as_json)
+    changes = show_differences(before, after, as_json=as_json)
     for line in form.left_behind(after):
-        note(f"{form.name} has no place for {line}: they would be left behind")
+        note(f"{form.called or form.name} has no place for {line}: would be left behind")
+    return changes
 
 
 def _check_places(source: str, output: str | None, in_place: bool, dry_run: bool, backup: str | None) -> None:
@@ -137,6 +143,6 @@ def write(checkpoint: Checkpoint, target: str, form: Format, *, replace: bool, b
     for line in told:
         note(line)
     for line in form.left_behind(checkpoint):
-        note(f"{target}: {form.name} has no place for {line}: left behind")
+        note(f"{target}: {form.called or form.name} has no place for {line}: left behind")
     if as_json:
         Output(True).json({"path": target, "format": form.name, "tensors": len(checkpoint)})

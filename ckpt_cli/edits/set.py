@@ -110,6 +110,17 @@ def _from_file(path: str) -> numpy.ndarray[Any, Any]:
     return array
 
 
+# A number that is none, outside of quotes, however it is written: JSON's readers know one way of it.
+_SPECIAL = re.compile(r"(?<![\w\"'.+-])([-+]?)(nan|inf(?:inity)?)(?![\w\"'])", re.IGNORECASE)
+
+
+_AS_IN = "as in [[1, -2.5e3], [nan, inf]]"
+
+
+def _as_json(found: re.Match[str]) -> str:
+    return "NaN" if found[2].lower() == "nan" else found[1].replace("+", "") + "Infinity"
+
+
 def _from_list(text: str) -> numpy.ndarray[Any, Any]:
     """An array of Python's own numbers: nothing is rounded before the dtype is known."""
     import json
@@ -117,14 +128,14 @@ def _from_list(text: str) -> numpy.ndarray[Any, Any]:
     import numpy
 
     try:
-        array = numpy.array(json.loads(text), dtype=object)
+        array = numpy.array(json.loads(_SPECIAL.sub(_as_json, text)), dtype=object)
     except ValueError as error:
-        raise UsageError(f"{text[:60]!r} is no JSON list of numbers: {error}") from None
+        raise UsageError(f"{text[:60]!r} is no JSON list of numbers: {error}", _AS_IN) from None
     for index, item in enumerate(array.flat):
         if item in ("NaN", "Infinity", "-Infinity"):  # as `ckpt get --json` writes them
             array.flat[index] = float(item)
         elif not isinstance(item, (int, float)):
-            raise UsageError(f"{text[:60]!r} is no list of numbers in rows of one length")
+            raise UsageError(f"{text[:60]!r} is no list of numbers in rows of one length", _AS_IN)
     return array
 
 

@@ -24,6 +24,7 @@ class Format:
 
     name: str
     title: str
+    called = ""  # in a sentence, where the name is no word for it
     suffixes: tuple[str, ...] = ()
     writes = True
     patches = False  # values are edited by overwriting their bytes in a copy of the file
@@ -53,7 +54,8 @@ class Format:
         """What of `checkpoint` this format has no place for, a line each."""
         lines = []
         if checkpoint.objects and not self.objects:
-            lines.append(f"{len(checkpoint.objects):,} objects besides tensors ({', '.join(_tops(checkpoint.objects))})")
+            count = f"{len(checkpoint.objects):,} object{'s' * (len(checkpoint.objects) != 1)}"
+            lines.append(f"{count} besides tensors ({', '.join(_tops(checkpoint.objects))})")
         metadata = sorted(set(checkpoint.metadata) - {"format"})  # the framework's name says nothing that the file does not
         if metadata and not self.metadata:
             lines.append(f"metadata ({', '.join(metadata[:5])})")

@@ -36,6 +36,7 @@ class Shards(NamedTuple):
 class Sharded(Format):
     name = "sharded"
     title = "Shards with an index.json"
+    called = "a model in shards"
     suffixes = (".index.json",)
     patches = ties = metadata = True
 
