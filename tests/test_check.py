@@ -20,12 +20,15 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import CASES, SAMPLES, Ckpt
-from oracles import DTYPES, SAFE_DTYPES, example
+from oracles import DTYPES, SAFE_DTYPES, example, safetensors_file
 from torch.serialization import set_crc32_options
 
 from ckpt_cli import files
 from ckpt_cli.blocks import ITEM
 from ckpt_cli.checking.checks import Asked, check
+from ckpt_cli.checking.finite import Finite, all_finite, may_be_infinite
+from ckpt_cli.dtypes import DTYPES as DTYPE_TABLE
+from ckpt_cli.dtypes import to_numpy
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SAMPLE_FILES = sorted(path for path in SAMPLES.iterdir() if path.is_file() and path.suffix != ".py")
@@ -258,6 +261,40 @@ def test_every_value_of_an_eight_bit_float(dtype: str, ckpt: Ckpt, tmp_path: Pat
     path = saved(tmp_path / "m.pt", {f"v{code}": every[code : code + 1].clone() for code in range(256)})
     names = {row[1] for row in found(ckpt, path, "--finite")}
     assert names == {f"v{code}" for code in bad_elements(every).nonzero().flatten().tolist()} and names
+
+
+SUB_BYTE = {"F4": ("float4_e2m1fn", 4), "F6_E2M3": ("float6_e2m3fn", 6), "F6_E3M2": ("float6_e3m2fn", 6)}
+
+
+@pytest.mark.parametrize("code", SUB_BYTE)
+def test_floats_below_a_byte_are_finite_by_nature(code: str, ckpt: Ckpt, tmp_path: Path) -> None:
+    """Every pattern of bits that there is; ml_dtypes says so, too."""
+    import ml_dtypes
+
+    name, bits = SUB_BYTE[code]
+    assert np.isfinite(np.arange(1 << bits, dtype="u1").view(getattr(ml_dtypes, name)).astype("float32")).all()
+    packed = sum(value << bits * value for value in range(1 << bits)).to_bytes((bits << bits) // 8, "little")
+    entry = {"dtype": code, "shape": [1 << bits], "data_offsets": [0, len(packed)]}
+    (tmp_path / "m.safetensors").write_bytes(safetensors_file({"t": entry}, packed))
+    assert found(ckpt, tmp_path / "m.safetensors", "--finite") == []
+    assert ckpt("ls", tmp_path / "m.safetensors").rows[0][1] == name
+
+
+def test_every_float_of_the_table_is_judged_as_ml_dtypes_judges_it() -> None:
+    """All patterns of the upper two bytes of each, so every sign and exponent: a type that is added to the table is tried, too."""
+    for dtype in DTYPE_TABLE.values():
+        if not may_be_infinite(dtype) or dtype.kind == "c":
+            continue
+        width = min(dtype.nbytes, 2)
+        codes = np.arange(1 << 8 * width, dtype=f"<u{width}").view("u1").reshape(-1, width)
+        raw = np.zeros((len(codes), dtype.nbytes), "u1")
+        raw[:, -width:] = codes
+        with np.errstate(all="ignore"):
+            expected = np.isfinite(raw.reshape(-1).view(to_numpy(dtype)).astype("float64"))
+        assert [all_finite(dtype, bytearray(each)) for each in raw] == expected.tolist(), dtype.name
+        fold = Finite(dtype)
+        fold.add(bytearray(raw.tobytes()))
+        assert (fold.nan + fold.inf, fold.first) == ((~expected).sum(), (~expected).argmax()), dtype.name
 
 
 SPECIAL = {"nan": (math.nan, "NaN"), "inf": (math.inf, "Infinity"), "-inf": (-math.inf, "-Infinity")}

@@ -170,10 +170,8 @@ def test_a_dry_run_fails_where_the_run_would(args: list[str], says: str, tmp_pat
     path = written("zip", some(), tmp_path)
     (tmp_path / "there.pt").write_bytes(b"mine")
     (tmp_path / "folder.pt").mkdir()
-    for command in (
-        ["convert", path, tmp_path / args[0], *args[1:]],
-        *([["cast", path, "bf16", "-o", tmp_path / args[0]]] * (len(args) == 1)),
-    ):
+    target = tmp_path / args[0]
+    for command in (["convert", path, target, *args[1:]], ["cast", path, "bf16", "-o", target])[: 3 - len(args)]:
         assert says in ckpt(*command, "-n", status=2).err and says in ckpt(*command, status=2).err
     ckpt("convert", path, tmp_path / "there.pt", "-n", "--force")
 
