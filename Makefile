@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test crash fuzz lint samples docs check-docs bench bench-quick bench-peers clean
+.PHONY: help demo test oracle crash fuzz lint samples docs check-docs bench bench-quick bench-peers clean
 help:
 	@echo "make demo     set up, then run the main job on the sample models"
 	@echo "make test     set up, then run the tests"
+	@echo "make oracle   the frameworks that wrote the formats load what ckpt writes; set up in .venv-oracle-*"
 	@echo "make crash    make every call of a save fail, kill it there, and cut the power after it; some minutes"
 	@echo "make fuzz     mutations of good files, for as long as SECONDS says (60)"
 	@echo "make lint     ruff and mypy"
@@ -32,6 +33,16 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto
+
+# Environments of their own: some of these frameworks exclude each other.
+.venv-oracle-%/ready: tests/oracle/%/requirements.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $<
+	@touch $@
+
+oracle: setup .venv-oracle-frameworks/ready .venv-oracle-mxnet/ready
+	for name in frameworks mxnet; do \
+		CKPT="$(abspath $(BIN))/ckpt" .venv-oracle-$$name/bin/python -m pytest --override-ini addopts= tests/oracle/$$name || exit; done
 
 crash: setup
 	CKPT_CRASH=full $(BIN)/python -m pytest -n auto tests/crash
@@ -83,5 +94,5 @@ bench-peers: setup-bench .venv-peers/ready
 	$(BIN)/python benchmarks/run.py --peers --write $(BENCH)
 
 clean:
-	rm -rf $(VENV) .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-oracle-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -242,12 +242,15 @@ class Origin(NamedTuple):
         return self.file.path
 
 
+_PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator")
+
+
 class Checkpoint(Mapping[str, Tensor]):
     """Ordered and read-only: name → Tensor.
 
     `metadata`: string → string. `objects`: what is in the file besides tensors, by dotted path. `layers`: layer path → type,
     where the file itself says it. `rest`: what only its format understands, carried along. `notes`: what its reader has to say.
-    `sources`: name → the name it was read under, for names that an edit changed.
+    `sources`: name → the name it was read under, for names that an edit changed. `separator` divides the parts of its names.
     """
 
     def __init__(
@@ -260,8 +263,9 @@ class Checkpoint(Mapping[str, Tensor]):
         origin: Origin | None = None,
         notes: tuple[str, ...] = (),
         sources: Mapping[str, str] | None = None,
+        separator: str = ".",
     ) -> None:
-        self.tensors = tensors
+        self.tensors, self.separator = tensors, separator
         self.metadata: Mapping[str, str] = {} if metadata is None else metadata
         self.objects: Mapping[str, Any] = {} if objects is None else objects
         self.layers: Mapping[str, str] = {} if layers is None else layers
@@ -285,8 +289,7 @@ class Checkpoint(Mapping[str, Tensor]):
 
     def replacing(self, **changes: Any) -> Checkpoint:
         """A new checkpoint with some of its parts replaced."""
-        parts = {name: getattr(self, name) for name in ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources")}
-        return Checkpoint(**(parts | changes))
+        return Checkpoint(**({name: getattr(self, name) for name in _PARTS} | changes))
 
     def with_storages(self, storages: Mapping[Storage, Storage]) -> Checkpoint:
         """The same views over other storages: whatever is tied to an edited tensor follows by itself."""

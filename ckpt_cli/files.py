@@ -64,8 +64,10 @@ def find(path: str) -> str:
     """The file that `path` means: itself, or the model in a folder, or in the one folder below that has one. Raises ReadError."""
     if path == "-":
         raise ReadError("a checkpoint is read from a file, not from standard input", "give its path")
-    if not os.path.isdir(path):
+    if os.path.isfile(path):
         return path
+    if not os.path.isdir(path):
+        return _stands_for(path) or path
     found = _models(path)
     if not found:
         with about(path):
@@ -80,18 +82,26 @@ def find(path: str) -> str:
 
 
 def _models(folder: str) -> list[str]:
-    """The model in a folder, by the names that models have; else all that could be one."""
+    """The model in a folder, by the names that models have, or by what makes it a checkpoint itself; else all that could be one."""
     inside = _checkpoints(folder)
     for name in _MODELS:
         if name in inside:
             return [os.path.join(folder, name)]
+    if whole := _stands_for(folder):
+        return [whole]
     indices = [name for name in inside if name.endswith(".index.json")]
     return [os.path.join(folder, name) for name in indices or inside]
 
 
+def _stands_for(path: str) -> str | None:
+    """The file by which a checkpoint of several files is known: of a folder, or of a prefix."""
+    return next((found for form in formats.built_in() if (found := form.find(path))), None)
+
+
 def _checkpoints(folder: str) -> list[str]:
+    suffixes = tuple(suffix for form in formats.built_in() if form.alone for suffix in form.suffixes)
     with about(folder):
-        return sorted(name for name in os.listdir(folder) if name.endswith((".index.json", ".safetensors", ".bin", ".pt", ".pth", ".ckpt")))
+        return sorted(name for name in os.listdir(folder) if name.endswith(suffixes))
 
 
 def _beside(path: str, found: Checkpoint) -> tuple[str, ...]:

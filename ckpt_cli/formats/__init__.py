@@ -31,6 +31,12 @@ class Format:
     ties = False
     metadata = False
     objects = False
+    layout = "oi"  # how its framework lays weights out: out×in×kernel… (torch), or kernel…×in×out (Keras): `io`
+    alone = True  # in a folder, a file of one of its suffixes may be the model
+
+    def find(self, path: str) -> str | None:
+        """The file that stands for `path`, where that is a folder, or the prefix of files, of this format; None where it is not."""
+        return None
 
     def sniff(self, file: File) -> bool:
         """Whether `file` is of this format, from cheap facts: its head, its tail, the members of a zip."""
