@@ -11,7 +11,7 @@ import typer
 from .. import files
 from ..checkpoint import Checkpoint
 from ..errors import UsageError, about
-from ..show.output import Output, note
+from ..show.output import Output, note, verdict
 from .editing import finish
 from .params import Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, opened
 from .reinit import any_seed, tell
@@ -84,4 +84,5 @@ def _show_broken(done: Made, path: str, as_json: bool) -> None:
         note(f"{done.step.where}: {line}")
     note(f"{path}: nothing is written")
     if as_json:
-        Output(True).json({"path": path, "holds": False, "step": done.step.where, "broken": done.broken})
+        with verdict():
+            Output(True).json({"path": path, "holds": False, "step": done.step.where, "broken": done.broken})

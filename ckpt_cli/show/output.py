@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from operator import add
 from typing import Any
@@ -104,6 +105,16 @@ def width(text: str) -> int:
 def _padded(text: str, wide: int, right: bool) -> str:
     pad = " " * (wide - width(text))
     return pad + text if right else text + pad
+
+
+@contextmanager
+def verdict() -> Iterator[None]:
+    """Around an answer that the exit status sums up: that status stands, whether or not the answer is read to its end."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in the buffer
 
 
 def note(text: str) -> None:
