@@ -16,9 +16,22 @@ import torch
 from safetensors.torch import save_file
 
 from ckpt_cli.cli import main
+from ckpt_cli.mark import NAME
 
 FULL = os.environ.get("CKPT_CRASH") == "full"  # every call and many states; otherwise a sample of both
 State = dict[str, bytes]  # the files of a folder by name
+
+
+class Content(bytes):
+    """The bytes of a file, and the mark on it."""
+
+    mark: bytes
+
+    def __new__(cls, data: bytes | bytearray, mark: bytes = b"") -> Content:
+        made = super().__new__(cls, data)
+        made.mark = mark
+        return made
+
 
 WEIGHTS = {"a.weight": torch.arange(600.0).reshape(20, 30), "a.bias": torch.arange(4096.0), "b.weight": torch.ones(5, 300)}
 
@@ -96,6 +109,8 @@ def folder(state: State | None = None) -> Iterator[Path]:
 def fill(home: Path, state: State) -> None:
     for name, data in state.items():
         (home / name).write_bytes(data)
+        if mark := getattr(data, "mark", b""):
+            os.setxattr(home / name, NAME, mark)
 
 
 def contents(home: Path) -> State:

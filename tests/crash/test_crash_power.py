@@ -10,6 +10,8 @@ from disk import Disk, cuts
 from scenarios import FULL, NAMES, SCENARIOS, Scenario, State, after, before, command, contents, folder, swept, use, verdict
 from tracing import Call, cannot_trace, recorded
 
+from ckpt_cli.cli import main
+
 pytestmark = pytest.mark.skipif(bool(cannot_trace()), reason=cannot_trace())
 MANY = 40 if FULL else 2  # states at random, of each moment
 
@@ -65,3 +67,16 @@ def test_a_power_cut_while_an_edit_is_being_undone(name: str) -> None:
             assert ended.status == 0, ended.err
         for label, left in some(cuts(state, calls, random, MANY // 4), random):
             held(scenario, label.replace("at the end", "when it is undone"), left, random)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "patch" in name])
+def test_a_power_cut_and_then_another_name(name: str) -> None:
+    """Who renames a file before its next use finds it whole as well."""
+    scenario, random = SCENARIOS[name], Random(name)
+    old, new = before(scenario.source), after(name)
+    for label, left in some(cuts(before(scenario.source), traced_edit(scenario), random, MANY), random):
+        with folder(left) as home:
+            for file in sorted(old.keys() & left.keys()):
+                (home / file).rename(home / f"other-{file}")
+                assert main(["ls", str(home / f"other-{file}")]) == (2 if file.endswith(".index.json") else 0), label
+                assert (home / f"other-{file}").read_bytes() in (old[file], new[file]), f"{file}, {label}"
