@@ -611,6 +611,23 @@ def test_who_waits_too_long_for_another_edit_is_told_whose(path: Path, ckpt: Ckp
     assert loaded(path)["a.bias"].eq(1).all()
 
 
+def test_who_reads_a_model_while_its_shards_are_rebuilt_does_not_wait(shards: Path, ckpt: Ckpt) -> None:
+    """Only when all of them are ready do readers wait, and that is short."""
+    (shards.parent / "slow.py").write_text(SLOW)
+    args = [sys.executable, "-m", "ckpt_cli", "reinit", shards.name, "a.bias=slow.py:slow", "*.weight=zeros", "-i"]
+    other = subprocess.Popen(args, cwd=shards.parent, preexec_fn=heeds_ctrl_c)
+    try:
+        while not (shards.parent / "ready").exists():
+            time.sleep(0.02)
+        before = time.monotonic()
+        assert len(ckpt("ls", shards).rows) == 3 and time.monotonic() - before < 4
+    finally:
+        other.kill()
+        other.wait()
+    ckpt("set", shards, "a.bias[0] = 1", "-i")
+    assert not any(litter(name) for name in contents(shards.parent) if "00001" in name)
+
+
 def test_edits_of_one_file_wait_for_each_other_and_none_is_lost(path: Path) -> None:
     run = [sys.executable, "-m", "ckpt_cli", "set", str(path), "a.bias += 1", "-i"]
     for edit in [subprocess.Popen(run) for _ in range(4)]:

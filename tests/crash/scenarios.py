@@ -130,6 +130,17 @@ def use(scenario: Scenario, home: Path, shards_first: bool = False) -> None:
         assert (status == 0) == (home / name).exists(), f"ckpt ls {name}: exit {status}"
 
 
+def renamed(scenario: Scenario, home: Path) -> str:
+    """The first file that is neither old nor new once it has another name and was opened by that."""
+    old, new = before(scenario.source), after(scenario.name)
+    for name in sorted(old.keys() & contents(home).keys()):
+        other = (home / name).rename(home / f"other-{name}")
+        status = main(["ls", str(other)])
+        if status != (2 if name.endswith(".index.json") else 0) or other.read_bytes() not in (old[name], new[name]):
+            return name
+    return ""
+
+
 def swept(scenario: Scenario, home: Path, what: str) -> None:
     """Fails unless another edit of the same files leaves no litter."""
     if verdict(scenario, home) == "new" and "-i" in scenario.args:

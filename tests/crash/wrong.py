@@ -6,10 +6,10 @@ import os
 import sys
 from typing import Any
 
-from ckpt_cli import descriptors, recovery
+from ckpt_cli import descriptors, mark, recovery
 from ckpt_cli.cli import run
 
-_fsync, _fdatasync, _replace, _complete = os.fsync, os.fdatasync, os.replace, recovery.complete
+_fsync, _fdatasync, _replace, _complete, _put = os.fsync, os.fdatasync, os.replace, recovery.complete, mark.put
 
 
 def _name(fd: int) -> str:
@@ -81,7 +81,24 @@ def moved_before_kept() -> None:
     descriptors.sync_folders = sync
 
 
+def mark_not_synced() -> None:
+    """The file is overwritten while the mark on it may not be on the disk yet."""
+
+    def put(fd: int, target: str, extents: Any) -> None:
+        os.fsync = lambda fd: None  # type: ignore[assignment]
+        _put(fd, target, extents)
+        os.fsync = _fsync
+
+    mark.put = put
+
+
+def mark_gone_early() -> None:
+    """The mark is taken away before what was written in place is durable."""
+    os.fdatasync = lambda fd: None  # type: ignore[assignment]
+
+
 WRONG = [file_not_synced, folder_not_synced, journal_not_synced, journal_gone_early, copied_over, error_swallowed, moved_before_kept]
+WRONG += [mark_not_synced, mark_gone_early]
 
 
 if __name__ == "__main__":
