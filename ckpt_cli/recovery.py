@@ -10,6 +10,7 @@ hold as long as it does, and the one byte that says that it is over completes th
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 
@@ -219,16 +220,16 @@ def _still_there(target: str, found: Found) -> dict[str, Entry]:
 
 def _check_is_ours(path: str, found: Found) -> None:
     """Raises ReadError where a file that an edit was about is another one by now: putting old bytes into it would spoil it."""
-    entry, what = found.entry, "another program has written it since"
+    entry, what, mend = found.entry, "another program has written it since", "if it is whole,"
     if not os.path.lexists(path):  # the edit had not made it yet, or had taken it away
-        ours, what = not entry.extents, "it is not there any more"
+        ours, what, mend = not entry.extents, "it is not there any more", "bring it back, or"
     elif entry.either:
         ours = descriptors.signature(path) in [tuple(one) for one in entry.either]
     else:
         ours = not entry.extents or _holds_either(path, found)
     if not ours:
         _drop_mark(path)
-        raise ReadError(f"an edit of this file was interrupted, and {what}", f"if it is whole, remove {found.path}", path)
+        raise ReadError(f"an edit of this file was interrupted, and {what}", f"{mend} remove {found.path}", path)
 
 
 def _holds_either(path: str, found: Found) -> bool:
@@ -244,15 +245,20 @@ def _undo(target: str, edit: Mapping[str, Found]) -> None:
     if len(edit) > 1:
         journal.say(target, HOT)  # a mark that it is over may have failed half-way
     for path, found in edit.items():
-        try:
-            _put_back(path, found)
-        except OSError as error:
-            raise _not_allowed(path) if isinstance(error, PermissionError) or error.errno == 30 else error from None
+        _put_back(path, found)
     descriptors.sync_folders(list(edit))
     complete(target, {path: found.entry for path, found in edit.items()})
 
 
 def _put_back(path: str, found: Found) -> None:
+    """What was at `path` before. Raises ReadError where this program may not write it."""
+    try:
+        _put(path, found)
+    except OSError as error:
+        raise _not_allowed(path) if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS) else error from None
+
+
+def _put(path: str, found: Found) -> None:
     entry = found.entry
     if entry.old:
         kept = os.path.join(os.path.dirname(path), entry.old)

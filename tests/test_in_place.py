@@ -358,6 +358,31 @@ def test_a_copy_of_a_half_done_file_is_undone_and_leaves_the_file_its_own_undoin
 
 
 @pytest.mark.usefixtures("marks")
+def test_a_disk_that_was_mounted_read_only_after_a_crash(ckpt: Ckpt, tmp_path: Path) -> None:
+    disk, image = tmp_path / "disk", tmp_path / "image"
+    disk.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(8 << 20)
+    made = [["mkfs.ext4", "-q", image], ["mount", "-o", "loop", image, disk]]
+    if not all(shutil.which(words[0]) and subprocess.run(words, capture_output=True).returncode == 0 for words in made):
+        pytest.skip("no file system can be made and mounted here")
+    try:
+        path = written(disk / "m.pt")
+        before = half_done(path, EDIT, ckpt)
+        os.link(path, disk / "other.pt")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        for name in ("m.pt", "other.pt"):
+            error = ckpt("ls", disk / name, status=2).err
+            assert "an edit of this file was interrupted, and undoing it takes the right to write (run ckpt as its owner)" in error
+        (moved := tmp_path / "copy.pt").write_bytes(path.read_bytes())
+        os.setxattr(moved, MARK, os.getxattr(path, MARK))
+        ckpt("ls", moved)
+        assert moved.read_bytes() == before != path.read_bytes()
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.mark.usefixtures("marks")
 def test_a_mark_whose_journal_is_gone_is_one_line_with_a_mend(path: Path, ckpt: Ckpt) -> None:
     half_done(path, EDIT, ckpt)
     journal = path.parent / f".{path.name}.ckpt-journal"
