@@ -6,9 +6,9 @@ import os
 from collections.abc import Sequence
 from zlib import crc32
 
+from . import descriptors
 from .blocks import Part, Progress, Reader, costs, cut, each
 from .checksums import joined
-from .descriptors import write
 from .file import File
 from .storage import Extent, Memory, Storage
 
@@ -71,7 +71,7 @@ class Sink:
 
     def fill(self, at: int, data: bytes | bytearray | memoryview) -> None:
         """All of `data` at a place laid out before."""
-        write(self.fd, data, at)
+        descriptors.write(self.fd, data, at)
 
     def clone(self, file: File) -> bool:
         """Make the whole file one with `file`, of which it shares the blocks until one of them is written. False where that cannot be."""

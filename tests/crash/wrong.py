@@ -9,7 +9,7 @@ from typing import Any
 from ckpt_cli import descriptors, mark, recovery
 from ckpt_cli.cli import run
 
-_fsync, _fdatasync, _replace, _complete, _put = os.fsync, os.fdatasync, os.replace, recovery.complete, mark.put
+_fsync, _complete, _put, _remove = os.fsync, recovery.complete, mark.put, mark.remove
 
 
 def _name(fd: int) -> str:
@@ -34,11 +34,12 @@ def journal_not_synced() -> None:
 def journal_gone_early() -> None:
     """The journal is removed before what was written in place is durable."""
     waiting: list[int] = []
-    os.fdatasync = lambda fd: waiting.append(os.dup(fd))  # type: ignore[assignment]
+    os.fdatasync = mark.remove = lambda fd: waiting.append(os.dup(fd))  # type: ignore[assignment]
 
     def complete(target: str, entries: Any) -> None:
         _complete(target, entries)
         for fd in waiting:
+            _remove(fd)
             _fsync(fd)
 
     recovery.complete = complete
