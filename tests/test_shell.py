@@ -341,9 +341,10 @@ def test_no_home_and_an_empty_environment_do_not_matter() -> None:
 # The rooms of the program, ground floor first; each may know those above it in this list.
 
 ROOMS = """
-errors checksums lfs
-locks
+errors checksums lfs descriptors
+locks mark
 journal
+recovery
 file dtypes
 storage
 values
