@@ -171,6 +171,36 @@ def in_bash(here: Path, line: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.parametrize(
+    "written",
+    ["$HERE/mlp.pt", "${HERE}/mlp.pt", '"$HERE"/mlp.pt', '"${HERE}/mlp.pt"', "~/mlp.pt", "$HOME/mlp.pt", "$own/mlp.pt", '"$own/m"lp.pt'],
+)
+def test_bash_knows_the_file_by_variables_and_by_the_home(here: Path, written: str) -> None:
+    """`own` is a variable of the shell alone, which no program is given."""
+    script = f"""
+        own={shlex.quote(str(here))}
+        source <(ckpt completion bash)
+        COMP_LINE=$1 COMP_POINT=${{#1}} COMP_WORDBREAKS=$2
+        _ckpt ckpt '' '' && printf '%s\n' "${{COMPREPLY[@]}}" && env | grep -c ^own=
+    """
+    env = ENV | {"HERE": str(here), "HOME": str(here)}
+    line = f"ckpt get {written} 2.w"
+    done = subprocess.run(["bash", "-c", script, "bash", line, BREAKS], cwd="/", capture_output=True, text=True, timeout=30, env=env)
+    assert done.stderr == "" and done.stdout.splitlines() == ["2.weight", "0"]
+
+
+NOT_THE_FILE = ["'$HERE/mlp.pt'", "\\$HERE/mlp.pt", '"\\$HERE/mlp.pt"', "$NONE/mlp.pt", "$(echo mlp.pt)", "`echo mlp.pt`"]
+
+
+@pytest.mark.parametrize("written", NOT_THE_FILE)
+def test_bash_expands_no_more_than_a_shell_would_and_runs_nothing(here: Path, written: str) -> None:
+    done = subprocess.run(
+        [BIN / "ckpt", "_complete", "bash", f"ckpt get {written} 2.w", BREAKS],
+        cwd=here, capture_output=True, text=True, timeout=30, env=ENV | {"HERE": str(here)},
+    )  # fmt: skip
+    assert done.stdout == done.stderr == ""
+
+
 def test_bash_is_given_what_it_inserts(here: Path) -> None:
     assert in_bash(here, "ckpt re") == ["reinit", "rename"]
     assert in_bash(here, "ckpt ls nested.pt 0.block\\ 3.2.") == ["0.block\\ 3.2.bias", "0.block\\ 3.2.weight"]

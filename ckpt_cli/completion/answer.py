@@ -41,7 +41,7 @@ def _asked(args: list[str]) -> tuple[str, list[str], Word]:
     shell, first, *more = args
     if shell == "bash":
         *before, last = split(first, more[0])
-        return shell, [word.text for word in before[1:]], last
+        return shell, [word.meant for word in before[1:]], last
     return shell, more, split(first)[-1] if shell == "fish" else Word(first)
 
 
