@@ -28,7 +28,7 @@ BREAKS = " \t\n\"'@><=;|&(:"
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     """A folder with models, one of them with names that are hard on shells."""
-    for name in ("mlp.pt", "nested.pt", "module.pt"):
+    for name in ("mlp.pt", "nested.pt", "module.pt", "training.ckpt"):
         shutil.copy(SAMPLES / name, tmp_path)
     torch.save(
         {"it's": torch.zeros(1), 'a "b" $c': torch.zeros(1), "é 𝄞*": torch.zeros(1), "evil\x1b[2J\n": torch.zeros(1)}, tmp_path / "odd.pt"
@@ -86,6 +86,16 @@ def asked(here: Path, line: str) -> list[str]:
         ("ckpt ls mlp.pt --arch ./my", ["files"]),
         ("ckpt schemes xavier_n", ["+xavier_normal"]),
         ("ckpt completion ", ["+bash", "+zsh", "+fish"]),
+        ("ckpt check mlp.pt --spec ", ["files"]),
+        ("ckpt check mlp.pt --same-names-as ml", ["files"]),
+        ("ckpt git-diff ", ["files"]),
+        ("ckpt apply mlp.pt ", ["files"]),
+        ("ckpt drop training.ckpt ep", ["+epoch"]),
+        ("ckpt get training.ckpt args.l", ["+args.lr"]),
+        ("ckpt ls training.ckpt ep", []),
+        ("ckpt new mlp hid", ["-hidden="]),
+        ("ckpt new mlp hidden=3 ", ["-inputs=", "-hidden=", "-outputs=", "-activation="]),
+        ("ckpt new ./own.py:f hid", []),
         ("ckpt no-such-command ", []),
         ("ckpt ls nope.pt x", []),
         ("ckpt ls / x", []),
