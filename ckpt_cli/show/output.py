@@ -70,6 +70,9 @@ class Output:
     def lines(self, lines: Iterable[str]) -> None:
         sys.stdout.writelines(escape(line) + "\n" for line in lines)
 
+    def heading(self, line: str) -> None:
+        sys.stdout.write("".join(self._styled([escape(line)], True)) + "\n")
+
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = (), footer: str = "") -> None:
         """On a terminal a table, the columns `right` aligned to the right, empty ones left out; in a pipe the records alone.
 
