@@ -19,6 +19,14 @@ from .errors import ReadError, WriteError, about
 from .journal import HOT, OVER, Entry, Found, Journal, beside
 from .mark import Mark
 
+_undone: list[str] = []  # paths of edits that were interrupted and that this process undid, until the user is told
+
+
+def undone() -> list[str]:
+    """The files whose interrupted edits were undone since this was last asked."""
+    found, _undone[:] = list(_undone), []
+    return found
+
 
 def begin(target: str) -> Journal:
     """A journal of `target` for an edit that begins. Raises ReadError where another is at work, WriteError where the folder takes none."""
@@ -86,6 +94,7 @@ def _settle(target: str, found: Found | None) -> bool:
         for path, one in edit.items():
             _check_is_ours(path, one)
         _undo(target, edit)
+        _undone.extend(edit)
         return True
     try:
         discard(target, found.entry if found else Entry())
@@ -153,6 +162,7 @@ def _settled_alone(target: str, marked: Mark, was: str) -> bool:
             else:
                 _check_is_ours(target, found)
                 _put_back(target, found)
+                _undone.append(target)
             if os.stat(target).st_ino == marked.inode and not found.entry.leader and not os.path.lexists(was):
                 discard(was, found.entry)
                 descriptors.sync_folders([was])

@@ -282,6 +282,12 @@ def half_done(path: Path, args: list[str], ckpt: Ckpt, changed: Path | None = No
     return before
 
 
+def test_that_an_edit_was_undone_is_said_once(path: Path, ckpt: Ckpt) -> None:
+    before = half_done(path, ["set", "a.bias = 1"], ckpt)
+    assert f"{path}: an edit that was interrupted has been undone" in ckpt("ls", path).err
+    assert ckpt("ls", path).err == "" and path.read_bytes() == before
+
+
 @pytest.fixture
 def marks(tmp_path: Path) -> None:
     """Skips where files take no extended attributes."""
