@@ -136,14 +136,14 @@ def _ready_streams() -> None:
 
 
 def _failed(text: str, error: BaseException) -> int:
-    from .show.escape import escape
+    from .show.escape import line
 
     if os.environ.get("CKPT_DEBUG") == "1":
         import traceback
 
         traceback.print_exception(error)
     try:
-        print(f"ckpt: error: {escape(text)}", file=sys.stderr, flush=True)
+        print(f"ckpt: error: {line(text)}", file=sys.stderr, flush=True)
     except (OSError, ValueError):  # nobody listens
         pass
     return 2
