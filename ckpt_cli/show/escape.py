@@ -6,7 +6,7 @@ import re
 
 # Compiled when it is needed. Control characters, DEL and C1, line and paragraph separators, bidi marks and overrides, half surrogates.
 _UNSAFE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-_HALF = 1200  # characters
+_HALF = 1400  # characters
 _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
