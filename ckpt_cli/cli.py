@@ -143,14 +143,14 @@ def _ready_streams() -> None:
 
 
 def _failed(text: str, error: BaseException) -> int:
-    from .show.escape import escape
+    from .show.escape import line
 
     if os.environ.get("CKPT_DEBUG") == "1":
         import traceback
 
         traceback.print_exception(error)
     try:
-        print(f"ckpt: error: {escape(text)}", file=sys.stderr, flush=True)
+        print(f"ckpt: error: {line(text)}", file=sys.stderr, flush=True)
     except (OSError, ValueError):  # nobody listens
         pass
     return 2
@@ -173,12 +173,22 @@ def _terminate(number: int, frame: object) -> None:
     raise Terminated(number)
 
 
+def _stand_somewhere() -> None:
+    """A current folder that was deleted stops libraries that ask for it (oneMKL). This one is there, and holds no file of anybody's."""
+    try:
+        os.getcwd()
+    except OSError:
+        if os.path.isdir("/proc/self"):
+            os.chdir("/proc/self")
+
+
 def run() -> None:
     """The `ckpt` program."""
     import gc
     from signal import SIGHUP, SIGTERM, signal
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the work is divided already; threads of numpy's own would only get in its way
+    _stand_somewhere()
     signal(SIGTERM, _terminate)
     signal(SIGHUP, _terminate)
     gc.disable()  # a command is over before garbage matters; looking for it costs a third of the start-up

@@ -80,7 +80,7 @@ class CannotHold(WriteError):
 
 @contextmanager
 def about(where: str) -> Iterator[None]:
-    """Add `where` to an error of ours that does not say it yet; turn the system's errors into ours."""
+    """Add `where` to an error of ours that does not say it yet; turn the system's errors into ours, and want of memory."""
     try:
         yield
     except CkptError as error:
@@ -90,6 +90,9 @@ def about(where: str) -> Iterator[None]:
         raise
     except OSError as error:
         raise os_error(error, where) from error
+    except MemoryError as error:
+        error.__traceback__ = None  # and with it all that took the memory
+        raise CkptError("there is not enough memory for it", where=where) from None
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from itertools import islice
 from operator import add
 from typing import Any
 
-from .escape import escape, is_safe
+from .escape import escape, is_safe, line
 
 
 class Output:
@@ -122,7 +122,7 @@ def verdict() -> Iterator[None]:
 
 def note(text: str) -> None:
     """A line for the reader, not for the pipe."""
-    print(f"ckpt: {escape(text)}", file=sys.stderr)
+    print(f"ckpt: {line(text)}", file=sys.stderr)
 
 
 def _jsonable(value: Any) -> Any:
