@@ -444,6 +444,11 @@ SPECS: dict[str, list[tuple[str, str]]] = {
     '[tensors]\n"*" = {}\n"out.w" = { min = [-4, -4], max = [3, 3], mean = [-0.5, -0.5], std = [3.5, 3.5], l2 = [5, 5] }': [],
     '[tensors]\n"*" = {}\n"out.w" = { min = [-3, 0], l2 = [4.0, inf] }': [("figure", "out.w")],
     '[tensors]\n"*" = {}\n"h.{1-2}.w" = { max = [1.5, 9] }': [("figure", "h.1.w")],
+    '[tensors]\n"h.*" = { shape = [4, 6] }\n"*" = { max = [-inf, 10] }': [("unexpected", "out.w")],
+    '[tensors]\n"h.*" = { dtype = "float32" }\n"*" = { finite = true, min = [-10, inf], l2 = [0, 99] }': [("unexpected", "out.w")],
+    '[tensors]\n"h.*" = { layout = "plain" }\n"*" = { max = [-inf, 2.5] }': [("unexpected", "out.w"), ("figure", "out.w")],
+    '[tensors]\n"h.*" = {}\n"*" = { count = 4, max = [-inf, 10] }': [],
+    '[tensors]\n"h.*" = {}\n"out.{w,b}" = { count = 1, max = [-inf, 10] }': [],
     'ties = [["h.0.w", "h.1.w"]]\n[tensors]\n"*" = {}': [("tied", "h.1.w")],
     f'[tensors]\n"*" = {{}}\n"out.w" = {{ sha256 = "{"0" * 64}" }}': [("sha256", "out.w")],
 }
@@ -453,6 +458,57 @@ SPECS: dict[str, list[tuple[str, str]]] = {
 def test_a_spec_holds_or_says_what_does_not(text: str, expected: list[tuple[str, str]], ckpt: Ckpt, blocks: Path, tmp_path: Path) -> None:
     text = f"[tensors]\n{text}" if text == ENTRY else text
     assert [row[:2] for row in found(ckpt, blocks, "--spec", spec_of(tmp_path, text))] == expected
+
+
+LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "plain": torch.clone,
+    "sparse_coo": torch.Tensor.to_sparse,
+    "sparse_csr": torch.Tensor.to_sparse_csr,
+    "quantised": lambda dense: torch.quantize_per_tensor(dense, 0.1, 0, torch.qint8),
+}
+
+
+@pytest.mark.parametrize("held", LAYOUTS)
+@pytest.mark.parametrize("wanted", LAYOUTS)
+def test_a_tensor_of_another_layout_does_not_hold(held: str, wanted: str, ckpt: Ckpt, tmp_path: Path) -> None:
+    """Though names, shapes and, mostly, dtypes are the same."""
+    ckpt("spec", saved(tmp_path / "wanted.pt", {"t": LAYOUTS[wanted](torch.eye(2))}), "-o", tmp_path / "spec.toml")
+    assert ("layout" in (tmp_path / "spec.toml").read_text()) == (wanted != "plain")
+    rows = found(ckpt, saved(tmp_path / "held.pt", {"t": LAYOUTS[held](torch.eye(2))}), "--spec", tmp_path / "spec.toml")
+    assert [row for row in rows if row[0] == "layout"] == ([] if held == wanted else [("layout", "t", f"{held}, not {wanted}")])
+
+
+def test_an_entry_that_says_no_dtype_and_no_shape_leaves_the_layout_open(ckpt: Ckpt, tmp_path: Path) -> None:
+    path = saved(tmp_path / "m.pt", {"t": torch.eye(2).to_sparse()})
+    for text in ("{}", "{ count = 1 }", '{ dtype = "float32", shape = [2, 2], layout = "*" }'):
+        assert found(ckpt, path, "--spec", spec_of(tmp_path, f'[tensors]\n"t*" = {text}')) == []
+    for text in ('{ dtype = "float32" }', "{ shape = [2, 2] }", '{ layout = "plain" }'):
+        assert found(ckpt, path, "--spec", spec_of(tmp_path, f'[tensors]\n"t*" = {text}')) == [("layout", "t", "sparse_coo, not plain")]
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ('"out.w" = { max = [-inf, 1] }', ("figure", "out.w", "max is 3, above 1")),
+        ('"out.w" = { max = [5, 9] }', ("figure", "out.w", "max is 3, below 5")),
+        ('"out.w" = { min = [-1e9, -7] }', ("figure", "out.w", "min is -4, above -7")),
+        ('"nothing*" = {}', ("count", "nothing*", "nothing matches it")),
+        ('"nothing*" = { count = 2 }', ("count", "nothing*", "nothing matches it, not 2 tensors")),
+        ('"h*" = { count = "4-5" }', ("count", "h*", "3 tensors match, not 4-5")),
+        ('"out*" = { count = 2 }', ("count", "out*", "1 tensor matches, not 2")),
+        ('"none" = {}', ("missing", "none", "the spec has it")),
+        ('"h.{2-3}.w" = {}', ("missing", "h.3.w", "the spec has it (h.{2-3}.w)")),
+    ],
+)
+def test_a_violation_says_what_was_expected(entry: str, told: tuple[str, str, str], ckpt: Ckpt, blocks: Path, tmp_path: Path) -> None:
+    assert found(ckpt, blocks, "--spec", spec_of(tmp_path, f'extra = "allow"\n[tensors]\n{entry}')) == [told]
+
+
+@pytest.mark.parametrize(("bounds", "shown"), {"-inf, 1": "at most 1", "1, inf": "at least 1", "1, 2": "from 1 to 2"}.items())
+def test_a_figure_that_there_is_not(bounds: str, shown: str, ckpt: Ckpt, tmp_path: Path) -> None:
+    path = saved(tmp_path / "m.pt", {"t": torch.tensor([math.nan])})
+    rows = found(ckpt, path, "--spec", spec_of(tmp_path, f"[tensors]\nt = {{ max = [{bounds}] }}"))
+    assert rows == [("figure", "t", f"has no max; it should be {shown}")]
 
 
 def test_ties_that_came_and_went(ckpt: Ckpt, tmp_path: Path) -> None:
@@ -531,6 +587,8 @@ def test_names_that_toml_cannot_hold_are_left_open(ckpt: Ckpt, tmp_path: Path) -
         ('[tensors]\n"a" = { std = 1 }', "std is two numbers"),
         ('[tensors]\n"a" = { sha256 = "abc" }', "sha256 is 64 hexadecimal digits"),
         ('[tensors]\n"a" = { dtype = [] }', "dtype is a dtype"),
+        ('[tensors]\n"a" = { dtype = "flaot32" }', "a: an entry of a tensor: no dtype is called 'flaot32' (did you mean float32"),
+        ('[tensors]\n"a" = { dtype = ["float32", "F32"] }', "no dtype is called 'F32'"),
         ('[tensors]\n"a.{0-99999999}" = {}', "more than 1,000,000 names"),
         ("params = true", "params is a whole number"),
         ('extra = "maybe"', 'extra is "allow" or "forbid"'),
