@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from ckpt_cli import files
 from ckpt_cli.blocks import ITEM
 from ckpt_cli.checking.checks import Asked, check
 from ckpt_cli.checking.finite import Finite, all_finite, may_be_infinite
+from ckpt_cli.containers.torch_globals import ALLOWED
 from ckpt_cli.dtypes import DTYPES as DTYPE_TABLE
 from ckpt_cli.dtypes import to_numpy
 
@@ -105,6 +108,12 @@ def flip(path: Path, at: int) -> None:
 
 
 WEIGHTS = {"a": torch.arange(6.0), "b": torch.zeros(3), "c": torch.ones(2, 2)}
+LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "plain": torch.clone,
+    "sparse_coo": torch.Tensor.to_sparse,
+    "sparse_csr": torch.Tensor.to_sparse_csr,
+    "quantised": lambda dense: torch.quantize_per_tensor(dense, 0.1, 0, torch.qint8),
+}
 
 
 @pytest.mark.parametrize("record", ["data/0", "data/1", "data/2", "version", ".data/serialization_id"])
@@ -346,6 +355,81 @@ def test_sparse_quantised_and_conjugate_tensors(ckpt: Ckpt, tmp_path: Path) -> N
     assert "NaN at [1] of its parts" in rows[0][2]
 
 
+# Code
+
+
+class Runs:
+    """Calls `function` when it is unpickled."""
+
+    def __init__(self, function: Any, *args: Any) -> None:
+        self.call = function, args
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+LOADED: dict[str, tuple[Any, list[str]]] = {
+    "weights": (WEIGHTS, []),
+    "all that torch takes": (
+        {name: lay(torch.eye(2)) for name, lay in LAYOUTS.items()}
+        | {"p": torch.nn.Parameter(torch.ones(1)), "size": torch.Size([1]), "dtype": torch.int8, "complex": 1j, "set": {1}, "raw": b"x"}
+        | {"counter": Counter("ab"), "device": torch.device("cpu"), "array": bytearray(b"x")},
+        [],
+    ),
+    "a command": (WEIGHTS | {"x": Runs(os.system, "touch canary")}, ["posix.system"]),
+    "twice": ([Runs(os.system, "touch canary"), Runs(os.system, "touch canary"), Runs(eval, "1")], ["posix.system", "builtins.eval"]),
+    "as a key": ({Runs(os.system, "touch canary"): 1}, ["posix.system"]),
+    "a class": (WEIGHTS | {"args": argparse.Namespace(lr=0.1)}, ["argparse.Namespace"]),
+    "a class alone": (WEIGHTS | {"class": argparse.Namespace}, ["argparse.Namespace"]),
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("which", LOADED)
+def test_code_that_other_programs_would_run_is_told(
+    which: str, zipped: bool, ckpt: Ckpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    value, expected = LOADED[which]
+    path = saved(tmp_path / "m.pt", value, _use_new_zipfile_serialization=zipped)
+    rows = found(ckpt, path, "--safe")
+    assert [row[:2] for row in rows] == [("code", name) for name in expected] and all("imports it" in row[2] for row in rows)
+    assert found(ckpt, path) == [] and not Path("canary").exists()
+    if zipped:
+        assert set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) == set(expected)
+    if not expected:
+        torch.load(path, weights_only=True)
+
+
+def test_what_is_called_and_thrown_away_is_code_too(ckpt: Ckpt, tmp_path: Path) -> None:
+    """In a legacy file's first pickle, whose value is torch's magic number after all."""
+    path = saved(tmp_path / "m.pt", WEIGHTS, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    end = data.index(b".", 4 + 10)
+    path.write_bytes(data[:end] + b"(S'touch canary'\nios\nsystem\n0" + data[end:])
+    assert [row[:2] for row in found(ckpt, path, "--safe")] == [("code", "os.system")]
+
+
+def test_all_that_torch_itself_takes_is_no_code() -> None:
+    assert set(torch._weights_only_unpickler._get_allowed_globals()) <= ALLOWED
+
+
+def test_code_in_a_shard_is_told_with_its_file(ckpt: Ckpt, tmp_path: Path) -> None:
+    saved(tmp_path / "one.bin", {"a": torch.ones(3)})
+    saved(tmp_path / "two.bin", {"b": torch.ones(3), "x": Runs(os.system, "touch canary")})
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": "one.bin", "b": "two.bin"}}))
+    (wrong,) = ckpt("check", tmp_path, "--safe", "--json", status=1).json["violations"]
+    assert (wrong["kind"], wrong["name"]) == ("code", "posix.system") and wrong["file"].endswith("two.bin")
+    assert found(ckpt, tmp_path, "a", "--safe") == []
+
+
+@pytest.mark.parametrize("path", [*SAMPLE_FILES, *(CASES / name for name in real_cases())], ids=lambda path: path.name)
+def test_torch_names_the_same_code_in_a_real_file(path: Path, ckpt: Ckpt) -> None:
+    """In files that are no zip of one pickle: none."""
+    theirs = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
+    assert {row[1] for row in found(ckpt, path, "--safe")} == set(theirs)
+
+
 # Names and architectures
 
 
@@ -458,14 +542,6 @@ SPECS: dict[str, list[tuple[str, str]]] = {
 def test_a_spec_holds_or_says_what_does_not(text: str, expected: list[tuple[str, str]], ckpt: Ckpt, blocks: Path, tmp_path: Path) -> None:
     text = f"[tensors]\n{text}" if text == ENTRY else text
     assert [row[:2] for row in found(ckpt, blocks, "--spec", spec_of(tmp_path, text))] == expected
-
-
-LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "plain": torch.clone,
-    "sparse_coo": torch.Tensor.to_sparse,
-    "sparse_csr": torch.Tensor.to_sparse_csr,
-    "quantised": lambda dense: torch.quantize_per_tensor(dense, 0.1, 0, torch.qint8),
-}
 
 
 @pytest.mark.parametrize("held", LAYOUTS)

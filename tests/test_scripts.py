@@ -40,6 +40,7 @@ TRIED = {
     "Check": [
         "check mlp.pt", "check odd.pt --finite", "check bad.pt", "check odd.pt --arch auto", "check mlp.pt --arch shared-mlp",
         "check odd.pt --spec strict.toml", "check shared-mlp.pt --spec strict.toml", "check cut.pt",
+        "check module.pt --safe",
     ],
     "Diff": ["diff mlp.pt mlp.safetensors", "diff one.pt two.pt", "diff one.pt two.pt --stat", "diff one.pt two.pt --name-only"],
     "Edit": [

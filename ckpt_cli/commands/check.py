@@ -32,6 +32,7 @@ def check_command(
     path: Path,
     patterns: Patterns = None,
     finite: Annotated[bool, typer.Option("--finite", help="No element is NaN or infinite.")] = False,
+    safe: Annotated[bool, typer.Option("--safe", help="It names no code: torch.load(weights_only=True) would take its classes.")] = False,
     arch: Arch = None,
     spec: SpecFile = None,
     same_names_as: Other = None,
@@ -49,7 +50,7 @@ def check_command(
         raise UsageError("--json and --sarif are two documents", "choose one")
     checkpoint = opened(path)
     other = opened(same_names_as) if same_names_as else None
-    asked = Asked(patterns or [], finite, arch or "", read_spec(spec) if spec else None, other, same_names_as or "")
+    asked = Asked(patterns or [], finite, arch or "", read_spec(spec) if spec else None, other, same_names_as or "", safe)
     with about(path), Progress() as progress:
         report = check(checkpoint, asked, layers_of(checkpoint, arch or "auto"), progress)
     out = Output(as_json or as_sarif, color.value)
@@ -72,6 +73,7 @@ def _told(path: str, asked: Asked, spec: str | None, report: Report) -> str:
         parts.append(f"{report.without:,} records without one")
     if report.finite:
         parts.append("all finite" if report.finite == report.tensors else f"{report.finite:,} of them finite")
+    parts += ["no code named"] * asked.safe
     parts += [f"as in {what}" for what in (asked.arch, spec, asked.other_path) if what]
     return f"{path} holds: {', '.join(parts)}"
 
