@@ -368,19 +368,24 @@ class Runs:
         return self.call
 
 
-LOADED: dict[str, tuple[Any, list[str]]] = {
-    "weights": (WEIGHTS, []),
+LOADED: dict[str, tuple[Callable[[], Any], list[str]]] = {
+    "weights": (lambda: WEIGHTS, []),
     "all that torch takes": (
-        {name: lay(torch.eye(2)) for name, lay in LAYOUTS.items()}
-        | {"p": torch.nn.Parameter(torch.ones(1)), "size": torch.Size([1]), "dtype": torch.int8, "complex": 1j, "set": {1}, "raw": b"x"}
-        | {"counter": Counter("ab"), "device": torch.device("cpu"), "array": bytearray(b"x")},
+        lambda: (
+            {name: lay(torch.eye(2)) for name, lay in LAYOUTS.items()}
+            | {"p": torch.nn.Parameter(torch.ones(1)), "size": torch.Size([1]), "dtype": torch.int8, "complex": 1j, "set": {1}, "raw": b"x"}
+            | {"counter": Counter("ab"), "device": torch.device("cpu"), "array": bytearray(b"x")}
+        ),
         [],
     ),
-    "a command": (WEIGHTS | {"x": Runs(os.system, "touch canary")}, ["posix.system"]),
-    "twice": ([Runs(os.system, "touch canary"), Runs(os.system, "touch canary"), Runs(eval, "1")], ["posix.system", "builtins.eval"]),
-    "as a key": ({Runs(os.system, "touch canary"): 1}, ["posix.system"]),
-    "a class": (WEIGHTS | {"args": argparse.Namespace(lr=0.1)}, ["argparse.Namespace"]),
-    "a class alone": (WEIGHTS | {"class": argparse.Namespace}, ["argparse.Namespace"]),
+    "a command": (lambda: WEIGHTS | {"x": Runs(os.system, "touch canary")}, ["posix.system"]),
+    "twice": (
+        lambda: [Runs(os.system, "touch canary"), Runs(os.system, "touch canary"), Runs(eval, "1")],
+        ["posix.system", "builtins.eval"],
+    ),
+    "as a key": (lambda: {Runs(os.system, "touch canary"): 1}, ["posix.system"]),
+    "a class": (lambda: WEIGHTS | {"args": argparse.Namespace(lr=0.1)}, ["argparse.Namespace"]),
+    "a class alone": (lambda: WEIGHTS | {"class": argparse.Namespace}, ["argparse.Namespace"]),
 }
 
 
@@ -390,8 +395,8 @@ def test_code_that_other_programs_would_run_is_told(
     which: str, zipped: bool, ckpt: Ckpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    value, expected = LOADED[which]
-    path = saved(tmp_path / "m.pt", value, _use_new_zipfile_serialization=zipped)
+    make, expected = LOADED[which]
+    path = saved(tmp_path / "m.pt", make(), _use_new_zipfile_serialization=zipped)
     rows = found(ckpt, path, "--safe")
     assert [row[:2] for row in rows] == [("code", name) for name in expected] and all("imports it" in row[2] for row in rows)
     assert found(ckpt, path) == [] and not Path("canary").exists()
@@ -442,6 +447,40 @@ def test_same_names_as(ckpt: Ckpt, tmp_path: Path) -> None:
     ]
     assert found(ckpt, one, "b", "--same-names-as", two) == [] and len(found(ckpt, one, "c", "--same-names-as", two)) == 1
     assert found(ckpt, SAMPLES / "mlp.pt", "--same-names-as", SAMPLES / "mlp.safetensors") == []
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted", "hint", "rule"),
+    [
+        ("", "model.", "all names lack 'model.'", "*=model.*"),
+        ("module.", "", "all names have 'module.' before them", "module.*=*"),
+        ("model.module.", "model.", "", ""),
+        ("net.", "model.", "", ""),
+        ("", "a*b.", "", ""),
+    ],
+)
+@pytest.mark.parametrize("how", ["--same-names-as", "--spec"])
+def test_names_that_differ_by_a_prefix_alone_have_one_mend(
+    how: str, has: str, wanted: str, hint: str, rule: str, ckpt: Ckpt, tmp_path: Path
+) -> None:
+    """Each is still told; the hint, on standard error, makes them right."""
+    path = saved(tmp_path / "m.pt", {has + name: value for name, value in BLOCKS.items()})
+    right = saved(tmp_path / "right.pt", {wanted + name: value for name, value in BLOCKS.items()})
+    ckpt("spec", right, "-o", tmp_path / "s.toml")
+    asked = (how, right if how == "--same-names-as" else tmp_path / "s.toml")
+    said = ckpt("check", path, *asked, status=1)
+    assert len(said.rows) == 2 * len(BLOCKS)
+    assert said.err == (f"ckpt: {hint} (ckpt rename CKPT '{rule}')\n" if hint else "")
+    if rule:
+        ckpt("rename", path, rule, "-i")
+        assert found(ckpt, path, *asked) == []
+
+
+def test_names_of_which_more_than_a_prefix_differs_have_no_hint(ckpt: Ckpt, tmp_path: Path) -> None:
+    right = saved(tmp_path / "right.pt", {f"model.{name}": value for name, value in BLOCKS.items()})
+    for others in ({"x": torch.ones(1)}, {"model.out.w": torch.ones(1)}):
+        said = ckpt("check", saved(tmp_path / "m.pt", BLOCKS | others), "--same-names-as", right, status=1)
+        assert said.err == "" and said.rows
 
 
 @pytest.mark.parametrize(
@@ -678,11 +717,13 @@ def test_a_spec_that_makes_no_sense_is_an_error_that_says_why(text: str, told: s
     assert told in error and "spec.toml" in error
 
 
-def test_a_spec_is_not_written_over_a_file(ckpt: Ckpt, tmp_path: Path) -> None:
+def test_a_spec_is_written_over_a_file_by_force_alone(ckpt: Ckpt, tmp_path: Path) -> None:
     ckpt("spec", SAMPLES / "mlp.pt", "-o", tmp_path / "spec.toml")
     before = (tmp_path / "spec.toml").read_bytes()
     ckpt("spec", SAMPLES / "shared-mlp.pt", "-o", tmp_path / "spec.toml", status=2)
     assert (tmp_path / "spec.toml").read_bytes() == before
+    ckpt("spec", SAMPLES / "shared-mlp.pt", "-o", tmp_path / "spec.toml", "--force")
+    assert (tmp_path / "spec.toml").read_text() == ckpt("spec", SAMPLES / "shared-mlp.pt").out
 
 
 def test_with_a_pattern_only_those_tensors_are_held_against_the_spec(ckpt: Ckpt, blocks: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ TRIED = {
         "set mlp.pt '0.bias[0] = nan' -n", "set mlp.pt 0.bias=0 -o out.pt", "set odd.pt 'large[1] = 7' -n", "tie one.pt a b -n",
         "untie shared-mlp.pt '*' -n", "rename mlp.pt '0.*=first.*' -n", "drop training.ckpt 'optimizer.*' -n", "drop odd.pt lr -n",
         "cast mlp.pt bf16 -n", "cast odd.pt float64 specials -n", "cast mlp.pt bf16 -i", "convert mlp.pt new.safetensors --dtype bf16",
-        "convert mlp.pt new.safetensors --drop 2.bias -n", "apply mlp.pt good.toml -n",
+        "convert mlp.pt other.safetensors --drop 2.bias -n", "apply mlp.pt good.toml -n",
     ],
     "Reinit": [
         "reinit mlp.pt '*.weight=normal' '*.bias=zeros' --seed 1 -n", "reinit mlp.pt --preset keras --rng torch -n",
@@ -170,7 +170,8 @@ def test_integers_are_written_in_full(here: Path, ckpt: Ckpt) -> None:
     [
         ("diff mlp.pt mlp.safetensors", 0), ("diff mlp.pt nested.pt", 1), ("diff mlp.pt no.pt", 2), ("diff mlp.pt nested.pt --stat", 1),
         ("diff mlp.pt nested.pt --name-only", 1), ("diff mlp.pt mlp.pt nothing", 2),
-        ("check mlp.pt", 0), ("check bad.pt", 1), ("check bad.pt --sarif", 1), ("check no.pt", 2), ("check mlp.pt --spec no.toml", 2),
+        ("check mlp.pt", 0), ("check bad.pt", 1), ("check bad.pt --sarif", 1),
+        ("check mlp.pt --sarif --spec no.toml", 2), ("check no.pt", 2), ("check mlp.pt --spec no.toml", 2),
         ("apply mlp.pt good.toml -n", 0), ("apply mlp.pt false.toml -n", 1), ("apply mlp.pt false.toml -i", 1),
         ("apply mlp.pt no.toml -n", 2),
         ("set mlp.pt 0.bias=0 -n", 0), ("set mlp.pt 0.bias=0", 2), ("set mlp.pt 0.bias=0 -o mlp.safetensors", 2), ("set", 2),
