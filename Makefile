@@ -9,7 +9,7 @@ help:
 	@echo "make test     set up, then run the tests"
 	@echo "make oracle   the frameworks that wrote the formats load what ckpt writes; set up in .venv-oracle-*"
 	@echo "make crash    make every call of a save fail, kill it there, and cut the power after it; some minutes"
-	@echo "make fuzz     mutations of good files, for as long as SECONDS says (60)"
+	@echo "make fuzz     hostile files made of good ones, for as long as SECONDS says (60); by atheris where it can be installed"
 	@echo "make lint     ruff and mypy"
 	@echo "make samples  rebuild sample_models/, byte for byte"
 	@echo "make docs     rebuild what is generated: the reference, tables, transcripts"
@@ -49,7 +49,9 @@ crash: setup
 
 SECONDS = 60
 fuzz: setup
-	$(BIN)/python tests/hostile/mutations.py --seconds $(SECONDS)
+	@$(BIN)/python -m pip install --quiet --editable '.[fuzz]' || echo "atheris cannot be installed here: plain mutations instead"
+	@if $(BIN)/python -c 'import atheris' 2>/dev/null; then $(BIN)/python tests/hostile/fuzz.py $(SECONDS); \
+	else $(BIN)/python tests/hostile/mutations.py --seconds $(SECONDS); fi
 
 lint: setup
 	$(BIN)/ruff check .

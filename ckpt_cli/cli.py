@@ -108,6 +108,7 @@ def main(args: list[str] | None = None) -> int:
     except Terminated as end:
         return 128 + int(end.args[0])
     except (KeyboardInterrupt, typer.Abort):
+        _leave_line()
         return 130
     except _UsageError as error:
         return _failed(_usage(error), error)
@@ -119,6 +120,12 @@ def main(args: list[str] | None = None) -> int:
         return _failed(f"{type(error).__name__} (CKPT_DEBUG=1 shows where)", error)
     except Exception as error:
         return _failed(f"a fault in ckpt itself: {type(error).__name__}: {error} (please report it; CKPT_DEBUG=1 shows where)", error)
+
+
+def _leave_line() -> None:
+    """On a terminal the next prompt begins a line of its own, not behind `^C`."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(file=sys.stderr)
 
 
 def _completed(args: list[str]) -> int:
@@ -136,14 +143,14 @@ def _ready_streams() -> None:
 
 
 def _failed(text: str, error: BaseException) -> int:
-    from .show.escape import escape
+    from .show.escape import line
 
     if os.environ.get("CKPT_DEBUG") == "1":
         import traceback
 
         traceback.print_exception(error)
     try:
-        print(f"ckpt: error: {escape(text)}", file=sys.stderr, flush=True)
+        print(f"ckpt: error: {line(text)}", file=sys.stderr, flush=True)
     except (OSError, ValueError):  # nobody listens
         pass
     return 2
@@ -166,12 +173,22 @@ def _terminate(number: int, frame: object) -> None:
     raise Terminated(number)
 
 
+def _stand_somewhere() -> None:
+    """A current folder that was deleted stops libraries that ask for it (oneMKL). This one is there, and holds no file of anybody's."""
+    try:
+        os.getcwd()
+    except OSError:
+        if os.path.isdir("/proc/self"):
+            os.chdir("/proc/self")
+
+
 def run() -> None:
     """The `ckpt` program."""
     import gc
     from signal import SIGHUP, SIGTERM, signal
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the work is divided already; threads of numpy's own would only get in its way
+    _stand_somewhere()
     signal(SIGTERM, _terminate)
     signal(SIGHUP, _terminate)
     gc.disable()  # a command is over before garbage matters; looking for it costs a third of the start-up

@@ -80,14 +80,19 @@ class CannotHold(WriteError):
 
 @contextmanager
 def about(where: str) -> Iterator[None]:
-    """Add `where` to an error of ours that does not say it yet; turn the system's errors into ours."""
+    """Add `where` to an error of ours that does not say it yet; turn the system's errors into ours, and want of memory."""
     try:
         yield
     except CkptError as error:
         error.where = error.where or where
         raise
+    except BrokenPipeError:  # nobody reads the answer any more; that is no fault of `where`
+        raise
     except OSError as error:
         raise os_error(error, where) from error
+    except MemoryError as error:
+        error.__traceback__ = None  # and with it all that took the memory
+        raise CkptError("there is not enough memory for it", where=where) from None
 
 
 @contextmanager

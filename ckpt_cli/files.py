@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from . import recovery
 from .checkpoint import Checkpoint, Origin
 from .errors import EditError, ReadError, UnknownFormat, UsageError, WriteError, about
 from .file import File
@@ -27,7 +28,8 @@ def open(path: str, lock: bool = False) -> Checkpoint:
         form = format_of(file)
         found = form.read(file)
     opened = found.replacing(origin=Origin(form.name, file, found))
-    return opened.replacing(notes=(*opened.notes, *_beside(path, opened)))
+    settled = [f"{path}: an edit that was interrupted has been undone" for path in recovery.undone()]
+    return opened.replacing(notes=(*settled, *opened.notes, *_beside(path, opened)))
 
 
 def format_of(file: File) -> Format:

@@ -12,7 +12,7 @@ from ..checking.names import prefix_hint
 from ..checking.spec import read_spec
 from ..checkpoint import Checkpoint
 from ..errors import CkptError, UsageError, about
-from ..show.output import Output, note, size
+from ..show.output import Output, note, size, verdict
 from ..show.progress import Progress
 from .params import Color, Colors, Json, Path, Patterns, layers_of, opened
 
@@ -55,16 +55,17 @@ def check_command(
     asked = Asked(patterns or [], finite, arch or "", read_spec(spec) if spec else None, other, same_names_as or "", safe)
     with about(path), Progress() as progress:
         report = check(checkpoint, asked, layers_of(checkpoint, arch or "auto"), progress)
-    if as_sarif:
-        out.json(_sarif(path, report.violations))
-    elif as_json:
-        out.json(_document(path, checkpoint, report))
-    elif report.violations:
-        out.table(("KIND", "NAME", "WHAT"), (found[:3] for found in report.violations))
-        if hint := prefix_hint(checkpoint, report.violations):
-            note(hint)
-    elif out.terminal:
-        out.lines([_told(path, asked, spec, report)])
+    with verdict():
+        if as_sarif:
+            out.json(_sarif(path, report.violations))
+        elif as_json:
+            out.json(_document(path, checkpoint, report))
+        elif report.violations:
+            out.table(("KIND", "NAME", "WHAT"), (found[:3] for found in report.violations))
+            if hint := prefix_hint(checkpoint, report.violations):
+                note(hint)
+        elif out.terminal:
+            out.lines([_told(path, asked, spec, report)])
     return 1 if report.violations else 0
 
 

@@ -56,7 +56,10 @@ class Walk:
                 if not quiet or (isinstance(node, Node) and self.is_leaf(node)):
                     yield place
                 continue
-            keys += _count(node) * (len(place.path) + 1)
+            inside = _count(node)
+            if inside > _MOST_STEPS:
+                raise Malformed(f"the pickle holds a container of over {_MOST_STEPS:,} items")
+            keys += inside * (len(place.path) + 1)
             if len(above) > _DEEPEST or keys > _MOST_KEYS:
                 break
             children, hidden = self._children(place)

@@ -25,6 +25,10 @@ _CENTRAL = Struct("<4s6H3L5H2L")
 _RECORD = Struct("<4s4x2H4x3L3H8xL")  # what is read of a record of the central directory
 _LOCAL = Struct("<4s5H3L2H")
 _INFLATE_LIMIT = 256 << 20
+# What is read into memory as a whole; honest archives stay far below.
+_MOST_CONTENTS = 1 << 30
+_MOST_MEMBERS = 2_000_000
+_MOST_DIRECTORY = 512 << 20
 _ALL_ONES = (0xFFFF, 0xFFFFFFFF, 0xFFFFFFFF)  # what the end record says of members, size and offset where the 64-bit one counts
 
 
@@ -62,6 +66,8 @@ class Member(Extent):
 
     def contents(self) -> bytes:
         """All of it, inflated where it is deflated (torch itself stores everything), up to a limit."""
+        if self.nbytes > _MOST_CONTENTS:
+            raise Malformed(f"member {self.name!r} has {self.nbytes:,} bytes; over {_MOST_CONTENTS:,} are not read", where=self.file.path)
         if self.method == 0:
             return self.read()
         if self.method != 8 or self.nbytes > _INFLATE_LIMIT:
@@ -118,6 +124,9 @@ def _members(file: File) -> dict[str, Member]:
     count, size, offset, end = _end_record(file)
     if offset + size != end:
         raise Malformed("the zip's central directory does not end where its end record begins", where=file.path)
+    if count > _MOST_MEMBERS or size > _MOST_DIRECTORY:
+        most = f"{_MOST_MEMBERS:,} members, or a directory of over {_MOST_DIRECTORY:,} bytes"
+        raise Malformed(f"the zip has over {most}", where=file.path)
     directory = file.read(offset, size)
     found: dict[str, Member] = {}
     spans: list[tuple[int, int, str]] = []

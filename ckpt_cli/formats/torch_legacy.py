@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PICKLES = 5
+# Bytes of a pickle: of the three small ones at the head, and of the others. Honest files stay far below.
+_MOST_HEAD = 1 << 16
+_MOST_PICKLE = 1 << 30
 
 
 class TorchLegacy(Format):
@@ -39,13 +42,13 @@ class TorchLegacy(Format):
         return _MAGIC.to_bytes(10, "little") in file.head[:32] or str(_MAGIC).encode() in file.head[:32]
 
     def read(self, file: File) -> Checkpoint:
-        magic, _, at = _load(file, 0)
+        magic, _, at = _load(file, 0, _MOST_HEAD)
         if type(magic) is not int or magic != _MAGIC:
             raise Malformed("the file does not begin with torch's magic number")
-        protocol, _, at = _load(file, at)
+        protocol, _, at = _load(file, at, _MOST_HEAD)
         if type(protocol) is not int or protocol != 1001:
             raise Malformed("a legacy file of another protocol than 1001 is not known")
-        _, _, at = _load(file, at)
+        _, _, at = _load(file, at, _MOST_HEAD)
         _, machine, end = _load(file, at)
         keys, _, data = _load(file, end)
         storages = _Storages(file, keys, machine.persistents, data)
@@ -64,17 +67,19 @@ class TorchLegacy(Format):
         yield from ((checkpoint.origin.path, name) for name in refused(named))
 
 
-def _load(file: File, at: int) -> tuple[Any, Unpickler, int]:
+def _load(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
     """The root of the pickle that begins at byte `at`, what else was found in it, and where it ends; no more is read than that takes."""
     window = 1 << 16
     while True:
-        data = file.read(at, min(window, file.size - at))
+        data = file.read(at, min(window, most, file.size - at))
         machine = Unpickler(data)
         try:
             return machine.load(), machine, at + machine.at
         except Truncated:
             if at + window >= file.size:
                 raise Malformed("truncated: the file ends within its pickles", "download or copy it again") from None
+            if window >= most:
+                raise Malformed(f"a pickle of over {most:,} bytes") from None
             window *= 8
 
 
@@ -85,6 +90,8 @@ class _Storages:
         pids = {pid.key: pid for pid in (Pid(node) for node in persistents if is_pid(node))}
         self.found: dict[str, Storage] = {}
         for item in keys.items if type(keys) is List else ():
+            if type(item) not in (str, int, ByteString):
+                raise Malformed("the list of storages holds what is no key")
             key = item.text if type(item) is ByteString else str(item)
             if key not in pids:
                 raise Malformed(f"storage {key!r} is listed, and no tensor has it")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from operator import add
 from typing import Any
 
-from .escape import escape, is_safe
+from .escape import escape, is_safe, line
 
 
 class Output:
@@ -69,6 +70,9 @@ class Output:
     def lines(self, lines: Iterable[str]) -> None:
         sys.stdout.writelines(escape(line) + "\n" for line in lines)
 
+    def heading(self, line: str) -> None:
+        sys.stdout.write("".join(self._styled([escape(line)], True)) + "\n")
+
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = (), footer: str = "") -> None:
         """On a terminal a table, the columns `right` aligned to the right, empty ones left out; in a pipe the records alone.
 
@@ -106,9 +110,19 @@ def _padded(text: str, wide: int, right: bool) -> str:
     return pad + text if right else text + pad
 
 
+@contextmanager
+def verdict() -> Iterator[None]:
+    """Around an answer that the exit status sums up: that status stands, whether or not the answer is read to its end."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in the buffer
+
+
 def note(text: str) -> None:
     """A line for the reader, not for the pipe."""
-    print(f"ckpt: {escape(text)}", file=sys.stderr)
+    print(f"ckpt: {line(text)}", file=sys.stderr)
 
 
 def _jsonable(value: Any) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import foreign_files
+import large_files
 import pytest
 import safetensors_files
 import shards
@@ -20,10 +21,11 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "legacy": torch_files.legacies,
     "shards": shards.cases,
     "foreign": foreign_files.cases,
+    "large": large_files.cases,
 }
 CASES = {f"{room}-{case.name}": case for room, cases in ROOMS.items() for case in cases()}
 LARGE = ("on paper", ",000 ", "MB")  # one command is enough for these
-SMALL = {key: case for key, case in CASES.items() if not any(word in key for word in LARGE)}
+SMALL = {key: case for key, case in CASES.items() if not key.startswith("large-") and not any(word in key for word in LARGE)}
 BROKEN = [key for key, case in SMALL.items() if case.gives == "error"]
 FINE = [key for key, case in SMALL.items() if case.gives != "error"]
 
@@ -39,7 +41,12 @@ def bare() -> Iterator[Warm]:
 @pytest.fixture(scope="session")
 def numbers() -> Iterator[Warm]:
     """What reads values has numpy already."""
-    warm = Warm(*(f"ckpt_cli.commands.{name}" for name in ("get", "stats", "diff", "convert")), "numpy", "ml_dtypes", "numkong")
+    warm = Warm(
+        *(f"ckpt_cli.commands.{name}" for name in ("get", "stats", "check", "diff", "convert", "set", "drop")),
+        "numpy",
+        "ml_dtypes",
+        "numkong",
+    )
     yield warm
     warm.close()
 
@@ -71,7 +78,10 @@ def test_ls(key: str, folder: Path, bare: Warm) -> None:
         assert case.gives == "warning" or not found.err
 
 
-COMMANDS = (["summary"], ["get"], ["stats"], ["diff"], ["convert"], ["tied", "--equal"], ["hash"])
+READING = (["summary"], ["check"], ["get"], ["stats"], ["diff"], ["tied", "--equal"], ["hash"], ["spec"])
+MADE = "made.safetensors"
+WRITING = ("convert", "set", "drop", "cast", "rename")
+COMMANDS = (*READING, *([command] for command in WRITING))
 
 
 @pytest.mark.parametrize("key", BROKEN[::12])
@@ -83,26 +93,40 @@ def test_a_broken_file_is_broken_to_every_command(key: str, folder: Path, number
     place = BROKEN.index(key) // 12
     for args in (words(case.file, place), words(case.file, place + 1)):
         with untouched(folder.parent):
-            found = numbers(folder, *args, writes="convert" in args)
+            found = numbers(folder, *args, writes=args[0] in WRITING)
         judge(found, folder)
         assert found.status == 2 and case.says in found.err and not found.out, (args, found)
 
 
 def words(file: str, place: int) -> list[str]:
-    """A command line that reads `file`."""
+    """A command line that reads `file`, and writes to MADE if to anything."""
     command = COMMANDS[place % len(COMMANDS)]
-    more = {"get": ["*"], "diff": ["other.pt"], "convert": ["made.safetensors"]}
+    out = ["-o", MADE]
+    more = {
+        "get": ["*"],
+        "diff": ["other.pt"],
+        "convert": [MADE],
+        "set": ["* += 1", *out],
+        "drop": ["*a*", *out],
+        "cast": ["float16", *out],
+        "rename": ["*=x.*", *out],
+    }
     return [*command, file, *more.get(command[0], [])]
 
 
 @pytest.mark.parametrize("key", FINE[::5])
-def test_what_can_be_listed_is_read_or_refused_by_every_command(key: str, folder: Path, numbers: Warm) -> None:
+def test_what_can_be_listed_is_read_or_refused_by_every_command(key: str, folder: Path, numbers: Warm, bare: Warm) -> None:
     """A tensor of an exabyte is never made, whatever is asked of it; what is written lies in the file that was named."""
     case = CASES[key]
     case.build(folder)
     shutil.copy(SAMPLES / "mlp.pt", folder / "other.pt")
     place = FINE.index(key) // 5
     for args in (words(case.file, place), words(case.file, place + 3)):
-        with untouched(folder.parent, but="made.safetensors"):
-            found = numbers(folder, *args, writes="convert" in args)
-        judge(found, folder, (0, 1, 2) if "diff" in args else (0, 2))
+        with untouched(folder.parent, but=MADE):
+            found = numbers(folder, *args, writes=args[0] in WRITING)
+        judge(found, folder, (0, 1, 2) if args[0] in ("diff", "check") else (0, 2))
+        made = folder / MADE
+        assert made.exists() == (found.status == 0 and args[0] in WRITING), found
+        if made.exists():  # what was written is whole
+            judge(bare(folder, "ls", MADE), folder, (0,))
+            made.unlink()
