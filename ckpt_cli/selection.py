@@ -9,6 +9,7 @@ re:^h\\.\\d+            a regular expression, searched
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import EllipsisType
@@ -45,7 +46,9 @@ def matches(names: Mapping[str, object], pattern: str, layers: Layers = no_layer
 
 
 def _hint(names: Mapping[str, object], pattern: str) -> str:
-    """What may have been meant: an index that is none, all below a group, the nearest names, or names that hold the text."""
+    """What may have been meant: another file, an index that is none, all below a group, the nearest names, or names that hold the text."""
+    if os.path.isfile(pattern):
+        return f'{pattern} is a file: one checkpoint at a time, as in: for f in *{os.path.splitext(pattern)[1]}; do ckpt … "$f"; done'
     base, bracket, index = pattern.partition("[")
     if bracket and base in names:
         return f"'[{index}' is no basic index of {base}: write [0, 1:3] or [..., -1]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from ckpt_cli import files
 from ckpt_cli.blocks import ITEM
 from ckpt_cli.checking.checks import Asked, check
 from ckpt_cli.checking.finite import Finite, all_finite, may_be_infinite
+from ckpt_cli.containers.torch_globals import ALLOWED
 from ckpt_cli.dtypes import DTYPES as DTYPE_TABLE
 from ckpt_cli.dtypes import to_numpy
 
@@ -105,6 +108,12 @@ def flip(path: Path, at: int) -> None:
 
 
 WEIGHTS = {"a": torch.arange(6.0), "b": torch.zeros(3), "c": torch.ones(2, 2)}
+LAYOUTS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "plain": torch.clone,
+    "sparse_coo": torch.Tensor.to_sparse,
+    "sparse_csr": torch.Tensor.to_sparse_csr,
+    "quantised": lambda dense: torch.quantize_per_tensor(dense, 0.1, 0, torch.qint8),
+}
 
 
 @pytest.mark.parametrize("record", ["data/0", "data/1", "data/2", "version", ".data/serialization_id"])
@@ -346,6 +355,86 @@ def test_sparse_quantised_and_conjugate_tensors(ckpt: Ckpt, tmp_path: Path) -> N
     assert "NaN at [1] of its parts" in rows[0][2]
 
 
+# Code
+
+
+class Runs:
+    """Calls `function` when it is unpickled."""
+
+    def __init__(self, function: Any, *args: Any) -> None:
+        self.call = function, args
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+LOADED: dict[str, tuple[Callable[[], Any], list[str]]] = {
+    "weights": (lambda: WEIGHTS, []),
+    "all that torch takes": (
+        lambda: (
+            {name: lay(torch.eye(2)) for name, lay in LAYOUTS.items()}
+            | {"p": torch.nn.Parameter(torch.ones(1)), "size": torch.Size([1]), "dtype": torch.int8, "complex": 1j, "set": {1}, "raw": b"x"}
+            | {"counter": Counter("ab"), "device": torch.device("cpu"), "array": bytearray(b"x")}
+        ),
+        [],
+    ),
+    "a command": (lambda: WEIGHTS | {"x": Runs(os.system, "touch canary")}, ["posix.system"]),
+    "twice": (
+        lambda: [Runs(os.system, "touch canary"), Runs(os.system, "touch canary"), Runs(eval, "1")],
+        ["posix.system", "builtins.eval"],
+    ),
+    "as a key": (lambda: {Runs(os.system, "touch canary"): 1}, ["posix.system"]),
+    "a class": (lambda: WEIGHTS | {"args": argparse.Namespace(lr=0.1)}, ["argparse.Namespace"]),
+    "a class alone": (lambda: WEIGHTS | {"class": argparse.Namespace}, ["argparse.Namespace"]),
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+@pytest.mark.parametrize("which", LOADED)
+def test_code_that_other_programs_would_run_is_told(
+    which: str, zipped: bool, ckpt: Ckpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make, expected = LOADED[which]
+    path = saved(tmp_path / "m.pt", make(), _use_new_zipfile_serialization=zipped)
+    rows = found(ckpt, path, "--safe")
+    assert [row[:2] for row in rows] == [("code", name) for name in expected] and all("imports it" in row[2] for row in rows)
+    assert found(ckpt, path) == [] and not Path("canary").exists()
+    if zipped:
+        assert set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) == set(expected)
+    if not expected:
+        torch.load(path, weights_only=True)
+
+
+def test_what_is_called_and_thrown_away_is_code_too(ckpt: Ckpt, tmp_path: Path) -> None:
+    """In a legacy file's first pickle, whose value is torch's magic number after all."""
+    path = saved(tmp_path / "m.pt", WEIGHTS, _use_new_zipfile_serialization=False)
+    data = path.read_bytes()
+    end = data.index(b".", 4 + 10)
+    path.write_bytes(data[:end] + b"(S'touch canary'\nios\nsystem\n0" + data[end:])
+    assert [row[:2] for row in found(ckpt, path, "--safe")] == [("code", "os.system")]
+
+
+def test_all_that_torch_itself_takes_is_no_code() -> None:
+    assert set(torch._weights_only_unpickler._get_allowed_globals()) <= ALLOWED
+
+
+def test_code_in_a_shard_is_told_with_its_file(ckpt: Ckpt, tmp_path: Path) -> None:
+    saved(tmp_path / "one.bin", {"a": torch.ones(3)})
+    saved(tmp_path / "two.bin", {"b": torch.ones(3), "x": Runs(os.system, "touch canary")})
+    (tmp_path / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": {"a": "one.bin", "b": "two.bin"}}))
+    (wrong,) = ckpt("check", tmp_path, "--safe", "--json", status=1).json["violations"]
+    assert (wrong["kind"], wrong["name"]) == ("code", "posix.system") and wrong["file"].endswith("two.bin")
+    assert found(ckpt, tmp_path, "a", "--safe") == []
+
+
+@pytest.mark.parametrize("path", [*SAMPLE_FILES, *(CASES / name for name in real_cases())], ids=lambda path: path.name)
+def test_torch_names_the_same_code_in_a_real_file(path: Path, ckpt: Ckpt) -> None:
+    """In files that are no zip of one pickle: none."""
+    theirs = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
+    assert {row[1] for row in found(ckpt, path, "--safe")} == set(theirs)
+
+
 # Names and architectures
 
 
@@ -358,6 +447,40 @@ def test_same_names_as(ckpt: Ckpt, tmp_path: Path) -> None:
     ]
     assert found(ckpt, one, "b", "--same-names-as", two) == [] and len(found(ckpt, one, "c", "--same-names-as", two)) == 1
     assert found(ckpt, SAMPLES / "mlp.pt", "--same-names-as", SAMPLES / "mlp.safetensors") == []
+
+
+@pytest.mark.parametrize(
+    ("has", "wanted", "hint", "rule"),
+    [
+        ("", "model.", "all names lack 'model.'", "*=model.*"),
+        ("module.", "", "all names have 'module.' before them", "module.*=*"),
+        ("model.module.", "model.", "", ""),
+        ("net.", "model.", "", ""),
+        ("", "a*b.", "", ""),
+    ],
+)
+@pytest.mark.parametrize("how", ["--same-names-as", "--spec"])
+def test_names_that_differ_by_a_prefix_alone_have_one_mend(
+    how: str, has: str, wanted: str, hint: str, rule: str, ckpt: Ckpt, tmp_path: Path
+) -> None:
+    """Each is still told; the hint, on standard error, makes them right."""
+    path = saved(tmp_path / "m.pt", {has + name: value for name, value in BLOCKS.items()})
+    right = saved(tmp_path / "right.pt", {wanted + name: value for name, value in BLOCKS.items()})
+    ckpt("spec", right, "-o", tmp_path / "s.toml")
+    asked = (how, right if how == "--same-names-as" else tmp_path / "s.toml")
+    said = ckpt("check", path, *asked, status=1)
+    assert len(said.rows) == 2 * len(BLOCKS)
+    assert said.err == (f"ckpt: {hint} (ckpt rename CKPT '{rule}')\n" if hint else "")
+    if rule:
+        ckpt("rename", path, rule, "-i")
+        assert found(ckpt, path, *asked) == []
+
+
+def test_names_of_which_more_than_a_prefix_differs_have_no_hint(ckpt: Ckpt, tmp_path: Path) -> None:
+    right = saved(tmp_path / "right.pt", {f"model.{name}": value for name, value in BLOCKS.items()})
+    for others in ({"x": torch.ones(1)}, {"model.out.w": torch.ones(1)}):
+        said = ckpt("check", saved(tmp_path / "m.pt", BLOCKS | others), "--same-names-as", right, status=1)
+        assert said.err == "" and said.rows
 
 
 @pytest.mark.parametrize(
@@ -444,6 +567,11 @@ SPECS: dict[str, list[tuple[str, str]]] = {
     '[tensors]\n"*" = {}\n"out.w" = { min = [-4, -4], max = [3, 3], mean = [-0.5, -0.5], std = [3.5, 3.5], l2 = [5, 5] }': [],
     '[tensors]\n"*" = {}\n"out.w" = { min = [-3, 0], l2 = [4.0, inf] }': [("figure", "out.w")],
     '[tensors]\n"*" = {}\n"h.{1-2}.w" = { max = [1.5, 9] }': [("figure", "h.1.w")],
+    '[tensors]\n"h.*" = { shape = [4, 6] }\n"*" = { max = [-inf, 10] }': [("unexpected", "out.w")],
+    '[tensors]\n"h.*" = { dtype = "float32" }\n"*" = { finite = true, min = [-10, inf], l2 = [0, 99] }': [("unexpected", "out.w")],
+    '[tensors]\n"h.*" = { layout = "plain" }\n"*" = { max = [-inf, 2.5] }': [("unexpected", "out.w"), ("figure", "out.w")],
+    '[tensors]\n"h.*" = {}\n"*" = { count = 4, max = [-inf, 10] }': [],
+    '[tensors]\n"h.*" = {}\n"out.{w,b}" = { count = 1, max = [-inf, 10] }': [],
     'ties = [["h.0.w", "h.1.w"]]\n[tensors]\n"*" = {}': [("tied", "h.1.w")],
     f'[tensors]\n"*" = {{}}\n"out.w" = {{ sha256 = "{"0" * 64}" }}': [("sha256", "out.w")],
 }
@@ -453,6 +581,49 @@ SPECS: dict[str, list[tuple[str, str]]] = {
 def test_a_spec_holds_or_says_what_does_not(text: str, expected: list[tuple[str, str]], ckpt: Ckpt, blocks: Path, tmp_path: Path) -> None:
     text = f"[tensors]\n{text}" if text == ENTRY else text
     assert [row[:2] for row in found(ckpt, blocks, "--spec", spec_of(tmp_path, text))] == expected
+
+
+@pytest.mark.parametrize("held", LAYOUTS)
+@pytest.mark.parametrize("wanted", LAYOUTS)
+def test_a_tensor_of_another_layout_does_not_hold(held: str, wanted: str, ckpt: Ckpt, tmp_path: Path) -> None:
+    """Though names, shapes and, mostly, dtypes are the same."""
+    ckpt("spec", saved(tmp_path / "wanted.pt", {"t": LAYOUTS[wanted](torch.eye(2))}), "-o", tmp_path / "spec.toml")
+    assert ("layout" in (tmp_path / "spec.toml").read_text()) == (wanted != "plain")
+    rows = found(ckpt, saved(tmp_path / "held.pt", {"t": LAYOUTS[held](torch.eye(2))}), "--spec", tmp_path / "spec.toml")
+    assert [row for row in rows if row[0] == "layout"] == ([] if held == wanted else [("layout", "t", f"{held}, not {wanted}")])
+
+
+def test_an_entry_that_says_no_dtype_and_no_shape_leaves_the_layout_open(ckpt: Ckpt, tmp_path: Path) -> None:
+    path = saved(tmp_path / "m.pt", {"t": torch.eye(2).to_sparse()})
+    for text in ("{}", "{ count = 1 }", '{ dtype = "float32", shape = [2, 2], layout = "*" }'):
+        assert found(ckpt, path, "--spec", spec_of(tmp_path, f'[tensors]\n"t*" = {text}')) == []
+    for text in ('{ dtype = "float32" }', "{ shape = [2, 2] }", '{ layout = "plain" }'):
+        assert found(ckpt, path, "--spec", spec_of(tmp_path, f'[tensors]\n"t*" = {text}')) == [("layout", "t", "sparse_coo, not plain")]
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ('"out.w" = { max = [-inf, 1] }', ("figure", "out.w", "max is 3, above 1")),
+        ('"out.w" = { max = [5, 9] }', ("figure", "out.w", "max is 3, below 5")),
+        ('"out.w" = { min = [-1e9, -7] }', ("figure", "out.w", "min is -4, above -7")),
+        ('"nothing*" = {}', ("count", "nothing*", "nothing matches it")),
+        ('"nothing*" = { count = 2 }', ("count", "nothing*", "nothing matches it, not 2 tensors")),
+        ('"h*" = { count = "4-5" }', ("count", "h*", "3 tensors match, not 4-5")),
+        ('"out*" = { count = 2 }', ("count", "out*", "1 tensor matches, not 2")),
+        ('"none" = {}', ("missing", "none", "the spec has it")),
+        ('"h.{2-3}.w" = {}', ("missing", "h.3.w", "the spec has it (h.{2-3}.w)")),
+    ],
+)
+def test_a_violation_says_what_was_expected(entry: str, told: tuple[str, str, str], ckpt: Ckpt, blocks: Path, tmp_path: Path) -> None:
+    assert found(ckpt, blocks, "--spec", spec_of(tmp_path, f'extra = "allow"\n[tensors]\n{entry}')) == [told]
+
+
+@pytest.mark.parametrize(("bounds", "shown"), {"-inf, 1": "at most 1", "1, inf": "at least 1", "1, 2": "from 1 to 2"}.items())
+def test_a_figure_that_there_is_not(bounds: str, shown: str, ckpt: Ckpt, tmp_path: Path) -> None:
+    path = saved(tmp_path / "m.pt", {"t": torch.tensor([math.nan])})
+    rows = found(ckpt, path, "--spec", spec_of(tmp_path, f"[tensors]\nt = {{ max = [{bounds}] }}"))
+    assert rows == [("figure", "t", f"has no max; it should be {shown}")]
 
 
 def test_ties_that_came_and_went(ckpt: Ckpt, tmp_path: Path) -> None:
@@ -531,6 +702,8 @@ def test_names_that_toml_cannot_hold_are_left_open(ckpt: Ckpt, tmp_path: Path) -
         ('[tensors]\n"a" = { std = 1 }', "std is two numbers"),
         ('[tensors]\n"a" = { sha256 = "abc" }', "sha256 is 64 hexadecimal digits"),
         ('[tensors]\n"a" = { dtype = [] }', "dtype is a dtype"),
+        ('[tensors]\n"a" = { dtype = "flaot32" }', "a: an entry of a tensor: no dtype is called 'flaot32' (did you mean float32"),
+        ('[tensors]\n"a" = { dtype = ["float32", "F32"] }', "no dtype is called 'F32'"),
         ('[tensors]\n"a.{0-99999999}" = {}', "more than 1,000,000 names"),
         ("params = true", "params is a whole number"),
         ('extra = "maybe"', 'extra is "allow" or "forbid"'),
@@ -544,11 +717,13 @@ def test_a_spec_that_makes_no_sense_is_an_error_that_says_why(text: str, told: s
     assert told in error and "spec.toml" in error
 
 
-def test_a_spec_is_not_written_over_a_file(ckpt: Ckpt, tmp_path: Path) -> None:
+def test_a_spec_is_written_over_a_file_by_force_alone(ckpt: Ckpt, tmp_path: Path) -> None:
     ckpt("spec", SAMPLES / "mlp.pt", "-o", tmp_path / "spec.toml")
     before = (tmp_path / "spec.toml").read_bytes()
     ckpt("spec", SAMPLES / "shared-mlp.pt", "-o", tmp_path / "spec.toml", status=2)
     assert (tmp_path / "spec.toml").read_bytes() == before
+    ckpt("spec", SAMPLES / "shared-mlp.pt", "-o", tmp_path / "spec.toml", "--force")
+    assert (tmp_path / "spec.toml").read_text() == ckpt("spec", SAMPLES / "shared-mlp.pt").out
 
 
 def test_with_a_pattern_only_those_tensors_are_held_against_the_spec(ckpt: Ckpt, blocks: Path, tmp_path: Path) -> None:

@@ -101,15 +101,19 @@ def test_npy_is_what_numpy_loads(ckpt: Ckpt, tmp_path: Path, dtype: str) -> None
 
 
 @pytest.mark.parametrize("form", ["text", "json", "npy", "raw"])
-def test_an_output_file_holds_what_would_be_printed_and_an_existing_one_is_refused(ckpt: Ckpt, tmp_path: Path, form: str) -> None:
+def test_an_output_file_holds_what_would_be_printed_and_an_existing_one_is_replaced_by_force_alone(
+    ckpt: Ckpt, tmp_path: Path, form: str
+) -> None:
     out = tmp_path / "out"
     printed = ckpt("get", SAMPLES / "mlp.pt", "0.weight", "--format", form).raw
     assert ckpt("get", SAMPLES / "mlp.pt", "0.weight", "--format", form, "-o", out).raw == b""
     assert out.read_bytes() == printed
     out.write_bytes(b"mine")
     refused = ckpt("get", SAMPLES / "mlp.pt", "0.weight", "--format", form, "-o", out, status=2)
-    assert "is there already" in refused.err and "--force" not in refused.err
+    assert "is there already (--force replaces it" in refused.err
     assert out.read_bytes() == b"mine" and os.listdir(tmp_path) == ["out"]
+    ckpt("get", SAMPLES / "mlp.pt", "0.weight", "--format", form, "-o", out, "--force")
+    assert out.read_bytes() == printed
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -134,6 +135,15 @@ def test_objects_and_metadata_are_told_too(git: Git) -> None:
     assert records(git("diff"))[1][:4] == ["object", "epoch", "3", "4"]
     git("add", "-A")
     assert "object\tepoch\t4" in git("show", ":a.pt", "--textconv")
+
+
+def test_objects_of_classes_are_told_as_summary_tells_them(git: Git, ckpt: Ckpt) -> None:
+    torch.save({"rate": Fraction(1, 3), "w": torch.zeros(1)}, "a.pt")
+    git("add", "-A")
+    torch.save({"rate": Fraction(2, 3), "w": torch.zeros(1)}, "a.pt")
+    (before, after) = records(git("diff"))[1][2:4]
+    assert before.startswith("fractions.Fraction(") and before != after
+    assert ["object", "rate", after] in ckpt("summary", "a.pt").rows and ["object", "rate", after] in ckpt("git-diff", "a.pt").rows
 
 
 def test_the_same_values_in_other_bytes_are_said_to_be_the_same(git: Git) -> None:

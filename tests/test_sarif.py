@@ -38,16 +38,19 @@ RULE = record(
     defaultConfiguration=CONFIGURATION,
 )  # fmt: skip
 REGION = record(startLine={"type": "integer", "minimum": 1}, byteOffset=INDEX, byteLength={"type": "integer", "minimum": 0})
-ARTIFACT = record(uri={"type": "string", "format": "uri-reference"}, uriBaseId=TEXT, index=INDEX)
+FILE = record(uri={"type": "string", "format": "uri-reference"}, uriBaseId=TEXT, index=INDEX)
+ARTIFACT = record(
+    location=FILE, roles=every({"enum": ["analysisTarget", "resultFile"]}, uniqueItems=True), length=INDEX, mimeType=TEXT, parentIndex=INDEX
+)
 LOGICAL = record(name=TEXT, index=INDEX, fullyQualifiedName=TEXT, decoratedName=TEXT, parentIndex=INDEX, kind=TEXT)
-PLACE = record("artifactLocation", artifactLocation=ARTIFACT, region=REGION)
+PLACE = record("artifactLocation", artifactLocation=FILE, region=REGION)
 LOCATION = record(id=INDEX, physicalLocation=PLACE, logicalLocations=every(LOGICAL, uniqueItems=True))
 RESULT = record(
     "message", ruleId=TEXT, ruleIndex=INDEX, level=LEVEL, message=MESSAGE, locations=every(LOCATION),
     partialFingerprints={"type": "object", "additionalProperties": TEXT},
 )  # fmt: skip
 DRIVER = record("name", name=TEXT, version=TEXT, informationUri=TEXT, rules=every(RULE, uniqueItems=True))
-RUN = record("tool", tool=record("driver", driver=DRIVER), results=every(RESULT))
+RUN = record("tool", tool=record("driver", driver=DRIVER), results=every(RESULT), artifacts=every(ARTIFACT, uniqueItems=True))
 LOG = record("version runs", **{"$schema": TEXT}, version={"enum": ["2.1.0"]}, runs=every(RUN))
 
 valid = fastjsonschema.compile(LOG | {"$schema": "http://json-schema.org/draft-07/schema#"})
@@ -61,7 +64,10 @@ def fit_for_upload(document: Any) -> list[dict[str, Any]]:
     assert len({rule["id"] for rule in rules}) == len(rules)
     for rule in rules:
         assert all(rule[key]["text"] for key in ("shortDescription", "fullDescription", "help")) and len(rule["id"]) <= 255
+    paths = [artifact["location"]["uri"] for artifact in run["artifacts"]]
     for result in run["results"]:
+        place = result["locations"][0]["physicalLocation"]["artifactLocation"]
+        assert paths[place["index"]] == place["uri"]
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"] and result["message"]["text"] and result["level"] == "error"
         assert result["locations"][0]["physicalLocation"]["region"]["startLine"] == 1
     prints = [result["partialFingerprints"]["primaryLocationLineHash"] for result in run["results"]]
@@ -137,6 +143,51 @@ def test_of_the_whole_file_no_tensor_is_named(ckpt: Ckpt, tmp_path: Path) -> Non
     (tmp_path / "s.toml").write_text("params = 1\n[tensors]\n'*' = {}\n")
     (result,) = fit_for_upload(ckpt("check", SAMPLES / "mlp.pt", "--spec", tmp_path / "s.toml", "--sarif", status=1).json)
     assert result["ruleId"] == "params" and "logicalLocations" not in result["locations"][0]
+
+
+def test_the_file_that_was_checked_is_named_whether_it_holds_or_not(broken: Path, ckpt: Ckpt) -> None:
+    for options, status in (((), 1), (("nan",), 0)):
+        (run,) = ckpt("check", broken, *options, "--sarif", status=status).json["runs"]
+        assert [unquote(one["location"]["uri"]) for one in run["artifacts"]] == ["my models/ü 50%.pt"]
+
+
+BROKEN: dict[str, bytes | None] = {
+    "missing": None,
+    "empty": b"",
+    "no checkpoint": b"hello",
+    "cut": (SAMPLES / "mlp.pt").read_bytes()[:-100],
+    "malformed": (5).to_bytes(8, "little") + b"{nope}",
+    "a pointer": f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 1\n".encode(),
+}
+
+
+@pytest.mark.parametrize("which", BROKEN)
+def test_a_file_that_cannot_be_opened_is_a_result_and_an_error(
+    which: str, ckpt: Ckpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = BROKEN[which]
+    if content is not None:
+        Path("m.safetensors").write_bytes(content)
+    said = ckpt("check", "m.safetensors", "--sarif", status=2)
+    (result,) = fit_for_upload(said.json)
+    assert result["ruleId"] == "unreadable" and uri(result) == "m.safetensors"
+    assert said.err == f"ckpt: error: m.safetensors: {result['message']['text']}\n"
+
+
+def test_a_shard_that_cannot_be_opened_is_the_file_of_the_result(ckpt: Ckpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.safetensors.index.json").write_text('{"weight_map": {"a": "one.safetensors"}}')
+    Path("one.safetensors").write_bytes(b"hello")
+    (result,) = fit_for_upload(ckpt("check", "m.safetensors.index.json", "--sarif", status=2).json)
+    assert result["ruleId"] == "unreadable" and uri(result) == "one.safetensors"
+
+
+def test_a_question_that_makes_no_sense_is_no_result(ckpt: Ckpt, tmp_path: Path) -> None:
+    """A document without results would close the alerts that there are."""
+    (tmp_path / "s.toml").write_text("nothing = 1")
+    for question in (("--spec", tmp_path / "s.toml"), ("--spec", tmp_path / "none.toml"), ("nothing",), ("--same-names-as", "none.pt")):
+        assert ckpt("check", SAMPLES / "mlp.pt", *question, "--sarif", status=2).out == ""
 
 
 def test_one_document_at_a_time(ckpt: Ckpt) -> None:

@@ -40,6 +40,7 @@ TRIED = {
     "Check": [
         "check mlp.pt", "check odd.pt --finite", "check bad.pt", "check odd.pt --arch auto", "check mlp.pt --arch shared-mlp",
         "check odd.pt --spec strict.toml", "check shared-mlp.pt --spec strict.toml", "check cut.pt",
+        "check module.pt --safe",
     ],
     "Diff": ["diff mlp.pt mlp.safetensors", "diff one.pt two.pt", "diff one.pt two.pt --stat", "diff one.pt two.pt --name-only"],
     "Edit": [
@@ -169,7 +170,8 @@ def test_integers_are_written_in_full(here: Path, ckpt: Ckpt) -> None:
     [
         ("diff mlp.pt mlp.safetensors", 0), ("diff mlp.pt nested.pt", 1), ("diff mlp.pt no.pt", 2), ("diff mlp.pt nested.pt --stat", 1),
         ("diff mlp.pt nested.pt --name-only", 1), ("diff mlp.pt mlp.pt nothing", 2),
-        ("check mlp.pt", 0), ("check bad.pt", 1), ("check bad.pt --sarif", 1), ("check no.pt", 2), ("check mlp.pt --spec no.toml", 2),
+        ("check mlp.pt", 0), ("check bad.pt", 1), ("check bad.pt --sarif", 1),
+        ("check mlp.pt --sarif --spec no.toml", 2), ("check no.pt", 2), ("check mlp.pt --spec no.toml", 2),
         ("apply mlp.pt good.toml -n", 0), ("apply mlp.pt false.toml -n", 1), ("apply mlp.pt false.toml -i", 1),
         ("apply mlp.pt no.toml -n", 2),
         ("set mlp.pt 0.bias=0 -n", 0), ("set mlp.pt 0.bias=0", 2), ("set mlp.pt 0.bias=0 -o mlp.safetensors", 2), ("set", 2),

@@ -319,3 +319,15 @@ def test_name_and_index_wins_over_the_same_text_as_a_glob(ckpt: Ckpt, tmp_path: 
     torch.save({"w": torch.tensor([5.0, 6.0]), "w1": torch.tensor(7.0), "v1": torch.tensor(8.0)}, tmp_path / "a.pt")
     assert ckpt("get", tmp_path / "a.pt", "w[1]").out == "6.0\n"
     assert ckpt("get", tmp_path / "a.pt", "v[1]").out == "8.0\n"
+
+
+@pytest.mark.parametrize("line", ["check", "ls", "stats", "hash", "get"])
+def test_another_file_is_no_pattern(line: str, ckpt: Ckpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.pt", "b.pt"):
+        save(Path(name), "w")
+    said = ckpt(line, "a.pt", "b.pt", status=2).err
+    assert (
+        said.startswith("ckpt: error: a.pt: nothing matches 'b.pt' (b.pt is a file: one checkpoint at a time")
+        and "for f in *.pt; do" in said
+    )

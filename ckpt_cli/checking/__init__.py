@@ -19,9 +19,10 @@ class Violation(NamedTuple):
 
 # Kind → what it says, for whoever reads the kinds alone.
 KINDS = {
-    "unreadable": "Bytes of the file cannot be read to their end.",
+    "unreadable": "The file cannot be opened, or bytes of it cannot be read to their end.",
     "checksum": "Bytes are not those that the checksum in the file was made of.",
     "finite": "A tensor holds NaN or infinite elements.",
+    "code": "The file names a class or function that loading it elsewhere would import, and may call.",
     "architecture": "No known architecture has these names and shapes.",
     "missing": "A tensor that has to be there is not.",
     "unexpected": "A tensor is there that has no place.",

@@ -9,6 +9,7 @@ from ..blocks import Progress
 from ..checkpoint import Checkpoint
 from ..selection import Layers, no_layers, select
 from . import Violation
+from .code import names_no_code
 from .holding import Matched, header_holds, matched, values_hold
 from .integrity import integrity, not_finite
 from .names import as_architecture, as_other
@@ -24,6 +25,7 @@ class Asked(NamedTuple):
     spec: Spec | None = None
     other: Checkpoint | None = None
     other_path: str = ""
+    safe: bool = False
 
 
 class Report(NamedTuple):
@@ -37,7 +39,7 @@ class Report(NamedTuple):
     finite: int
 
 
-_OF_THE_WHOLE = ("architecture", "count", "params")
+_OF_THE_WHOLE = ("code", "architecture", "count", "params")
 
 
 def check(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, progress: Progress | None = None) -> Report:
@@ -62,6 +64,8 @@ def check(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, prog
 
 def _of_header(checkpoint: Checkpoint, asked: Asked, found: Matched | None) -> list[Violation]:
     violations: list[Violation] = []
+    if asked.safe:
+        violations += names_no_code(checkpoint)
     if asked.arch:
         violations += as_architecture(checkpoint, asked.arch)
     if asked.other is not None:

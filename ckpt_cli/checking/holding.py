@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 from typing import NamedTuple
 
 from ..blocks import Progress
@@ -12,7 +13,7 @@ from ..errors import NoMatch
 from ..selection import Layers, matches, no_layers
 from ..stats import computable, stats
 from . import Violation, violation
-from .spec import Entry, Spec, as_glob
+from .spec import Entry, Range, Spec, as_glob
 
 
 class Matched(NamedTuple):
@@ -54,7 +55,7 @@ def header_holds(checkpoint: Checkpoint, found: Matched) -> Iterator[Violation]:
         for name in names:
             yield from _kind_holds(name, kinds[name], entry)
     if not spec.extra:
-        known = {name for names in found.names for name in names}
+        known = {name for entry, names in zip(spec.entries, found.names, strict=True) if entry.permits for name in names}
         yield from (violation("unexpected", name, "the spec has no entry for it") for name in checkpoint if name not in known)
     if spec.params is not None:
         params = sum(kinds[name].numel for name in checkpoint.distinct())
@@ -70,18 +71,25 @@ def _names_hold(entry: Entry, names: list[str]) -> Iterator[Violation]:
     every = len(entry.spelled or ())
     if entry.spelled and entry.count == (every, every) and len(names) < every:
         there = set(names)
-        yield from (violation("missing", name, f"the spec has it ({entry.pattern})") for name in entry.spelled if name not in there)
+        told = f"the spec has it ({entry.pattern})" if every > 1 else "the spec has it"
+        yield from (violation("missing", name, told) for name in entry.spelled if name not in there)
     else:
-        told = f"{len(names):,} tensors match, not {entry.count}"
-        yield violation("count", entry.pattern, told, count=len(names), expected=entry.count.written)
+        yield violation("count", entry.pattern, _counted(len(names), entry.count), count=len(names), expected=entry.count.written)
+
+
+def _counted(count: int, wanted: Range) -> str:
+    if not count:
+        return "nothing matches it" if wanted == (1, inf) else f"nothing matches it, not {wanted} tensors"
+    return f"{count:,} tensor matches, not {wanted}" if count == 1 else f"{count:,} tensors match, not {wanted}"
 
 
 def _kind_holds(name: str, kind: Kind, entry: Entry) -> Iterator[Violation]:
     if entry.dtype and kind.dtype.name not in entry.dtype:
         wanted = list(entry.dtype)
         yield violation("dtype", name, f"{kind.dtype.name}, not {' or '.join(wanted)}", dtype=kind.dtype.name, expected=wanted)
-    if entry.layout and kind.layout != entry.layout:
-        yield violation("layout", name, f"{kind.layout or 'plain'}, not {entry.layout}", layout=kind.layout, expected=entry.layout)
+    layout = kind.layout or "plain"
+    if entry.layout and layout != entry.layout:
+        yield violation("layout", name, f"{layout}, not {entry.layout}", layout=layout, expected=entry.layout)
     if entry.shape is None:
         return
     wrong = len(kind.shape) != len(entry.shape) or not all(size.holds(n) for size, n in zip(entry.shape, kind.shape, strict=True))
@@ -123,8 +131,15 @@ def _figures_hold(name: str, figures: Mapping[str, complex | None], entry: Entry
     for key, wanted in entry.figures.items():
         value = figures.get(key)
         value = abs(value) if isinstance(value, complex) else value
-        shown = f"{key} from {wanted.low:g} to {wanted.high:g}"
         if value is None:
-            yield violation("figure", name, f"has no {key}; it should be {shown}", figure=key, value=None, expected=list(wanted))
+            told = f"has no {key}; it should be {_interval(wanted)}"
+            yield violation("figure", name, told, figure=key, value=None, expected=list(wanted))
         elif not wanted.holds(value):
-            yield violation("figure", name, f"{key} is {value:.6g}, not {shown}", figure=key, value=value, expected=list(wanted))
+            told = f"{key} is {value:.6g}, " + (f"above {wanted.high:.6g}" if value > wanted.high else f"below {wanted.low:.6g}")
+            yield violation("figure", name, told, figure=key, value=value, expected=list(wanted))
+
+
+def _interval(wanted: Range) -> str:
+    if wanted.low == -inf:
+        return f"at most {wanted.high:.6g}"
+    return f"at least {wanted.low:.6g}" if wanted.high == inf else f"from {wanted.low:.6g} to {wanted.high:.6g}"

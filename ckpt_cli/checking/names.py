@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from ..architectures import recognition
 from ..architectures.hyperparameters import shown_all
 from ..architectures.mismatch import by, compare
 from ..checkpoint import Checkpoint
 from . import Violation, violation
+
+_PLAIN = re.compile(r"[\w.-]+")
 
 
 def as_architecture(checkpoint: Checkpoint, arch: str) -> Iterator[Violation]:
@@ -37,3 +40,24 @@ def as_other(checkpoint: Mapping[str, object], other: Mapping[str, object], path
     for name in checkpoint:
         if name not in other:
             yield violation("unexpected", name, f"{path} has none of this name")
+
+
+def prefix_hint(checkpoint: Collection[str], violations: Iterable[Violation]) -> str:
+    """What makes all names right at once, where each lacks one and the same prefix, or has it in excess; else nothing."""
+    names: dict[str, list[str]] = {"missing": [], "unexpected": []}
+    for each in violations:
+        names.get(each.kind, []).append(each.name)
+    missing, unexpected = names["missing"], names["unexpected"]
+    if not 1 < len(missing) == len(unexpected) == len(checkpoint):
+        return ""
+    if prefix := _prefix(missing, unexpected):
+        return f"all names lack {prefix!r} (ckpt rename CKPT '*={prefix}*')"
+    if prefix := _prefix(unexpected, missing):
+        return f"all names have {prefix!r} before them (ckpt rename CKPT '{prefix}*=*')"
+    return ""
+
+
+def _prefix(longer: list[str], shorter: list[str]) -> str:
+    """What the names of one list have before those of the other; empty where that is not one text, and a plain one."""
+    prefix = longer[0][: max(map(len, longer)) - max(map(len, shorter))]
+    return prefix if _PLAIN.fullmatch(prefix) and {prefix + name for name in shorter} == set(longer) else ""

@@ -18,7 +18,7 @@ from itertools import product
 from math import inf, prod
 from typing import Any, NamedTuple
 
-from ..errors import UsageError, about, did_you_mean
+from ..errors import UnknownName, UsageError, about, did_you_mean
 
 FIGURES = ("min", "max", "mean", "std", "l2")
 _MOST = 1_000_000  # names that one pattern spells out
@@ -47,7 +47,10 @@ class Range(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """What is said of the tensors that a pattern picks. `spelled`: the names that it spells out, None where it has a wildcard."""
+    """What is said of the tensors that a pattern picks. `spelled`: the names that it spells out, None where it has a wildcard.
+
+    `permits`: what it picks may be there. A wildcard that bounds nothing but values speaks of what other entries permit.
+    """
 
     pattern: str
     spelled: tuple[str, ...] | None
@@ -58,6 +61,7 @@ class Entry:
     sha256: str = ""
     finite: bool = False
     figures: Mapping[str, Range] = field(default_factory=dict)
+    permits: bool = True
 
 
 class Spec(NamedTuple):
@@ -91,9 +95,12 @@ def _entry(pattern: str, facts: Any) -> Entry:
         raise UsageError(f"{pattern} is a table, not {facts!r}", f'for instance "{pattern}" = {{ dtype = "float32" }}')
     found = _understood(facts, _OF_TENSOR, f"{pattern}: an entry of a tensor")
     names = spelled(pattern)
+    permits = names is not None or not facts or not _OF_VALUES.issuperset(facts)
+    if "dtype" in found or "shape" in found:
+        found.setdefault("layout", "plain")
     figures = {key: found.pop(key) for key in FIGURES if key in found}
     count = found.pop("count", Range(1, inf) if names is None else Range(len(names), len(names)))
-    return Entry(pattern, names, count, figures=figures, **found)
+    return Entry(pattern, names, count, figures=figures, permits=permits, **found)
 
 
 def _understood(held: Mapping[str, Any], known: Mapping[str, Callable[[Any], Any]], what: str) -> dict[str, Any]:
@@ -107,6 +114,8 @@ def _understood(held: Mapping[str, Any], known: Mapping[str, Callable[[Any], Any
             found[key] = known[key](value)
         except ValueError as error:
             raise UsageError(f"{what}: {key} is {error}, not {value!r}") from None
+        except UnknownName as error:
+            raise UsageError(f"{what}: {error.what}", error.mend) from None
     return found
 
 
@@ -157,21 +166,21 @@ def _dtypes(value: Any) -> tuple[str, ...]:
     return tuple(map(_called, names))
 
 
+_OF_NUMPY = re.compile(r"[<>][A-Za-z]\d+|[SV]\d+|object")
+
+
 def _called(name: str) -> str:
-    """A dtype by the name that tensors have; one that is not known is compared as it is written: files have dtypes of their own."""
+    """A dtype by the name that tensors have. What numpy alone has (`<U3`) is compared as it is written. Raises UnknownName."""
     from ..dtypes import named
-    from ..errors import UnknownName
 
-    try:
-        return named(name).name
-    except UnknownName:
-        return name
+    return name if _OF_NUMPY.fullmatch(name) else named(name).name
 
 
-def _text(value: Any) -> str:
+def _layout(value: Any) -> str:
+    """Empty where any will do."""
     if not isinstance(value, str):
-        raise ValueError("a text")
-    return value
+        raise ValueError('a text, as in "plain", "sparse_coo" or "*"')
+    return "" if value == "*" else value
 
 
 def _digest(value: Any) -> str:
@@ -194,9 +203,10 @@ def _table(value: Any) -> dict[str, Any]:
 
 _OF_SPEC: dict[str, Callable[[Any], Any]] = {"params": _counted, "extra": _extra, "finite": _flag, "ties": _ties, "tensors": _table}
 _OF_TENSOR: dict[str, Callable[[Any], Any]] = {
-    "count": _counted, "dtype": _dtypes, "shape": _shape, "layout": _text, "sha256": _digest, "finite": _flag,
+    "count": _counted, "dtype": _dtypes, "shape": _shape, "layout": _layout, "sha256": _digest, "finite": _flag,
     **dict.fromkeys(FIGURES, _interval),
 }  # fmt: skip
+_OF_VALUES = {"sha256", "finite", *FIGURES}
 
 # One character in brackets is that character; what stands in braces is one of several; then wildcards; the rest is text.
 _TOKEN = re.compile(r"\[([^!^\]])\]|\{([^{}\[\]*?]*)\}|([*?\[{])|([^*?\[{]+)", re.DOTALL)

@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from ..checking import KINDS, Violation, format_of
+from ..checking import KINDS, Violation, format_of, violation
 from ..checking.checks import Asked, Report, check
+from ..checking.names import prefix_hint
 from ..checking.spec import read_spec
 from ..checkpoint import Checkpoint
-from ..errors import UsageError, about
-from ..show.output import Output, size, verdict
+from ..errors import CkptError, UsageError, about
+from ..show.output import Output, note, size, verdict
 from ..show.progress import Progress
 from .params import Color, Colors, Json, Path, Patterns, layers_of, opened
 
@@ -32,6 +33,7 @@ def check_command(
     path: Path,
     patterns: Patterns = None,
     finite: Annotated[bool, typer.Option("--finite", help="No element is NaN or infinite.")] = False,
+    safe: Annotated[bool, typer.Option("--safe", help="It names no code: torch.load(weights_only=True) would take its classes.")] = False,
     arch: Arch = None,
     spec: SpecFile = None,
     same_names_as: Other = None,
@@ -47,22 +49,36 @@ def check_command(
     """
     if as_json and as_sarif:
         raise UsageError("--json and --sarif are two documents", "choose one")
-    checkpoint = opened(path)
+    out = Output(as_json or as_sarif, color.value)
+    checkpoint = _opened(path, out, as_sarif)
     other = opened(same_names_as) if same_names_as else None
-    asked = Asked(patterns or [], finite, arch or "", read_spec(spec) if spec else None, other, same_names_as or "")
+    asked = Asked(patterns or [], finite, arch or "", read_spec(spec) if spec else None, other, same_names_as or "", safe)
     with about(path), Progress() as progress:
         report = check(checkpoint, asked, layers_of(checkpoint, arch or "auto"), progress)
-    out = Output(as_json or as_sarif, color.value)
     with verdict():
         if as_sarif:
             out.json(_sarif(path, report.violations))
         elif as_json:
             out.json(_document(path, checkpoint, report))
         elif report.violations:
-            out.table(("KIND", "NAME", "WHAT"), (violation[:3] for violation in report.violations))
+            out.table(("KIND", "NAME", "WHAT"), (found[:3] for found in report.violations))
+            if hint := prefix_hint(checkpoint, report.violations):
+                note(hint)
         elif out.terminal:
             out.lines([_told(path, asked, spec, report)])
     return 1 if report.violations else 0
+
+
+def _opened(path: str, out: Output, as_sarif: bool) -> Checkpoint:
+    """The checkpoint. What cannot be opened is an error, and for SARIF a finding, too: its readers take no empty file."""
+    try:
+        with about(path):
+            return opened(path)
+    except CkptError as error:
+        if as_sarif:
+            what = f"{error.what} ({error.mend})" if error.mend else error.what
+            out.json(_sarif(path, [violation("unreadable", "", what, file=error.where)]))
+        raise
 
 
 def _told(path: str, asked: Asked, spec: str | None, report: Report) -> str:
@@ -73,6 +89,7 @@ def _told(path: str, asked: Asked, spec: str | None, report: Report) -> str:
         parts.append(f"{report.without:,} records without one")
     if report.finite:
         parts.append("all finite" if report.finite == report.tensors else f"{report.finite:,} of them finite")
+    parts += ["no code named"] * asked.safe
     parts += [f"as in {what}" for what in (asked.arch, spec, asked.other_path) if what]
     return f"{path} holds: {', '.join(parts)}"
 
@@ -89,4 +106,4 @@ def _sarif(path: str, violations: list[Violation]) -> dict[str, Any]:
     from ..show.sarif import Finding, sarif
 
     findings = [Finding(kind, facts.get("file") or path, name, what) for kind, name, what, facts in violations]
-    return sarif(findings, KINDS, version("ckpt-tool"))
+    return sarif(findings, path, KINDS, version("ckpt-tool"))

@@ -16,7 +16,7 @@ from ..errors import ReadError, UsageError, about
 from ..selection import refer
 from ..show.escape import escape
 from ..show.output import Output, note
-from .params import Arch, Json, Path, layers_of, opened
+from .params import Arch, Force, Json, Path, layers_of, opened
 
 
 class As(StrEnum):
@@ -40,6 +40,7 @@ def get_command(
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to this new file.", show_default=False)
     ] = None,
+    force: Force = False,
     precision: Annotated[int | None, typer.Option("--precision", min=0, max=50, help="Digits after the point.", show_default=False)] = None,
     arch: Arch = "auto",
     as_json: Json = False,
@@ -61,7 +62,7 @@ def get_command(
             name, tensor = refer(checkpoint, reference, layers_of(checkpoint, arch))
             pieces = _encoded(path, name, tensor.plain(name), form, precision, output is None and sys.stdout.isatty())
     if output is not None:
-        files.write_new(output, pieces)
+        files.write_new(output, pieces, force)
     elif form in (As.npy, As.raw) and sys.stdout.isatty():
         raise UsageError("this would put raw bytes on the terminal", "-o FILE, or a pipe")
     else:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .. import files, lfs
-from ..checkpoint import Checkpoint
+from ..checkpoint import Checkpoint, Foreign
 from ..diff import Difference, diff
 from ..digest import digests
 from ..errors import CkptError, UsageError, os_error
@@ -120,7 +120,7 @@ def _besides(before: Checkpoint, after: Checkpoint) -> Iterator[Difference]:
 
 
 def _value(value: Any) -> str:
-    text = " ".join(str(value).split())
+    text = " ".join((value.text if isinstance(value, Foreign) else str(value)).split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 

@@ -11,7 +11,7 @@ from ..checking.writing import written
 from ..errors import about
 from ..show.output import Output
 from ..show.progress import Progress
-from .params import Path, opened
+from .params import Force, Path, opened
 
 Target = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to this new file.", show_default=False)]
 
@@ -19,6 +19,7 @@ Target = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", he
 def spec_command(
     path: Path,
     output: Target = None,
+    force: Force = False,
     finite: Annotated[bool, typer.Option("--finite", help="Also that what is finite stays so; reads the values.")] = False,
     hashes: Annotated[bool, typer.Option("--hash", help="Also the SHA-256 of each tensor; reads the values.")] = False,
 ) -> None:
@@ -33,4 +34,4 @@ def spec_command(
     if output is None:
         Output().lines(lines)
     else:
-        files.write_new(output, (f"{line}\n".encode() for line in lines))
+        files.write_new(output, (f"{line}\n".encode() for line in lines), force)

@@ -50,7 +50,7 @@ def sketch(node: Any, depth: int = 2) -> str:
     if type(node) is Call:
         state = node.state()
         fields = [f"{sketch(k, 0).strip(chr(39))}={sketch(v, depth - 1)}" for k, v in state.pairs[:8]] if state else []
-        return f"{node.path.rpartition('.')[2]}({', '.join([sketch(a, depth - 1) for a in node.arguments()[:8]] + fields)})"
+        return f"{node.path}({', '.join([sketch(a, depth - 1) for a in node.arguments()[:8]] + fields)})"
     if type(node) is Dict:
         return "{" + ", ".join(f"{sketch(k, 0)}: {sketch(v, depth - 1)}" for k, v in node.pairs[:8]) + "}"
     return "[" + ", ".join(sketch(item, depth - 1) for item in getattr(node, "items", [])[:8]) + "]"

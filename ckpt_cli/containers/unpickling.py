@@ -42,6 +42,13 @@ def load(data: bytes) -> Any:
     return Unpickler(data).load()
 
 
+def globals_of(data: bytes) -> list[Global]:
+    """Every class and function that the pickle names, those among them that are in no part of its tree."""
+    machine = Unpickler(data)
+    machine.load()
+    return machine.globals
+
+
 class Unpickler:
     """A stack machine over `data`. `load` gives the tree and leaves `at` behind the STOP.
 
@@ -49,7 +56,7 @@ class Unpickler:
     puts into the memo is left out: it is sound as long as memo entries are made in order, once each, and such a one is not asked for.
     """
 
-    __slots__ = ("at", "data", "known", "marks", "memo", "persistents", "protocol", "repeats", "stack")
+    __slots__ = ("at", "data", "globals", "known", "marks", "memo", "persistents", "protocol", "repeats", "stack")
 
     def __init__(self, data: bytes, at: int = 0, repeats: Callable[[bytes, int], re.Match[bytes] | None] | None = None) -> None:
         self.data, self.at, self.repeats = data, at, repeats
@@ -58,6 +65,7 @@ class Unpickler:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
         self.persistents: list[Persistent] = []
+        self.globals: list[Global] = []
         self.protocol = 0
 
     def load(self) -> Any:
@@ -248,7 +256,7 @@ _pushes(b"T", lambda m: ByteString(m.take(m.number(_I4))))
 _pushes(b"S", lambda m: ByteString(_unquoted(m.line())))
 
 # Globals and what the pickle leaves to its surroundings.
-_pushes(b"c", lambda m: Global(str(m.line(), "utf-8"), str(m.line(), "utf-8")))
+_pushes(b"c", lambda m: _global(m, str(m.line(), "utf-8"), str(m.line(), "utf-8")))
 _pushes(b"P", lambda m: _persistent(m, str(m.line(), "utf-8")))
 _pushes(b"Q", lambda m: _persistent(m, m.pop()))
 
@@ -261,6 +269,11 @@ def _text(data: bytes, start: int, stop: int) -> str:
     if stop > len(data):
         raise Truncated("truncated pickle")
     return str(data[start:stop], "utf-8", "surrogatepass")
+
+
+def _global(m: Unpickler, module: str, name: str) -> Global:
+    m.globals.append(Global(module, name))
+    return m.globals[-1]
 
 
 def _persistent(m: Unpickler, pid: Any) -> Persistent:
@@ -373,7 +386,7 @@ def _stack_global(m: Unpickler) -> None:
     name, module = m.pop(), m.pop()
     if type(name) is not str or type(module) is not str:
         raise ValueError("a global whose name is no string")
-    m.stack.append(Global(module, name))
+    m.stack.append(_global(m, module, name))
 
 
 def _makes(code: bytes, made: str) -> None:
@@ -396,7 +409,7 @@ def _newobj_ex(m: Unpickler) -> None:
 
 @_op(b"i")
 def _inst(m: Unpickler) -> None:
-    function = Global(str(m.line(), "utf-8"), str(m.line(), "utf-8"))
+    function = _global(m, str(m.line(), "utf-8"), str(m.line(), "utf-8"))
     m.stack.append(Call("INST", function, Tuple(m.popped())))
 
 

@@ -91,6 +91,10 @@ class Format:
         """The files that a checkpoint was read from."""
         return [checkpoint.origin.file] if checkpoint.origin else []
 
+    def code(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+        """Path of a file, dotted name: the classes and functions that loading it with its framework imports, unless it loads safely."""
+        return iter(())
+
     def nbytes(self, checkpoint: Checkpoint) -> int:
         """Bytes on disk of what a checkpoint was read from."""
         return sum(file.size for file in self.parts(checkpoint))

@@ -103,6 +103,11 @@ class Sharded(Format):
     def parts(self, checkpoint: Checkpoint) -> list[File]:
         return super().parts(checkpoint) + [shard.origin.file for shard in _shards(checkpoint).values() if shard.origin]
 
+    def code(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+        for shard in _shards(checkpoint).values():
+            if shard.origin:
+                yield from formats[shard.origin.format].code(shard)
+
 
 def _shards(checkpoint: Checkpoint) -> Mapping[str, Checkpoint]:
     return checkpoint.rest.shards if isinstance(checkpoint.rest, Shards) else {}

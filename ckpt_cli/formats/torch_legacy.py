@@ -8,10 +8,12 @@ As in torch/serialization.py, `_legacy_save` and `_legacy_load`. Read here; an e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint
-from ..containers.nodes import ByteString, List, Persistent
+from ..containers.nodes import ByteString, List
+from ..containers.torch_globals import refused
 from ..containers.torch_objects import Pid, is_pid
 from ..containers.torch_tree import Tree, read_tree
 from ..containers.unpickling import Truncated, Unpickler
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from ..sink import Sink
 
 _MAGIC = 0x1950A86A20F9469CFC6C
+_PICKLES = 5
 # Bytes of a pickle: of the three small ones at the head, and of the others. Honest files stay far below.
 _MOST_HEAD = 1 << 16
 _MOST_PICKLE = 1 << 30
@@ -46,23 +49,32 @@ class TorchLegacy(Format):
         if type(protocol) is not int or protocol != 1001:
             raise Malformed("a legacy file of another protocol than 1001 is not known")
         _, _, at = _load(file, at, _MOST_HEAD)
-        _, persistents, end = _load(file, at)
+        _, machine, end = _load(file, at)
         keys, _, data = _load(file, end)
-        storages = _Storages(file, keys, persistents, data)
+        storages = _Storages(file, keys, machine.persistents, data)
         return read_tree(Tree(file.read(at, end - at), storages.find, {}))
 
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
         formats["torch"].write(checkpoint, sink)
 
+    def code(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+        if checkpoint.origin is None:
+            return
+        named, at = [], 0
+        for _ in range(_PICKLES):
+            _, machine, at = _load(checkpoint.origin.file, at)
+            named += machine.globals
+        yield from ((checkpoint.origin.path, name) for name in refused(named))
 
-def _load(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, list[Persistent], int]:
-    """The root of the pickle that begins at byte `at`, its persistent ids, and where it ends; no more is read than that takes."""
+
+def _load(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
+    """The root of the pickle that begins at byte `at`, what else was found in it, and where it ends; no more is read than that takes."""
     window = 1 << 16
     while True:
         data = file.read(at, min(window, most, file.size - at))
         machine = Unpickler(data)
         try:
-            return machine.load(), machine.persistents, at + machine.at
+            return machine.load(), machine, at + machine.at
         except Truncated:
             if at + window >= file.size:
                 raise Malformed("truncated: the file ends within its pickles", "download or copy it again") from None

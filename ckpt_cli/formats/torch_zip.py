@@ -12,12 +12,14 @@ field), checksums stand behind the data and in the central directory; dtypes wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint
 from ..containers import zip as zips
+from ..containers.torch_globals import refused
 from ..containers.torch_tree import Tree, read_tree
+from ..containers.unpickling import globals_of
 from ..dtypes import DType
 from ..errors import Malformed
 from ..file import File
@@ -74,6 +76,11 @@ class TorchZip(Format):
                 if before.crc:  # else torch was told to compute none (set_crc32_options)
                     checksums.append(before.checksum())
         return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), checksums)
+
+    def code(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+        if checkpoint.origin:
+            pickle = Archive(checkpoint.origin.file).pickle
+            yield from ((checkpoint.origin.path, name) for name in refused(globals_of(pickle)))
 
 
 def _root(file: File) -> str | None:

@@ -21,12 +21,15 @@ class Finding(NamedTuple):
     what: str
 
 
-def sarif(findings: Iterable[Finding], kinds: Mapping[str, str], version: str) -> dict[str, Any]:
-    """The document; `kinds` says what each kind means."""
+def sarif(findings: Iterable[Finding], path: str, kinds: Mapping[str, str], version: str) -> dict[str, Any]:
+    """The document of what was found in the file at `path`, and in those that it is made of; `kinds` says what each kind means."""
     rules = [_rule(kind, text) for kind, text in kinds.items()]
     driver = {"name": "ckpt", "version": version, "rules": rules}
-    results = [_result(finding, list(kinds).index(finding.kind), mark) for finding, mark in _marked(findings)]
-    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+    marked = list(_marked(findings))
+    uris = list(dict.fromkeys([_uri(path), *(_uri(finding.file) for finding, _ in marked)]))
+    artifacts = [{"location": {"uri": uri}, "roles": ["analysisTarget"]} for uri in uris]
+    results = [_result(finding, list(kinds).index(finding.kind), uris.index(_uri(finding.file)), mark) for finding, mark in marked]
+    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "artifacts": artifacts, "results": results}]}
 
 
 def _rule(kind: str, text: str) -> dict[str, Any]:
@@ -46,9 +49,10 @@ def _marked(findings: Iterable[Finding]) -> Iterator[tuple[Finding, str]]:
         yield finding, f"{digest}:{seen[digest]}"
 
 
-def _result(finding: Finding, rule: int, mark: str) -> dict[str, Any]:
+def _result(finding: Finding, rule: int, artifact: int, mark: str) -> dict[str, Any]:
     # A binary file has no lines, but services show no result without one.
-    place: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": _uri(finding.file)}, "region": {"startLine": 1}}}
+    file = {"uri": _uri(finding.file), "index": artifact}
+    place: dict[str, Any] = {"physicalLocation": {"artifactLocation": file, "region": {"startLine": 1}}}
     if finding.name:
         place["logicalLocations"] = [{"fullyQualifiedName": finding.name, "kind": "member"}]
     return {

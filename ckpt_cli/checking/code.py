@@ -1,0 +1,17 @@
+"""What a file would have run by a program that loads it without care; to read it here runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..checkpoint import Checkpoint
+from ..formats import formats
+from . import Violation, violation
+
+
+def names_no_code(checkpoint: Checkpoint) -> Iterator[Violation]:
+    """The classes and functions that the framework's safe loader would refuse to import."""
+    for path, name in formats[checkpoint.origin.format].code(checkpoint) if checkpoint.origin else ():
+        yield violation(
+            "code", name, "loading the file elsewhere imports it, and may call it; torch.load(weights_only=True) refuses it", file=path
+        )
