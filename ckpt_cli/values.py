@@ -105,7 +105,7 @@ def decoded(dtype: DType, data: bytes | memoryview) -> numpy.ndarray[Any, Any]:
 
 
 def encoded(dtype: DType, values: numpy.ndarray[Any, Any]) -> bytes:
-    """The bytes of `values` as elements of `dtype`, rounded to nearest even; beyond the largest they are infinite, or NaN where there is no infinity."""
+    """The bytes of `values` as elements of `dtype`, rounded to nearest even; beyond the largest they are infinite, or NaN."""
     import numpy
 
     with numpy.errstate(all="ignore"):

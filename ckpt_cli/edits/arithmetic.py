@@ -124,8 +124,7 @@ def _refusal(tensor: Tensor, op: str, by: Any) -> EditError:
             at = int(lost[0])
             one, two = decoded(dtype, piece)[at].item(), (by[at] if every else by).item()
             index = f" at [{','.join(map(str, unravelled(done + at, tensor.shape)))}]" if tensor.shape else ""
-            return EditError(
-                f"{dtype.name} cannot hold {one:g} {op[0]} {two:g}{index}", f"it would become {as_none(decoded(dtype, raw)[at])}"
-            )
+            became = as_none(decoded(dtype, raw)[at])
+            return EditError(f"{dtype.name} cannot hold {one:g} {op[0]} {two:g}{index}", f"it would become {became}")
         done += len(piece) // dtype.nbytes
     return EditError(f"{dtype.name} cannot hold a result")
