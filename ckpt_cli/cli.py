@@ -108,6 +108,7 @@ def main(args: list[str] | None = None) -> int:
     except Terminated as end:
         return 128 + int(end.args[0])
     except (KeyboardInterrupt, typer.Abort):
+        _leave_line()
         return 130
     except _UsageError as error:
         return _failed(_usage(error), error)
@@ -119,6 +120,12 @@ def main(args: list[str] | None = None) -> int:
         return _failed(f"{type(error).__name__} (CKPT_DEBUG=1 shows where)", error)
     except Exception as error:
         return _failed(f"a fault in ckpt itself: {type(error).__name__}: {error} (please report it; CKPT_DEBUG=1 shows where)", error)
+
+
+def _leave_line() -> None:
+    """On a terminal the next prompt begins a line of its own, not behind `^C`."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(file=sys.stderr)
 
 
 def _completed(args: list[str]) -> int:

@@ -86,6 +86,8 @@ def about(where: str) -> Iterator[None]:
     except CkptError as error:
         error.where = error.where or where
         raise
+    except BrokenPipeError:  # nobody reads the answer any more; that is no fault of `where`
+        raise
     except OSError as error:
         raise os_error(error, where) from error
 

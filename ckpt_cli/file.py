@@ -7,8 +7,9 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from . import journal, locks
+from . import locks
 from .errors import Malformed, ReadError, about
+from .recovery import recover
 
 
 class File:
@@ -29,14 +30,14 @@ class File:
         self.facts: dict[str, Any] = {}
 
     def _opened(self, lock: bool) -> os.stat_result:
-        journal.recover(os.path.realpath(self.path))  # first of all: the file may be there only then
+        recover(os.path.realpath(self.path))  # first of all: the file may be there only then
         mode = os.stat(self.path).st_mode
         if not stat.S_ISREG(mode):
             raise ReadError(f"{_kind(mode)}, not a file", "give a checkpoint file")
         self._fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         if lock:
             locks.take(self._fd, self.path)
-            journal.recover(os.path.realpath(self.path))  # of whoever had the lock until now, and died
+            recover(os.path.realpath(self.path))  # of whoever had the lock until now, and died
         return os.fstat(self._fd)
 
     def fileno(self) -> int:

@@ -3,30 +3,26 @@
     .NAME.ckpt-journal beside NAME: 15 bytes of magic, 1 that says whether it is over, the length of an entry (8, little-endian), the entry
     in JSON, the old bytes of its extents, the CRC-32 (4) of each piece of the new ones, and that of all that is behind the magic (4)
 
-Order: the journal is written and fsynced, its folder is, the file is overwritten and fsynced, the journal is removed, the folder fsynced.
-So a journal that is not whole was never acted on. One that is, and that nobody holds locked, is of an edit that was interrupted: whoever
-next opens the file puts the old bytes back first.
-
-An edit of several files has one leader, the journal of the file that names the others; it lists them, and their journals name it. They
-hold as long as it does, and the one byte that says that it is over completes the edit. As SQLite's super-journals: sqlite.org/atomiccommit.
+Here is how one is written, read and checked; `recovery` has what it is for. One that is not whole was never acted on.
 """
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from . import locks
-from .errors import ReadError, WriteError, about
+from . import descriptors, locks
+from .errors import ReadError
 
 _MAGIC = b"ckpt journal 1\n"
-_HOT, _OVER = b"\0", b"\1"
+HOT, OVER = b"\0", b"\1"
 _HEAD = len(_MAGIC) + 1 + 8
 _BLOCK = 1 << 20
-_END = 1 << 16
-_SAMPLES, _PAGE = 64, 4096
+_OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
 class Entry(NamedTuple):
@@ -51,6 +47,15 @@ class Entry(NamedTuple):
     piece: int = 512
     either: Sequence[tuple[int, int]] = ()
 
+    def pieces(self) -> Iterator[tuple[int, int]]:
+        """Offset and bytes of each piece of the extents."""
+        for at, count in self.extents:
+            stop = at + count
+            while at < stop:
+                size = min(self.piece - at % self.piece, stop - at)
+                yield at, size
+                at += size
+
 
 def beside(target: str) -> str:
     """The path of the journal of `target`, which is a real path."""
@@ -59,33 +64,21 @@ def beside(target: str) -> str:
 
 
 class Journal:
-    """A journal that is written, of the file `target`; it is locked as long as its writer lives."""
+    """A journal that is written, of the file `target`; it is locked as long as its writer lives. Raises FileExistsError."""
 
     def __init__(self, target: str) -> None:
-        self.target, self.path, self._fd = target, beside(target), -1
+        self.target, self.path, self._fd, self._at = target, beside(target), -1, 0
         try:
-            self._create()
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+            locks.take(self._fd, target)
         except BaseException:  # an interrupt, too, even of the call that makes the file
             self.close()
-            _forsake(target)
+            _forsake(self.path)
             raise
 
-    def _create(self) -> None:
-        for left in (2, 1, 0):  # others may come first, or take it for an old one before it is locked
-            recover(self.target)
-            try:
-                self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-            except FileExistsError:
-                if left:
-                    continue
-                raise
-            except OSError as error:
-                raise _no_room(self.target, error) from None
-            locks.take(self._fd, self.target)
-            if same(self._fd, self.path):
-                return
-            self.close()
-        raise ReadError("another program is changing this file", "try again when it is done", self.target)
+    def held(self) -> bool:
+        """Whether it is still there: who found it before it was locked took it for an old one."""
+        return descriptors.same(self._fd, self.path)
 
     def write(self, entry: Entry, fd: int = -1, pieces: bytes = b"") -> None:
         """Write and fsync it. `fd`: the file as it is; `pieces`: the CRC-32 of each piece of what it will hold in the extents."""
@@ -93,15 +86,19 @@ class Journal:
 
         raw = json.dumps(entry._asdict()).encode()
         head = len(raw).to_bytes(8, "little") + raw
-        _write(self._fd, _MAGIC + _HOT + head)
+        self._append(_MAGIC + HOT + head)
         whole = crc32(head)
         for at, count in entry.extents:
             for start in range(at, at + count, _BLOCK):
-                block = _read(fd, start, min(_BLOCK, at + count - start))
+                block = descriptors.read(fd, start, min(_BLOCK, at + count - start))
                 whole = crc32(block, whole)
-                _write(self._fd, block)
-        _write(self._fd, pieces + crc32(pieces, whole).to_bytes(4, "little"))
+                self._append(block)
+        self._append(pieces + crc32(pieces, whole).to_bytes(4, "little"))
         os.fsync(self._fd)
+
+    def _append(self, data: bytes) -> None:
+        descriptors.write(self._fd, data, self._at)
+        self._at += len(data)
 
     def close(self) -> None:
         fd, self._fd = self._fd, -1
@@ -109,359 +106,122 @@ class Journal:
             locks.close(fd)
 
 
-def _no_room(target: str, error: OSError) -> WriteError:
-    reason = (error.strerror or str(error)).lower()
-    return WriteError(f"its folder takes no undo journal, which an edit in place needs: {reason}", "-o OUT writes elsewhere", target)
-
-
-def _forsake(target: str) -> None:
+def _forsake(path: str) -> None:
     """Remove a journal that its writer could not even lock, if that is what is there: it is not whole, and nobody has it."""
     try:
-        fd = os.open(beside(target), os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+        fd = os.open(path, _OPEN)
     except OSError:
         return
     try:
-        if locks.free(fd) and same(fd, beside(target)) and _entry(fd) is None:
-            os.unlink(beside(target))
-    finally:
-        os.close(fd)
-
-
-def recover(target: str) -> None:
-    """Undo an edit of `target` (a real path) that was interrupted. Raises ReadError where that is not possible or another is at work."""
-    path, settled = beside(target), False
-    while not settled:
-        try:
-            fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        try:
-            if locks.mine(fd):
-                return
-            locks.take(fd, target)
-            if same(fd, path):  # else it was completed while we waited
-                with about(target):
-                    settled = not _recovered(fd, target)
-        except PermissionError:
-            raise _not_allowed(target) from None
-        finally:
-            locks.close(fd)
-
-
-def _recovered(fd: int, target: str) -> bool:
-    """Settle a journal that nobody holds; whether it may have gone, or changed its meaning."""
-    entry = _entry(fd)
-    if entry and _is_over(fd):
-        return _finish(target, entry)
-    if entry and entry.leader:
-        leader = os.path.normpath(os.path.join(os.path.dirname(target), entry.leader))
-        if os.path.lexists(beside(leader)):
-            recover(leader)
-            return not _is_mine(leader)
-    elif entry:
-        _check_is_ours(target)
-        undo(target)
-        return True
-    try:
-        discard(target, entry)
-    except OSError:  # it has no meaning, so whoever may not remove it may still read
-        return False
-    return True
-
-
-def abandon(target: str) -> bool:
-    """Undo at once what this program began, if the journal is its own; whether it was acted on. One that says that it is over holds."""
-    if not _is_mine(target):
-        return False
-    entry = read(target)
-    if entry is None:
-        discard(target, None)
-    elif not _finished(target, entry):
-        undo(target)
-    return entry is not None
-
-
-def _is_mine(target: str) -> bool:
-    try:
-        fd = os.open(beside(target), os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        return locks.mine(fd)
-    finally:
-        os.close(fd)
-
-
-def _finished(target: str, entry: Entry) -> bool:
-    """Whether the edit was over; if so, what it leaves is removed."""
-    fd = os.open(beside(target), os.O_RDONLY)
-    try:
-        over = _is_over(fd)
-    finally:
-        os.close(fd)
-    return over and (_finish(target, entry) or True)
-
-
-def _finish(target: str, entry: Entry) -> bool:
-    """Remove what an edit leaves that is over; whether that could be done. If not, the next use will."""
-    try:
-        _mark(target, _OVER)  # again: the one that was found may not be on the disk yet, and what goes now must not be wanted later
-        _clean(target, entry)
-    except OSError:
-        return False
-    return True
-
-
-def undo(target: str) -> None:
-    """Put back what the journal of `target`, and those that depend on it, say; then remove them."""
-    own = load(target)
-    if own.members:
-        _mark(target, _HOT)  # a mark that it is over may have failed half-way
-    targets = _members(target, own)
-    for each, entry in [*((path, load(path)) for path in targets), (target, own)]:
-        try:
-            _put_back(each, entry)
-        except OSError as error:
-            raise _not_allowed(each) if isinstance(error, PermissionError) or error.errno == 30 else error from None
-    sync_folders([target, *targets])
-    complete(target, own)
-
-
-def complete(target: str, entry: Entry) -> None:
-    """End an edit, or its undoing: from here on the journal of `target` has no meaning."""
-    if entry.members:
-        try:
-            _mark(target, _OVER)
-        except BaseException:  # whether it is over must not depend on what the disk made of that
-            _mark(target, _HOT)
-            raise
-        _finish(target, entry)
-    else:
-        discard(target, entry)
-    sync_folders([target])
-
-
-def _mark(target: str, mark: bytes) -> None:
-    fd = os.open(beside(target), os.O_RDWR)
-    try:
-        _write(fd, mark, len(_MAGIC))
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _clean(target: str, entry: Entry) -> None:
-    """Remove what an edit kept that is over, then its journals, the leader's last: while they are there, no litter is forgotten."""
-    targets = [path for path in _members(target, entry) if os.path.lexists(beside(path))]
-    for path in targets:
-        _forget(path, read(path))
-    _forget(target, entry)
-    sync_folders([target, *targets])
-    for path in (*targets, target):
-        discard(path, None)
-
-
-def _members(target: str, entry: Entry) -> list[str]:
-    return [os.path.normpath(os.path.join(os.path.dirname(target), name)) for name in entry.members]
-
-
-def discard(target: str, entry: Entry | None) -> None:
-    """Remove a journal that has no meaning any more, and what it kept."""
-    _forget(target, entry)
-    if os.path.lexists(beside(target)):
-        os.unlink(beside(target))
-
-
-def _forget(target: str, entry: Entry | None) -> None:
-    """Remove what a journal kept."""
-    folder = os.path.dirname(target)
-    for path in [os.path.join(folder, name) for name in ((entry.old, entry.temporary) if entry else ()) if name]:
-        if os.path.lexists(path):
+        if locks.free(fd) and descriptors.same(fd, path) and load(fd, path) is None:
             os.unlink(path)
-
-
-def read(target: str) -> Entry | None:
-    """What the journal of `target` says; None where it is not whole."""
-    fd = os.open(beside(target), os.O_RDONLY)
-    try:
-        return _entry(fd)
     finally:
         os.close(fd)
 
 
-def load(target: str) -> Entry:
-    """The journal of `target`, which is whole."""
-    entry = read(target)
-    if entry is None:
-        raise ReadError("its undo journal is broken", "restore the file from a copy", target)
-    return entry
+class Found(NamedTuple):
+    """A journal that is whole. `start`: where its old bytes begin; `over`: whether its edit holds."""
 
+    path: str
+    entry: Entry
+    start: int
+    over: bool
 
-def _check_is_ours(target: str) -> None:
-    """Raises ReadError where one of the files that an edit was about is another one by now: putting old bytes into it would spoil it."""
-    own = load(target)
-    for path, entry in [(target, own), *((path, load(path)) for path in _members(target, own))]:
-        if not os.path.lexists(path):  # the edit had not made it yet, or had taken it away
-            ours = not entry.extents
-        elif entry.either:
-            ours = signature(path) in [tuple(one) for one in entry.either]
-        else:
-            ours = not entry.extents or _holds_either(path, entry)
-        if not ours:
-            mend = f"if it is whole, remove {beside(path)}"
-            raise ReadError("an edit of this file was interrupted, and another program has written it since", mend, path)
+    def blocks(self) -> Iterator[tuple[int, bytes]]:
+        """The old bytes, and the offset in the file at which each block of them was."""
+        with opened(self.path) as source:
+            at = self.start
+            for start, count in self.entry.extents:
+                for done in range(0, count, _BLOCK):
+                    yield start + done, descriptors.read(source, at + done, min(_BLOCK, count - done))
+                at += count
 
-
-def _holds_either(target: str, entry: Entry) -> bool:
-    """Whether a file is the one that was edited, each piece of which is as it was before or after."""
-    source, fd = os.open(beside(target), os.O_RDONLY), os.open(target, os.O_RDONLY)
-    try:
-        if (os.fstat(fd).st_size, fingerprint(fd, entry.extents)) != (entry.size, entry.print):
+    def knows(self, fd: int) -> bool:
+        """Whether an open file is the one that was edited: each piece is as it was before or after, and the rest as it was."""
+        if (os.fstat(fd).st_size, descriptors.fingerprint(fd, self.entry.extents)) != (self.entry.size, self.entry.print):
             return False
-        old = _data(source)
-        new = old + sum(count for _, count in entry.extents)
-        for at, size in _pieces(entry):
-            block = _read(fd, at, size)
-            if block != _read(source, old, size) and crc32(block).to_bytes(4, "little") != _read(source, new, 4):
-                return False
-            old, new = old + size, new + 4
+        with opened(self.path) as source:
+            old = self.start
+            new = old + sum(count for _, count in self.entry.extents)
+            for at, size in self.entry.pieces():
+                block = descriptors.read(fd, at, size)
+                after = descriptors.read(source, new, 4)
+                if block != descriptors.read(source, old, size) and crc32(block).to_bytes(4, "little") != after:
+                    return False
+                old, new = old + size, new + 4
         return True
-    finally:
-        os.close(source)
-        os.close(fd)
 
 
-def signature(path: str) -> tuple[int, int]:
-    """Size and print of a file."""
-    fd = os.open(path, os.O_RDONLY)
+@contextmanager
+def opened(path: str) -> Iterator[int]:
+    """A journal, open for reading; its lock, where it is taken, is given back with it."""
+    fd = os.open(path, _OPEN)
     try:
-        return os.fstat(fd).st_size, fingerprint(fd, ())
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise ReadError("what has the name of its undo journal is no file", f"remove {path}")
+        yield fd
     finally:
-        os.close(fd)
+        locks.close(fd)
 
 
-def _pieces(entry: Entry) -> Iterator[tuple[int, int]]:
-    for at, count in entry.extents:
-        stop = at + count
-        while at < stop:
-            size = min(entry.piece - at % entry.piece, stop - at)
-            yield at, size
-            at += size
+def find(target: str) -> Found | None:
+    """The journal of `target`; None where it is not whole. Raises FileNotFoundError."""
+    with opened(beside(target)) as fd:
+        return load(fd, beside(target))
 
 
-def _put_back(target: str, entry: Entry) -> None:
-    folder = os.path.dirname(target)
-    if entry.old:
-        kept = os.path.join(folder, entry.old)
-        if os.path.lexists(kept):
-            os.replace(kept, target)
-    elif entry.fresh:
-        if os.path.lexists(target):
-            os.unlink(target)
-    elif entry.extents:
-        _put_extents(target, entry)
-
-
-def _put_extents(target: str, entry: Entry) -> None:
-    """The old bytes, where others stand now."""
-    source, fd = os.open(beside(target), os.O_RDONLY), os.open(target, os.O_RDWR)
-    try:
-        at = _data(source)
-        for start, count in entry.extents:
-            for done in range(0, count, _BLOCK):
-                block = _read(source, at + done, min(_BLOCK, count - done))
-                _restore(fd, block, start + done)
-            at += count
-        os.fsync(fd)
-    finally:
-        os.close(source)
-        os.close(fd)
-
-
-def _restore(fd: int, block: bytes, at: int) -> None:
-    """Write a block, even if it reads the same: after an error the disk may hold something else. If that fails and it reads right, well."""
-    try:
-        _write(fd, block, at)
-    except OSError:
-        if block != _read(fd, at, len(block)):
-            raise
-
-
-def _entry(fd: int) -> Entry | None:
-    """What a journal says; None where it is not whole."""
+def load(fd: int, path: str) -> Found | None:
+    """What an open journal says; None where it is not whole. Raises ReadError where no edit can have written it."""
     import json
 
-    size, start = os.fstat(fd).st_size, _data(fd)
-    if not start or size < start + 4:
+    size, head = os.fstat(fd).st_size, descriptors.read(fd, 0, _HEAD)
+    start = _HEAD + int.from_bytes(head[-8:], "little")
+    if len(head) < _HEAD or head[: len(_MAGIC)] != _MAGIC or size < start + 4:
         return None
     crc = 0
     for at in range(len(_MAGIC) + 1, size - 4, _BLOCK):
-        crc = crc32(_read(fd, at, min(_BLOCK, size - 4 - at)), crc)
-    if _read(fd, size - 4, 4) != crc.to_bytes(4, "little"):
+        crc = crc32(descriptors.read(fd, at, min(_BLOCK, size - 4 - at)), crc)
+    if descriptors.read(fd, size - 4, 4) != crc.to_bytes(4, "little"):
         return None
-    said: dict[str, Any] = json.loads(_read(fd, _HEAD, start - _HEAD))
-    return Entry(**said)
-
-
-def _data(fd: int) -> int:
-    """Where the old bytes begin in a journal; 0 where it has no whole head."""
-    head = _read(fd, 0, _HEAD)
-    if len(head) < _HEAD or head[: len(_MAGIC)] != _MAGIC:
-        return 0
-    return _HEAD + int.from_bytes(head[-8:], "little")
-
-
-def _is_over(fd: int) -> bool:
-    return _read(fd, len(_MAGIC), 1) == _OVER
-
-
-def fingerprint(fd: int, extents: Sequence[tuple[int, int]]) -> int:
-    """The CRC-32 of both ends of a file and of pages all over it, without the bytes in `extents`: an edit of those leaves it as it is."""
-    size, found = os.fstat(fd).st_size, 0
-    samples = [(size * number // _SAMPLES, _PAGE) for number in range(_SAMPLES)]
-    for start, length in ((0, _END), (max(0, size - _END), _END), *samples):
-        held = bytearray(_read(fd, start, length))
-        for at, count in extents:
-            low, high = max(at - start, 0), min(at + count - start, len(held))
-            if low < high:
-                held[low:high] = bytes(high - low)
-        found = crc32(held, found)
-    return found
-
-
-def _not_allowed(target: str) -> ReadError:
-    return ReadError("an edit of this file was interrupted, and undoing it takes the right to write", "run ckpt as its owner", target)
-
-
-def same(fd: int, path: str) -> bool:
-    """Whether an open file still has that name."""
     try:
-        return os.path.samestat(os.fstat(fd), os.lstat(path))
-    except FileNotFoundError:
-        return False
+        entry = Entry(**json.loads(descriptors.read(fd, _HEAD, start - _HEAD)))
+        sound = _sound(entry, size - start - 4)
+    except (ValueError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        raise ReadError("its undo journal is of another program", f"remove {path} if you know that the file is whole")
+    return Found(path, entry, start, head[len(_MAGIC) : len(_MAGIC) + 1] == OVER)
 
 
-def _read(fd: int, at: int, count: int) -> bytes:
-    """`count` bytes; fewer where the file ends."""
-    parts = []
-    while count and (part := os.pread(fd, count, at)):
-        parts.append(part)
-        at, count = at + len(part), count - len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _sound(entry: Entry, held: int) -> bool:
+    """Whether an edit may have written it: a journal may come with a download, and is believed as little. `held`: bytes behind it."""
+    return (
+        all(type(one) is int and one >= 0 for one in (entry.size, entry.print, entry.piece - 1))
+        and _are_pairs(entry.extents)
+        and _are_pairs(entry.either)
+        and all(at + count <= entry.size for at, count in entry.extents)
+        and sum(count for _, count in entry.extents) <= held
+        and all(not name or _is_litter(name) for name in (entry.old, entry.temporary))
+        and all(type(name) is str and "\0" not in name for name in (entry.leader, *entry.members))
+    )
 
 
-def _write(fd: int, data: bytes, at: int | None = None) -> None:
-    view = memoryview(data)
-    while view:
-        done = os.write(fd, view) if at is None else os.pwrite(fd, view, at)
-        view, at = view[done:], None if at is None else at + done
+def _is_litter(name: str) -> bool:
+    """Whether it is a name that only an edit gives: nothing else is removed, or put in the place of a file."""
+    import re
+
+    return re.fullmatch(r"\.[^/\0]*\.[0-9a-f]{12}\.(old|tmp)", name) is not None
 
 
-def sync_folders(targets: Sequence[str]) -> None:
-    """fsync the folders of these files."""
-    for folder in dict.fromkeys(os.path.dirname(target) for target in targets):
-        fd = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
+def _are_pairs(found: Any) -> bool:
+    return all(len(pair) == 2 and all(type(one) is int and one >= 0 for one in pair) for pair in found)
+
+
+def say(target: str, what: bytes) -> None:
+    """Write down, durably, that the edit is OVER, or that it is HOT."""
+    fd = os.open(beside(target), os.O_RDWR)
+    try:
+        descriptors.write(fd, what, len(_MAGIC))
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
-from . import journal, locks
+from . import descriptors, locks, mark, recovery
 from .blocks import Progress
 from .errors import ReadError, WriteError, about
 from .journal import Entry, Journal, beside
@@ -67,9 +68,9 @@ def targets(outputs: Iterable[Output], how: How) -> list[tuple[str, Output]]:
 
 
 def _save_one(target: str, output: Output, how: How) -> list[str]:
-    fd = _locked(target, os.O_RDONLY)
+    fd = _locked(target)
     try:
-        journal.recover(target)
+        recovery.recover(target)
         sweep(target)
         patch = _patch_of(target, output, how)
         if patch is not None:
@@ -81,17 +82,17 @@ def _save_one(target: str, output: Output, how: How) -> list[str]:
             if how.backup is not None:
                 _keep(target, f"{target}{how.backup}")
             staged.move()
-        journal.sync_folders([target])
+        descriptors.sync_folders([target])
         return told
     finally:
         if fd >= 0:
             locks.close(fd)
 
 
-def _locked(target: str, way: int) -> int:
+def _locked(target: str) -> int:
     """The file that is going to be replaced, open and locked; -1 where there is none, or it may be replaced but not read."""
     try:
-        fd = os.open(target, way | getattr(os, "O_CLOEXEC", 0))
+        fd = os.open(target, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except (FileNotFoundError, PermissionError):
         return -1
     try:
@@ -136,20 +137,30 @@ def _check_unchanged(patch: Patch, info: os.stat_result) -> None:
         raise ReadError("another program has changed the file since it was read", "run the command again")
 
 
+@contextmanager
+def _opened(target: str, way: int) -> Iterator[int]:
+    fd = os.open(target, way | getattr(os, "O_CLOEXEC", 0))
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def _overwrite(target: str, patch: Patch, how: How) -> None:
     """Change the file itself, under a journal that is removed when the change is durable, or undone."""
     fd = os.open(target, os.O_RDWR | getattr(os, "O_CLOEXEC", 0))
     record = None
     try:
         locks.take(fd, target)
-        record = Journal(target)
         overwriting = _Overwriting.planned(fd, patch)
+        record = recovery.begin(target)
         record.write(overwriting.entry, fd, overwriting.pieces)
-        journal.sync_folders([target])
-        overwriting.write(fd, how)
-        journal.complete(target, Entry())
+        descriptors.sync_folders([target])
+        overwriting.write(fd, target, how)
+        mark.remove(fd)
+        recovery.complete(target, {target: Entry()})
     except BaseException:
-        journal.abandon(target)
+        recovery.abandon(target)
         raise
     finally:
         if record is not None:
@@ -173,10 +184,11 @@ class _Overwriting(NamedTuple):
         changes = patch.changes + mends
         pieces = b"".join(one.pieces for one in (*found, *(told(change, piece) for change in mends)))
         extents = [(change.at, change.contents.nbytes) for change in changes]
-        entry = Entry(size=os.fstat(fd).st_size, print=journal.fingerprint(fd, extents), extents=extents, piece=piece)
+        entry = Entry(size=os.fstat(fd).st_size, print=descriptors.fingerprint(fd, extents), extents=extents, piece=piece)
         return cls(changes, entry, pieces)
 
-    def write(self, fd: int, how: How) -> None:
+    def write(self, fd: int, target: str, how: How) -> None:
+        mark.put(fd, target, self.entry.extents)
         sink = Sink(fd, how.progress)
         for change in self.changes:
             sink.place(change.at, change.contents)
@@ -198,24 +210,24 @@ class _Together:
 
     def __init__(self, leader: str, outputs: Sequence[tuple[str, Output]], removed: Sequence[str], how: How) -> None:
         self.leader, self.outputs, self.removed, self.how = leader, outputs, removed, how
-        self.patches: dict[str, Patch] = {}
         self.staged: dict[str, Staged] = {}
-        self.entries: dict[str, Entry] = {}
         self.overwriting: dict[str, _Overwriting] = {}
-        self.open: dict[str, int] = {}
+        self.entries: dict[str, Entry] = {}
+        self.locked: list[int] = []
         self.recorded: list[str] = []  # files that have a journal of ours
         self.told: list[str] = []
 
     def run(self) -> None:
+        descriptors.allow_many()
         for target in dict.fromkeys([*(target for target, _ in self.outputs), *self.removed, self.leader]):
-            journal.recover(target)
+            recovery.recover(target)
         record = None
         try:
-            record = Journal(self.leader)
             self._prepare()
+            record = recovery.begin(self.leader)  # from here on readers wait
             self._record(record)
             self._change()
-            journal.complete(self.leader, self.entries[self.leader])
+            recovery.complete(self.leader, self.entries)
         except BaseException:
             self._undo()
             raise
@@ -227,85 +239,90 @@ class _Together:
     def _close(self) -> None:
         for staged in self.staged.values():
             staged.close()
-        for fd in self.open.values():
+        for fd in self.locked:
             locks.close(fd)
 
     def _prepare(self) -> None:
-        """What takes long, and changes nothing: new files are written under temporary names."""
+        """What takes long, and changes nothing: new files are written under temporary names, patches are looked through."""
         for target, output in self.outputs:
             with about(output.path):
                 patch = _patch_of(target, output, self.how)
                 if patch is not None and not patch.changes:
                     continue
-                fd = _locked(target, os.O_RDWR if patch else os.O_RDONLY)
-                if fd >= 0:
-                    self.open[target] = fd
+                held = self._lock(target)
                 sweep(target)
                 if patch is not None:
-                    self.patches[target] = patch
+                    with _opened(target, os.O_RDONLY) as fd:
+                        self.overwriting[target] = _Overwriting.planned(fd, patch)
                 else:
                     self.told += _parted(target, output)
                     self.staged[target] = Staged(target, lambda fd, output=output: _write(fd, output, self.how))  # type: ignore[misc]
+                    if held:  # whoever might sweep it away would have to hold the target: one open file less
+                        self.staged[target].close()
+
+    def _lock(self, target: str) -> bool:
+        """Hold the file that is going to be changed. Most are held already, by whoever read them. False where there is none."""
+        fd = _locked(target)
+        if fd >= 0:
+            self.locked.append(fd)
+        return fd >= 0
 
     def _record(self, leader: Journal) -> None:
         """Journals of all the files; that of the leader last, for with it they hold."""
-        for target, patch in self.patches.items():
-            self.overwriting[target] = _Overwriting.planned(self.open[target], patch)
-            self.entries[target] = self.overwriting[target].entry
+        for target, overwriting in self.overwriting.items():
+            self.entries[target] = overwriting.entry
         for target, staged in self.staged.items():
             old = _kept_as(target) if os.path.exists(target) else ""
-            either = [journal.signature(path) for path in (target, staged.path) if os.path.exists(path)]
+            either = [descriptors.signature(path) for path in (target, staged.path) if os.path.exists(path)]
             self.entries[target] = Entry(old=old, fresh=not old, temporary=os.path.basename(staged.path), either=either)
         for target in self.removed:
-            self.entries[target] = Entry(old=_kept_as(target), either=[journal.signature(target)])
-        members = [target for target in self.entries if target != self.leader]
+            self.entries[target] = Entry(old=_kept_as(target), either=[descriptors.signature(target)])
+        own = self.entries.pop(self.leader, Entry())
+        members = list(self.entries)
         for target in members:
-            record = Journal(target)
+            record = recovery.begin(target)
             self.recorded.append(target)
-            self._written(record, self.entries[target]._replace(leader=_relative(self.leader, target)))
-        journal.sync_folders(members)
-        names = [_relative(path, self.leader) for path in members]
-        own = self.entries[self.leader] = self.entries.get(self.leader, Entry())._replace(members=names)
-        leader.write(own, self._fd(self.leader), self._pieces(self.leader))
-        journal.sync_folders([self.leader])
+            try:
+                self._written(record, self.entries[target]._replace(leader=_relative(self.leader, target)))
+            finally:
+                record.close()
+        descriptors.sync_folders(members)
+        self.entries[self.leader] = own._replace(members=[_relative(path, self.leader) for path in members])
+        self._written(leader, self.entries[self.leader])
+        descriptors.sync_folders([self.leader])
 
     def _written(self, record: Journal, entry: Entry) -> None:
-        try:
-            record.write(entry, self._fd(record.target), self._pieces(record.target))
-        finally:
-            record.close()
-
-    def _fd(self, target: str) -> int:
-        return self.open.get(target, -1)
-
-    def _pieces(self, target: str) -> bytes:
-        return self.overwriting[target].pieces if target in self.overwriting else b""
+        if record.target not in self.overwriting:
+            record.write(entry)
+            return
+        with _opened(record.target, os.O_RDONLY) as fd:
+            record.write(entry, fd, self.overwriting[record.target].pieces)
 
     def _change(self) -> None:
         for target, overwriting in self.overwriting.items():
-            with about(target):
-                overwriting.write(self.open[target], self.how)
+            with about(target), _opened(target, os.O_RDWR) as fd:
+                overwriting.write(fd, target, self.how)
         for target in self.staged:
             if self.how.backup is not None and os.path.exists(target):
                 _keep(target, f"{target}{self.how.backup}")
             if self.entries[target].old:
                 link(target, self._kept(target))
-        journal.sync_folders(list(self.staged))  # a disk may take the names in any order: the old ones first
+        descriptors.sync_folders(list(self.staged))  # a disk may take the names in any order: the old ones first
         for staged in self.staged.values():
             staged.move()
         for target in self.removed:
             os.replace(target, self._kept(target))
-        journal.sync_folders(list(self.entries))
+        descriptors.sync_folders(list(self.entries))
 
     def _kept(self, target: str) -> str:
         return os.path.join(os.path.dirname(target), self.entries[target].old)
 
     def _undo(self) -> None:
-        acted = journal.abandon(self.leader)
+        acted = recovery.abandon(self.leader)
         for staged in self.staged.values():
             staged.remove()
         for target in () if acted else self.recorded:
-            journal.discard(target, None)
+            recovery.discard(target, Entry())
 
 
 def _relative(path: str, target: str) -> str:
@@ -336,6 +353,6 @@ def _keep(target: str, backup: str) -> None:
         with known_as(target):
             link(target, fresh)
             os.replace(fresh, backup)
-        journal.sync_folders([backup])  # a disk may take the names in any order
+        descriptors.sync_folders([backup])  # a disk may take the names in any order
     finally:  # a rename onto another link of the same file does nothing at all
         quietly(lambda: os.unlink(fresh))

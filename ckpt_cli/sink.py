@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from zlib import crc32
 
+from . import descriptors
 from .blocks import Part, Progress, Reader, costs, cut, each
 from .checksums import joined
 from .file import File
@@ -69,11 +70,8 @@ class Sink:
         return self.at - count
 
     def fill(self, at: int, data: bytes | bytearray | memoryview) -> None:
-        """All of `data` at a place laid out before; a short write goes on where it stopped."""
-        view = memoryview(data)
-        while view:
-            done = os.pwrite(self.fd, view, at)
-            view, at = view[done:], at + done
+        """All of `data` at a place laid out before."""
+        descriptors.write(self.fd, data, at)
 
     def clone(self, file: File) -> bool:
         """Make the whole file one with `file`, of which it shares the blocks until one of them is written. False where that cannot be."""

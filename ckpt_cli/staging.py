@@ -12,7 +12,9 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from . import journal, locks
+from . import locks, mark
+from .descriptors import same
+from .journal import beside
 
 
 class Staged:
@@ -36,7 +38,7 @@ class Staged:
             self.path = temporary(self.target)
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
             locks.take(self._fd, self.target)
-            if journal.same(self._fd, self.path):
+            if same(self._fd, self.path):
                 return
             self.close()  # who found it before it was locked took it for a dead one
 
@@ -75,7 +77,7 @@ def sweep(target: str) -> None:
     """Remove what dead edits of `target` left. Its journal, if there was one, is settled."""
     import re
 
-    stem, kept = re.escape(_stem(target)), re.escape(os.path.basename(journal.beside(target)))
+    stem, kept = re.escape(_stem(target)), re.escape(os.path.basename(beside(target)))
     names = re.compile(rf"\.{stem}\.[0-9a-f]{{12}}\.tmp|{kept}\.[0-9a-f]{{12}}\.old")
     try:
         found = [entry.path for entry in os.scandir(os.path.dirname(target)) if names.fullmatch(entry.name)]
@@ -87,12 +89,12 @@ def sweep(target: str) -> None:
 
 def _sweep_one(path: str, target: str) -> None:
     if path.endswith(".old"):
-        dead = not os.path.lexists(journal.beside(target))
+        dead = not os.path.lexists(beside(target))
     else:
         fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
         try:
             # another name of the target itself is of a backup that was cut short; whoever sweeps has the target's lock
-            dead = journal.same(fd, target) or (stat.S_ISREG(os.fstat(fd).st_mode) and locks.free(fd))
+            dead = same(fd, target) or (stat.S_ISREG(os.fstat(fd).st_mode) and locks.free(fd))
         finally:
             os.close(fd)
     if dead:
@@ -159,6 +161,8 @@ def _attribute(fd: int, target: str) -> None:
     except OSError:  # a file system without any
         return
     for name in names:
+        if name == mark.NAME:  # it is of that file alone
+            continue
         try:
             os.setxattr(fd, name, os.getxattr(target, name))
         except OSError:

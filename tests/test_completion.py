@@ -28,7 +28,7 @@ BREAKS = " \t\n\"'@><=;|&(:"
 @pytest.fixture
 def here(tmp_path: Path) -> Path:
     """A folder with models, one of them with names that are hard on shells."""
-    for name in ("mlp.pt", "nested.pt", "module.pt"):
+    for name in ("mlp.pt", "nested.pt", "module.pt", "training.ckpt"):
         shutil.copy(SAMPLES / name, tmp_path)
     torch.save(
         {"it's": torch.zeros(1), 'a "b" $c': torch.zeros(1), "é 𝄞*": torch.zeros(1), "evil\x1b[2J\n": torch.zeros(1)}, tmp_path / "odd.pt"
@@ -86,6 +86,16 @@ def asked(here: Path, line: str) -> list[str]:
         ("ckpt ls mlp.pt --arch ./my", ["files"]),
         ("ckpt schemes xavier_n", ["+xavier_normal"]),
         ("ckpt completion ", ["+bash", "+zsh", "+fish"]),
+        ("ckpt check mlp.pt --spec ", ["files"]),
+        ("ckpt check mlp.pt --same-names-as ml", ["files"]),
+        ("ckpt git-diff ", ["files"]),
+        ("ckpt apply mlp.pt ", ["files"]),
+        ("ckpt drop training.ckpt ep", ["+epoch"]),
+        ("ckpt get training.ckpt args.l", ["+args.lr"]),
+        ("ckpt ls training.ckpt ep", []),
+        ("ckpt new mlp hid", ["-hidden="]),
+        ("ckpt new mlp hidden=3 ", ["-inputs=", "-hidden=", "-outputs=", "-activation="]),
+        ("ckpt new ./own.py:f hid", []),
         ("ckpt no-such-command ", []),
         ("ckpt ls nope.pt x", []),
         ("ckpt ls / x", []),
@@ -169,6 +179,36 @@ def in_bash(here: Path, line: str) -> list[str]:
     done = subprocess.run(["bash", "-c", script, "bash", line, BREAKS], cwd=here, capture_output=True, text=True, timeout=30, env=ENV)
     assert done.returncode == 0 and done.stderr == ""
     return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["$HERE/mlp.pt", "${HERE}/mlp.pt", '"$HERE"/mlp.pt', '"${HERE}/mlp.pt"', "~/mlp.pt", "$HOME/mlp.pt", "$own/mlp.pt", '"$own/m"lp.pt'],
+)
+def test_bash_knows_the_file_by_variables_and_by_the_home(here: Path, written: str) -> None:
+    """`own` is a variable of the shell alone, which no program is given."""
+    script = f"""
+        own={shlex.quote(str(here))}
+        source <(ckpt completion bash)
+        COMP_LINE=$1 COMP_POINT=${{#1}} COMP_WORDBREAKS=$2
+        _ckpt ckpt '' '' && printf '%s\n' "${{COMPREPLY[@]}}" && env | grep -c ^own=
+    """
+    env = ENV | {"HERE": str(here), "HOME": str(here)}
+    line = f"ckpt get {written} 2.w"
+    done = subprocess.run(["bash", "-c", script, "bash", line, BREAKS], cwd="/", capture_output=True, text=True, timeout=30, env=env)
+    assert done.stderr == "" and done.stdout.splitlines() == ["2.weight", "0"]
+
+
+NOT_THE_FILE = ["'$HERE/mlp.pt'", "\\$HERE/mlp.pt", '"\\$HERE/mlp.pt"', "$NONE/mlp.pt", "$(echo mlp.pt)", "`echo mlp.pt`"]
+
+
+@pytest.mark.parametrize("written", NOT_THE_FILE)
+def test_bash_expands_no_more_than_a_shell_would_and_runs_nothing(here: Path, written: str) -> None:
+    done = subprocess.run(
+        [BIN / "ckpt", "_complete", "bash", f"ckpt get {written} 2.w", BREAKS],
+        cwd=here, capture_output=True, text=True, timeout=30, env=ENV | {"HERE": str(here)},
+    )  # fmt: skip
+    assert done.stdout == done.stderr == ""
 
 
 def test_bash_is_given_what_it_inserts(here: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -98,6 +99,32 @@ def test_added_removed_and_renamed_files(git: Git, ckpt: Ckpt) -> None:
     git("rm", "-qf", "mlp.pt")
     found = records(git("diff", "--cached", "--", "mlp.pt"))
     assert found[1] == ["deleted file mode 100644"] and found[2][:3] == ["removed", "0.weight", "float32 8x4"]
+
+
+def test_colours_are_those_that_git_would_use(git: Git, ckpt: Ckpt) -> None:
+    ckpt("set", "mlp.pt", "0.bias = 0", "-i")
+    plain = git("diff")
+    assert "\x1b" not in plain
+    coloured = git("-c", "color.ui=always", "diff")
+    assert coloured.startswith("\x1b[1mdiff --ckpt a/mlp.pt b/mlp.pt\x1b[0m\n\x1b[36mchanged\x1b[0m\t0.bias\t")
+    assert re.sub("\x1b\\[[0-9]*m", "", coloured) == plain
+    assert git("-c", "color.ui=always", "-c", "color.diff=never", "diff") == plain
+
+
+def test_a_model_in_shards_is_told_shard_by_shard(git: Git, ckpt: Ckpt) -> None:
+    """git hands over one file at a time: the shards are checkpoints, the index is text that git compares itself."""
+    Path("m").mkdir()
+    ckpt("convert", "mlp.pt", "m/model.safetensors.index.json", "--shard-size", "0.2kB", "--force")
+    git("add", "-A")
+    git("commit", "-qm", "shards")
+    ckpt("set", "m", "*.bias = 0", "-i")
+    told = records(git("diff"))
+    assert [row[1] for row in told if row[0] == "changed"] == ["0.bias", "2.bias"]
+    assert {row[0].split("/")[-1] for row in told if row[0].startswith("diff")} <= {path.name for path in Path("m").glob("*.safetensors")}
+    ckpt("drop", "m", "2.bias", "-i")
+    assert '-    "2.bias": ' in git("diff", "--", "*.json")
+    Path(".gitattributes").write_text("*.json diff=ckpt\n")
+    assert "give the attribute to the shards" in git("diff", "--", "*.json")
 
 
 def test_objects_and_metadata_are_told_too(git: Git) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy
 import pytest
@@ -35,11 +37,11 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return written(folder / f"m.{request.param}")
 
 
-def written(path: Path) -> Path:
+def written(path: Path, weights: dict[str, torch.Tensor] = WEIGHTS) -> Path:
     if path.suffix == ".pt":
-        torch.save(WEIGHTS, path)
+        torch.save(weights, path)
     else:
-        save_file(WEIGHTS, path)
+        save_file(weights, path)
     return path
 
 
@@ -152,6 +154,7 @@ def test_tensors_that_change_places_in_one_file_are_read_before_they_are_overwri
 
 
 CALLS = ["write", "pwrite", "fsync", "fdatasync", "replace", "unlink", "link", "copy_file_range", "posix_fallocate"]
+CALLS += ["setxattr", "removexattr"]
 
 
 def dying(number: int, half: bool, args: list[str]) -> bool:
@@ -263,6 +266,222 @@ def test_a_reader_that_may_not_write_says_so_and_reads_nothing_half_changed(
     monkeypatch.undo()
     ckpt("ls", path)
     assert contents(path.parent) == {path.name: before}
+
+
+MARK = "user.ckpt.journal"
+
+
+def half_done(path: Path, args: list[str], ckpt: Ckpt, changed: Path | None = None) -> bytes:
+    """Let an edit die when it has changed the file (of several: `changed`) in part; the old content."""
+    number, watched = 1, changed or path
+    before = watched.read_bytes()
+    while watched.read_bytes() == before:
+        ckpt("ls", path)
+        assert dying(number, False, [args[0], str(path), *args[1:], "-i"])
+        number += 1
+    return before
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> None:
+    """Skips where files take no extended attributes."""
+    (tmp_path / "x").touch()
+    try:
+        os.setxattr(tmp_path / "x", MARK, b"x")
+    except (AttributeError, OSError):
+        pytest.skip("this file system has no extended attributes")
+
+
+def marked(path: Path) -> bool:
+    return MARK in os.listxattr(path)
+
+
+EDIT = ["set", "a.bias = 1", "b.weight[3, 4] = 7"]
+ELSEWHERE = ["renamed", "another name", "the folder renamed as well", "on another disk"]
+
+
+def elsewhere(way: str, path: Path) -> Path:
+    """Move a file, or give it another name; where it is then."""
+    other = path.parent.parent / ("other" + path.suffix)
+    if way == "another name":
+        os.link(path, other)
+    elif way == "on another disk":  # mv copies it then, with its attributes
+        shutil.copy2(path, other)
+        path.unlink()
+    elif way == "renamed":
+        path.rename(other)
+    else:
+        path.rename(path.with_name(other.name))
+        other = path.parent.rename(path.parent.with_name("renamed")) / other.name
+    return other
+
+
+@pytest.mark.usefixtures("marks")
+@pytest.mark.parametrize("way", ELSEWHERE)
+def test_a_file_whose_edit_died_is_undone_under_any_other_name(way: str, path: Path, ckpt: Ckpt, tmp_path: Path) -> None:
+    seen = set()
+    for death, before, after in every_death(path.parent, [EDIT[0], str(path), *EDIT[1:], "-i"]):
+        other = elsewhere(way, path)
+        ckpt("ls", other)
+        found = other.read_bytes()
+        assert found in (before[path.name], after[path.name]) and not marked(other), death
+        seen.add(found == before[path.name])
+        if path.exists():
+            ckpt("ls", path)
+            assert contents(path.parent) in (before, after), death
+        other.unlink()
+        shutil.rmtree(tmp_path / "renamed", ignore_errors=True)
+        path.parent.mkdir(exist_ok=True)
+    assert seen == {True, False}
+
+
+@pytest.mark.usefixtures("marks")
+def test_no_mark_is_left_on_a_file_by_an_edit_or_its_undoing(path: Path, shards: Path, ckpt: Ckpt) -> None:
+    ckpt(EDIT[0], path, *EDIT[1:], "-i")
+    ckpt("set", shards, "a.weight[0] = 9", "b.weight[0] = 9", "-i")
+    assert not any(marked(file) for file in (path, *shards.parent.iterdir()))
+    half_done(path, ["set", "a.bias = 5"], ckpt)
+    assert marked(path)
+    ckpt("ls", path)
+    assert not marked(path)
+
+
+@pytest.mark.usefixtures("marks")
+def test_a_copy_of_a_half_done_file_is_undone_and_leaves_the_file_its_own_undoing(path: Path, ckpt: Ckpt, tmp_path: Path) -> None:
+    before = half_done(path, EDIT, ckpt)
+    copy = Path(shutil.copy2(path, tmp_path / ("copy" + path.suffix)))  # with its attributes, as cp --preserve=xattr
+    assert marked(copy)
+    ckpt("ls", copy)
+    assert copy.read_bytes() == before != path.read_bytes() and not marked(copy)
+    ckpt("ls", path)
+    assert contents(path.parent) == {path.name: before}
+
+
+@pytest.mark.usefixtures("marks")
+def test_a_disk_that_was_mounted_read_only_after_a_crash(ckpt: Ckpt, tmp_path: Path) -> None:
+    disk, image = tmp_path / "disk", tmp_path / "image"
+    disk.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(8 << 20)
+    made = [["mkfs.ext4", "-q", image], ["mount", "-o", "loop", image, disk]]
+    if not all(shutil.which(words[0]) and subprocess.run(words, capture_output=True).returncode == 0 for words in made):
+        pytest.skip("no file system can be made and mounted here")
+    try:
+        path = written(disk / "m.pt")
+        before = half_done(path, EDIT, ckpt)
+        os.link(path, disk / "other.pt")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        for name in ("m.pt", "other.pt"):
+            error = ckpt("ls", disk / name, status=2).err
+            assert "an edit of this file was interrupted, and undoing it takes the right to write (run ckpt as its owner)" in error
+        (moved := tmp_path / "copy.pt").write_bytes(path.read_bytes())
+        os.setxattr(moved, MARK, os.getxattr(path, MARK))
+        ckpt("ls", moved)
+        assert moved.read_bytes() == before != path.read_bytes()
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
+
+
+@pytest.mark.usefixtures("marks")
+def test_a_mark_whose_journal_is_gone_is_one_line_with_a_mend(path: Path, ckpt: Ckpt) -> None:
+    half_done(path, EDIT, ckpt)
+    journal = path.parent / f".{path.name}.ckpt-journal"
+    journal.unlink()
+    half = path.read_bytes()
+    error = ckpt("ls", path, status=2).err
+    assert f"its undo journal {journal} is gone" in error and f"setfattr -x {MARK}" in error and path.read_bytes() == half
+    os.removexattr(path, MARK)
+    ckpt("ls", path)
+
+
+@pytest.mark.usefixtures("marks")
+def test_a_mark_that_another_program_left_on_what_it_wrote_means_nothing(path: Path, ckpt: Ckpt) -> None:
+    half_done(path, EDIT, ckpt)
+    other = path.rename(path.with_stem("other"))
+    weights = {name: tensor + 1 for name, tensor in WEIGHTS.items()}
+    other.write_bytes(written(path, weights).read_bytes())
+    path.with_name(f".{path.name}.ckpt-journal").unlink()
+    assert marked(other)
+    ckpt("ls", other)
+    assert loaded(other)["b.weight"].equal(weights["b.weight"]) and not marked(other)
+
+
+@pytest.mark.usefixtures("marks")
+def test_a_new_file_does_not_take_the_mark_over(path: Path, ckpt: Ckpt, tmp_path: Path) -> None:
+    other = Path(shutil.copy(path, tmp_path / ("whole" + path.suffix)))
+    half_done(path, EDIT, ckpt)
+    mark = os.getxattr(path, MARK)
+    ckpt("ls", path)
+    os.setxattr(path, MARK, mark)
+    os.setxattr(path, "user.mine", b"kept")
+    path.with_name(f".{path.name}.ckpt-journal").unlink(missing_ok=True)
+    from ckpt_cli.staging import Staged
+
+    with Staged(str(path), lambda fd: os.write(fd, other.read_bytes())) as staged:
+        staged.move()
+    assert not marked(path) and os.getxattr(path, "user.mine") == b"kept"
+
+
+@pytest.mark.usefixtures("marks")
+@pytest.mark.parametrize("way", ["renamed", "another name"])
+def test_a_shard_whose_edit_died_is_undone_under_another_name(way: str, shards: Path, ckpt: Ckpt) -> None:
+    last = shards.parent / "m-00003-of-00003.safetensors"
+    before = half_done(shards, ["set", "a.weight[0] = 9", "b.weight[0] = 9"], ckpt, changed=last)
+    other = elsewhere(way, last)
+    ckpt("ls", other)
+    assert other.read_bytes() == before and not marked(other)
+    if way == "renamed":
+        assert "it is not there any more" in ckpt("ls", shards, status=2).err
+        other.rename(last)
+    ckpt("ls", shards)
+    assert last.read_bytes() == before and not any(name.startswith(".") for name in contents(shards.parent))
+
+
+def test_where_files_take_no_attributes_an_edit_does_without(path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    for name in ("setxattr", "getxattr", "listxattr", "removexattr"):
+        monkeypatch.setattr(os, name, refused, raising=False)
+    before = half_done(path, EDIT, ckpt)
+    ckpt("ls", path)
+    assert contents(path.parent) == {path.name: before}
+
+
+HOSTILE = [
+    {"temporary": "../precious"},
+    {"old": "../precious"},
+    {"temporary": "precious"},
+    {"old": ".."},
+    {"piece": 0},
+    {"size": "x"},
+    {"extents": [[0, 1 << 60]], "size": 1 << 62},
+    {"extents": [[-5, 3]]},
+    {"extents": [7]},
+    {"members": [1]},
+    {"leader": "a\0b"},
+    {"unknown": 1},
+]
+
+
+@pytest.mark.parametrize("entry", HOSTILE, ids=str)
+@pytest.mark.parametrize("over", [b"\0", b"\1"], ids=["hot", "over"])
+def test_a_journal_that_came_with_a_download_touches_nothing(entry: dict[str, Any], over: bytes, path: Path, ckpt: Ckpt) -> None:
+    precious = [path.parent.parent / "precious", path.parent / "precious"]
+    for file in precious:
+        file.write_text("mine")
+    head = json.dumps(entry).encode()
+    body = len(head).to_bytes(8, "little") + head
+    raw = b"ckpt journal 1\n" + over + body + crc32(body).to_bytes(4, "little")
+    (path.parent / f".{path.name}.ckpt-journal").write_bytes(raw)
+    before = path.read_bytes()
+    assert "its undo journal is of another program" in ckpt("ls", path, status=2).err
+    assert path.read_bytes() == before and all(file.read_text() == "mine" for file in precious)
+
+
+def test_what_has_the_name_of_a_journal_and_is_no_file_is_not_waited_for(path: Path, ckpt: Ckpt) -> None:
+    os.mkfifo(path.parent / f".{path.name}.ckpt-journal")
+    assert "what has the name of its undo journal is no file (remove " in ckpt("ls", path, status=2).err
 
 
 @pytest.mark.parametrize("way", ["written over", "renamed over"])
@@ -377,11 +596,12 @@ def test_several_shards_where_there_are_no_hard_links(shards: Path, ckpt: Ckpt, 
 def test_undoing_writes_even_what_reads_the_same(path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an error of fsync the pages may read right and the disk be wrong."""
     from ckpt_cli import journal
+    from ckpt_cli.descriptors import fingerprint
 
     record = journal.Journal(str(path))
     with open(path, "r+b") as file:
         extents = [(4096, 100)]
-        entry = journal.Entry(path.stat().st_size, journal.fingerprint(file.fileno(), extents), extents)
+        entry = journal.Entry(path.stat().st_size, fingerprint(file.fileno(), extents), extents)
         record.write(entry, file.fileno())
     record.close()
     written, real = [], os.pwrite
@@ -414,6 +634,23 @@ def test_who_waits_too_long_for_another_edit_is_told_whose(path: Path, ckpt: Ckp
         other.wait()
     ckpt("set", path, "a.bias = 1", "-i")
     assert loaded(path)["a.bias"].eq(1).all()
+
+
+def test_who_reads_a_model_while_its_shards_are_rebuilt_does_not_wait(shards: Path, ckpt: Ckpt) -> None:
+    """Only when all of them are ready do readers wait, and that is short."""
+    (shards.parent / "slow.py").write_text(SLOW)
+    args = [sys.executable, "-m", "ckpt_cli", "reinit", shards.name, "a.bias=slow.py:slow", "*.weight=zeros", "-i"]
+    other = subprocess.Popen(args, cwd=shards.parent, preexec_fn=heeds_ctrl_c)
+    try:
+        while not (shards.parent / "ready").exists():
+            time.sleep(0.02)
+        before = time.monotonic()
+        assert len(ckpt("ls", shards).rows) == 3 and time.monotonic() - before < 4
+    finally:
+        other.kill()
+        other.wait()
+    ckpt("set", shards, "a.bias[0] = 1", "-i")
+    assert not any(litter(name) for name in contents(shards.parent) if "00001" in name)
 
 
 def test_edits_of_one_file_wait_for_each_other_and_none_is_lost(path: Path) -> None:

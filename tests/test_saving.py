@@ -344,6 +344,7 @@ def test_a_signal_ends_a_save_with_its_own_status_and_leaves_nothing_behind(numb
 def test_a_new_file_in_place_of_one_whose_edit_died_is_not_undone_with_it(path: Path, ckpt: Ckpt, tmp_path: Path) -> None:
     """The journal belongs to what was there before."""
     from ckpt_cli import journal
+    from ckpt_cli.descriptors import fingerprint
 
     other = tmp_path / ("other" + path.suffix)
     shutil.copy(path, other)
@@ -351,7 +352,7 @@ def test_a_new_file_in_place_of_one_whose_edit_died_is_not_undone_with_it(path: 
     with open(path, "r+b") as file:
         size = path.stat().st_size
         extents = [(size - 8, 4)]
-        record.write(journal.Entry(size=size, print=journal.fingerprint(file.fileno(), extents), extents=extents), file.fileno())
+        record.write(journal.Entry(size=size, print=fingerprint(file.fileno(), extents), extents=extents), file.fileno())
     record.close()
     ckpt("set", other, "x[0] = 7", "-o", path, "--force")
     after = path.read_bytes()

@@ -46,7 +46,7 @@ TRIED = {
         "set mlp.pt '0.bias[0] = nan' -n", "set mlp.pt 0.bias=0 -o out.pt", "set odd.pt 'large[1] = 7' -n", "tie one.pt a b -n",
         "untie shared-mlp.pt '*' -n", "rename mlp.pt '0.*=first.*' -n", "drop training.ckpt 'optimizer.*' -n", "drop odd.pt lr -n",
         "cast mlp.pt bf16 -n", "cast odd.pt float64 specials -n", "cast mlp.pt bf16 -i", "convert mlp.pt new.safetensors --dtype bf16",
-        "convert mlp.pt new.safetensors --drop 2.bias -n", "apply mlp.pt good.toml -n",
+        "convert mlp.pt other.safetensors --drop 2.bias -n", "apply mlp.pt good.toml -n",
     ],
     "Reinit": [
         "reinit mlp.pt '*.weight=normal' '*.bias=zeros' --seed 1 -n", "reinit mlp.pt --preset keras --rng torch -n",

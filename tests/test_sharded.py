@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,3 +173,22 @@ def test_the_order_of_the_tensors_goes_through_shards_and_back(tmp_path: Path, c
 def test_a_size_without_a_unit_is_not_taken_for_bytes(tmp_path: Path, ckpt: Ckpt) -> None:
     torch.save({"w": torch.ones(4)}, tmp_path / "m.pt")
     assert "'5' would be bytes (give a unit" in ckpt("convert", tmp_path / "m.pt", tmp_path / "m.bin", "--shard-size", "5", status=2).err
+
+
+def test_an_edit_of_more_shards_than_files_may_be_open_at_first(tmp_path: Path, ckpt: Ckpt) -> None:
+    """The soft limit is raised to the hard one; and a shard takes few open files."""
+    save_file({f"{i:02d}": torch.full((64,), float(i)) for i in range(60)}, tmp_path / "m.safetensors")
+    index = tmp_path / "model.safetensors.index.json"
+
+    def limited(hard: int, *args: object) -> None:
+        line = f'ulimit -Sn 64; ulimit -Hn {hard}; exec "$@"'
+        words = [sys.executable, "-m", "ckpt_cli", *map(str, args)]
+        run = subprocess.run(["bash", "-c", line, "bash", *words], capture_output=True, text=True)
+        assert run.returncode == 0 and not run.stderr, run.stderr
+
+    limited(160, "convert", tmp_path / "m.safetensors", index, "--shard-size", "256B")
+    assert len(list(tmp_path.glob("model-*"))) == 60
+    for edit in (["set", "*[0] = -1"], ["set", "* = -2"], ["cast", "float16"]):
+        limited(160, edit[0], index, edit[1], "-i")
+    assert loaded(tmp_path)["59"].tolist() == [-2] * 64
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .. import files
 from ..checkpoint import Checkpoint
 from ..errors import UsageError, about
-from ..show.output import Output, note
-from .editing import finish
-from .params import Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, opened
+from ..show.output import Output, note, verdict
+from .editing import NOWHERE, Places, finish, placed
+from .params import Json, Path, layers_of, opened
 from .reinit import any_seed, tell
 
 if TYPE_CHECKING:
     from ..edits.steps import Made
 
 
+@placed
 def apply_command(
     path: Path,
     recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml", help="Steps in TOML; - reads standard input.", show_default=False)],
-    output: Out = None,
-    in_place: InPlace = False,
-    dry_run: DryRun = False,
-    force: Force = False,
-    backup: Backup = None,
-    format_name: FormatName = None,
+    places: Places = NOWHERE,
     as_json: Json = False,
 ) -> int:
     """Make the edits of RECIPE, one after another, and write the result in one pass. Exit status: 0 done, 1 an assertion does not hold.
@@ -38,11 +34,10 @@ def apply_command(
     assert = {exists, absent, shape, dtype, tied, finite} holds the result so far against what it says; where it fails nothing is written.
     Paths in a recipe are seen from the current folder, as on the command line.
     """
-    before, steps = _made(path, recipe, in_place)
+    before, steps = _made(path, recipe, places.in_place)
     broken = bool(steps[-1].broken)
     if not broken:
-        places: dict[str, Any] = {"output": output, "in_place": in_place, "backup": backup, "format_name": format_name}
-        finish(before, steps[-1].checkpoint, **places, dry_run=dry_run, force=force, as_json=as_json)
+        finish(before, steps[-1].checkpoint, places, as_json)
     for step in steps:
         _tell(step)
     if broken:
@@ -84,4 +79,5 @@ def _show_broken(done: Made, path: str, as_json: bool) -> None:
         note(f"{done.step.where}: {line}")
     note(f"{path}: nothing is written")
     if as_json:
-        Output(True).json({"path": path, "holds": False, "step": done.step.where, "broken": done.broken})
+        with verdict():
+            Output(True).json({"path": path, "holds": False, "step": done.step.where, "broken": done.broken})

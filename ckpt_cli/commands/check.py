@@ -11,7 +11,7 @@ from ..checking.checks import Asked, Report, check
 from ..checking.spec import read_spec
 from ..checkpoint import Checkpoint
 from ..errors import UsageError, about
-from ..show.output import Output, size
+from ..show.output import Output, size, verdict
 from ..show.progress import Progress
 from .params import Color, Colors, Json, Path, Patterns, layers_of, opened
 
@@ -53,14 +53,15 @@ def check_command(
     with about(path), Progress() as progress:
         report = check(checkpoint, asked, layers_of(checkpoint, arch or "auto"), progress)
     out = Output(as_json or as_sarif, color.value)
-    if as_sarif:
-        out.json(_sarif(path, report.violations))
-    elif as_json:
-        out.json(_document(path, checkpoint, report))
-    elif report.violations:
-        out.table(("KIND", "NAME", "WHAT"), (violation[:3] for violation in report.violations))
-    elif out.terminal:
-        out.lines([_told(path, asked, spec, report)])
+    with verdict():
+        if as_sarif:
+            out.json(_sarif(path, report.violations))
+        elif as_json:
+            out.json(_document(path, checkpoint, report))
+        elif report.violations:
+            out.table(("KIND", "NAME", "WHAT"), (violation[:3] for violation in report.violations))
+        elif out.terminal:
+            out.lines([_told(path, asked, spec, report)])
     return 1 if report.violations else 0
 
 

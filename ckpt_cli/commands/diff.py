@@ -10,7 +10,7 @@ import typer
 from ..checkpoint import Checkpoint
 from ..diff import Difference, diff
 from ..errors import UsageError, about
-from ..show.output import Output, note
+from ..show.output import Output, note, verdict
 from ..show.progress import Progress
 from .params import Color, Colors, Json, Patterns, layers_of, opened
 
@@ -48,10 +48,11 @@ def diff_command(
     with Progress() as progress:
         differences = list(diff(one, two, names, rtol, atol, exact, progress))
     out = Output(as_json, color.value)
-    if name_only and not as_json:
-        out.lines(dict.fromkeys(difference.name for difference in differences))
-        return 1 if differences else 0
-    show(out, differences, stat, {"a": a, "b": b})
+    with verdict():
+        if name_only and not as_json:
+            out.lines(dict.fromkeys(difference.name for difference in differences))
+            return 1 if differences else 0
+        show(out, differences, stat, {"a": a, "b": b})
     if one.objects and two.objects and not _same_objects(one, two):
         note("what is in the files besides tensors differs, too; `ckpt summary` shows it")
     return 1 if differences else 0

@@ -6,13 +6,63 @@ import os
 from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from ..checkpoint import Checkpoint
 from ..formats import Format
 from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of, opened
 
 Edit = Callable[..., Checkpoint]
+
+
+class Places(NamedTuple):
+    """Where the result of an edit goes, as the command line says it."""
+
+    output: str | None
+    in_place: bool
+    dry_run: bool
+    force: bool
+    backup: str | None
+    format_name: str | None
+
+
+NOWHERE = Places(None, False, False, False, None, None)
+
+_PLACES: dict[str, tuple[Any, Any]] = {
+    "output": (Out, None),
+    "in_place": (InPlace, False),
+    "dry_run": (DryRun, False),
+    "force": (Force, False),
+    "backup": (Backup, None),
+    "format_name": (FormatName, None),
+}
+
+
+def _option(name: str, kind: Any, default: Any) -> Parameter:
+    return Parameter(name, Parameter.POSITIONAL_OR_KEYWORD, annotation=kind, default=default)
+
+
+def _signed(command: Callable[..., Any], parameters: list[Parameter]) -> Callable[..., Any]:
+    """The command, as one that has these parameters: what the command line is read by."""
+    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return command
+
+
+def placed(command: Callable[..., Any]) -> Callable[..., Any]:
+    """A command from one that takes `places`: the options that say where the result goes stand in its stead."""
+
+    @wraps(command)
+    def wrapped(**given: Any) -> Any:
+        places = Places(**{name: given.pop(name) for name in _PLACES})
+        return command(**given, places=places)
+
+    hints = get_type_hints(command, include_extras=True)
+    parameters: list[Parameter] = []
+    for name, parameter in signature(command).parameters.items():
+        places = [_option(one, *facts) for one, facts in _PLACES.items()]
+        parameters += places if name == "places" else [parameter.replace(annotation=hints[name])]
+    return _signed(wrapped, parameters)
 
 
 def editing(edit: Edit) -> Callable[..., None]:
@@ -27,41 +77,23 @@ def editing(edit: Edit) -> Callable[..., None]:
         if name not in ("before", "layers")
     ]
     knows_layers = "layers" in hints
-    shared = _OPTIONS | ({"arch": (Arch, "auto")} if knows_layers else {})
-    around = [Parameter(name, Parameter.KEYWORD_ONLY, annotation=kind, default=default) for name, (kind, default) in shared.items()]
     verb = edit.__name__.removesuffix("_command")
-    path = Parameter("path", Parameter.POSITIONAL_OR_KEYWORD, annotation=Path)
 
     @wraps(edit)
-    def command(path: str, **given: Any) -> None:
+    def command(path: str, places: Places, print_recipe: bool, as_json: bool, arch: str = "auto", **given: Any) -> None:
         from ..errors import about
 
-        options = {name: given.pop(name) for name in shared}
-        arch, print_recipe = options.pop("arch", "auto"), options.pop("print_recipe")
-        before = opened(path, options["in_place"] and not print_recipe)
+        before = opened(path, places.in_place and not print_recipe)
         with about(path):
             after = edit(before, **given, **({"layers": layers_of(before, arch)} if knows_layers else {}))
         if print_recipe:
             show_step({verb: given.pop(own[0].name), **given, "arch": arch})
         else:
-            finish(before, after, **options)
+            finish(before, after, places, as_json)
 
-    parameters = [path, *own, *around]
-    command.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return command
-
-
-_OPTIONS: dict[str, tuple[Any, Any]] = {
-    "output": (Out, None),
-    "in_place": (InPlace, False),
-    "dry_run": (DryRun, False),
-    "force": (Force, False),
-    "backup": (Backup, None),
-    "format_name": (FormatName, None),
-    "print_recipe": (PrintRecipe, False),
-    "as_json": (Json, False),
-}
+    path = Parameter("path", Parameter.POSITIONAL_OR_KEYWORD, annotation=Path)
+    around = [_option("places", Places, NOWHERE), _option("print_recipe", PrintRecipe, False), _option("as_json", Json, False)]
+    return placed(_signed(command, [path, *own, *around, *([_option("arch", Arch, "auto")] if knows_layers else [])]))
 
 
 def show_step(said: dict[str, Any]) -> None:
@@ -74,37 +106,26 @@ def show_step(said: dict[str, Any]) -> None:
     sys.stdout.write(step({key: value for key, value in said.items() if value is not None and value != unsaid.get(key)}))
 
 
-def finish(
-    before: Checkpoint,
-    after: Checkpoint,
-    *,
-    output: str | None,
-    in_place: bool,
-    dry_run: bool,
-    force: bool = False,
-    backup: str | None = None,
-    format_name: str | None = None,
-    as_json: bool = False,
-) -> None:
+def finish(before: Checkpoint, after: Checkpoint, places: Places, as_json: bool = False) -> None:
     """Write an edited checkpoint where it was asked to go, or print what would change. Raises UsageError where no place is named."""
     from .. import files
     from ..errors import about
     from ..show.output import note
 
-    source = before.origin.path if before.origin else ""
-    _check_places(source, output, in_place, dry_run, backup)
+    source, output = before.origin.path if before.origin else "", places.output
+    _check_places(source, places)
     origin = before.origin.format if before.origin else None
     alike = output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1]
-    form = files.format_for(output or source, format_name or (origin if output is None else None), default=origin if alike else None)
-    if dry_run:
-        if output is not None:
-            files.check(after, output, form, replace=force)
-        with about(source):
-            same = not show_plan(before, after, form, as_json)
-        if same:
-            note("nothing would change")
-    else:
-        write(after, output or source, form, replace=in_place or force, backup=backup, as_json=as_json)
+    form = files.format_for(output or source, places.format_name or (origin if output is None else None), default=origin if alike else None)
+    if not places.dry_run:
+        write(after, output or source, form, replace=places.in_place or places.force, backup=places.backup, as_json=as_json)
+        return
+    if output is not None:
+        files.check(after, output, form, replace=places.force)
+    with about(source):
+        changes = show_plan(before, after, form, as_json)
+    if not changes:
+        note("nothing would change")
 
 
 def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool) -> bool:
@@ -119,16 +140,16 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool
     return changes
 
 
-def _check_places(source: str, output: str | None, in_place: bool, dry_run: bool, backup: str | None) -> None:
+def _check_places(source: str, places: Places) -> None:
     from ..errors import UsageError
 
-    if backup is not None and not in_place:
+    if places.backup is not None and not places.in_place:
         raise UsageError("--backup goes with -i")
-    if backup == "":
+    if places.backup == "":
         raise UsageError("--backup takes a suffix", "for instance --backup .bak")
-    if output is not None and in_place:
+    if places.output is not None and places.in_place:
         raise UsageError("-o and -i exclude each other", "name one place for the result")
-    if output is None and not in_place and not dry_run:
+    if places.output is None and not places.in_place and not places.dry_run:
         raise UsageError("where should the result go?", "-o OUT writes a new file, -i changes this one, -n shows the plan", source)
 
 

@@ -16,6 +16,7 @@ from ..errors import CkptError, UsageError, os_error
 from ..show.output import Output
 from .diff import show
 
+_INDEX = "the index of a model whose shards git does not hand over with it (give the attribute to the shards, not to the index)"
 _LONGEST = 60  # characters of an object's value
 
 
@@ -50,10 +51,10 @@ def git_diff_command(
 
 def _compare(path: str, old: str, old_hex: str, old_mode: str, new: str, new_hex: str, new_mode: str, to: str = "", told: str = "") -> None:
     """The answer to `git diff`; `to` and `told` are of a file that was renamed."""
-    out = Output()
-    out.terminal = out.terminal or "GIT_PAGER_IN_USE" in os.environ
+    out = _output()
     added, removed = old == os.devnull, new == os.devnull
-    out.lines([f"diff --ckpt a/{path} b/{to or path}", *(line for line in told.splitlines() if not line.startswith("index "))])
+    out.heading(f"diff --ckpt a/{path} b/{to or path}")
+    out.lines(line for line in told.splitlines() if not line.startswith("index "))
     if old_mode != new_mode:
         out.lines(
             [f"new file mode {new_mode}" if added else f"deleted file mode {old_mode}" if removed else f"mode {old_mode} → {new_mode}"]
@@ -74,6 +75,21 @@ def _compare(path: str, old: str, old_hex: str, old_mode: str, new: str, new_hex
         out.lines(["no value differs: the files hold the same in other bytes"])
 
 
+def _output() -> Output:
+    """A table where git has a pager, colours where git itself would use them: it knows of the pager, and of what the user wants."""
+    import subprocess
+
+    out = Output()
+    asked = ["git", "config", "--get-colorbool", "color.diff", str(out.terminal).lower()]
+    out.terminal = out.terminal or "GIT_PAGER_IN_USE" in os.environ
+    try:
+        wanted = subprocess.run(asked, capture_output=True, check=False).stdout.strip() == b"true"
+    except OSError:
+        wanted = False
+    out.color = wanted and not os.environ.get("NO_COLOR")
+    return out
+
+
 def _held(path: str) -> Checkpoint | str:
     """The checkpoint that git has put at `path`, nothing for a side that does not exist; or why it cannot be read."""
     if path == os.devnull:
@@ -85,7 +101,7 @@ def _held(path: str) -> Checkpoint | str:
             return f"{pointer}, is not in the local store (git lfs fetch)"
         return files.open(kept)
     except (CkptError, OSError) as error:
-        return _said(error)
+        return _INDEX if path.endswith(".index.json") else _said(error)
 
 
 def _said(error: CkptError | OSError) -> str:

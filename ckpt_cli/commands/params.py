@@ -32,7 +32,10 @@ InPlace = Annotated[bool, typer.Option("-i", "--in-place", help="Change the file
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print what would change, write nothing.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace OUT where it exists.")]
 Backup = Annotated[
-    str | None, typer.Option("--backup", metavar="SUFFIX", help="With -i: keep the old file under this suffix.", show_default=False)
+    str | None,
+    typer.Option(
+        "--backup", metavar="SUFFIX", help="With -i: keep the old file under this suffix, in place of an older one.", show_default=False
+    ),
 ]
 PrintRecipe = Annotated[bool, typer.Option("--print-recipe", help="Print this edit as a step for `ckpt apply`, write nothing.")]
 FormatName = Annotated[

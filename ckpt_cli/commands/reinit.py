@@ -12,8 +12,8 @@ from .. import files
 from ..errors import UsageError, about
 from ..show.output import Output, note
 from ..show.tree import folded
-from .editing import finish, show_step
-from .params import Arch, Backup, Color, Colors, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of, opened
+from .editing import NOWHERE, Places, finish, placed, show_step
+from .params import Arch, Color, Colors, Json, Path, PrintRecipe, layers_of, opened
 
 if TYPE_CHECKING:
     from ..edits.reinit import Planned
@@ -42,6 +42,7 @@ Seed = Annotated[
 Source = Annotated[Rng, typer.Option("--rng", help="A generator for each tensor, by its name; or torch's one for all, in file order.")]
 
 
+@placed
 def reinit_command(
     path: Path,
     rules: Rules = None,
@@ -50,12 +51,7 @@ def reinit_command(
     seed: Seed = None,
     rng: Source = Rng.tensor,
     arch: Arch = "auto",
-    output: Out = None,
-    in_place: InPlace = False,
-    dry_run: DryRun = False,
-    force: Force = False,
-    backup: Backup = None,
-    format_name: FormatName = None,
+    places: Places = NOWHERE,
     print_recipe: PrintRecipe = False,
     as_json: Json = False,
     color: Colors = Color.auto,
@@ -68,7 +64,7 @@ def reinit_command(
     from ..edits.reinit import reinit
 
     asked = _asked(rules or [], recipe, preset, seed)
-    before = opened(path, in_place and not print_recipe)
+    before = opened(path, places.in_place and not print_recipe)
     with about(path):
         layers = layers_of(before, arch)
         after, plan = reinit(
@@ -77,9 +73,9 @@ def reinit_command(
     if print_recipe:
         show_step({"reinit": list(map(str, asked.rules)), "preset": asked.preset, "seed": asked.seed, "rng": rng.value, "arch": arch})
         return
-    if not dry_run:
-        finish(before, after, output=output, in_place=in_place, dry_run=False, force=force, backup=backup, format_name=format_name)
-    _answer(Output(as_json, color.value) if dry_run or as_json else None, asked, rng, plan)
+    if not places.dry_run:
+        finish(before, after, places)
+    _answer(Output(as_json, color.value) if places.dry_run or as_json else None, asked, rng, plan)
 
 
 class Asked(NamedTuple):

@@ -41,7 +41,7 @@ def _asked(args: list[str]) -> tuple[str, list[str], Word]:
     shell, first, *more = args
     if shell == "bash":
         *before, last = split(first, more[0])
-        return shell, [word.text for word in before[1:]], last
+        return shell, [word.meant for word in before[1:]], last
     return shell, more, split(first)[-1] if shell == "fish" else Word(first)
 
 
@@ -102,7 +102,9 @@ class _Line(NamedTuple):
         return self.arguments[-1] if self.arguments and self.arguments[-1].nargs == -1 else None
 
     def names(self) -> Mapping[str, object]:
-        return self.checkpoint().kinds()
+        """Of tensors; where they are meant, too, of what is in the file besides."""
+        checkpoint = self.checkpoint()
+        return {**checkpoint.kinds(), **(checkpoint.objects if self.command in ("get", "drop") else {})}
 
     def checkpoint(self) -> Checkpoint:
         from .. import files
@@ -177,6 +179,14 @@ def _architectures(typed: str, line: _Line) -> list[Candidate]:
     return starting([*(() if line.command == "new" else ("auto", "none")), *architectures], typed)
 
 
+def _hyperparameters(typed: str, line: _Line) -> list[Candidate]:
+    from ..architectures import architectures
+    from ..architectures.hyperparameters import schema
+
+    keys = schema(architectures[line.given[0]]) if line.given[0] in architectures else ()
+    return [Candidate(f"{key}=", False) for key in keys if key.startswith(typed)]
+
+
 def _formats(typed: str, line: _Line) -> list[Candidate]:
     from ..formats import formats
 
@@ -194,12 +204,13 @@ def _schemes_and_presets(typed: str, line: _Line) -> list[Candidate]:
 
 
 _KINDS: dict[str, Callable[[str, _Line], list[Candidate] | None]] = {
-    **dict.fromkeys(("path", "a", "b", "source", "target", "output", "recipe", "file"), _files),
+    **dict.fromkeys(("path", "a", "b", "source", "target", "output", "recipe", "spec", "same_names_as", "arguments"), _files),
     **dict.fromkeys(("patterns", "reference", "names", "selected", "dropped"), _names),
     "assignments": _assignment,
     "rules": _rule,
     "dtype": _dtypes,
     **dict.fromkeys(("arch", "architecture"), _architectures),
+    "pairs": _hyperparameters,
     "format_name": _formats,
     "preset": _presets,
     "name": _schemes_and_presets,

@@ -8,7 +8,13 @@ _ckpt() {
             -*) more=1 ;;
         esac
         COMPREPLY+=("${line:1}")
-    done < <(command ckpt _complete bash "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null)
+    done < <(
+        # Variables that the line names are for ckpt to know, too; this is a shell of its own, so the user's stay what they are.
+        for line in ${COMP_LINE//[^[:alnum:]_]/ }; do
+            [[ $COMP_LINE == *\$* && $line == [[:alpha:]_]* && ${!line+set} ]] && export "$line"
+        done
+        command ckpt _complete bash "${COMP_LINE:0:COMP_POINT}" "$COMP_WORDBREAKS" 2>/dev/null
+    )
     if [[ $more && ${#COMPREPLY[@]} -eq 1 ]]; then
         compopt -o nospace 2>/dev/null
     fi

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..checkpoint import Checkpoint, Kind, Lazy, Origin, Tensor
 from ..containers import strict_json
+from ..descriptors import allow_many
 from ..errors import CannotHold, Malformed, about
 from ..file import File
 from . import Format, formats
@@ -61,6 +62,7 @@ class Sharded(Format):
         # transformers sorts the index by name, and the order of the tensors is lost in it; in the shards, one after the other, it is not
         told = list(weight_map)
         files = sorted(set(weight_map.values())) if told == sorted(told) else dict.fromkeys(weight_map.values())
+        allow_many()
         shards = {name: _open(folder, name, homes) for name in files}
         tensors = Joined(weight_map, shards)
         merged = {key: value for shard in shards.values() for key, value in shard.metadata.items()}

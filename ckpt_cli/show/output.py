@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from operator import add
 from typing import Any
@@ -70,6 +71,9 @@ class Output:
     def lines(self, lines: Iterable[str]) -> None:
         sys.stdout.writelines(escape(line) + "\n" for line in lines)
 
+    def heading(self, line: str) -> None:
+        sys.stdout.write("".join(self._styled([escape(line)], True)) + "\n")
+
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = (), footer: str = "") -> None:
         """On a terminal a table, the columns `right` aligned to the right, empty ones left out; in a pipe the records alone.
 
@@ -105,6 +109,16 @@ def width(text: str) -> int:
 def _padded(text: str, wide: int, right: bool) -> str:
     pad = " " * (wide - width(text))
     return pad + text if right else text + pad
+
+
+@contextmanager
+def verdict() -> Iterator[None]:
+    """Around an answer that the exit status sums up: that status stands, whether or not the answer is read to its end."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in the buffer
 
 
 def note(text: str) -> None:

@@ -10,10 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
-from scenarios import State
+from scenarios import Content, State
 from tracing import Call, raw
 
+from ckpt_cli.mark import NAME
+
 _PAGE = 4096
+MARK = '"' + "".join(f"\\x{byte:02x}" for byte in NAME.encode()) + '"'
 Chance = Callable[[], bool]
 
 
@@ -23,6 +26,8 @@ class Node:
     def __init__(self, data: bytes = b"") -> None:
         self.sure, self.now = data, bytearray(data)
         self.waiting: list[tuple[int, bytes | None]] = []  # bytes at an offset; None: the length is that offset
+        self.mark = getattr(data, "mark", b"")  # the extended attribute by which an edit in place is known
+        self.marks: list[bytes] = []  # what it was since then
 
     def write(self, at: int, data: bytes) -> None:
         self.now.extend(bytes(max(0, at + len(data) - len(self.now))))
@@ -33,10 +38,12 @@ class Node:
         self.now = self.now[:size].ljust(size, b"\0")
         self.waiting.append((size, None))
 
-    def sync(self) -> None:
+    def sync(self, attributes: bool) -> None:
         self.sure, self.waiting = bytes(self.now), []
+        if attributes and self.marks:
+            self.mark, self.marks = self.marks[-1], []
 
-    def left(self, chance: Chance, hole: bytes) -> bytes:
+    def left(self, chance: Chance, hole: bytes) -> Content:
         """What a power cut may leave; `hole`: what stands where the length grew without the data."""
         data = bytearray(self.sure)
         for at, written in self.waiting:
@@ -50,7 +57,7 @@ class Node:
                     data.extend(hole * max(0, stop - len(data)))
                     data[start:stop] = written[start - at : stop - at]
                 start = stop
-        return bytes(data)
+        return Content(data, next((mark for mark in reversed(self.marks) if chance()), self.mark))
 
 
 class Disk:
@@ -69,7 +76,7 @@ class Disk:
         step = getattr(self, f"_{call.name}", None)
         assert step is not None, f"the model does not know this call: {call.line}"
         step(call)
-        return call.name not in ("fchmod", "fchown", "fsetxattr")
+        return call.name not in ("fchmod", "fchown")
 
     def left(self, random: Random, ordered: bool, names: float, data: float) -> State:
         """What a power cut may leave; `names` and `data`: how likely a change is to be there."""
@@ -126,9 +133,16 @@ class Disk:
                     self.sure.pop(name, None)
             self.waiting = []
         else:
-            self._file(call.args[0]).sync()
+            self._file(call.args[0]).sync(call.name == "fsync")
 
     _fdatasync = _fsync
+
+    def _fsetxattr(self, call: Call) -> None:
+        if call.args[1] == MARK:
+            self._file(call.args[0]).marks.append(raw(call.args[2]))
+
+    def _fremovexattr(self, call: Call) -> None:
+        self._file(call.args[0]).marks.append(b"")
 
     def _rename(self, call: Call) -> None:
         old, new = call.args[0], call.args[1]
@@ -147,7 +161,7 @@ class Disk:
     def _fchmod(self, call: Call) -> None:
         pass
 
-    _fchown = _fsetxattr = _fchmod
+    _fchown = _fchmod
 
     def _file(self, arg: str) -> Node:
         return self.now.get(_name(arg)) or Node()  # one that was removed is nobody's
@@ -171,7 +185,7 @@ def cuts(state: State, calls: Iterable[Call], random: Random, many: int) -> Iter
         ways += [(random.random() < 0.5, random.choice([0.5, 0.8, 1]), random.choice([0, 0.3, 0.7, 1])) for _ in range(many)]
         for ordered, names, data in ways:
             left = disk.left(random, ordered, names, data)
-            print_of_it = hash((label == "at the end", tuple(sorted(left.items()))))
+            print_of_it = hash((label == "at the end", tuple((name, data, data.mark) for name, data in sorted(left.items()))))
             if print_of_it not in known:
                 known.add(print_of_it)
                 yield f"{label} ({'in order' if ordered else 'in no order'}, {names:.0%} of the names, {data:.0%} of the data)", left

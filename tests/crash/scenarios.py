@@ -16,9 +16,22 @@ import torch
 from safetensors.torch import save_file
 
 from ckpt_cli.cli import main
+from ckpt_cli.mark import NAME
 
 FULL = os.environ.get("CKPT_CRASH") == "full"  # every call and many states; otherwise a sample of both
 State = dict[str, bytes]  # the files of a folder by name
+
+
+class Content(bytes):
+    """The bytes of a file, and the mark on it."""
+
+    mark: bytes
+
+    def __new__(cls, data: bytes | bytearray, mark: bytes = b"") -> Content:
+        made = super().__new__(cls, data)
+        made.mark = mark
+        return made
+
 
 WEIGHTS = {"a.weight": torch.arange(600.0).reshape(20, 30), "a.bias": torch.arange(4096.0), "b.weight": torch.ones(5, 300)}
 
@@ -96,6 +109,8 @@ def folder(state: State | None = None) -> Iterator[Path]:
 def fill(home: Path, state: State) -> None:
     for name, data in state.items():
         (home / name).write_bytes(data)
+        if mark := getattr(data, "mark", b""):
+            os.setxattr(home / name, NAME, mark)
 
 
 def contents(home: Path) -> State:
@@ -113,6 +128,17 @@ def use(scenario: Scenario, home: Path, shards_first: bool = False) -> None:
     for name in sorted(names, key=lambda name: name.endswith(".index.json") == shards_first):
         status = main(["ls", str(home / name)])
         assert (status == 0) == (home / name).exists(), f"ckpt ls {name}: exit {status}"
+
+
+def renamed(scenario: Scenario, home: Path) -> str:
+    """The first file that is neither old nor new once it has another name and was opened by that."""
+    old, new = before(scenario.source), after(scenario.name)
+    for name in sorted(old.keys() & contents(home).keys()):
+        other = (home / name).rename(home / f"other-{name}")
+        status = main(["ls", str(other)])
+        if status != (2 if name.endswith(".index.json") else 0) or other.read_bytes() not in (old[name], new[name]):
+            return name
+    return ""
 
 
 def swept(scenario: Scenario, home: Path, what: str) -> None:

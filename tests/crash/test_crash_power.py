@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 from disk import Disk, cuts
-from scenarios import FULL, NAMES, SCENARIOS, Scenario, State, after, before, command, contents, folder, swept, use, verdict
+from scenarios import FULL, NAMES, SCENARIOS, Scenario, State, after, before, command, contents, folder, renamed, swept, use, verdict
 from tracing import Call, cannot_trace, recorded
 
 pytestmark = pytest.mark.skipif(bool(cannot_trace()), reason=cannot_trace())
@@ -65,3 +65,13 @@ def test_a_power_cut_while_an_edit_is_being_undone(name: str) -> None:
             assert ended.status == 0, ended.err
         for label, left in some(cuts(state, calls, random, MANY // 4), random):
             held(scenario, label.replace("at the end", "when it is undone"), left, random)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if "patch" in name])
+def test_a_power_cut_and_then_another_name(name: str) -> None:
+    """Who renames a file before its next use finds it whole as well."""
+    scenario, random = SCENARIOS[name], Random(name)
+    for label, left in some(cuts(before(scenario.source), traced_edit(scenario), random, MANY), random):
+        with folder(left) as home:
+            harmed = renamed(scenario, home)
+            assert not harmed, f"{harmed}, {label}"

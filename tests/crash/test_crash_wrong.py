@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 from disk import cuts
-from scenarios import SCENARIOS, Scenario, State, before, folder, use, verdict
+from scenarios import SCENARIOS, Scenario, State, before, folder, renamed, use, verdict
 from tracing import CALLS, Call, cannot_trace, recorded, traced
 
 pytestmark = pytest.mark.skipif(bool(cannot_trace()), reason=cannot_trace())
@@ -56,6 +56,15 @@ def survives(scenario: Scenario, left: State, at_end: bool) -> bool:
 )
 def test_a_power_cut_harms_what_is_saved_wrongly(wrong: str, name: str) -> None:
     assert harmed(SCENARIOS[name], edited(SCENARIOS[name], wrong)), f"{wrong} was not caught"
+
+
+@pytest.mark.parametrize("wrong", ["mark_not_synced", "mark_gone_early"])
+def test_a_power_cut_harms_a_renamed_file_that_is_marked_wrongly(wrong: str) -> None:
+    scenario, harmed = SCENARIOS["patch-safetensors"], ""
+    for label, left in cuts(before(scenario.source), edited(scenario, wrong), Random(1), 30):
+        with folder(left) as home:
+            harmed = harmed or (label if renamed(scenario, home) else "")
+    assert harmed, f"{wrong} was not caught"
 
 
 def test_a_saver_that_copies_over_the_old_file_is_caught_when_it_is_killed() -> None:

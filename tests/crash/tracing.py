@@ -16,7 +16,7 @@ from typing import NamedTuple
 # What changes a disk, or makes a change durable.
 CALLS = (
     "openat,write,pwrite64,writev,pwritev,pwritev2,sendfile,copy_file_range,fallocate,ftruncate,truncate,fsync,fdatasync,"
-    "rename,renameat,renameat2,unlink,unlinkat,link,linkat,symlink,symlinkat,mkdir,mkdirat,fchmod,fchown,fsetxattr"
+    "rename,renameat,renameat2,unlink,unlinkat,link,linkat,symlink,symlinkat,mkdir,mkdirat,fchmod,fchown,fsetxattr,fremovexattr"
 )
 
 

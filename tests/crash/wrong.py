@@ -6,10 +6,10 @@ import os
 import sys
 from typing import Any
 
-from ckpt_cli import journal
+from ckpt_cli import descriptors, mark, recovery
 from ckpt_cli.cli import run
 
-_fsync, _fdatasync, _replace, _complete = os.fsync, os.fdatasync, os.replace, journal.complete
+_fsync, _complete, _put, _remove = os.fsync, recovery.complete, mark.put, mark.remove
 
 
 def _name(fd: int) -> str:
@@ -23,7 +23,7 @@ def file_not_synced() -> None:
 
 def folder_not_synced() -> None:
     """Nothing makes names durable."""
-    journal.sync_folders = lambda targets: None
+    descriptors.sync_folders = lambda targets: None
 
 
 def journal_not_synced() -> None:
@@ -34,14 +34,15 @@ def journal_not_synced() -> None:
 def journal_gone_early() -> None:
     """The journal is removed before what was written in place is durable."""
     waiting: list[int] = []
-    os.fdatasync = lambda fd: waiting.append(os.dup(fd))  # type: ignore[assignment]
+    os.fdatasync = mark.remove = lambda fd: waiting.append(os.dup(fd))  # type: ignore[assignment]
 
-    def complete(target: str, entry: Any) -> None:
-        _complete(target, entry)
+    def complete(target: str, entries: Any) -> None:
+        _complete(target, entries)
         for fd in waiting:
+            _remove(fd)
             _fsync(fd)
 
-    journal.complete = complete
+    recovery.complete = complete
 
 
 def copied_over() -> None:
@@ -72,16 +73,33 @@ def error_swallowed() -> None:
 
 def moved_before_kept() -> None:
     """Several files: the new names may be on the disk before the names that keep the old files are."""
-    real = journal.sync_folders
+    real = descriptors.sync_folders
 
     def sync(targets: Any) -> None:
         if sys._getframe(1).f_code.co_name != "_change":
             real(targets)
 
-    journal.sync_folders = sync
+    descriptors.sync_folders = sync
+
+
+def mark_not_synced() -> None:
+    """The file is overwritten while the mark on it may not be on the disk yet."""
+
+    def put(fd: int, target: str, extents: Any) -> None:
+        os.fsync = lambda fd: None  # type: ignore[assignment]
+        _put(fd, target, extents)
+        os.fsync = _fsync
+
+    mark.put = put
+
+
+def mark_gone_early() -> None:
+    """The mark is taken away before what was written in place is durable."""
+    os.fdatasync = lambda fd: None  # type: ignore[assignment]
 
 
 WRONG = [file_not_synced, folder_not_synced, journal_not_synced, journal_gone_early, copied_over, error_swallowed, moved_before_kept]
+WRONG += [mark_not_synced, mark_gone_early]
 
 
 if __name__ == "__main__":
