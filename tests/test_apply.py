@@ -353,7 +353,9 @@ def test_an_assertion_that_holds_says_nothing(ckpt: Ckpt, sample: Sample) -> Non
     assert found.out == "" and "nothing would change" in found.err
 
 
-@pytest.mark.parametrize("step", ["cast = 'bf16'\npatterns = ['0.*']", "set = ['0.bias = 1']", "drop = ['0.bias']", "rename = ['0.bias=b']"])
+@pytest.mark.parametrize(
+    "step", ["cast = 'bf16'\npatterns = ['0.*']", "set = ['0.bias = 1']", "drop = ['0.bias']", "rename = ['0.bias=b']"]
+)
 def test_after_a_renaming_the_mend_speaks_of_the_names_that_there_are_then(ckpt: Ckpt, sample: Sample, tmp_path: Path, step: str) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(f"[[step]]\nrename = ['0.*=first.*']\n\n[[step]]\n{step}\n")

@@ -101,6 +101,19 @@ def test_added_removed_and_renamed_files(git: Git, ckpt: Ckpt) -> None:
     assert found[1] == ["deleted file mode 100644"] and found[2][:3] == ["removed", "0.weight", "float32 8x4"]
 
 
+def test_where_the_mode_alone_changes_nothing_is_said_of_the_values(git: Git) -> None:
+    Path("mlp.pt").chmod(0o755)
+    assert git("diff").splitlines() == ["diff --ckpt a/mlp.pt b/mlp.pt", "mode 100644 → 100755"]
+
+
+def test_a_stash_is_shown_with_the_options_that_the_page_names(git: Git, ckpt: Ckpt) -> None:
+    ckpt("set", "mlp.pt", "0.bias = 0", "-i")
+    git("stash")
+    assert "Binary files" in git("stash", "show", "-p")
+    assert "changed\t0.bias" in git("stash", "show", "-p", "--ext-diff")
+    assert "+tensor\t0.bias" in git("stash", "show", "-p", "--textconv")
+
+
 def test_colours_are_those_that_git_would_use(git: Git, ckpt: Ckpt) -> None:
     ckpt("set", "mlp.pt", "0.bias = 0", "-i")
     plain = git("diff")
