@@ -292,7 +292,7 @@ def test_what_makes_no_sense_is_an_error_that_names_the_step(ckpt: Ckpt, sample:
 LATE = [
     ("set = ['0.bias = 100']", "cast = 'int8'\npatterns = ['0.bias']", "set = ['0.bias += 100']", 3, "set", "0.bias: int8 cannot hold 200"),
     ("set = ['0.bias = nan']", "cast = 'int8'\npatterns = ['0.*']", "drop = ['2.bias']", 2, "cast", "0.bias: int8 cannot hold nan"),
-    ("cast = 'float8_e4m3fn'", "set = ['0.bias[1:] *= 1e9']", "set = ['2.bias = 0']", 2, "set", "0.bias: float8_e4m3fn cannot hold 1 * 1e+09 at [0]"),
+    ("cast = 'float8_e4m3fn'", "set = ['0.bias[1:] *= 1e9']", "set = ['2.bias = 0']", 2, "set", "float8_e4m3fn cannot hold 1 * 1e+09"),
     ("drop = ['2.bias']", "reinit = ['0.bias=own.py:odd']\nseed = 1", "set = ['0.bias += 1']", 2, "reinit", "own.py:3: ValueError: no"),
     ("set = ['0.bias = nan']", "cast = 'int8'\npatterns = ['*.bias']", "assert = {finite = ['*']}", 2, "cast", "0.bias: int8 cannot"),
 ]  # fmt: skip

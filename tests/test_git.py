@@ -161,7 +161,7 @@ def test_what_is_no_checkpoint_is_said_and_the_other_files_are_shown(git: Git, c
     Path("bad.pt").write_bytes(b"\x1b[2Jnothing")
     ckpt("set", "mlp.pt", "0.bias = 0", "-i")
     found = git("diff")
-    assert "a/bad.pt: not a checkpoint of any known format" in found and "changed\t0.bias" in found and "\x1b" not in found
+    assert 'a/bad.pt: this is plain text, not a checkpoint: "not a model" (' in found and "changed\t0.bias" in found and "\x1b" not in found
     assert "not a checkpoint" in git("log", "-p")
     Path("mlp.pt").write_bytes(Path("mlp.pt").read_bytes()[:300])
     assert "b/mlp.pt: " in git("diff", "mlp.pt")

@@ -171,7 +171,8 @@ def test_shards_whose_index_is_missing_are_no_several_models(ckpt: Ckpt, tmp_pat
 
 @pytest.mark.parametrize(
     "args",
-    [["convert", MLP, "{}"], ["convert", MLP, "{}", "-n"], ["convert", MLP, "{}", "--shard-size", "1MB"], ["set", MLP, "0.bias=1", "-o", "{}"],
+    [["convert", MLP, "{}"], ["convert", MLP, "{}", "-n"], ["convert", MLP, "{}", "--shard-size", "1MB"],
+     ["set", MLP, "0.bias=1", "-o", "{}"],
      ["get", MLP, "0.bias", "-o", "{}"], ["spec", MLP, "-o", "{}"], ["new", "mlp", "-o", "{}"]],
     ids=lambda args: " ".join(map(str, args[::2])),
 )  # fmt: skip
@@ -302,7 +303,7 @@ def test_a_full_disk_behind_standard_output_is_an_error(command: str) -> None:
     args = ["get", MLP, "0.weight"] if command == "get" else ["ls", MLP]
     with open("/dev/full", "w") as full:
         run = subprocess.run([CKPT, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
-    assert run.returncode == 2 and run.stderr == "ckpt: error: no space left on device\n"
+    assert run.returncode == 2 and run.stderr == "ckpt: error: no space left on device (nothing is changed; free some space)\n"
 
 
 def test_records_are_what_awk_and_cut_expect() -> None:
