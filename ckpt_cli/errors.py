@@ -18,6 +18,8 @@ Errors are raised where the fact is known; the leaf (file, tensor) is added once
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -107,27 +109,56 @@ def naming(name: str) -> Iterator[None]:
 
 def os_error(error: OSError, where: str = "") -> CkptError:
     """The system's error as one of ours, with the mend where there is an obvious one."""
-    mends = {
-        "FileNotFoundError": "check the path",
-        "PermissionError": "check its permissions",
-        "FileExistsError": "choose another name",
-    }
     path = error.filename if isinstance(error.filename, str) else where
     what = (error.strerror or str(error) or type(error).__name__).lower()
-    return CkptError(what, mends.get(type(error).__name__, ""), path or where)
+    return CkptError(what, _mend(error, path or where), path or where)
 
 
-def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The known names most like `name`, best first. Bounded: it looks at the first 20,000."""
+def _mend(error: OSError, path: str) -> str:
+    if isinstance(error, FileNotFoundError):
+        return _alike(path) or "check the path"
+    if isinstance(error, PermissionError):
+        return "check its permissions"
+    if isinstance(error, FileExistsError):
+        return "choose another name"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "nothing is changed; free some space"
+    return ""
+
+
+_ENTRIES = 4_000  # of a folder that is looked through for a name that was mistyped
+
+
+def _alike(path: str) -> str:
+    """The mend for a path that there is not: what in its folder is called nearly so."""
+    from itertools import islice
+
+    folder, name = os.path.split(path)
+    try:
+        with os.scandir(folder or ".") as entries:
+            names = sorted(entry.name for entry in islice(entries, _ENTRIES))
+    except (OSError, ValueError):
+        return ""
+    names = [other for other in names if other != name and other.startswith(".") == name.startswith(".")]
+    stem = os.path.splitext(name)[0]
+    found = [other for other in names if os.path.splitext(other)[0] == stem] or nearest(name, names, cutoff=0.75)
+    return _choice([os.path.join(folder, other) for other in found[:3]]) if name else ""
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3, cutoff: float = 0.5) -> list[str]:
+    """The known names most like `name`, best first; `cutoff`: how like, from 0 to 1. Bounded: it looks at the first 20,000."""
     from difflib import get_close_matches
     from itertools import islice
 
-    return get_close_matches(name, list(islice(known, 20_000)), n=most, cutoff=0.5)
+    return get_close_matches(name, list(islice(known, 20_000)), n=most, cutoff=cutoff)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The mend for an unknown name: `did you mean a, b or c?`, or nothing where none is near."""
-    names = nearest(name, known)
+    return _choice(nearest(name, known))
+
+
+def _choice(names: list[str]) -> str:
     if not names:
         return ""
     listed = ", ".join(names[:-1]) + " or " + names[-1] if len(names) > 1 else names[0]

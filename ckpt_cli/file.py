@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import locks
-from .errors import Malformed, ReadError, about
+from .errors import CkptError, Malformed, ReadError, about
 from .recovery import recover
 
 
@@ -30,7 +30,11 @@ class File:
         self.facts: dict[str, Any] = {}
 
     def _opened(self, lock: bool) -> os.stat_result:
-        recover(os.path.realpath(self.path))  # first of all: the file may be there only then
+        try:
+            recover(os.path.realpath(self.path))  # first of all: the file may be there only then
+        except (CkptError, PermissionError):
+            os.stat(self.path)  # in a folder that is closed, what the user named is what cannot be had
+            raise
         mode = os.stat(self.path).st_mode
         if not stat.S_ISREG(mode):
             raise ReadError(f"{_kind(mode)}, not a file", "give a checkpoint file")

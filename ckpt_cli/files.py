@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from . import recovery
 from .checkpoint import Checkpoint, Origin
-from .errors import EditError, ReadError, UnknownFormat, UsageError, WriteError, about
+from .errors import EditError, ReadError, UsageError, WriteError, about
 from .file import File
 from .formats import Format, formats
+from .unknown import unknown
 
 if TYPE_CHECKING:
     from .blocks import Progress
@@ -43,20 +45,6 @@ def format_of(file: File) -> Format:
     raise unknown(file)
 
 
-def unknown(file: File) -> UnknownFormat:
-    """What a file that no format claims seems to be, and what to do about it."""
-    head = file.head.lstrip()[:64].lower()
-    if file.size == 0:
-        return UnknownFormat("the file is empty", "download or copy it again")
-    if file.head.startswith(b"version https://git-lfs.github.com/spec/"):
-        return UnknownFormat("this is a Git LFS pointer, not the file itself", "run `git lfs pull`")
-    if head.startswith((b"<!doctype html", b"<html", b"<?xml")):
-        return UnknownFormat("this is a web page, not a checkpoint", "download the file itself; the link may need a log-in")
-    if not file.head.strip(b"\0"):
-        return UnknownFormat("the file begins with nothing but zeros", "download or copy it again")
-    return UnknownFormat("not a checkpoint of any known format", "`ckpt formats` lists them")
-
-
 # What a folder's model is called, the likeliest first.
 _STEMS = ("model.safetensors", "diffusion_pytorch_model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.bin")
 _MODELS = [name + index for name in (*_STEMS, "adapter_model.safetensors", "adapter_model.bin") for index in ("", ".index.json")]
@@ -75,12 +63,26 @@ def find(path: str) -> str:
         with about(path):
             below = sorted(entry.path for entry in os.scandir(path) if entry.is_dir())
         found = [model for folder in below for model in _models(folder)[:1]]
+    _check_whole(path, found)
     if len(found) == 1:
         return found[0]
     if not found:
         raise ReadError("the folder holds no model", "give the file itself", path)
     listed = ", ".join(os.path.relpath(model, path) for model in found[:20]) + (", …" if len(found) > 20 else "")
     raise ReadError(f"the folder holds several models: {listed}", f"name the one that you mean: {found[0]}", path)
+
+
+_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})(\.\w+)")
+
+
+def _check_whole(path: str, found: list[str]) -> None:
+    """Raises ReadError where what was found in the folder `path` are shards without their index."""
+    shards = [shard for model in found if (shard := _SHARD.fullmatch(os.path.relpath(model, path)))]
+    if not shards or len(shards) < len(found) or (len(shards), int(shards[0][2])) == (1, 1):
+        return
+    total, index = int(shards[0][2]), f"{shards[0][1]}{shards[0][3]}.index.json"
+    count = f"{total}" if len(shards) == total else f"{len(shards)} of {total}"
+    raise ReadError(f"{count} shards, whose index ({index}) is missing", "download it, too, or name one of the shards", path)
 
 
 def _models(folder: str) -> list[str]:
@@ -146,6 +148,7 @@ def save(
     from .saving import How, save_all
 
     with about(path), _of_the_source(checkpoint):
+        _check_folder(path)
         return save_all(path, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
 
 
@@ -155,7 +158,17 @@ def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = Fa
 
     form.check(checkpoint)
     with about(path):
+        _check_folder(path)
         targets(form.outputs(checkpoint, path), How(replace))
+
+
+def _check_folder(path: str) -> None:
+    """Raises WriteError where there is no folder for a file to be written to."""
+    from shlex import quote
+
+    folder = os.path.dirname(path)
+    if folder and not os.path.lexists(folder):
+        raise WriteError(f"there is no folder {folder!r}", f"make it first: mkdir -p {quote(folder)}")
 
 
 @contextmanager
@@ -177,7 +190,9 @@ def write_new(path: str, pieces: Iterable[bytes | memoryview], replace: bool = F
         for piece in pieces:
             sink.write(piece)
 
-    save_all(path, [Output(path, write)], [], How(replace))
+    with about(path):
+        _check_folder(path)
+        save_all(path, [Output(path, write)], [], How(replace))
 
 
 __all__ = ["find", "format_for", "format_of", "open", "save", "unknown", "write_new"]

@@ -42,7 +42,22 @@ def matches(names: Mapping[str, object], pattern: str, layers: Layers = no_layer
     found = _by_kind(names, pattern, layers)
     if found:
         return found
-    raise NoMatch(f"nothing matches {pattern!r}", _hint(names, pattern))
+    raise no_match(names, pattern)
+
+
+def no_match(names: Mapping[str, object], pattern: str) -> NoMatch:
+    """That `pattern` picks no tensor, and what may have been meant; what else it names in a checkpoint is said."""
+    other = _other(names.objects, pattern) if isinstance(names, Checkpoint) else None
+    if other is not None:
+        return NoMatch(f"{other} is no tensor", "`ckpt get` prints it; only tensors are edited")
+    return NoMatch(f"nothing matches {pattern!r}", _hint(names, pattern))
+
+
+def _other(objects: Mapping[str, object], pattern: str) -> str | None:
+    """The first object that `pattern` names, or whose container it names."""
+    if pattern in objects or any(name.startswith(f"{pattern}.") for name in objects):
+        return pattern
+    return next(iter(_by_kind(objects, pattern, no_layers)), None) if not pattern.startswith("@") else None
 
 
 def _hint(names: Mapping[str, object], pattern: str) -> str:
@@ -200,9 +215,16 @@ def split_index(checkpoint: Checkpoint, reference: str, layers: Layers = no_laye
     base, _, text = reference.rpartition("[")
     if reference in checkpoint or not base or not text.endswith("]") or not _is_index(text[:-1]):
         return reference, None
-    if base not in checkpoint and _by_kind(checkpoint.tensors, reference, layers):
+    if base not in checkpoint and _is_pattern(checkpoint, reference, layers):
         return reference, None
     return base, parse_index(text[:-1])
+
+
+def _is_pattern(checkpoint: Checkpoint, reference: str, layers: Layers) -> bool:
+    try:
+        return bool(_by_kind(checkpoint.tensors, reference, layers))
+    except UsageError:  # [::-1] is no class
+        return False
 
 
 def one(checkpoint: Checkpoint, pattern: str, layers: Layers = no_layers) -> str:

@@ -40,8 +40,8 @@ def element(dtype: DType, value: Any) -> bytes:
     if dtype.kind in "biu":
         return struct.pack("<" + _LETTERS[dtype.name], int(value))
     limit, largest = _LARGEST.get(dtype.name, (float("inf"), 0.0))
-    if not isinstance(value, complex) and limit < abs(value) != float("inf"):
-        shown = f"{value:g}" if isinstance(value, float) else str(value)[:20]
+    if any(limit < abs(part) != float("inf") for part in ((value.real, value.imag) if isinstance(value, complex) else (value,))):
+        shown = str(value)[:20] if isinstance(value, int) else f"{value:g}"
         raise EditError(f"{dtype.name} cannot hold {shown}: its largest number is {largest!r}", "write inf if that is meant")
     return _rounded(dtype, real(value))
 
@@ -56,7 +56,10 @@ def _rounded(dtype: DType, value: Any) -> bytes:
         return _bfloat16(value)
     import numpy
 
-    return encoded(dtype, numpy.array([value]))
+    given = numpy.array([value])
+    raw = encoded(dtype, given)
+    check_kept(dtype, given, raw)
+    return raw
 
 
 # From where on a number is rounded to infinity (half a step beyond the largest), and the largest. Small floats are checked when encoded.
@@ -64,6 +67,7 @@ _LARGEST = {
     "float16": (65519.99, 65504.0), "bfloat16": (3.396177e38, 3.3895314e38), "float32": (3.4028235677973362e38, 3.4028235e38),
     "float64": (1.7976931348623157e308, 1.7976931348623157e308),
 }  # fmt: skip
+_LARGEST |= {"complex32": _LARGEST["float16"], "complex64": _LARGEST["float32"], "complex128": _LARGEST["float64"]}
 
 
 def _float(letter: str, value: float) -> bytes:
@@ -101,17 +105,29 @@ def decoded(dtype: DType, data: bytes | memoryview) -> numpy.ndarray[Any, Any]:
 
 
 def encoded(dtype: DType, values: numpy.ndarray[Any, Any]) -> bytes:
-    """The bytes of `values` as elements of `dtype`, rounded to nearest even. Raises EditError where a number would become no number."""
+    """The bytes of `values` as elements of `dtype`, rounded to nearest even; beyond the largest they are infinite, or NaN."""
     import numpy
 
     with numpy.errstate(all="ignore"):
         if dtype.name == "complex32":
             return bytes(values.astype("complex64").reshape(-1).view("float32").astype("<f2").tobytes())
-        found = values.astype(to_numpy(dtype))
-        if dtype.name.startswith("float8") and ((found != found) & (values == values)).any():
-            lost = values[(found != found) & (values == values)].flat[0]
-            raise EditError(f"{dtype.name} cannot hold {float(lost):g}", "it would become NaN")
-        return bytes(found.tobytes())
+        return bytes(values.astype(to_numpy(dtype)).tobytes())
+
+
+def check_kept(dtype: DType, values: numpy.ndarray[Any, Any], raw: bytes) -> None:
+    """Raises EditError where one of `values` is a number, and none any more in `raw`, its elements in `dtype`."""
+    import numpy
+
+    given, found = values.reshape(-1), decoded(dtype, raw)
+    lost = numpy.flatnonzero((numpy.isfinite(given) & ~numpy.isfinite(found)) | ((given == given) & (found != found)))
+    if lost.size:
+        at = lost[0]
+        raise EditError(f"{dtype.name} cannot hold {given[at].item():g}", f"it would become {as_none(found[at])}")
+
+
+def as_none(value: Any) -> str:
+    """How a value that is no number is called."""
+    return "NaN" if value != value else f"{value.item():g}"
 
 
 def check_holds(dtype: DType, value: Any) -> None:

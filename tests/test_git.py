@@ -102,6 +102,19 @@ def test_added_removed_and_renamed_files(git: Git, ckpt: Ckpt) -> None:
     assert found[1] == ["deleted file mode 100644"] and found[2][:3] == ["removed", "0.weight", "float32 8x4"]
 
 
+def test_where_the_mode_alone_changes_nothing_is_said_of_the_values(git: Git) -> None:
+    Path("mlp.pt").chmod(0o755)
+    assert git("diff").splitlines() == ["diff --ckpt a/mlp.pt b/mlp.pt", "mode 100644 → 100755"]
+
+
+def test_a_stash_is_shown_with_the_options_that_the_page_names(git: Git, ckpt: Ckpt) -> None:
+    ckpt("set", "mlp.pt", "0.bias = 0", "-i")
+    git("stash")
+    assert "Binary files" in git("stash", "show", "-p")
+    assert "changed\t0.bias" in git("stash", "show", "-p", "--ext-diff")
+    assert "+tensor\t0.bias" in git("stash", "show", "-p", "--textconv")
+
+
 def test_colours_are_those_that_git_would_use(git: Git, ckpt: Ckpt) -> None:
     ckpt("set", "mlp.pt", "0.bias = 0", "-i")
     plain = git("diff")
@@ -158,7 +171,7 @@ def test_what_is_no_checkpoint_is_said_and_the_other_files_are_shown(git: Git, c
     Path("bad.pt").write_bytes(b"\x1b[2Jnothing")
     ckpt("set", "mlp.pt", "0.bias = 0", "-i")
     found = git("diff")
-    assert "a/bad.pt: not a checkpoint of any known format" in found and "changed\t0.bias" in found and "\x1b" not in found
+    assert 'a/bad.pt: this is plain text, not a checkpoint: "not a model" (' in found and "changed\t0.bias" in found and "\x1b" not in found
     assert "not a checkpoint" in git("log", "-p")
     Path("mlp.pt").write_bytes(Path("mlp.pt").read_bytes()[:300])
     assert "b/mlp.pt: " in git("diff", "mlp.pt")

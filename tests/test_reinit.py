@@ -294,7 +294,7 @@ def test_the_plan(ckpt, tmp_path):
     ]
     assert sorted(tmp_path.iterdir()) == before
     document = json.loads("".join(ckpt("mlp.pt", "--preset", "keras", "-n", "--seed", 7, "--json").out))
-    assert (document["seed"], document["rng"], document["preset"]) == (7, "tensor", "keras")
+    assert (document["seed"], document["rng"], document["preset"]) == ("7", "tensor", "keras")
     assert document["tensors"][1]["name"] == "0.bias"
     assert document["tensors"][1]["seed"] is None
     assert set(document["tensors"][0]) == {"name", "scheme", "draw", "seed", "reason"}

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import ast
+import bz2
+import gzip
+import io
 import json
+import lzma
 import os
 import pty
 import select
@@ -11,7 +15,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,7 +68,7 @@ def test_an_error_is_one_line_and_exit_2(ckpt: Ckpt, args: list[object], says: s
         (b"<!DOCTYPE html>\n<html><body>404</body></html>", "web page"),
         (b"\n <html>", "web page"),
         (bytes(4096), "nothing but zeros"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(100), "not a checkpoint of any known format (`ckpt formats` lists them)"),
+        (b"\1\2\3" + bytes(100), "not a checkpoint of any known format (`ckpt formats` lists them)"),
         (b"x", "not a checkpoint"),
         (b"PK\x03\x04 but not so", "a.pt: "),
         (os.urandom(2000), "a.pt: "),
@@ -74,6 +81,139 @@ def test_what_is_no_checkpoint_is_said_to_be_what_it_is(ckpt: Ckpt, tmp_path: Pa
     path.write_bytes(content)
     found = ckpt(command[0], path, *command[1:], status=2)
     assert found.err.startswith(f"ckpt: error: {path}: ") and says in found.err and path.read_bytes() == content
+
+
+def an_archive(kind: str) -> bytes:
+    buffer = io.BytesIO()
+    if kind == "zip":
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("readme.txt", "hello")
+    else:
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            tar.addfile(tarfile.TarInfo("model.safetensors"), io.BytesIO())
+    return buffer.getvalue()
+
+
+WHAT_IT_IS = [
+    (gzip.compress(b"x" * 99), "gzip data, not a checkpoint (gunzip it first)"),
+    (bz2.compress(b"x" * 99), "bzip2 data, not a checkpoint (bunzip2 it first)"),
+    (lzma.compress(b"x" * 99), "xz data, not a checkpoint (unxz it first)"),
+    (b"\x28\xb5\x2f\xfd\x24\0" + bytes(9), "zstd data, not a checkpoint (unzstd it first)"),
+    (b"7z\xbc\xaf\x27\x1c" + bytes(99), "a 7z archive, not a checkpoint (7z x it first)"),
+    (an_archive("tar"), "a tar archive, not a checkpoint (tar xf it first)"),
+    (an_archive("zip"), "a zip archive without a data.pkl, not a checkpoint"),
+    (b"%PDF-1.7\n", "a PDF, not a checkpoint"),
+    (b"\x89PNG\r\n\x1a\n" + bytes(99), "a PNG image, not a checkpoint"),
+    (b"\xff\xd8\xff\xe0" + bytes(99), "a JPEG image, not a checkpoint"),
+    (Path(sys.executable).resolve().read_bytes()[:4096], "a program or a library (ELF), not a checkpoint"),
+    (b"PAR1" + bytes(99), "a Parquet table, not a checkpoint"),
+    (b"ARROW1\0\0" + bytes(99), "an Arrow table, not a checkpoint"),
+    (b"SQLite format 3\0" + bytes(99), "an SQLite database, not a checkpoint"),
+    (b'{"hidden_size": 768}', "JSON text, not a checkpoint (give the checkpoint itself)"),
+    (b'{"error": "Invalid username\n or password."}', 'JSON text, not a checkpoint: "Invalid username or password." (download'),
+    (b'{"error": {"code": 404, "message": "No \\u001b[2J"}}', r'JSON text, not a checkpoint: "No \x1b[2J" (download'),
+    (b'{"error": "' + b"x" * 500 + b'"}', "JSON text, not a checkpoint (give"),
+    (b'{"error": "' + b"x" * 70_000 + b'"}', "JSON text, not a checkpoint (give"),
+    (b"[" * 5000, "JSON text, not a checkpoint (give"),
+    (b"Entry not found", 'plain text, not a checkpoint: "Entry not found" (download'),
+    (b"a sentence, " * 99, "plain text, not a checkpoint (download"),
+    ("ÄÖ".encode() * 999, "plain text, not a checkpoint (download"),
+    (b"import torch\n\nprint(torch.ones(3))\n", "Python source, not a checkpoint (`--arch FILE.py:CALLABLE`"),
+    (b'"""A model."""\n\nfrom torch import nn\n', "Python source, not a checkpoint"),
+]
+
+
+@pytest.mark.parametrize(("content", "says"), WHAT_IT_IS, ids=[says.partition(",")[0] for _, says in WHAT_IT_IS])
+def test_what_is_no_checkpoint_is_called_by_its_name(ckpt: Ckpt, tmp_path: Path, content: bytes, says: str) -> None:
+    path = tmp_path / "a.pt"
+    path.write_bytes(content)
+    assert f"{path}: this is {says}" in ckpt("ls", path, status=2).err
+
+
+def test_a_tar_that_is_compressed_is_unpacked_by_tar(ckpt: Ckpt, tmp_path: Path) -> None:
+    for name, raw in {"a.tar.gz": gzip.compress(b"x"), "a.tgz": gzip.compress(b"x"), "A.TAR.XZ": lzma.compress(b"x")}.items():
+        (tmp_path / name).write_bytes(raw)
+        assert "(tar xf it first)" in ckpt("ls", tmp_path / name, status=2).err
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "the file is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "this is a Git LFS pointer"),
+        (b"<!DOCTYPE html>", "this is a web page"),
+        (b"Entry not found", "this is plain text"),
+        (b"\1\2\3", "not a checkpoint of any known format"),
+    ],
+)
+def test_a_shard_is_said_to_be_what_it_is_as_a_single_file_is(ckpt: Ckpt, tmp_path: Path, content: bytes, says: str) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    ckpt("convert", MLP, tmp_path / "model.safetensors", "--shard-size", "100B")
+    shard = sorted(tmp_path.glob("*-of-*"))[1]
+    shard.write_bytes(content)
+    for path in (index, tmp_path):
+        assert ckpt("ls", path, status=2).err.startswith(f"ckpt: error: {shard}: {says}")
+
+
+def test_shards_whose_index_is_missing_are_no_several_models(ckpt: Ckpt, tmp_path: Path) -> None:
+    ckpt("convert", MLP, tmp_path / "model.safetensors", "--shard-size", "100B")
+    index, *shards = sorted(tmp_path.iterdir(), key=lambda path: "-of-" in path.name)
+    index.unlink()
+    missing = "shards, whose index (model.safetensors.index.json) is missing (download it, too, or name one of the shards)"
+    assert f"{tmp_path}: {len(shards)} {missing}" in ckpt("ls", tmp_path, status=2).err
+    for gone in shards[1:]:
+        gone.unlink()
+    assert f"{tmp_path}: 1 of {len(shards)} {missing}" in ckpt("ls", tmp_path, status=2).err
+    ckpt("ls", shards[0])
+    shards[0].rename(tmp_path / "model-00001-of-00001.safetensors")
+    assert ckpt("ls", tmp_path).rows
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["convert", MLP, "{}"], ["convert", MLP, "{}", "-n"], ["convert", MLP, "{}", "--shard-size", "1MB"],
+     ["set", MLP, "0.bias=1", "-o", "{}"],
+     ["get", MLP, "0.bias", "-o", "{}"], ["spec", MLP, "-o", "{}"], ["new", "mlp", "-o", "{}"]],
+    ids=lambda args: " ".join(map(str, args[::2])),
+)  # fmt: skip
+def test_a_folder_that_is_missing_is_said_to_be_before_anything_is_written(
+    ckpt: Ckpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[object]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = ckpt(*[str(arg).replace("{}", "no dir/sub/x.safetensors") for arg in args], status=2)
+    assert ": there is no folder 'no dir/sub' (make it first: mkdir -p 'no dir/sub')" in found.err and not os.listdir()
+
+
+def test_a_path_that_is_mistyped_is_told_what_is_there(ckpt: Ckpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in ("mlp.pt", "sub/model.safetensors", ".hidden.pt"):
+        shutil.copy(MLP, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    for typed, meant in {"mpl.pt": "mlp.pt", "mlp.pth": "mlp.pt", "sub/modle.safetensors": "sub/model.safetensors",
+                         "sub/model.pt": "sub/model.safetensors", "./mlp.pd": "./mlp.pt"}.items():  # fmt: skip
+        assert f"{typed}: no such file or directory (did you mean {meant}?)" in ckpt("ls", typed, status=2).err
+    for typed in ("other.pt", "hidden.pt", "gone/mlp.pt", "x"):
+        assert f"{typed}: no such file or directory (check the path)" in ckpt("ls", typed, status=2).err
+
+
+def unprivileged() -> list[str]:
+    """What runs a program without root's right to read everything."""
+    if os.geteuid() != 0:
+        return []
+    if not shutil.which("setpriv"):
+        pytest.skip("root may read everything")
+    return ["setpriv", "--inh-caps=-all", "--bounding-set=-all"]
+
+
+def test_in_a_folder_that_is_closed_what_the_user_named_cannot_be_had(sample: Callable[[str], Path]) -> None:
+    path = sample("mlp.pt")
+    closed = path.parent / "closed"
+    closed.mkdir()
+    path = path.rename(closed / "mlp.pt")
+    closed.chmod(0)
+    run = subprocess.run([*unprivileged(), CKPT, "ls", path], capture_output=True, text=True, timeout=30)
+    closed.chmod(0o755)
+    assert run.stderr == f"ckpt: error: {path}: permission denied (check its permissions)\n"
 
 
 def test_a_fifo_is_refused_without_waiting_for_it_and_so_are_a_device_and_an_empty_folder(ckpt: Ckpt, tmp_path: Path) -> None:
@@ -163,7 +303,7 @@ def test_a_full_disk_behind_standard_output_is_an_error(command: str) -> None:
     args = ["get", MLP, "0.weight"] if command == "get" else ["ls", MLP]
     with open("/dev/full", "w") as full:
         run = subprocess.run([CKPT, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=30)
-    assert run.returncode == 2 and run.stderr == "ckpt: error: no space left on device\n"
+    assert run.returncode == 2 and run.stderr == "ckpt: error: no space left on device (nothing is changed; free some space)\n"
 
 
 def test_records_are_what_awk_and_cut_expect() -> None:
@@ -262,8 +402,10 @@ def test_no_color_and_the_option_for_it_are_honoured() -> None:
     assert coloured() and not coloured(NO_COLOR="1") and not coloured("--color=never") and coloured("--color=always", NO_COLOR="1")
 
 
-def test_a_dumb_terminal_gets_plain_records(ckpt: Ckpt) -> None:
-    assert on_terminal("ls", MLP, TERM="dumb").replace("\r\n", "\n") == ckpt("ls", MLP).out
+def test_a_dumb_terminal_gets_the_table_without_colour() -> None:
+    shown = on_terminal("ls", MLP, TERM="dumb")
+    assert shown.startswith("NAME ") and "\t" not in shown and "\x1b" not in shown
+    assert shown == on_terminal("ls", MLP, NO_COLOR="1")
 
 
 def test_a_pipe_gets_no_colour_unless_it_is_asked_for(ckpt: Ckpt) -> None:
@@ -346,7 +488,7 @@ locks mark
 journal
 recovery
 file dtypes
-storage
+storage unknown
 values
 checkpoint
 registry

@@ -438,3 +438,44 @@ def test_an_optimizer_s_count_of_steps_is_not_rounded_unless_it_is_named(tmp_pat
     assert found["optimizer"]["state"][0]["exp_avg"].dtype == torch.bfloat16
     ckpt("cast", tmp_path / "m.pt", "bfloat16", "*.step", "-o", tmp_path / "named.pt")
     assert torch.load(tmp_path / "named.pt")["optimizer"]["state"][0]["step"].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("rule", ["a=b", "*=x.*", "re:^(.)=y.\\1", "=x"])
+def test_a_name_that_is_empty_already_hinders_no_other(ckpt: Ckpt, tmp_path: Path, rule: str) -> None:
+    torch.save({"": torch.zeros(2), "a": torch.ones(2)}, tmp_path / "a.pt")
+    status = 2 if rule == "=x" else 0
+    ckpt("rename", tmp_path / "a.pt", rule, "-i", status=status)
+    assert list(torch.load(tmp_path / "a.pt")) == {"a=b": ["", "b"], "*=x.*": ["x.", "x.a"], "=x": ["", "a"]}.get(rule, ["", "y.a"])
+    assert "'a' would have no name left" in ckpt("rename", tmp_path / "a.pt", "re:^.*=", "-n", status=2).err or rule != "=x"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["set", "epoch=3"], ["set", "epoch *= 3"], ["reinit", "epoch=zeros"], ["cast", "bf16", "epoch"], ["tie", "model.0.bias", "epoch"],
+     ["untie", "epoch"], ["rename", "epoch=era"], ["get", "epo*"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_is_no_tensor_is_said_to_be_none(ckpt: Ckpt, sample: Callable[[str], Path], args: list[str]) -> None:
+    where = [] if args[0] == "get" else ["-n"]
+    error = ckpt(args[0], sample("training.ckpt"), *args[1:], *where, status=2).err
+    assert "training.ckpt: epoch is no tensor (`ckpt get` prints it; only tensors are edited)" in error
+
+
+def test_a_group_of_what_is_no_tensor_is_told_so_too(ckpt: Ckpt, sample: Callable[[str], Path]) -> None:
+    path = sample("training.ckpt")
+    assert "optimizer.param_groups is no tensor" in ckpt("set", path, "optimizer.param_groups = 1", "-n", status=2).err
+    assert "optimizer.param_groups.0.lr is no tensor" in ckpt("set", path, "*.lr = 1", "-n", status=2).err
+    assert "nothing matches 'epohc'" in ckpt("set", path, "epohc = 1", "-n", status=2).err
+
+
+@pytest.mark.parametrize("index", ["[::-1]", "[3:1:-1]", "[0, ::-1]", "[9-0]"])
+@pytest.mark.parametrize("command", ["get", "set"])
+def test_an_index_of_a_tensor_that_there_is_not_is_no_bad_pattern(
+    ckpt: Ckpt, sample: Callable[[str], Path], index: str, command: str
+) -> None:
+    given = [f"9.bias{index} = 1", "-n"] if command == "set" else [f"9.bias{index}"]
+    error = ckpt(command, sample("mlp.pt"), *given, status=2).err
+    if index == "[9-0]":
+        assert "is no pattern: bad character range" in error
+    else:
+        assert "nothing matches '9.bias' (did you mean 0.bias" in error or "nothing matches '9.bias' (did you mean 2.bias" in error

@@ -59,6 +59,8 @@ def _compare(path: str, old: str, old_hex: str, old_mode: str, new: str, new_hex
         out.lines(
             [f"new file mode {new_mode}" if added else f"deleted file mode {old_mode}" if removed else f"mode {old_mode} → {new_mode}"]
         )
+    if _same_bytes(old, new):  # the mode, or the name, is all that changed
+        return
     before, after = _held(old), _held(new)
     unread = [f"{side}/{path}: {one}" for side, one in (("a", before), ("b", after)) if isinstance(one, str)]
     if unread or isinstance(before, str) or isinstance(after, str):
@@ -88,6 +90,15 @@ def _output() -> Output:
         wanted = False
     out.color = wanted and not os.environ.get("NO_COLOR")
     return out
+
+
+def _same_bytes(old: str, new: str) -> bool:
+    from filecmp import cmp
+
+    try:
+        return cmp(old, new, shallow=False)
+    except OSError:  # said when it is opened
+        return False
 
 
 def _held(path: str) -> Checkpoint | str:

@@ -126,7 +126,7 @@ def tell(plan: list[Planned], where: str = "") -> None:
 
 def _show(out: Output, asked: Asked, rng: Rng, plan: list[Planned]) -> None:
     if out.as_json:
-        steps: list[dict[str, Any]] = [step._asdict() for step in plan]
-        out.json({"seed": asked.seed, "rng": rng.value, "preset": asked.preset or None, "tensors": steps})
+        steps: list[dict[str, Any]] = [step._asdict() | {"seed": None if step.seed is None else str(step.seed)} for step in plan]
+        out.json({"seed": str(asked.seed), "rng": rng.value, "preset": asked.preset or None, "tensors": steps})
     else:
         out.table(("NAME", "SCHEME", "DRAWN", "SUB-SEED", "WHY"), [["" if cell is None else cell for cell in step] for step in plan])

@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from ..checkpoint import Checkpoint
-from ..errors import EditError, NoMatch, UsageError, did_you_mean
-from ..selection import glob
+from ..errors import EditError, UsageError
+from ..selection import glob, no_match
 
 
 def rename(checkpoint: Checkpoint, rules: Sequence[str]) -> Checkpoint:
@@ -19,7 +19,7 @@ def rename(checkpoint: Checkpoint, rules: Sequence[str]) -> Checkpoint:
         change = _only(old, new) if old in names else _rule(old, new)
         changed = {source: change(name) for source, name in now.items()}
         if all(name is None for name in changed.values()):
-            raise NoMatch(f"nothing matches {old!r}", did_you_mean(old.removeprefix("re:"), now.values()) or "`ckpt ls` lists the names")
+            raise no_match(checkpoint.replacing(tensors={now[source]: tensor for source, tensor in checkpoint.items()}), old)
         now = {source: name if (new_name := changed[source]) is None else new_name for source, name in now.items()}
     _check_apart(now)
     sources = {name: checkpoint.sources.get(source, source) for source, name in now.items()}
@@ -78,7 +78,7 @@ def _expression(old: str, new: str) -> Callable[[str], str | None]:
 def _check_apart(now: dict[str, str]) -> None:
     seen: dict[str, str] = {}
     for source, name in now.items():
-        if not name:
+        if not name and source:
             raise EditError(f"{source!r} would have no name left")
         if name in seen:
             raise EditError(f"{seen[name]!r} and {source!r} would both be called {name!r}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from operator import add, mul, sub, truediv
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..checkpoint import Checkpoint, Tensor
@@ -12,7 +11,8 @@ from ..dtypes import DType, to_numpy
 from ..errors import CkptError, EditError, UsageError, naming
 from ..selection import Layers, matches, no_layers, refer, split_index
 from ..storage import Fill, Mapped, Memory, Storage
-from ..values import check_fits, check_holds, decoded, element, encoded, real
+from ..values import check_fits, check_holds, check_kept, element, encoded
+from .arithmetic import arithmetic, operand
 
 if TYPE_CHECKING:
     import numpy
@@ -90,8 +90,16 @@ def _value(text: str) -> Any:
     try:
         return int(text)
     except ValueError:
-        found = _complex(text)
-        return float(text) if found is None else found
+        return _finite(text, _complex)
+
+
+def _finite(text: str, read: Callable[[str], Any] = float) -> Any:
+    """The float or complex number that is written. Raises UsageError where only rounding makes it infinite."""
+    found = read(text)
+    found = float(text) if found is None else found
+    if float("inf") in (abs(found.real), abs(found.imag)) and "n" not in text.lower():
+        raise UsageError(f"{text[:20]} is beyond the numbers of every dtype", "write inf if that is meant")
+    return found
 
 
 def _from_file(path: str) -> numpy.ndarray[Any, Any]:
@@ -128,7 +136,7 @@ def _from_list(text: str) -> numpy.ndarray[Any, Any]:
     import numpy
 
     try:
-        array = numpy.array(json.loads(_SPECIAL.sub(_as_json, text)), dtype=object)
+        array = numpy.array(json.loads(_SPECIAL.sub(_as_json, text), parse_float=_finite), dtype=object)
     except ValueError as error:
         raise UsageError(f"{text[:60]!r} is no JSON list of numbers: {error}", _AS_IN) from None
     for index, item in enumerate(array.flat):
@@ -165,11 +173,11 @@ def _contents(name: str, tensor: Tensor, assignment: Assignment) -> Storage:
             value = _fitting(value, tensor)
             if op == "=":
                 return Memory(_spread(_stored(value, dtype), tensor).tobytes())
-            value = _spread(_operand(value, dtype), tensor)
-            return Memory(_arithmetic(dtype, op, value.reshape(-1))(tensor.tobytes()))
+            value = _spread(operand(value, dtype), tensor)
+            return Memory(arithmetic(tensor, op, value.reshape(-1))(tensor.tobytes()))
         if op == "=":
             return Fill(element(dtype, value), tensor.nbytes)
-        made = Mapped(tensor.elements(), _arithmetic(dtype, op, _operand(value, dtype)), dtype.nbytes, dtype.nbytes)
+        made = Mapped(tensor.elements(), arithmetic(tensor, op, operand(value, dtype)), dtype.nbytes, dtype.nbytes)
     made.watch(lambda: naming(name))
     return made
 
@@ -215,52 +223,7 @@ def _rounded(values: numpy.ndarray[Any, Any], dtype: DType) -> bytes:
             check_holds(dtype, float(odd.flat[0]))
     if dtype.kind in "iu":
         check_fits(values, dtype)
-    return encoded(dtype, values)
-
-
-def _operand(value: Any, dtype: DType) -> Any:
-    """What arithmetic in `dtype` is done with: exact integers for integers, a number of the wider float for the small ones."""
-    import numpy
-
-    if dtype.kind in "iu":
-        each = value.flat if hasattr(value, "shape") else [value]
-        whole = numpy.array([_whole(item, dtype) for item in each], dtype=object)
-        return whole.reshape(value.shape) if hasattr(value, "shape") else whole[0]
-    if dtype.kind != "c" and (isinstance(value, complex) or getattr(value, "dtype", numpy.dtype(float)).kind == "c"):
-        raise EditError(f"{dtype.name} cannot hold complex values")
-    kind = decoded(dtype, b"").dtype
-    if hasattr(value, "shape") and value.dtype.kind == "O":
-        value = numpy.array([real(item) for item in value.flat]).reshape(value.shape)
-    with numpy.errstate(over="ignore"):
-        return value.astype(kind) if hasattr(value, "shape") else kind.type(real(value))
-
-
-def _whole(value: Any, dtype: DType) -> int:
-    """An operand of integer arithmetic. Raises EditError for a fraction."""
-    if value != value or value in (float("inf"), float("-inf")) or value != int(value.real):
-        raise EditError(f"{dtype.name} has no arithmetic with {value}", "give an integer, or cast it first")
-    return int(value.real)
-
-
-def _arithmetic(dtype: DType, op: str, operand: Any) -> Callable[[bytes | memoryview], bytes]:
-    """A function from elements to elements: in integers exactly, and refused where it overflows; small floats by way of float32."""
-    if dtype.kind == "b":
-        raise EditError("bool has no arithmetic", "assign true or false")
-    if dtype.kind in "iu" and op == "/=":
-        raise EditError(f"{dtype.name} cannot be divided in place", "cast it to a float first")
-
-    def change(data: bytes | memoryview) -> bytes:
-        import numpy
-
-        values = decoded(dtype, data)
-        if dtype.kind in "iu":
-            values = _APPLIED[op](values.astype(object), operand)
-            check_fits(values, dtype)
-            return encoded(dtype, values)
-        with numpy.errstate(all="ignore"):
-            return encoded(dtype, _APPLIED[op](values, operand))
-
-    return change
-
-
-_APPLIED: dict[str, Callable[[Any, Any], Any]] = {"+=": add, "-=": sub, "*=": mul, "/=": truediv}
+    raw = encoded(dtype, values)
+    if dtype.kind in "fc":
+        check_kept(dtype, values, raw)
+    return raw

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..checkpoint import Checkpoint
 from ..dtypes import named
-from ..errors import CkptError, UsageError, did_you_mean, os_error
+from ..errors import CkptError, NoMatch, UsageError, did_you_mean, os_error
 from ..selection import Layers
 from ..storage import Storage
 from . import claims
@@ -110,11 +110,18 @@ def _step(where: str, table: dict[str, Any], any_seed: Callable[[], int]) -> Ste
         verb = _VERBS[step.verb]
         for key, value in table.items():
             if key not in verb.keys:
-                raise UsageError(f"{step.verb} has no {key!r}", did_you_mean(key, verb.keys) or f"it has {', '.join(verb.keys)}")
+                raise UsageError(f"{step.verb} has no {key!r}", _meant(key, step.verb))
             if not verb.keys[key].fits(value):
                 raise UsageError(f"{key} takes {verb.keys[key].wanted}")
         verb.check(table)
     return step._replace(table={"seed": any_seed(), **table}) if step.verb == "reinit" else step
+
+
+def _meant(key: str, verb: str) -> str:
+    """The mend for an option that `verb` has not: the verbs that have it, the nearest of its own, or all of those."""
+    others = [other for other in _VERBS if key in _VERBS[other].keys]
+    own = [option for option in _VERBS[verb].keys if option != verb]
+    return (f"it goes with {' and '.join(others)}" if others else "") or did_you_mean(key, own) or f"it has {', '.join(own) or 'none'}"
 
 
 class Made(NamedTuple):
@@ -128,8 +135,9 @@ class Made(NamedTuple):
 
 def made(checkpoint: Checkpoint, steps: Sequence[Step], means: Means) -> Iterator[Made]:
     """The checkpoint after each step. It ends with the first assertion that does not hold. Raises what edits raise; it names the step."""
+    first = list(checkpoint)
     for step in steps:
-        with _about(step):
+        with _about(step), _of_names(list(checkpoint) != first):
             done = _VERBS[step.verb].edit(checkpoint, step.table, means)
             broken = (
                 claims.broken(checkpoint, step.table["assert"], _layers(checkpoint, step.table, means)) if step.verb == "assert" else []
@@ -140,6 +148,18 @@ def made(checkpoint: Checkpoint, steps: Sequence[Step], means: Means) -> Iterato
         yield Made(step, checkpoint, plan, broken)
         if broken:
             return
+
+
+@contextmanager
+def _of_names(changed: bool) -> Iterator[None]:
+    """Where steps before have changed the names, what lists those in the file is of no help."""
+    try:
+        yield
+    except NoMatch as error:
+        if changed:
+            meant = f"{error.mend} " if error.mend.startswith("did you mean") else ""
+            error.mend = f"{meant}the names are those after the steps before"
+        raise
 
 
 def _watch(before: Checkpoint, after: Checkpoint, step: Step) -> None:

@@ -18,6 +18,7 @@ from ..containers import strict_json
 from ..descriptors import allow_many
 from ..errors import CannotHold, Malformed, about
 from ..file import File
+from ..unknown import unknown
 from . import Format, formats
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def _open(folder: str, name: str, homes: tuple[str, str]) -> Checkpoint:
         file = File(path)
         form = next((form for form in formats.built_in() if form.name != "sharded" and form.sniff(file)), None)
         if form is None:
-            raise Malformed("this shard is of no known format", "download or copy it again")
+            raise unknown(file)
         found = form.read(file)
     return found.replacing(origin=Origin(form.name, file, found))
 

@@ -18,8 +18,9 @@ class Output:
 
     def __init__(self, as_json: bool = False, color: str = "auto") -> None:
         self.as_json = as_json
-        self.terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
-        self.color = color == "always" or (color == "auto" and self.terminal and not os.environ.get("NO_COLOR"))
+        self.terminal = sys.stdout.isatty()
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        self.color = color == "always" or (color == "auto" and self.terminal and not plain)
 
     def json(self, document: Any) -> None:
         """One document, keys in the order given. NaN and the infinities are the strings "NaN", "Infinity", "-Infinity".

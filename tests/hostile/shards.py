@@ -101,14 +101,14 @@ def names() -> Iterator[Case]:
             "a\tfloat32",
             model(index({"a": name}), more=lambda folder, name=name: (folder / name).write_bytes(A)),
         )
-    yield case("the index as a shard", "error", "no known format", model(index({"a": INDEX})))
+    yield case("the index as a shard", "error", "not a checkpoint", model(index({"a": INDEX})))
     yield case(
         "an index as a shard",
         "error",
-        "no known format",
+        "not a checkpoint",
         model(index({"a": "x.index.json"}), more=lambda folder: (folder / "x.index.json").write_bytes(index({"a": "1.safetensors"}))),
     )
-    yield case("a lure as a shard", "error", "no known format", model(index({"a": "json.py"})))
+    yield case("a lure as a shard", "error", "not a checkpoint", model(index({"a": "json.py"})))
 
 
 def places() -> Iterator[Case]:
@@ -155,11 +155,11 @@ def places() -> Iterator[Case]:
     )
     yield case("a link to the other shard", "error", "where it is not", instead(lambda shard: shard.symlink_to("1.safetensors")))
     for what, data, says in [
-        ("an empty", b"", "known format"),
+        ("an empty", b"", "the file is empty"),
         ("a cut", B[:-1], "truncated"),
         ("a cut header of a", B[:20], "truncated"),
-        ("an HTML page as a", b"<!DOCTYPE html>", "known format"),
-        ("an LFS pointer as a", b"version https://git-lfs.github.com/spec/v1\n", "known format"),
+        ("an HTML page as a", b"<!DOCTYPE html>", "a web page"),
+        ("an LFS pointer as a", b"version https://git-lfs.github.com/spec/v1\n", "run `git lfs pull`"),
         ("a broken", packed({"b": 1}), "its entry is no JSON object"),
     ]:
         yield case(f"{what} shard", "error", says, model(index(BOTH), two=data))
