@@ -45,6 +45,7 @@ _TELLING: tuple[tuple[str, Kind], ...] = (
     (r"embeddings", "embedding"),
     (r"in_proj_bias|bias_[kv]", "bias"),
     (r"in_proj_weight|[qkv]_proj_weight", "linear"),
+    (r"prelu\d*_alpha", "slope"),
 )
 
 # What a training checkpoint holds beside the model.
@@ -69,7 +70,7 @@ _SCALE = r"(\w*_)?(weight|gamma|scale|g)"
 
 def role(target: Target, layer_type: str | None = None) -> Role:
     """What the tensor is. `layer_type` is the class name of the layer that holds it, where an architecture or the file tells."""
-    *path, leaf = re.split(r"[./]", target.name)
+    *path, leaf = re.split(r"[./]", re.sub(r"^(arg|aux):", "", target.name))  # which MXNet's Module puts before all names
     parent = path[-1] if path else ""
     if named(target.dtype).kind != "f" or target.dtype == "float8_e8m0fnu":  # the latter are scales of other tensors
         return Role("counter", "assumed from name") if leaf == "num_batches_tracked" else Role("other", "by dtype")
@@ -111,6 +112,8 @@ def _by_name(target: Target, parent: str, leaf: str) -> Role | None:
     table = re.fullmatch(_EMBEDDING, parent, re.IGNORECASE) and len(target.shape) == 2
     if table or (re.fullmatch(_EMBEDDING, leaf, re.IGNORECASE) and len(target.shape) > 1):
         return Role("embedding", "assumed from name")
+    if leaf == "alpha" and parent.isdecimal() and target.shape == (1,):  # Gluon's PReLU in a Sequential
+        return Role("slope", "assumed from name")
     return None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import foreign_files
 import large_files
+import mxnet_files
 import pytest
 import safetensors_files
 import shards
@@ -20,6 +21,7 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "zip": torch_files.zips,
     "legacy": torch_files.legacies,
     "shards": shards.cases,
+    "mxnet": mxnet_files.cases,
     "foreign": foreign_files.cases,
     "large": large_files.cases,
 }
