@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from . import recovery
@@ -146,7 +146,9 @@ def save(
     from .saving import How, save_all
 
     with about(path), _of_the_source(checkpoint):
-        return save_all(path, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
+        main = form.main(path)
+        with _made(os.path.dirname(main) if main != path else ""):
+            return save_all(main, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
 
 
 def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False) -> None:
@@ -156,6 +158,21 @@ def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = Fa
     form.check(checkpoint)
     with about(path):
         targets(form.outputs(checkpoint, path), How(replace))
+
+
+@contextmanager
+def _made(folder: str) -> Iterator[None]:
+    """The folder that a checkpoint is written into; it goes again where that fails."""
+    new = bool(folder) and not os.path.lexists(folder)
+    if new:
+        os.mkdir(folder)
+    try:
+        yield
+    except BaseException:
+        if new:
+            with suppress(OSError):
+                os.rmdir(folder)
+        raise
 
 
 @contextmanager
