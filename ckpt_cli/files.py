@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from . import recovery
@@ -149,7 +149,9 @@ def save(
 
     with about(path), _of_the_source(checkpoint):
         _check_folder(path)
-        return save_all(path, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
+        main = form.main(path)
+        with _made(os.path.dirname(main) if main != path else ""):
+            return save_all(main, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
 
 
 def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False) -> None:
@@ -169,6 +171,21 @@ def _check_folder(path: str) -> None:
     folder = os.path.dirname(path)
     if folder and not os.path.lexists(folder):
         raise WriteError(f"there is no folder {folder!r}", f"make it first: mkdir -p {quote(folder)}")
+
+
+@contextmanager
+def _made(folder: str) -> Iterator[None]:
+    """The folder that a checkpoint is written into; it goes again where that fails."""
+    new = bool(folder) and not os.path.lexists(folder)
+    if new:
+        os.mkdir(folder)
+    try:
+        yield
+    except BaseException:
+        if new:
+            with suppress(OSError):
+                os.rmdir(folder)
+        raise
 
 
 @contextmanager

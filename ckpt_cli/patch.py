@@ -63,21 +63,21 @@ def changes(at: int, before: Storage, after: Storage) -> Iterator[Change]:
     if isinstance(after, Overlay) and after.of is before:
         yield Change(at + after.offset, after.contents)
         return
-    for start, stop in _differing(before, after):
+    for start, stop in differing(before, after):
         yield Change(at + start, after if stop - start == after.nbytes else Slice(after, start, stop - start))
 
 
-def _differing(before: Storage, after: Storage) -> list[tuple[int, int]]:
+def differing(before: Storage, after: Storage) -> list[tuple[int, int]]:
     """The runs of bytes in which the two may differ, by what `after` is made of."""
     if after is before:
         return []
     if isinstance(after, Overlay):
-        return _merged([*_differing(before, after.of), (after.offset, after.offset + after.contents.nbytes)])
+        return _merged([*differing(before, after.of), (after.offset, after.offset + after.contents.nbytes)])
     if isinstance(after, Scattered):
         view = after.view
         found = [(at * view.size, (at + n) * view.size) for at, n in runs(view.shape, view.strides, view.offset, limit=_MOST)]
         if sum(stop - start for start, stop in found) == view.nbytes:
-            return _merged([*_differing(before, after.of), *found])
+            return _merged([*differing(before, after.of), *found])
     return [(0, after.nbytes)] if after.nbytes else []
 
 

@@ -5,9 +5,9 @@ A storage knows nothing of names, shapes or dtypes. `readinto(start, view)` is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import EditError
 from .file import File
@@ -346,6 +346,57 @@ class Scattered(Storage):
             else:
                 stop = place - first + step * count
                 target[place - first : stop if stop >= 0 else None : step] = data
+
+
+class Assembled(Storage):
+    """Boxes that tile a C-contiguous whole of `shape`, whose elements have `size` bytes; each box a storage of its own, C-contiguous."""
+
+    __slots__ = ("boxes",)
+
+    def __init__(self, size: int, shape: tuple[int, ...], boxes: Sequence[tuple[tuple[int, ...], tuple[int, ...], Storage]]) -> None:
+        """`boxes`: where each begins in the whole, its shape, and its storage."""
+        self.nbytes = size
+        for n in shape:
+            self.nbytes *= n
+        self.boxes = [Box(*lines(size, shape, offsets, sizes), storage) for offsets, sizes, storage in boxes]
+
+    def parts(self) -> tuple[Storage, ...]:
+        return tuple(box.storage for box in self.boxes)
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        for box in self.boxes:
+            for number, count, place in box.hits(start, start + len(view)):
+                box.storage.readinto(number, view[place - start : place - start + count])
+
+
+class Box(NamedTuple):
+    """Where the bytes of a storage lie within a whole: a view of it, byte by byte."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    storage: Storage
+
+    def hits(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """The runs of it within the bytes [start, stop) of the whole: the byte of the storage, how many, the byte of the whole."""
+        low, high = span(self.shape, self.strides, self.offset)
+        if low < stop and start < high:
+            yield from (hit[:3] for hit in _hits(self.shape, self.strides, self.offset, start, stop))
+
+
+def lines(
+    size: int, shape: tuple[int, ...], offsets: tuple[int, ...], sizes: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """A box of a C-contiguous whole as a view of its bytes: shape, strides and offset, the axes that run on made one."""
+    steps = [size] * len(shape)
+    for axis in range(len(shape) - 2, -1, -1):
+        steps[axis] = steps[axis + 1] * shape[axis + 1]
+    offset = sum(at * step for at, step in zip(offsets, steps, strict=True))
+    axes, run = len(sizes), size
+    while axes and run == steps[axes - 1]:
+        axes -= 1
+        run *= sizes[axes]
+    return (*sizes[:axes], run), (*steps[:axes], 1), offset
 
 
 def _hits(

@@ -122,9 +122,8 @@ def _covers(tensor: Tensor, storage: Storage) -> bool:
 
 def _records(checkpoint: Checkpoint) -> Iterator[zips.Member]:
     """Every member of every zip that the checkpoint is in."""
-    for file in formats[checkpoint.origin.format].parts(checkpoint) if checkpoint.origin else ():
-        if zips.is_zip(file):
-            yield from zips.members(file).values()
+    for members in formats[checkpoint.origin.format].archives(checkpoint) if checkpoint.origin else ():
+        yield from members.values()
 
 
 def _compressed(leaf: Leaf) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from ..errors import Malformed
-from ..file import File
+from ..file import File, Window
 from ..storage import Extent, Memory, Storage
 
 if TYPE_CHECKING:
@@ -117,6 +117,19 @@ def is_zip(file: File) -> bool:
 def members(file: File) -> dict[str, Member]:
     """The members by name, in the order of the central directory. Raises Malformed for any archive that is not whole and plain."""
     found: dict[str, Member] = file.fact("zip", _members)
+    return found
+
+
+def within(file: File, start: int, nbytes: int) -> dict[str, Member]:
+    """The members of an archive that is a run of `file`; its own offsets count from `start`."""
+    found: dict[str, Member] = file.fact(f"zip {start} {nbytes}", lambda file: _shifted(file, start, nbytes))
+    return found
+
+
+def _shifted(file: File, start: int, nbytes: int) -> dict[str, Member]:
+    found = _members(Window(file, start, nbytes))
+    for member in found.values():
+        member.file, member.header, member.entry = file, member.header + start, member.entry + start
     return found
 
 
@@ -233,13 +246,14 @@ class Writer:
     """Writes an archive as torch does: stored members, each one's data at a multiple of `alignment`, checksums behind the data."""
 
     def __init__(self, sink: Sink, alignment: int = 64) -> None:
-        self.sink, self.alignment = sink, alignment
+        self.sink, self.alignment, self.start = sink, alignment, sink.at  # offsets count from where the archive begins
         self.entries: list[_Entry] = []
+        self.end = -1
 
     def add(self, name: str, contents: Storage | bytes) -> None:
         """Lay out one member. What lies whole in another archive is copied in the kernel with the checksum that stands there."""
         storage = Memory(contents) if isinstance(contents, bytes) else contents
-        raw, size, header = name.encode(), storage.nbytes, self.sink.at
+        raw, size, header = name.encode(), storage.nbytes, self.sink.at - self.start
         wide = size >= 0xFFFFFFFF
         extra = _padding(header + _LOCAL.size + len(raw), self.alignment, pack("<HH2Q", 1, 16, size, size) if wide else b"")
         shown = 0xFFFFFFFF if wide else 0
@@ -249,19 +263,30 @@ class Writer:
 
     def close(self) -> None:
         """Write the members, and the directory of what became of them."""
+        self.lay_end()
         self.sink.settle()
-        central = bytearray()
+        self.fill_end()
+
+    def lay_end(self) -> int:
+        """Leave room for the directory, whose checksums are not known yet; the bytes that the whole archive takes."""
+        self.end = self.sink.at
+        self.sink.skip(len(self._directory()))
+        return self.sink.at - self.start
+
+    def fill_end(self) -> None:
+        """Once the sink is settled: the directory of what became of the members."""
         for entry in self.entries:
             self.sink.fill(entry.behind, entry.descriptor())
-            central += entry.record()
-        offset, size, count = self.sink.at, len(central), len(self.entries)
-        self.sink.write(central)
+        self.sink.fill(self.end, self._directory())
+
+    def _directory(self) -> bytes:
+        central = b"".join([entry.record() for entry in self.entries])
+        offset, size, count = self.end - self.start, len(central), len(self.entries)
         if count >= 0xFFFF or offset >= 0xFFFFFFFF or size >= 0xFFFFFFFF:
-            end64 = _END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
-            self.sink.write(end64 + _LOCATOR64.pack(b"PK\6\7", 0, offset + size, 1))
+            central += _END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
+            central += _LOCATOR64.pack(b"PK\6\7", 0, offset + size, 1)
         count = min(count, 0xFFFF)
-        self.sink.write(_END.pack(b"PK\5\6", 0, 0, count, count, min(size, 0xFFFFFFFF), min(offset, 0xFFFFFFFF), 0))
-        self.sink.settle()
+        return central + _END.pack(b"PK\5\6", 0, 0, count, count, min(size, 0xFFFFFFFF), min(offset, 0xFFFFFFFF), 0)
 
 
 class _Entry(NamedTuple):

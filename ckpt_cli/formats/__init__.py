@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ..checkpoint import Checkpoint
@@ -14,6 +14,7 @@ from ..registry import Registry
 from ..storage import Storage
 
 if TYPE_CHECKING:
+    from ..containers.zip import Member
     from ..patch import Patch
     from ..saving import Output
     from ..sink import Sink
@@ -37,6 +38,10 @@ class Format:
     def find(self, path: str) -> str | None:
         """The file that stands for `path`, where that is a folder, or the prefix of files, of this format; None where it is not."""
         return None
+
+    def main(self, path: str) -> str:
+        """The file that a checkpoint written to `path` is known by: `path` itself, or one in the folder that is made there."""
+        return path
 
     def sniff(self, file: File) -> bool:
         """Whether `file` is of this format, from cheap facts: its head, its tail, the members of a zip."""
@@ -94,6 +99,12 @@ class Format:
     def code(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
         """Path of a file, dotted name: the classes and functions that loading it with its framework imports, unless it loads safely."""
         return iter(())
+
+    def archives(self, checkpoint: Checkpoint) -> Iterator[Mapping[str, Member]]:
+        """The members of every zip that it was read from: all of them have checksums."""
+        from ..containers import zip as zips
+
+        yield from (zips.members(file) for file in self.parts(checkpoint) if zips.is_zip(file))
 
     def nbytes(self, checkpoint: Checkpoint) -> int:
         """Bytes on disk of what a checkpoint was read from."""

@@ -70,7 +70,7 @@ class Safetensors(Format):
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
         kept = checkpoint.distinct()
         metadata = dict(checkpoint.metadata)
-        if checkpoint.origin and checkpoint.origin.format.startswith("torch"):
+        if checkpoint.origin and checkpoint.origin.format.startswith(("torch", "dcp")):
             metadata.setdefault("format", "pt")  # transformers opens no file without it
         clash = next((name for name in checkpoint.tied_to() if name in metadata), None)
         if clash is not None:
