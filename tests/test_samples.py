@@ -24,6 +24,8 @@ FORMATS = {
     ".ckpt": "torch",
     ".legacy.pt": "torch-legacy",
     ".safetensors": "safetensors",
+    ".keras": "keras",
+    ".h5": "hdf5",
 }
 every_file = pytest.mark.parametrize("name", FILES)
 every_sample = pytest.mark.parametrize("name", NAMES)
