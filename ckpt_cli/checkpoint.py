@@ -290,6 +290,20 @@ class Checkpoint(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self.tensors)
 
+    def home(self, name: str) -> tuple[str, str]:
+        """The path of the layer that a tensor is in, and what it is called there."""
+        if name in self.homes:
+            return self.homes[name]
+        path, _, leaf = name.rpartition(self.separator)
+        return path, leaf
+
+    def own(self, name: str) -> str:
+        """What a tensor is called by its layer's path: in most files its name."""
+        if name not in self.homes:
+            return name
+        path, leaf = self.homes[name]
+        return f"{path}{self.separator}{leaf}" if path else leaf
+
     def replacing(self, **changes: Any) -> Checkpoint:
         """A new checkpoint with some of its parts replaced."""
         return Checkpoint(**({name: getattr(self, name) for name in _PARTS} | changes))

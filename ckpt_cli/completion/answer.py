@@ -101,9 +101,6 @@ class _Line(NamedTuple):
             return self.arguments[at]
         return self.arguments[-1] if self.arguments and self.arguments[-1].nargs == -1 else None
 
-    def names(self) -> Mapping[str, object]:
-        return self.checkpoint().kinds()
-
     def checkpoint(self) -> Checkpoint:
         from .. import files
 
@@ -113,8 +110,7 @@ class _Line(NamedTuple):
         from ..architectures import recognition
 
         checkpoint = self.checkpoint()
-        shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
-        model = recognition.get("auto", shapes, checkpoint.ties(), checkpoint.layers)
+        model = recognition.of(checkpoint, "auto")
         return sorted(set(filter(None, (model.placed if model else checkpoint.layers).values())))
 
 
@@ -132,11 +128,12 @@ def _files(typed: str, line: _Line) -> None:
 
 
 def _names(typed: str, line: _Line) -> list[Candidate]:
-    if typed.startswith("*."):
-        return by_last_part(line.names(), typed)
     if typed.startswith("@"):
         return starting([f"@{kind}" for kind in line.layer_types()], typed)
-    return by_part(line.names(), typed)
+    checkpoint = line.checkpoint()
+    if typed.startswith(f"*{checkpoint.separator}"):
+        return by_last_part(checkpoint.kinds(), typed, checkpoint.separator)
+    return by_part(checkpoint.kinds(), typed, checkpoint.separator)
 
 
 def _assignment(typed: str, line: _Line) -> list[Candidate]:

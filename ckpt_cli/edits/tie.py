@@ -12,7 +12,7 @@ from ..storage import Slice
 
 def tie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:
     """The later names become the first, and what is tied to them follows. Raises EditError where shapes or dtypes do not agree."""
-    names = [name for pattern in patterns for name in select(checkpoint.tensors, [pattern])]
+    names = [name for pattern in patterns for name in select(checkpoint, [pattern])]
     if len(set(names)) < 2:
         raise UsageError("tie takes two names or more", "the first one is kept")
     first = checkpoint[names[0]].plain(names[0])
@@ -30,7 +30,7 @@ def untie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:
     shared = {name for group in checkpoint.sharing() for name in group}
     names = list(dict.fromkeys(name for name in patterns if name in checkpoint))
     if globs := [pattern for pattern in patterns if pattern not in checkpoint]:
-        names += [name for name in select(checkpoint.tensors, globs) if name in shared and name not in names]
+        names += [name for name in select(checkpoint, globs) if name in shared and name not in names]
     if not names:
         raise EditError("nothing of that is tied", "`ckpt tied` lists what is")
     alone = next((name for name in names if name not in shared), None)
