@@ -44,7 +44,7 @@ def ls_command(
     """
     checkpoint = opened(path)
     with about(path):
-        names = _sorted(checkpoint, select(checkpoint.tensors, patterns or [], layers_of(checkpoint, arch)), sort)
+        names = _sorted(checkpoint, select(checkpoint, patterns or [], layers_of(checkpoint, arch)), sort)
     out = Output(as_json, color.value)
     if as_json:
         out.json(_document(path, checkpoint, names))
@@ -137,7 +137,7 @@ def _tree(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
         link = f" = {tied[name]}" if name in tied else ""
         return told[kinds[name]] + link
 
-    out.lines(drawn(names, label))
+    out.lines(drawn(names, label, checkpoint.separator))
 
 
 def _folded(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:

@@ -53,7 +53,7 @@ _TRAINING = re.compile(r"(^|[./])(optim\w*|\w*scheduler\w*|\w*scaler|rng\w*|rand
 
 # A layer's type, as torch, Keras, Gluon and what builds upon them call it → what its weight is.
 _TYPES: tuple[tuple[str, str], ...] = (
-    (r"Norm", "norm"),
+    (r"Norm(?!alization)|(Batch|Layer|Group|RMS)Normalization", "norm"),  # Keras' Normalization has statistics of the data
     (r"Embedding", "embedding"),
     (r"Conv", "conv"),
     (r"(^|[a-z])(Linear|Dense)$|Multi[Hh]eadAttention", "linear"),
@@ -95,6 +95,8 @@ def _by_type(target: Target, leaf: str, layer_type: str, told: Kind | None) -> K
         return "norm_shift" if bias else "norm_scale"
     if bias:
         return "bias"
+    if len(target.shape) < 2 and family != "slope":  # the scale of a quantised weight, say
+        return "other"
     by_family: dict[str, Kind] = {"embedding": "embedding", "linear": "linear", "slope": "slope"}
     # Hugging Face's Conv1D is a linear layer, as its two dimensions tell
     return by_family.get(family) or ("linear" if len(target.shape) == 2 else "conv")
