@@ -143,6 +143,7 @@ def save(
     """
     from .saving import How, save_all
 
+    path = form.main(path)
     with about(path), _of_the_source(checkpoint):
         return save_all(path, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
 
@@ -152,6 +153,7 @@ def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = Fa
     from .saving import How, targets
 
     form.check(checkpoint)
+    path = form.main(path)
     with about(path):
         targets(form.outputs(checkpoint, path), How(replace))
 

@@ -94,7 +94,7 @@ def finish(
     source = before.origin.path if before.origin else ""
     _check_places(source, output, in_place, dry_run, backup)
     origin = before.origin.format if before.origin else None
-    alike = output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1]
+    alike = output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or _prefixed(origin)
     form = files.format_for(output or source, format_name or (origin if output is None else None), default=origin if alike else None)
     if dry_run:
         if output is not None:
@@ -105,6 +105,13 @@ def finish(
             note("nothing would change")
     else:
         write(after, output or source, form, replace=in_place or force, backup=backup, as_json=as_json)
+
+
+def _prefixed(origin: str | None) -> bool:
+    """Whether what was read is called by a prefix, so that any name is one of its format."""
+    from ..formats import formats
+
+    return origin is not None and formats[origin].prefixed
 
 
 def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool) -> bool:
