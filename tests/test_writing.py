@@ -138,8 +138,8 @@ def pieces() -> st.SearchStrategy[list[Storage | bytes | int]]:
     return st.lists(st.one_of(data, storages, st.integers(0, 30)), max_size=12)
 
 
-@given(pieces(), st.integers(1, 40))
 @pytest.mark.parametrize("sums", [CRC32, CRC32C], ids=lambda sums: sums.name)
+@given(laid=pieces(), item=st.integers(1, 40))
 def test_a_sink_holds_what_was_laid_out(
     tmp_path_factory: pytest.TempPathFactory, laid: list[Storage | bytes | int], item: int, sums: Crc
 ) -> None:

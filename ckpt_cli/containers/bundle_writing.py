@@ -8,24 +8,26 @@ that of the block of the index around it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..checkpoint import Checkpoint, Tensor
 from ..crc32c import CRC32C
 from ..errors import CannotHold
-from ..formats import changed_storages
 from ..patch import Change, Patch, changes, crc_of
 from ..saving import Output
 from ..sink import Put, Sink
 from ..storage import Extent, Slice, Storage
 from .assembled import Assembled
-from .sstable import Block, masked, table
-from .tensor_bundle import SUFFIX, Bundle, Stored, data_path
+from .sstable import Block, Stored, masked, table
+from .tensor_bundle import SUFFIX, Bundle, data_path
 from .tf_types import NUMBERS, written_shape
 from .wire import fixed32, integer, nested
 
 _HEADER = integer(1, 1) + nested(3, integer(1, 1))  # one data file, of the first version of the format
+
+
+Pairs = Sequence[tuple[Storage, Storage]]  # storages that were replaced, before and after
 
 
 class _Item(NamedTuple):
@@ -37,13 +39,9 @@ class _Item(NamedTuple):
     crc: int | None = None
 
     def entry(self, put: Put) -> bytes:
+        crc = masked(put.crc if self.crc is None else self.crc)
         place = integer(4, put.at) + integer(5, self.storage.nbytes)
-        return (
-            integer(1, self.kind)
-            + nested(2, written_shape(self.shape))
-            + place
-            + fixed32(6, masked(put.crc if self.crc is None else self.crc))
-        )
+        return integer(1, self.kind) + nested(2, written_shape(self.shape)) + place + fixed32(6, crc)
 
 
 class Plan:
@@ -116,18 +114,19 @@ def anew(checkpoint: Checkpoint, path: str) -> Iterator[Output]:
     yield Output(path, plan.write_index)
 
 
-def superseded(checkpoint: Checkpoint, path: str) -> list[str]:
-    """The data files of the checkpoint at `path` that its edited self, written to the same place, has no use for."""
+def superseded(checkpoint: Checkpoint, pairs: Pairs | None) -> list[str]:
+    """The data files that its edited self, written to the same place, has no use for."""
     bundle = checkpoint.rest
-    if not isinstance(bundle, Bundle) or bundle.shards == 1 or _changes(checkpoint) is not None:
+    if not isinstance(bundle, Bundle) or bundle.shards == 1 or _changes(bundle, pairs) is not None:
         return []
     return [path for shard in range(bundle.shards) if os.path.isfile(path := data_path(bundle.file.path, shard, bundle.shards))]
 
 
-def patched(checkpoint: Checkpoint, path: str) -> list[Output] | None:
-    """The files as they are but for the values that changed; None where only a rebuild does."""
-    found, bundle = _changes(checkpoint), checkpoint.rest
-    if found is None or not isinstance(bundle, Bundle):
+def patched(checkpoint: Checkpoint, pairs: Pairs | None, path: str) -> list[Output] | None:
+    """The files as they are but for the values that changed, by `pairs` of storages; None where only a rebuild does."""
+    bundle = checkpoint.rest
+    found = _changes(bundle, pairs) if isinstance(bundle, Bundle) else None
+    if found is None:
         return None
     mends = _Mends(bundle, found)
     same = os.path.realpath(path) == os.path.realpath(bundle.file.path)
@@ -143,10 +142,9 @@ def _output(path: str, patch: Patch) -> Output:
     return Output(path, lambda sink: None, patch)
 
 
-def _changes(checkpoint: Checkpoint) -> dict[Stored, list[Change]] | None:
+def _changes(bundle: Bundle, pairs: Pairs | None) -> dict[Stored, list[Change]] | None:
     """What changes in the data files, by the bytes of an entry; None where more than values changed, or a checksum has no place."""
-    pairs, bundle = changed_storages(checkpoint), checkpoint.rest
-    if pairs is None or not isinstance(bundle, Bundle):
+    if pairs is None:
         return None
     found: dict[Stored, list[Change]] = {}
     for before, after in pairs:

@@ -13,8 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from ..crc32c import CRC32C
 from ..errors import Malformed
 from ..file import File
+from ..storage import Extent
 from .wire import Data, Window, number, piece, varint
 
 MAGIC = bytes.fromhex("57fb808b247547db")
@@ -37,6 +39,13 @@ def unmasked(stored: int) -> int:
     return (turned >> 17 | turned << 15) & 0xFFFFFFFF
 
 
+class Stored(Extent):
+    """Bytes of a file, with the CRC-32C that it says they have."""
+
+    __slots__ = ()
+    sums = CRC32C
+
+
 class Block(NamedTuple):
     """`nbytes` bytes at `at`, and the trailer behind them. `packed`: how they are compressed."""
 
@@ -49,6 +58,10 @@ class Block(NamedTuple):
     def crc(self) -> int:
         """What the file says the CRC-32C is, of the bytes and the one that says how they are compressed."""
         return unmasked(int.from_bytes(self.file.read(self.at + self.nbytes + 1, 4), "little"))
+
+    def stored(self) -> Stored:
+        """All that its checksum is over."""
+        return Stored(self.file, self.at, self.nbytes + 1, self.crc)
 
     def contents(self) -> bytes:
         data = self.file.read(self.at, self.nbytes)
@@ -215,8 +228,6 @@ def table(items: Iterator[tuple[bytes, bytes]]) -> Iterator[bytes]:
 
 
 def _trailer(made: bytes) -> bytes:
-    from ..crc32c import CRC32C
-
     return b"\0" + masked(CRC32C.of(made + b"\0")).to_bytes(4, "little")
 
 

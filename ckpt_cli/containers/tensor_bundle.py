@@ -20,7 +20,7 @@ from ..errors import Malformed
 from ..file import File
 from ..storage import Extent, Memory, Storage
 from .assembled import Assembled, check_tiling, piece
-from .sstable import Block, Table, unmasked
+from .sstable import Block, Stored, Table, unmasked
 from .tf_types import KINDS, OBJECTS, STRING, Slice, resolved, shape_of, slice_key, slice_of
 from .wire import BYTES, FIXED32, VARINT, fields, message, varint
 from .wire import piece as cut
@@ -33,13 +33,6 @@ _ENTRY = {1: VARINT, 2: BYTES, 3: VARINT, 4: VARINT, 5: VARINT, 6: FIXED32}
 _MOST_SHARDS = 99_999
 _SHORT = 1024  # bytes of strings that are read to be shown
 _MOST_STRINGS = 64 << 20
-
-
-class Stored(Extent):
-    """Bytes of a data file, with the CRC-32C that their entry says."""
-
-    __slots__ = ()
-    sums = CRC32C
 
 
 class Entry(NamedTuple):
@@ -164,7 +157,7 @@ class Bundle:
         """What has a checksum besides the tensors: the blocks of the index, and strings."""
         table = Table(self.file)
         for number, block in enumerate((*self.blocks, table.metaindex, table.index)):
-            yield f"block {number} of the index", Stored(block.file, block.at, block.nbytes + 1, block.crc)
+            yield f"block {number} of the index", block.stored()
         for name, key in self.carried.items():
             if self.entries[key].kind == STRING:
                 yield name, _sworn(self.stored(key), numel_of(self.entries[key].shape))

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ..checkpoint import Checkpoint
 from ..file import File
 from ..storage import Storage
-from . import Format, formats
+from . import Format, changed_storages, formats
 
 if TYPE_CHECKING:
     from ..saving import Output
@@ -66,14 +66,16 @@ class TensorFlow(Format):
         from ..containers.bundle_writing import anew, patched
 
         origin = checkpoint.origin
-        yield from (patched(checkpoint, path) if origin and origin.format == self.name else None) or anew(checkpoint, path)
+        own = origin is not None and origin.format == self.name
+        found = patched(checkpoint, changed_storages(checkpoint), path) if own else None
+        yield from anew(checkpoint, path) if found is None else found
 
     def emptied(self, checkpoint: Checkpoint, path: str) -> list[str]:
         from ..containers.bundle_writing import superseded
 
         origin = checkpoint.origin
         same = origin and origin.format == self.name and os.path.realpath(path) == os.path.realpath(origin.path)
-        return superseded(checkpoint, path) if same else []
+        return superseded(checkpoint, changed_storages(checkpoint)) if same else []
 
     def records(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
         from ..containers.tensor_bundle import Bundle

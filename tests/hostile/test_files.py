@@ -10,6 +10,7 @@ import foreign_files
 import pytest
 import safetensors_files
 import shards
+import tensorflow_files
 import torch_files
 from conftest import SAMPLES
 from judge import Case, Warm, judge, lay_lures, untouched
@@ -20,6 +21,7 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "legacy": torch_files.legacies,
     "shards": shards.cases,
     "foreign": foreign_files.cases,
+    "tensorflow": tensorflow_files.cases,
 }
 CASES = {f"{room}-{case.name}": case for room, cases in ROOMS.items() for case in cases()}
 LARGE = ("on paper", ",000 ", "MB")  # one command is enough for these
