@@ -11,13 +11,14 @@ import pytest
 import torch
 from cases import every_case, is_as_told
 from conftest import CASES, SAMPLES, Ckpt
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ckpt_cli
 from ckpt_cli.containers import sstable, wire
 from ckpt_cli.containers.snappy import unpack
 from ckpt_cli.containers.sstable import Table
+from ckpt_cli.containers.tensor_bundle import text_of
 from ckpt_cli.crc32c import CRC32C
 from ckpt_cli.errors import Malformed
 from ckpt_cli.file import File
@@ -244,6 +245,51 @@ def test_many_tensors_make_many_blocks(tmp_path: Path, ckpt: Ckpt) -> None:
     ckpt("convert", tmp_path / "a.pt", tmp_path / "b.index")
     assert len(list(Table(File(str(tmp_path / "b.index"))).blocks())) > 1
     assert ckpt("diff", tmp_path / "a.pt", tmp_path / "b").out == "" and ckpt("check", tmp_path / "b").out == ""
+
+
+def graph_of(path: Path) -> bytes:
+    checkpoint = ckpt_cli.open(str(path))
+    return text_of(checkpoint.rest.stored(b"_CHECKPOINTABLE_OBJECT_GRAPH"))
+
+
+def test_the_object_graph_knows_the_keys_that_there_are(model: Path, ckpt: Ckpt) -> None:
+    """TensorFlow finds variables by it, and restores nothing where it tells of a key that is not there."""
+    before = graph_of(model / "ckpt-1")
+    ckpt("rename", model / "ckpt-1", f"{KERNEL}=core", "-i")
+    ckpt("drop", model / "ckpt-1", SLOT, "-i")
+    after, suffix = graph_of(model / "ckpt-1"), b"/.ATTRIBUTES/VARIABLE_VALUE"
+    assert f"{KERNEL}/.ATTRIBUTES".encode() in before and b"core/.ATTRIBUTES" in after and before.count(suffix) == after.count(suffix) + 1
+    assert SLOT.encode() + suffix in before and SLOT.encode() + suffix not in after
+    ckpt("rename", model / "ckpt-2", f"{KERNEL}=x", "-i")
+    ckpt("rename", model / "ckpt-2", f"x={KERNEL}", "-i")
+    assert graph_of(model / "ckpt-2") == before and ckpt("check", model / "ckpt-2").out == ""
+
+
+# Cut off
+
+
+@pytest.mark.parametrize("end", ["index", "data-00000-of-00001"])
+def test_cut_off_anywhere_it_is_one_line(end: str, model: Path, ckpt: Ckpt) -> None:
+    path = model / f"ckpt-1.{end}"
+    raw = path.read_bytes()
+    for size in {*range(0, len(raw), 37), *range(len(raw) - 60, len(raw))}:
+        path.write_bytes(raw[:size])
+        error = ckpt("ls", model / "ckpt-1.index", status=2).err
+        assert "ckpt-1." in error and "fault in ckpt" not in error, size
+
+
+@given(random=st.randoms(use_true_random=False))
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_mutation_of_the_index_is_an_answer_or_one_line(random: Any, model: Path, ckpt: Ckpt) -> None:
+    path = model / "ckpt-1.index"
+    raw = bytearray((SAMPLE / "ckpt-1.index").read_bytes())
+    for _ in range(random.randint(1, 3)):
+        at = random.randrange(len(raw) - 8)
+        raw[at] = random.choice([0, 0x7F, 0x80, 0xFF, raw[at] ^ 1 << random.randrange(8)])
+    path.write_bytes(raw)
+    for command in ("ls", "check", "hash"):
+        found = ckpt(command, path, status=None)
+        assert found.status in (0, 1, 2) and "fault in ckpt" not in found.err and "Traceback" not in found.err
 
 
 # Checksums

@@ -13,14 +13,15 @@ from typing import NamedTuple
 
 from ..checkpoint import Checkpoint, Tensor
 from ..crc32c import CRC32C
-from ..errors import CannotHold
+from ..errors import CannotHold, Malformed
 from ..patch import Change, Patch, changes, crc_of
 from ..saving import Output
 from ..sink import Put, Sink
-from ..storage import Extent, Slice, Storage
+from ..storage import Extent, Memory, Slice, Storage
 from .assembled import Assembled
+from .object_graph import rekeyed
 from .sstable import Block, Stored, masked, table
-from .tensor_bundle import SUFFIX, Bundle, data_path
+from .tensor_bundle import GRAPH, SUFFIX, Bundle, data_path, text_of, written_text
 from .tf_types import NUMBERS, written_shape
 from .wire import fixed32, integer, nested
 
@@ -52,11 +53,14 @@ class Plan:
         found: dict[bytes, _Item] = {}
         tied = checkpoint.tied_to()
         storages = {name: tensor.elements() for name, tensor in checkpoint.items() if name not in tied and _held(name, tensor)}
+        keys = {name: _key(name, checkpoint, bundle) for name in checkpoint}
         for name, tensor in checkpoint.items():
-            found[_key(name, checkpoint, bundle)] = _Item(NUMBERS[tensor.dtype], tensor.shape, storages[tied.get(name, name)])
-        for key, item in carried(checkpoint).values():
-            found[key] = item
-        if len(found) < len(checkpoint) + len(carried(checkpoint)):
+            found[keys[name]] = _Item(NUMBERS[tensor.dtype], tensor.shape, storages[tied.get(name, name)])
+        objects = carried(checkpoint)
+        found |= objects.values()
+        if bundle and GRAPH in objects:
+            found[objects[GRAPH][0]] = _graph(objects[GRAPH][1], _became(checkpoint, bundle, keys))
+        if len(found) < len(checkpoint) + len(objects):
             raise CannotHold(f"two names are the same to TensorFlow, which adds {SUFFIX} to one of them", "rename it")
         self.items = dict(sorted(found.items()))
         self.puts: dict[Storage, Put] = {}
@@ -85,6 +89,24 @@ def carried(checkpoint: Checkpoint) -> dict[str, tuple[bytes, _Item]]:
         entry = bundle.entries[key]
         found[name] = key, _Item(entry.kind, entry.shape, bundle.stored(key), entry.crc)
     return found
+
+
+def _became(checkpoint: Checkpoint, bundle: Bundle, keys: dict[str, bytes]) -> dict[bytes, bytes | None]:
+    """Each key that was read and is not what it was → the new one, or None where it is dropped."""
+    now = {name: key for name, key in bundle.carried.items() if name in checkpoint.objects}
+    now |= {source: keys[name] for name in reversed(keys) if (source := checkpoint.sources.get(name, name)) in bundle.keys}
+    return {key: now.get(name) for name, key in bundle.keys.items() if now.get(name) != key}
+
+
+def _graph(item: _Item, became: Mapping[bytes, bytes | None]) -> _Item:
+    """The object graph, as what is kept under other keys needs it; one that cannot be read stays as it is."""
+    if not became or not isinstance(item.storage, Stored):
+        return item
+    try:
+        data, crc = written_text(rekeyed(text_of(item.storage), became))
+    except Malformed:
+        return item
+    return item._replace(storage=Memory(data), crc=crc)
 
 
 def _held(name: str, tensor: Tensor) -> bool:

@@ -20,9 +20,9 @@ from ..errors import Malformed
 from ..file import File
 from ..storage import Extent, Memory, Storage
 from .assembled import Assembled, check_tiling, piece
-from .sstable import Block, Stored, Table, unmasked
+from .sstable import Block, Stored, Table, masked, unmasked
 from .tf_types import KINDS, OBJECTS, STRING, Slice, resolved, shape_of, slice_key, slice_of
-from .wire import BYTES, FIXED32, VARINT, fields, message, varint
+from .wire import BYTES, FIXED32, VARINT, fields, message, number, varint
 from .wire import piece as cut
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"  # of what an object graph calls a variable; left out of names
@@ -156,8 +156,8 @@ class Bundle:
     def records(self) -> Iterator[tuple[str, Storage]]:
         """What has a checksum besides the tensors: the blocks of the index, and strings."""
         table = Table(self.file)
-        for number, block in enumerate((*self.blocks, table.metaindex, table.index)):
-            yield f"block {number} of the index", block.stored()
+        for place, block in enumerate((*self.blocks, table.metaindex, table.index)):
+            yield f"block {place} of the index", block.stored()
         for name, key in self.carried.items():
             if self.entries[key].kind == STRING:
                 yield name, _sworn(self.stored(key), numel_of(self.entries[key].shape))
@@ -195,7 +195,7 @@ def _entry(key: bytes, value: bytes, block: Block, at: int) -> Entry:
         if kind not in KINDS and kind not in OBJECTS:
             raise Malformed(f"dtype {kind} is not known")
         shape = shape_of(value, found[2].start, found[2].stop) if 2 in found else ()
-        shard, offset, size = (found[number].signed if number in found else 0 for number in (3, 4, 5))
+        shard, offset, size = (found[at].signed if at in found else 0 for at in (3, 4, 5))
         if min(shard, offset, size) < 0:
             raise Malformed("its place is a negative number")
         slices = [slice_of(value, field.start, field.stop) for field in fields(value) if field.number == 7] if b"\x3a" in value else []
@@ -278,6 +278,20 @@ def _sworn(stored: Stored, count: int) -> Storage:
     except Malformed:
         return stored
     return _Sworn(_widths(lengths) + raw[at:], stored.crc)
+
+
+def text_of(stored: Stored) -> bytes:
+    """The one string that an entry holds. Raises Malformed."""
+    raw = stored.read()
+    _, at = _lengths(raw, 1)
+    return raw[at + 4 :]
+
+
+def written_text(text: bytes) -> tuple[bytes, int]:
+    """One string as an entry holds it, and the checksum that the entry has."""
+    width = _widths([len(text)])
+    checksum = masked(CRC32C.of(width)).to_bytes(4, "little")
+    return number(len(text)) + checksum + text, CRC32C.of(width + checksum + text)
 
 
 def _widths(lengths: Sequence[int]) -> bytes:
