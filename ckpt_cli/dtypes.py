@@ -40,7 +40,8 @@ float32 f 1 4         float64 f 1 8         complex32 c 1 4       complex64 c 1 
 complex128 c 1 16     float8_e4m3fn f 1 1   float8_e5m2 f 1 1     float8_e4m3fnuz f 1 1
 float8_e5m2fnuz f 1 1 float8_e8m0fnu f 1 1  float4_e2m1fn q 2 1   float6_e2m3fn q 4 3
 float6_e3m2fn q 4 3   qint8 q 1 1           quint8 q 1 1          qint32 q 1 4
-quint4x2 q 2 1        quint2x4 q 4 1
+quint4x2 q 2 1        quint2x4 q 4 1        qint16 q 1 2          quint16 q 1 2
+float8_e4m3b11fnuz f 1 1
 """
 
 

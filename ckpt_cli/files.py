@@ -147,11 +147,11 @@ def save(
     """
     from .saving import How, save_all
 
-    with about(path), _of_the_source(checkpoint):
+    main = form.main(path)
+    with about(main), _of_the_source(checkpoint):
         _check_folder(path)
-        main = form.main(path)
-        with _made(os.path.dirname(main) if main != path else ""):
-            return save_all(main, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
+        with _made(path if os.path.dirname(main) == path else ""):
+            return save_all(main, form.outputs(checkpoint, main), form.emptied(checkpoint, main), How(replace, backup, progress))
 
 
 def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False) -> None:
@@ -159,6 +159,7 @@ def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = Fa
     from .saving import How, targets
 
     form.check(checkpoint)
+    path = form.main(path)
     with about(path):
         _check_folder(path)
         targets(form.outputs(checkpoint, path), How(replace))

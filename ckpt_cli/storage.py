@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+from .checksums import CRC32, Crc
 from .errors import EditError
 from .file import File
 
@@ -17,10 +18,12 @@ Place = Callable[[], AbstractContextManager[None]]
 
 
 class Storage:
-    """`nbytes` bytes, readable from `start` to `stop`."""
+    """`nbytes` bytes, readable from `start` to `stop`. `crc` is their checksum, of the kind `sums`, where the container says it."""
 
     __slots__ = ("nbytes",)
     nbytes: int
+    crc: int | None = None
+    sums: Crc = CRC32
 
     def readinto(self, start: int, view: memoryview) -> None:
         """Fill `view` with the bytes from `start` on."""
@@ -61,7 +64,7 @@ class Storage:
 
 
 class Extent(Storage):
-    """The bytes of `file` from `offset` on. `crc` is their CRC-32 where the container says it."""
+    """The bytes of `file` from `offset` on."""
 
     __slots__ = ("crc", "file", "offset")
 
@@ -339,7 +342,7 @@ class Scattered(Storage):
         import numpy
 
         target = numpy.frombuffer(view, _INTEGERS[size])
-        for number, count, place, step in _hits(self.view.shape, self.view.strides, self.view.offset, first, last):
+        for number, count, place, step in hits(self.view.shape, self.view.strides, self.view.offset, first, last):
             data = numpy.frombuffer(self.contents.read(number * size, (number + count) * size), _INTEGERS[size])
             if step == 0:  # every element lies at one place: the last one stays
                 target[place - first] = data[-1]
@@ -381,7 +384,7 @@ class Box(NamedTuple):
         """The runs of it within the bytes [start, stop) of the whole: the byte of the storage, how many, the byte of the whole."""
         low, high = span(self.shape, self.strides, self.offset)
         if low < stop and start < high:
-            yield from (hit[:3] for hit in _hits(self.shape, self.strides, self.offset, start, stop))
+            yield from (hit[:3] for hit in hits(self.shape, self.strides, self.offset, start, stop))
 
 
 def lines(
@@ -399,7 +402,7 @@ def lines(
     return (*sizes[:axes], run), (*steps[:axes], 1), offset
 
 
-def _hits(
+def hits(
     shape: tuple[int, ...], strides: tuple[int, ...], offset: int, first: int, last: int, number: int = 0
 ) -> Iterator[tuple[int, int, int, int]]:
     """What of a view lies within [first, last) of its storage: number in C order, count, place and step, for each line of the last axis."""
@@ -414,7 +417,7 @@ def _hits(
     for n in shape[1:]:
         width *= n
     for i in range(begin, end):
-        yield from _hits(shape[1:], strides[1:], offset + i * strides[0], first, last, number + i * width)
+        yield from hits(shape[1:], strides[1:], offset + i * strides[0], first, last, number + i * width)
 
 
 def _meeting(step: int, count: int, low: int, high: int) -> tuple[int, int]:

@@ -27,6 +27,7 @@ FORMATS = {
     ".params": "mxnet",
     ".keras": "keras",
     ".h5": "hdf5",
+    "saver-v1": "tensorflow-v1",
 }
 every_file = pytest.mark.parametrize("name", FILES)
 every_sample = pytest.mark.parametrize("name", NAMES)

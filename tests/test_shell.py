@@ -484,6 +484,7 @@ def test_no_home_and_an_empty_environment_do_not_matter() -> None:
 
 ROOMS = """
 errors checksums lfs descriptors
+crc32c
 locks mark
 journal
 recovery

@@ -115,7 +115,7 @@ def finish(before: Checkpoint, after: Checkpoint, places: Places, as_json: bool 
     source, output = before.origin.path if before.origin else "", places.output
     _check_places(source, places)
     origin = before.origin.format if before.origin else None
-    alike = output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1]
+    alike = output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or _prefixed(origin)
     form = files.format_for(output or source, places.format_name or (origin if output is None else None), default=origin if alike else None)
     if not places.dry_run:
         write(after, output or source, form, replace=places.in_place or places.force, backup=places.backup, as_json=as_json)
@@ -126,6 +126,13 @@ def finish(before: Checkpoint, after: Checkpoint, places: Places, as_json: bool 
         changes = show_plan(before, after, form, as_json)
     if not changes:
         note("nothing would change")
+
+
+def _prefixed(origin: str | None) -> bool:
+    """Whether what was read is called by a prefix, so that any name is one of its format."""
+    from ..formats import formats
+
+    return origin is not None and formats[origin].prefixed
 
 
 def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool) -> bool:

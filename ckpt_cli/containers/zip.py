@@ -10,6 +10,7 @@ from struct import Struct, pack
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
+from ..checksums import CRC32
 from ..errors import Malformed
 from ..file import File, Window
 from ..storage import Extent, Memory, Storage
@@ -258,7 +259,7 @@ class Writer:
         extra = _padding(header + _LOCAL.size + len(raw), self.alignment, pack("<HH2Q", 1, 16, size, size) if wide else b"")
         shown = 0xFFFFFFFF if wide else 0
         self.sink.write(_LOCAL.pack(b"PK\3\4", 45 if wide else 0, 0x0808, 0, 0, 0, 0, shown, shown, len(raw), len(extra)) + raw + extra)
-        put = self.sink.put(storage, checksum=True)
+        put = self.sink.put(storage, CRC32)
         self.entries.append(_Entry(raw, header, size, put, self.sink.skip(24 if wide else 16)))
 
     def close(self) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ..checkpoint import Checkpoint
@@ -34,14 +34,15 @@ class Format:
     objects = False
     layout = "oi"  # how its framework lays weights out: out×in×kernel… (torch), or kernel…×in×out (Keras): `io`
     alone = True  # in a folder, a file of one of its suffixes may be the model
+    prefixed = False  # a checkpoint is called by the prefix of its files; the first suffix makes that the name of its main one
 
     def find(self, path: str) -> str | None:
         """The file that stands for `path`, where that is a folder, or the prefix of files, of this format; None where it is not."""
         return None
 
     def main(self, path: str) -> str:
-        """The file that a checkpoint written to `path` is known by: `path` itself, or one in the folder that is made there."""
-        return path
+        """The file that a checkpoint written to `path` is known by: `path` itself, that with a prefix's suffix, or one in a new folder."""
+        return path if not self.prefixed or path.endswith(self.suffixes) else path + self.suffixes[0]
 
     def sniff(self, file: File) -> bool:
         """Whether `file` is of this format, from cheap facts: its head, its tail, the members of a zip."""
@@ -91,6 +92,10 @@ class Format:
     def emptied(self, checkpoint: Checkpoint, path: str) -> list[str]:
         """Files that belonged to the checkpoint at `path` and that its edited self has no use for."""
         return []
+
+    def records(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
+        """What the files have checksums of besides the tensors' bytes (and the members of a zip), each with what it is called."""
+        return ()
 
     def parts(self, checkpoint: Checkpoint) -> list[File]:
         """The files that a checkpoint was read from."""

@@ -12,6 +12,7 @@ import mxnet_files
 import pytest
 import safetensors_files
 import shards
+import tensorflow_files
 import torch_files
 from conftest import SAMPLES
 from judge import Case, Warm, judge, lay_lures, untouched
@@ -24,6 +25,7 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "mxnet": mxnet_files.cases,
     "foreign": foreign_files.cases,
     "large": large_files.cases,
+    "tensorflow": tensorflow_files.cases,
 }
 CASES = {f"{room}-{case.name}": case for room, cases in ROOMS.items() for case in cases()}
 LARGE = ("on paper", ",000 ", "MB")  # one command is enough for these
