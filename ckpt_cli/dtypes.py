@@ -1,6 +1,6 @@
 """Element types: one table of everything that a format may hold. Formats map to it in one table each, and invert it.
 
-Names are numpy's and ml_dtypes'. A type is counted in blocks, so sub-byte and block-quantised types need no special case.
+Names are numpy's and ml_dtypes'; block-quantised types have ggml's own (Q4_0). A type is counted in blocks, so sub-byte and block-quantised types need no special case.
 """
 
 from __future__ import annotations
@@ -41,6 +41,13 @@ complex128 c 1 16     float8_e4m3fn f 1 1   float8_e5m2 f 1 1     float8_e4m3fnu
 float8_e5m2fnuz f 1 1 float8_e8m0fnu f 1 1  float4_e2m1fn q 2 1   float6_e2m3fn q 4 3
 float6_e3m2fn q 4 3   qint8 q 1 1           quint8 q 1 1          qint32 q 1 4
 quint4x2 q 2 1        quint2x4 q 4 1
+Q4_0 q 32 18          Q4_1 q 32 20          Q5_0 q 32 22          Q5_1 q 32 24
+Q8_0 q 32 34          Q8_1 q 32 36          Q8_K q 256 292        Q1_0 q 128 18
+Q2_K q 256 84         Q3_K q 256 110        Q4_K q 256 144        Q5_K q 256 176
+Q6_K q 256 210        IQ1_S q 256 50        IQ1_M q 256 56        IQ2_XXS q 256 66
+IQ2_XS q 256 74       IQ2_S q 256 82        IQ3_XXS q 256 98      IQ3_S q 256 110
+IQ4_NL q 32 18        IQ4_XS q 256 136      TQ1_0 q 256 54        TQ2_0 q 256 66
+MXFP4 q 32 17         NVFP4 q 64 36
 """
 
 
@@ -51,6 +58,7 @@ def _table() -> dict[str, DType]:
 
 
 DTYPES = _table()
+_BLOCKS = {name.lower(): name for name in DTYPES if name != name.lower()}
 
 _SHORT = {
     "fp16": "float16",
@@ -64,12 +72,12 @@ _SHORT = {
 
 
 def named(name: str) -> DType:
-    """The type called `name` (`bf16`, `fp16`, … and `torch.float32` are understood). Raises UnknownName."""
+    """The type called `name` (`bf16`, `fp16`, `q4_0`, … and `torch.float32` are understood). Raises UnknownName."""
     from .errors import UnknownName, did_you_mean
 
     plain = name.removeprefix("torch.").removeprefix("numpy.").lower()
     try:
-        return DTYPES[_SHORT.get(plain, plain)]
+        return DTYPES[_SHORT.get(plain) or _BLOCKS.get(plain, plain)]
     except KeyError:
         raise UnknownName(f"no dtype is called {name!r}", did_you_mean(plain, DTYPES) or "for instance float32, bfloat16, int64") from None
 

@@ -346,7 +346,7 @@ locks mark
 journal
 recovery
 file dtypes
-storage
+storage quantised
 values
 checkpoint
 registry

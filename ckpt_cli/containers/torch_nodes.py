@@ -63,7 +63,9 @@ def rewrapped(node: Any, tensor: Call) -> Call:
 def check_dtypes(tensors: Mapping[str, Tensor]) -> None:
     """Raises CannotHold where torch has no name for a dtype."""
     from ..errors import CannotHold
+    from ..quantised import way_out
 
     for name, tensor in tensors.items():
         if tensor.dtype.name not in DTYPES or tensor.dtype.name.startswith(("float4_", "float6_")):
-            raise CannotHold(f"a .pt file cannot hold {tensor.dtype.name} ({name})", "leave it out with --drop, or cast it")
+            mend = way_out(tensor.dtype, name) if tensor.dtype.kind == "q" else "leave it out with --drop, or cast it"
+            raise CannotHold(f"a .pt file cannot hold {tensor.dtype.name} ({name})", mend)

@@ -142,7 +142,7 @@ def _from_list(text: str) -> numpy.ndarray[Any, Any]:
 def _assigned(checkpoint: Checkpoint, assignment: Assignment, layers: Layers) -> Checkpoint:
     """One assignment; where a pattern picks several tensors, each once, however many names it has."""
     for name, view in _views(checkpoint, assignment.reference, layers):
-        tensor = view.plain(name).over(checkpoint[name].storage)
+        tensor = view.over(checkpoint[name].plain(name).storage)
         storage = tensor.storage_with(_contents(name, tensor, assignment))
         checkpoint = checkpoint.with_storages({tensor.storage: storage})
     return checkpoint

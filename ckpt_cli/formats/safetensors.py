@@ -20,6 +20,7 @@ from ..containers.header import Header, Unusual, scan
 from ..dtypes import DTYPES
 from ..errors import CannotHold, Malformed
 from ..file import File
+from ..quantised import way_out
 from ..storage import Extent
 from . import Format, changed_storages, formats
 
@@ -187,7 +188,7 @@ def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes
     for name, tensor in tensors.items():
         if tensor.layout or tensor.dtype.name not in _CODES:
             kind = tensor.layout or tensor.dtype.name
-            raise CannotHold(f"safetensors cannot hold {name}, which is {kind}", f"leave it out: --drop '{name}'")
+            raise CannotHold(f"safetensors cannot hold {name}, which is {kind}", way_out(tensor.dtype, name))
         if name == "__metadata__":
             raise CannotHold("safetensors cannot hold a tensor called __metadata__", "rename it")
         begin = begins[id(tensor)]
