@@ -1,6 +1,7 @@
 """Element types: one table of everything that a format may hold. Formats map to it in one table each, and invert it.
 
-Names are numpy's and ml_dtypes'; block-quantised types have ggml's own (Q4_0). A type is counted in blocks, so sub-byte and block-quantised types need no special case.
+Names are numpy's and ml_dtypes'; block-quantised types have ggml's own (Q4_0), and sizes of ggml-common.h. A type is counted in blocks, so
+sub-byte and block-quantised types need no special case.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ complex128 c 1 16     float8_e4m3fn f 1 1   float8_e5m2 f 1 1     float8_e4m3fnu
 float8_e5m2fnuz f 1 1 float8_e8m0fnu f 1 1  float4_e2m1fn q 2 1   float6_e2m3fn q 4 3
 float6_e3m2fn q 4 3   qint8 q 1 1           quint8 q 1 1          qint32 q 1 4
 quint4x2 q 2 1        quint2x4 q 4 1
+"""
+_GGML = """
 Q4_0 q 32 18          Q4_1 q 32 20          Q5_0 q 32 22          Q5_1 q 32 24
 Q8_0 q 32 34          Q8_1 q 32 36          Q8_K q 256 292        Q1_0 q 128 18
 Q2_K q 256 84         Q3_K q 256 110        Q4_K q 256 144        Q5_K q 256 176
@@ -51,14 +54,15 @@ MXFP4 q 32 17         NVFP4 q 64 36
 """
 
 
-def _table() -> dict[str, DType]:
-    words = _TABLE.split()
+def _table(text: str) -> dict[str, DType]:
+    words = text.split()
     rows = zip(words[::4], words[1::4], words[2::4], words[3::4], strict=True)
     return {name: DType(name, kind, int(elements), int(nbytes)) for name, kind, elements, nbytes in rows}
 
 
-DTYPES = _table()
-_BLOCKS = {name.lower(): name for name in DTYPES if name != name.lower()}
+BLOCKS = _table(_GGML)  # what ggml quantises to, of which numpy and torch know nothing
+DTYPES = _table(_TABLE) | BLOCKS
+_SPELLED = {name.lower(): name for name in BLOCKS}
 
 _SHORT = {
     "fp16": "float16",
@@ -77,7 +81,7 @@ def named(name: str) -> DType:
 
     plain = name.removeprefix("torch.").removeprefix("numpy.").lower()
     try:
-        return DTYPES[_SHORT.get(plain) or _BLOCKS.get(plain, plain)]
+        return DTYPES[_SHORT.get(plain) or _SPELLED.get(plain, plain)]
     except KeyError:
         raise UnknownName(f"no dtype is called {name!r}", did_you_mean(plain, DTYPES) or "for instance float32, bfloat16, int64") from None
 

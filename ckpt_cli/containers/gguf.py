@@ -147,7 +147,7 @@ class Cursor:
     def __init__(self, file: File) -> None:
         self.file, self.data, self.at = file, b"", 4
         self._reach(24)
-        little, big = (int.from_bytes(self.data[4:8], order) for order in ("little", "big"))  # type: ignore[arg-type]
+        little, big = (int.from_bytes(self.data[4:8], order) for order in ("little", "big"))
         self.order, self.version = ("<", little) if little & 0xFFFF else (">", big)
         if self.version == 1:
             raise Malformed("GGUF version 1 is not read", "convert it with llama.cpp's gguf-py, or take a newer file")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..checkpoint import Tensor, contiguous_strides
-from ..dtypes import DTYPES, DType
+from ..dtypes import DType
 from .nodes import Call, Global, Persistent, Tuple
-from .torch_objects import STORAGES, Pid, is_pid, is_tensor
+from .torch_objects import STORAGES, TORCH_DTYPES, Pid, is_pid, is_tensor
 
 _STORAGE_OF = {dtype: name for name, dtype in STORAGES.items()}
 
@@ -66,6 +66,6 @@ def check_dtypes(tensors: Mapping[str, Tensor]) -> None:
     from ..quantised import way_out
 
     for name, tensor in tensors.items():
-        if tensor.dtype.name not in DTYPES or tensor.dtype.name.startswith(("float4_", "float6_")):
+        if tensor.dtype.name not in TORCH_DTYPES or tensor.dtype.name.startswith(("float4_", "float6_")):
             mend = way_out(tensor.dtype, name) if tensor.dtype.kind == "q" else "leave it out with --drop, or cast it"
             raise CannotHold(f"a .pt file cannot hold {tensor.dtype.name} ({name})", mend)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import foreign_files
+import gguf_files
 import large_files
 import pytest
 import safetensors_files
@@ -21,6 +22,7 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "legacy": torch_files.legacies,
     "shards": shards.cases,
     "foreign": foreign_files.cases,
+    "gguf": gguf_files.cases,
     "large": large_files.cases,
 }
 CASES = {f"{room}-{case.name}": case for room, cases in ROOMS.items() for case in cases()}
