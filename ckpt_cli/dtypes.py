@@ -43,6 +43,9 @@ float8_e5m2fnuz f 1 1 float8_e8m0fnu f 1 1  float4_e2m1fn q 2 1   float6_e2m3fn 
 float6_e3m2fn q 4 3   qint8 q 1 1           quint8 q 1 1          qint32 q 1 4
 quint4x2 q 2 1        quint2x4 q 4 1
 """
+_PACKED = """
+int4 q 2 1            uint4 q 2 1           int2 q 4 1            uint2 q 4 1
+"""
 _GGML = """
 Q4_0 q 32 18          Q4_1 q 32 20          Q5_0 q 32 22          Q5_1 q 32 24
 Q8_0 q 32 34          Q8_1 q 32 36          Q8_K q 256 292        Q1_0 q 128 18
@@ -60,7 +63,7 @@ def _table(text: str) -> dict[str, DType]:
     return {name: DType(name, kind, int(elements), int(nbytes)) for name, kind, elements, nbytes in rows}
 
 
-BLOCKS = _table(_GGML)  # what ggml quantises to, of which numpy and torch know nothing
+BLOCKS = _table(_GGML) | _table(_PACKED)  # what torch has no tensors of
 DTYPES = _table(_TABLE) | BLOCKS
 _SPELLED = {name.lower(): name for name in BLOCKS}
 

@@ -272,6 +272,12 @@ def test_what_is_rebuilt_keeps_metadata_with_types_order_alignment_and_blocks(tm
     assert out.read_bytes() == path.read_bytes()
 
 
+def test_what_stands_behind_the_last_tensor_stays_there(mixed: Path, ckpt: Ckpt) -> None:
+    mixed.write_bytes(mixed.read_bytes() + b"a signature")
+    ckpt("rename", mixed, "*=x.*", "-i")
+    assert mixed.read_bytes().endswith(b"a signature") and len(theirs(mixed)) == 4
+
+
 def test_an_array_can_be_dropped(mixed: Path, tmp_path: Path, ckpt: Ckpt) -> None:
     ckpt("drop", mixed, "words", "-i")
     assert "words" not in fields(mixed) and fields(mixed)["few"] == (["ARRAY", "INT32"], [1, 2])

@@ -50,7 +50,7 @@ class Info(NamedTuple):
 
 
 class Header:
-    """All that stands before the data. `order` is `<` or `>`; `base` the byte at which the data begin."""
+    """All that stands before the data. `order` is `<` or `>`; `base` and `end` the bytes at which the data begin and, padded, end."""
 
     def __init__(self, file: File) -> None:
         cursor = Cursor(file)
@@ -60,7 +60,7 @@ class Header:
         self.values: dict[str, Value] = dict(self._pairs(cursor, keys))
         self.tensors = [cursor.info() for _ in range(count)]
         self.alignment = self._alignment()
-        self.base = -(-cursor.at // self.alignment) * self.alignment
+        self.base = self.end = -(-cursor.at // self.alignment) * self.alignment
 
     def _pairs(self, cursor: Cursor, count: int) -> Iterator[tuple[str, Value]]:
         seen: set[str] = set()

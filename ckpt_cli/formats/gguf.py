@@ -50,10 +50,7 @@ class Gguf(Format):
         from ..containers.gguf import Header, arrays, metadata
 
         header = Header(file)
-        tensors, end = _tensors(header)
-        beyond = file.size - -(-end // header.alignment) * header.alignment
-        notes = (f"{file.path}: {beyond:,} bytes stand after the last tensor; written anew, it is without them",) if beyond > 0 else ()
-        return Checkpoint(tensors, metadata(header), arrays(header), rest=header, notes=notes)
+        return Checkpoint(_tensors(header), metadata(header), arrays(header), rest=header)
 
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
         from ..containers.gguf import Header, head, info
@@ -70,6 +67,8 @@ class Gguf(Format):
             sink.write(bytes(base + found.offset - sink.at))
             sink.put(_in_order(tensor.elements(), tensor.dtype, order))
         sink.write(bytes(base + end - sink.at))
+        if header and header.end < header.file.size:  # nobody reads it, and it is not ours to leave out
+            sink.put(Extent(header.file, header.end, header.file.size - header.end))
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         from ..patch import Patch, changes
@@ -89,8 +88,8 @@ class Gguf(Format):
         return lines
 
 
-def _tensors(header: Header) -> tuple[dict[str, Tensor], int]:
-    """The tensors, which follow each other as they must, and where the last one ends."""
+def _tensors(header: Header) -> dict[str, Tensor]:
+    """The tensors, which follow each other as they must."""
     tensors: dict[str, Tensor] = {}
     at = end = header.base
     for found in header.tensors:
@@ -106,7 +105,8 @@ def _tensors(header: Header) -> tuple[dict[str, Tensor], int]:
     if end > header.file.size and tensors:
         missing = end - header.file.size
         raise Malformed(f"truncated: {missing:,} of {end - header.base:,} bytes of data are missing", "download or copy it again")
-    return tensors, end
+    header.end = at
+    return tensors
 
 
 def _dtype(found: Info, header: Header) -> DType:
