@@ -25,6 +25,7 @@ FORMATS = {
     ".legacy.pt": "torch-legacy",
     ".safetensors": "safetensors",
     ".gguf": "gguf",
+    ".onnx": "onnx",
 }
 every_file = pytest.mark.parametrize("name", FILES)
 every_sample = pytest.mark.parametrize("name", NAMES)

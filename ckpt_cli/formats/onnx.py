@@ -120,7 +120,7 @@ def _is(path: str, file: File) -> bool:
 
 
 def _patches(checkpoint: Checkpoint) -> list[Patch]:
-    """What changes in the model, and in each file beside it. Raises CannotHold where more than values did, or these cannot change in place."""
+    """What changes in the model, and in each file beside it. Raises CannotHold where more than values did, or these cannot."""
     from ..patch import Patch, changes
 
     pairs = changed_storages(checkpoint)

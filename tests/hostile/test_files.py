@@ -9,6 +9,7 @@ from pathlib import Path
 import foreign_files
 import gguf_files
 import large_files
+import onnx_files
 import pytest
 import safetensors_files
 import shards
@@ -23,6 +24,7 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "shards": shards.cases,
     "foreign": foreign_files.cases,
     "gguf": gguf_files.cases,
+    "onnx": onnx_files.cases,
     "large": large_files.cases,
 }
 CASES = {f"{room}-{case.name}": case for room, cases in ROOMS.items() for case in cases()}
