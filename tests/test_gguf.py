@@ -278,6 +278,55 @@ def test_what_stands_behind_the_last_tensor_stays_there(mixed: Path, ckpt: Ckpt)
     assert mixed.read_bytes().endswith(b"a signature") and len(theirs(mixed)) == 4
 
 
+def test_metadata_are_set_in_the_type_that_they_have(mixed: Path, tmp_path: Path, ckpt: Ckpt) -> None:
+    before, size = fields(mixed), mixed.stat().st_size
+    inode = mixed.stat().st_ino
+    ckpt("set", mixed, "n = 7", "f = 2.5", "yes = false", "blk.0.attn_norm.weight = 1", "-i")
+    assert (mixed.stat().st_size, mixed.stat().st_ino) == (size, inode)  # in place
+    want = before | {"n": (["UINT32"], 7), "f": (["FLOAT32"], 2.5), "yes": (["BOOL"], False)}
+    assert fields(mixed) == want and np.frombuffer(theirs(mixed)["blk.0.attn_norm.weight"][2], "f4").tolist() == [1] * 7
+    tensors = theirs(mixed)
+    ckpt("set", mixed, 'say = "a = longer\\n text"', "general.architecture = gpt2", "-o", tmp_path / "b.gguf")
+    want |= {"say": (["STRING"], "a = longer\n text"), "general.architecture": (["STRING"], "gpt2")}
+    assert fields(tmp_path / "b.gguf") == want and theirs(tmp_path / "b.gguf") == tensors
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("n = -1", "n is uint32 and cannot hold '-1'"),
+        ("n = 4294967296", "n is uint32 and cannot hold '4294967296'"),
+        ("n = x", "cannot hold 'x'"),
+        ("yes = 2", "yes is bool and cannot hold '2'"),
+        ('say = "a"b"', "is no JSON text"),
+        ("words = 3", "nothing matches 'words'"),
+    ],
+)
+@pytest.mark.parametrize("place", ["-i", "-n"])
+def test_metadata_that_do_not_fit_are_refused(assignment: str, says: str, place: str, mixed: Path, ckpt: Ckpt) -> None:
+    before = mixed.read_bytes()
+    assert says in ckpt("set", mixed, assignment, place, status=2).err and mixed.read_bytes() == before
+
+
+def test_metadata_are_set_where_there_are_no_tensors(tmp_path: Path, ckpt: Ckpt) -> None:
+    path = written(tmp_path / "vocabulary.gguf", {}, say="x")
+    ckpt("set", path, "say = y", "-i")
+    assert fields(path)["say"][1] == "y"
+
+
+def test_a_dry_run_tells_of_metadata(mixed: Path, sample: Any, ckpt: Ckpt) -> None:
+    assert ckpt("set", mixed, "n = 7", "-n").err == "ckpt: metadata n: 3 becomes 7\n"
+    path = sample("shared-mlp.safetensors")
+    ckpt("set", path, "format = np", "-i")
+    assert ckpt("summary", path, "--json").json["metadata"] == {"format": "np"} and len(ckpt("tied", path).rows) == 2
+
+
+def test_a_tensor_comes_before_a_key_of_the_metadata(tmp_path: Path, ckpt: Ckpt) -> None:
+    path = written(tmp_path / "a.gguf", {"x": (np.ones(2, "f4"), None)}, x=3)
+    ckpt("set", path, "x = 5", "-i")
+    assert fields(path)["x"][1] == 3 and ckpt("get", path, "x", "--json").json["values"] == [5, 5]
+
+
 def test_an_array_can_be_dropped(mixed: Path, tmp_path: Path, ckpt: Ckpt) -> None:
     ckpt("drop", mixed, "words", "-i")
     assert "words" not in fields(mixed) and fields(mixed)["few"] == (["ARRAY", "INT32"], [1, 2])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from ..checkpoint import Foreign
-from ..errors import Malformed
+from ..errors import EditError, Malformed
 from ..file import File
 
 MAGIC = b"GGUF"
@@ -21,6 +21,7 @@ _DEEPEST = 8  # arrays in arrays
 _SHOWN = 64  # elements of an array that are shown; of a longer one the first few
 
 T = TypeVar("T")
+_READ: dict[int, Callable[[str], Any]] = {6: float, 7: lambda told: {"true": True, "false": False}[told.lower()], 12: float}
 
 # Value types: what `struct` calls them, and what they are called here. 8 is a string, 9 an array.
 _LETTERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
@@ -98,6 +99,17 @@ class Header:
         """A key and its value as they stand in the file."""
         value = self.values[key]
         return self.file.read(value.begin, value.end - value.begin)
+
+    def with_text(self, key: str, told: str) -> bytes:
+        """A key and what `told` means as its value, in the type that it has. Raises EditError where it means none."""
+        value = self.values[key]
+        begin = self.file.read(value.begin, value.at - value.begin)
+        if value.type == STRING:
+            return begin + _packed(told, self.order)
+        try:
+            return begin + struct.pack(self.order + _LETTERS[value.type], _READ.get(value.type, int)(told))
+        except (ValueError, KeyError, struct.error, OverflowError):
+            raise EditError(f"{key} is {_NAMES[value.type]} and cannot hold {told[:60]!r}") from None
 
 
 class Values(Mapping[str, T], Generic[T]):

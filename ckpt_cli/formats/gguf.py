@@ -22,7 +22,7 @@ from . import Format, changed_storages, formats
 
 if TYPE_CHECKING:
     from ..containers.gguf import Header, Info
-    from ..patch import Patch
+    from ..patch import Change, Patch
     from ..sink import Sink
 
 _DTYPES = {
@@ -41,7 +41,7 @@ class Gguf(Format):
     title = "GGUF (llama.cpp, ggml)"
     called = "GGUF"
     suffixes = (".gguf",)
-    patches = metadata = True
+    patches = metadata = sets_metadata = True
 
     def sniff(self, file: File) -> bool:
         return file.head[:4] == b"GGUF"
@@ -71,13 +71,17 @@ class Gguf(Format):
             sink.put(Extent(header.file, header.end, header.file.size - header.end))
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        """Values, and those of the metadata that keep their length."""
         from ..patch import Patch, changes
 
-        pairs = changed_storages(checkpoint)
-        if pairs is None or checkpoint.origin is None or not all(isinstance(before, Extent) for before, _ in pairs):
+        if checkpoint.origin is None:
+            return None
+        told = _changed(checkpoint, checkpoint.origin.read)
+        pairs = changed_storages(checkpoint.replacing(metadata=checkpoint.origin.read.metadata))
+        if told is None or pairs is None or not all(isinstance(before, Extent) for before, _ in pairs):
             return None
         found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
-        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), [])
+        return Patch(checkpoint.origin.file, sorted([*told, *found], key=lambda change: change.at), [])
 
     def left_behind(self, checkpoint: Checkpoint) -> list[str]:
         """Its own arrays are written again; it has no place for others' objects, nor for ties: each name gets the values."""
@@ -86,6 +90,32 @@ class Gguf(Format):
         if tied := checkpoint.tied_to():
             lines.append(f"ties ({', '.join(list(tied)[:5])}: written once more)")
         return lines
+
+
+def _changed(checkpoint: Checkpoint, before: Checkpoint) -> list[Change] | None:
+    """What changes in the metadata; None where that takes another length, or an entry is not there any more."""
+    from ..patch import Change
+    from ..storage import Memory
+
+    header: Header = before.rest
+    if checkpoint.metadata is before.metadata:
+        return []
+    if list(checkpoint.metadata) != list(before.metadata):
+        return None
+    told = {header.values[key].begin: (header.raw(key), _pair(checkpoint, before, key)) for key in before.metadata}
+    if any(len(old) != len(new) for old, new in told.values()):
+        return None
+    return [Change(at, Memory(new)) for at, (old, new) in told.items() if old != new]
+
+
+def _pair(checkpoint: Checkpoint, before: Checkpoint, key: str) -> bytes:
+    """A key and its value: as they stand in the file, where they were not changed. Raises CannotHold."""
+    header: Header = before.rest
+    if key not in before.metadata or checkpoint.metadata[key] == before.metadata[key]:
+        return header.raw(key)
+    if key == "general.alignment":
+        raise CannotHold("general.alignment says where the data lie, and they stay there", "leave it as it is")
+    return header.with_text(key, checkpoint.metadata[key])
 
 
 def _tensors(header: Header) -> dict[str, Tensor]:
@@ -141,8 +171,9 @@ def _pairs(checkpoint: Checkpoint, header: Header | None, alignment: int) -> lis
     """The key/values: as they stand in the file that they were read from; else as strings."""
     from ..containers.gguf import pair
 
-    if header:
-        return [header.raw(key) for key in header.values if key in checkpoint.metadata or key in checkpoint.objects]
+    if header and checkpoint.origin:
+        before = checkpoint.origin.read
+        return [_pair(checkpoint, before, key) for key in header.values if key in checkpoint.metadata or key in checkpoint.objects]
     said = {key: value for key, value in checkpoint.metadata.items() if key not in ("format", "general.alignment")}
     texts = {"general.architecture": "unknown"} | said
     found = [pair(key, value, "<") for key, value in texts.items()]

@@ -46,7 +46,7 @@ class Safetensors(Format):
     name = "safetensors"
     title = "Hugging Face safetensors"
     suffixes = (".safetensors",)
-    patches = ties = metadata = True
+    patches = ties = metadata = sets_metadata = True
 
     def sniff(self, file: File) -> bool:
         return file.size >= 8 and file.head[8:9] == b"{" and int.from_bytes(file.head[:8], "little") < 2**48

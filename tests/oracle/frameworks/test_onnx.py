@@ -13,10 +13,11 @@ from conftest import ROOT, Run
 from onnx import TensorProto, helper, numpy_helper
 
 SAMPLE = ROOT / "sample_models" / "conv.onnx"
-TYPES = (
+_NAMES = (
     "FLOAT UINT8 INT8 UINT16 INT16 INT32 INT64 BOOL FLOAT16 DOUBLE UINT32 UINT64 COMPLEX64 COMPLEX128 BFLOAT16 "
     "FLOAT8E4M3FN FLOAT8E4M3FNUZ FLOAT8E5M2 FLOAT8E5M2FNUZ FLOAT8E8M0"
-).split()
+)
+TYPES = _NAMES.split()
 
 
 def arrays(path: Path) -> dict[str, Any]:
