@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .dtypes import DType
 from .errors import Malformed, NoMatch, Opaque, ReadError, did_you_mean, naming
 from .file import File
+from .quantised import FLOAT, decodable, decoder
 from .storage import Mapped, Overlay, Scattered, Slice, Storage, Strided, span
 
 if TYPE_CHECKING:
@@ -89,12 +90,27 @@ class Tensor:
 
     def plain(self, name: str = "") -> Tensor:
         """Itself, where its elements can be computed with. Raises Opaque for sparse, quantised, sub-byte and object tensors."""
-        if self.layout or not self.dtype.addressable:
-            kind = self.layout or self.dtype.name
-            raise Opaque(
-                f"{name or 'the tensor'} is {kind}: its values cannot be edited or read element by element", "leave it out by a pattern"
-            )
-        return self
+        if not self.layout and self.dtype.addressable:
+            return self
+        who, kind = name or "the tensor", self.layout or self.dtype.name
+        if self.numeric:
+            raise Opaque(f"{who} is {kind}: values in blocks cannot be edited", f"make them numbers first: ckpt cast … float32 '{name}'")
+        raise Opaque(f"{who} is {kind}: its values cannot be edited or read element by element", "leave it out by a pattern")
+
+    @property
+    def numeric(self) -> bool:
+        """True where each element is a number, be it one that is decoded from a block."""
+        if self.layout:
+            return False
+        whole = self.contiguous and self.numel % self.dtype.elements == 0
+        return self.dtype.addressable or (whole and decodable(self.dtype))
+
+    def decoded(self, name: str = "") -> Tensor:
+        """Its numbers: itself where they are plain; those of known quantised blocks as float32, decoded when read. Raises Opaque."""
+        if self.dtype.addressable or not self.numeric:
+            return self.plain(name)
+        made = Mapped(self.elements(), decoder(self.dtype), self.dtype.nbytes, self.dtype.elements * FLOAT.nbytes)
+        return Tensor.whole(FLOAT, self.shape, made)
 
     def elements(self) -> Storage:
         """Its elements alone, as C-contiguous bytes."""
@@ -125,11 +141,14 @@ class Tensor:
     def cast(self, to: DType, name: str) -> Tensor:
         """A new contiguous tensor of dtype `to`, converted block by block when read: as numpy's astype does, to nearest even.
 
+        Quantised blocks are decoded on the way; nothing is cast to them.
         Integers that do not fit are an EditError then, which says `name`.
         """
         from .values import caster
 
-        source = self.plain(name)
+        source = self.decoded(name)
+        if source.dtype == to:
+            return source
         made = Mapped(source.elements(), caster(source.dtype, to), source.dtype.nbytes, to.nbytes)
         made.watch(lambda: naming(name))
         return Tensor.whole(to, self.shape, made)

@@ -233,7 +233,7 @@ def refer(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) ->
         return reference, checkpoint[reference]
     pattern, index = split_index(checkpoint, reference, layers)
     name = one(checkpoint, pattern, layers)
-    return name, checkpoint[name] if index is None else indexed(checkpoint[name].plain(name), index, name)
+    return name, checkpoint[name] if index is None else indexed(checkpoint[name].decoded(name), index, name)
 
 
 def split_index(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Index | None]:

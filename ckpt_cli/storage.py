@@ -180,11 +180,12 @@ class Mapped(Storage):
         buffer = buffer if len(buffer) >= size else bytearray(size)
         with memoryview(buffer)[:size] as source:
             self.of.readinto(first * self.before, source)
-            for at in range(0, last - first, AT_ONCE):
-                found = self.change(source[at * self.before : (at + AT_ONCE) * self.before])
+            count = AT_ONCE if self.after <= 16 else max(1, 4 * AT_ONCE // self.after)  # blocks hold many elements of 4 bytes
+            for at in range(0, last - first, count):
+                found = self.change(source[at * self.before : (at + count) * self.before])
                 low = at * self.after - skip
                 found = found[-low:] if low < 0 else found
-                view[max(low, 0) : low + AT_ONCE * self.after] = found[: len(view) - max(low, 0)]
+                view[max(low, 0) : low + count * self.after] = found[: len(view) - max(low, 0)]
         _spare.append(buffer)
 
 

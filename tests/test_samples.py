@@ -28,6 +28,8 @@ FORMATS = {
     ".keras": "keras",
     ".h5": "hdf5",
     "saver-v1": "tensorflow-v1",
+    ".gguf": "gguf",
+    ".onnx": "onnx",
 }
 every_file = pytest.mark.parametrize("name", FILES)
 every_sample = pytest.mark.parametrize("name", NAMES)

@@ -489,7 +489,7 @@ locks mark
 journal
 recovery
 file dtypes
-storage unknown
+storage unknown quantised
 values
 checkpoint
 registry

@@ -142,6 +142,10 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool
 
     form.check(after)
     changes = show_differences(before, after, as_json=as_json)
+    told = {} if after.metadata is before.metadata else after.metadata
+    for key in (key for key, value in told.items() if value != before.metadata.get(key)):
+        note(f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {after.metadata[key]}")
+        changes = True
     for line in form.left_behind(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")
     return changes

@@ -60,7 +60,7 @@ def get_command(
             pieces = _of_objects(path, below, form)
         else:
             name, tensor = refer(checkpoint, reference, layers_of(checkpoint, arch))
-            pieces = _encoded(path, name, tensor.plain(name), form, precision, output is None and sys.stdout.isatty())
+            pieces = _encoded(path, name, tensor.decoded(name), form, precision, output is None and sys.stdout.isatty())
     if output is not None:
         files.write_new(output, pieces, force)
     elif form in (As.npy, As.raw) and sys.stdout.isatty():

@@ -32,6 +32,7 @@ class Format:
     ties = False
     metadata = False
     objects = False
+    sets_metadata = False  # `set` changes an entry of the metadata
     layout = "oi"  # how its framework lays weights out: out×in×kernel… (torch), or kernel…×in×out (Keras): `io`
     alone = True  # in a folder, a file of one of its suffixes may be the model
     prefixed = False  # a checkpoint is called by the prefix of its files; the first suffix makes that the name of its main one

@@ -40,7 +40,6 @@ def cases() -> Iterator[Case]:
         "one byte": b"x",
         "JSON": b'{"a": 1}',
         "a JSON list": b"[1, 2]",
-        "a GGUF": b"GGUF\3\0\0\0",
         "a bare pickle": b"\x80\x04N.",
         "escapes": b"\x1b[2J\x1b]0;x\x07",
         "a tar": b"a" * 257 + b"ustar" + bytes(300),

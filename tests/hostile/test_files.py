@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import foreign_files
+import gguf_files
 import large_files
 import mxnet_files
+import onnx_files
 import pytest
 import safetensors_files
 import shards
@@ -24,6 +26,8 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "shards": shards.cases,
     "mxnet": mxnet_files.cases,
     "foreign": foreign_files.cases,
+    "gguf": gguf_files.cases,
+    "onnx": onnx_files.cases,
     "large": large_files.cases,
     "tensorflow": tensorflow_files.cases,
 }
