@@ -48,7 +48,7 @@ def _hint(names: Mapping[str, object], pattern: str) -> str:
     """What may have been meant: an index that is none, all below a group, the nearest names, or names that hold the text."""
     base, bracket, index = pattern.partition("[")
     if bracket and base in names:
-        return f"'[{index}' is no basic index of {base}: write [0, 1:3] or [..., -1]"
+        return f"'[{index}' is no basic index of {base or 'the array'}: write [0, 1:3] or [..., -1]"
     for prefix in (pattern, f"{pattern}."):
         if any(name.startswith(prefix) and prefix.endswith((".", "/")) for name in names):
             return f"did you mean '{prefix}*'?"
@@ -195,7 +195,8 @@ def refer(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) ->
 def split_index(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Index | None]:
     """`NAME[0, :5]` → NAME and its index; the reference and None where it is a name or a pattern as it stands."""
     base, _, text = reference.rpartition("[")
-    if reference in checkpoint or not base or not text.endswith("]") or not _is_index(text[:-1]):
+    root = not base and "" in checkpoint  # an array that has no name: '[0, :5]'
+    if reference in checkpoint or not (base or root) or not text.endswith("]") or not _is_index(text[:-1]):
         return reference, None
     if base not in checkpoint and _by_kind(checkpoint.tensors, reference, layers):
         return reference, None
