@@ -25,6 +25,8 @@ FORMATS = {
     ".legacy.pt": "torch-legacy",
     ".safetensors": "safetensors",
     ".params": "mxnet",
+    ".npy": "npy",
+    ".npz": "npz",
 }
 every_file = pytest.mark.parametrize("name", FILES)
 every_sample = pytest.mark.parametrize("name", NAMES)

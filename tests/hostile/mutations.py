@@ -16,7 +16,15 @@ from pathlib import Path
 from judge import Warm, judge, lay_lures, untouched
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_models"
-HEADS = [b"", b"PK\3\4", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\x40\0\0\0\0\0\0\0{", b'{"weight_map": {', b"\x12\1" + bytes(14)]
+HEADS = [
+    b"",
+    b"PK\3\4",
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+    b"\x40\0\0\0\0\0\0\0{",
+    b'{"weight_map": {',
+    b"\x12\1" + bytes(14),
+    b"\x93NUMPY\1\0v\0{'descr': ",
+]
 # What turns a number, a length or an opcode into a worse one.
 WORSE = [
     b"\xff",

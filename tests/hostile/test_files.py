@@ -9,6 +9,7 @@ from pathlib import Path
 import foreign_files
 import large_files
 import mxnet_files
+import numpy_files
 import pytest
 import safetensors_files
 import shards
@@ -22,6 +23,7 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "legacy": torch_files.legacies,
     "shards": shards.cases,
     "mxnet": mxnet_files.cases,
+    "numpy": numpy_files.cases,
     "foreign": foreign_files.cases,
     "large": large_files.cases,
 }
