@@ -82,7 +82,7 @@ def _hint(names: Mapping[str, object], pattern: str) -> str:
         return f'{pattern} is a file: one checkpoint at a time, as in: for f in *{os.path.splitext(pattern)[1]}; do ckpt … "$f"; done'
     base, bracket, index = pattern.partition("[")
     if bracket and base in names:
-        return f"'[{index}' is no basic index of {base}: write [0, 1:3] or [..., -1]"
+        return f"'[{index}' is no basic index of {base or 'the array'}: write [0, 1:3] or [..., -1]"
     for prefix in (pattern, f"{pattern}{_like(names).separator}"):
         if any(name.startswith(prefix) and prefix.endswith((".", "/")) for name in names):
             return f"did you mean '{prefix}*'?"
@@ -239,7 +239,8 @@ def refer(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) ->
 def split_index(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Index | None]:
     """`NAME[0, :5]` → NAME and its index; the reference and None where it is a name or a pattern as it stands."""
     base, _, text = reference.rpartition("[")
-    if reference in checkpoint or not base or not text.endswith("]") or not _is_index(text[:-1]):
+    root = not base and "" in checkpoint  # an array that has no name: '[0, :5]'
+    if reference in checkpoint or not (base or root) or not text.endswith("]") or not _is_index(text[:-1]):
         return reference, None
     if base not in checkpoint and _is_pattern(checkpoint, reference, layers):
         return reference, None

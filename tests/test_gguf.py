@@ -299,7 +299,7 @@ def test_metadata_are_set_in_the_type_that_they_have(mixed: Path, tmp_path: Path
         ("n = x", "cannot hold 'x'"),
         ("yes = 2", "yes is bool and cannot hold '2'"),
         ('say = "a"b"', "is no JSON text"),
-        ("words = 3", "nothing matches 'words'"),
+        ("words = 3", "words is no tensor"),
     ],
 )
 @pytest.mark.parametrize("place", ["-i", "-n"])

@@ -30,6 +30,8 @@ FORMATS = {
     "saver-v1": "tensorflow-v1",
     ".gguf": "gguf",
     ".onnx": "onnx",
+    ".npy": "npy",
+    ".npz": "npz",
 }
 every_file = pytest.mark.parametrize("name", FILES)
 every_sample = pytest.mark.parametrize("name", NAMES)

@@ -13,7 +13,7 @@ from zlib import crc32
 from ..checksums import CRC32
 from ..errors import Malformed
 from ..file import File, Window
-from ..storage import Extent, Memory, Storage
+from ..storage import BLOCK, Extent, Memory, Storage
 
 if TYPE_CHECKING:
     from ..patch import Checksum
@@ -26,6 +26,7 @@ _CENTRAL = Struct("<4s6H3L5H2L")
 _RECORD = Struct("<4s4x2H4x3L3H8xL")  # what is read of a record of the central directory
 _LOCAL = Struct("<4s5H3L2H")
 _INFLATE_LIMIT = 256 << 20
+_MOST_RATIO = 100  # of what is larger
 # What is read into memory as a whole; honest archives stay far below.
 _MOST_CONTENTS = 1 << 30
 _MOST_MEMBERS = 2_000_000
@@ -86,18 +87,75 @@ class Member(Extent):
 
 
 class Inflated(Storage):
-    """What a deflated member holds. It is inflated when it is first read, and let go of when it is read to its end."""
+    """What a deflated member holds, inflated block by block from its beginning; going back starts again.
 
-    __slots__ = ("data", "member")
+    At its end the checksum has to be right. What is large and made of next to nothing is refused.
+    """
+
+    __slots__ = ("_ahead", "_at", "_crc", "_inflate", "_read", "member")
 
     def __init__(self, member: Member) -> None:
         self.member, self.nbytes = member, member.nbytes
-        self.data = b""
+        self._rewind()
+
+    def divisible(self) -> bool:
+        return False
+
+    def _rewind(self) -> None:
+        from zlib import decompressobj
+
+        self._inflate = decompressobj(-15)
+        self._ahead, self._at, self._read, self._crc = memoryview(b""), 0, 0, 0
 
     def readinto(self, start: int, view: memoryview) -> None:
-        data = self.data or self.member.contents()
-        view[:] = data[start : start + len(view)]
-        self.data = data if start + len(view) < self.nbytes else b""
+        if start < self._at:
+            self._rewind()
+        while self._at < start:
+            self._next(start - self._at)
+        filled = 0
+        while filled < len(view):
+            piece = self._next(len(view) - filled)
+            view[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        if self._at == self.nbytes:
+            self._end()
+
+    def _next(self, most: int) -> memoryview:
+        if not self._ahead:
+            self._ahead = memoryview(self._block())
+        piece, self._ahead = self._ahead[:most], self._ahead[most:]
+        self._at += len(piece)
+        return piece
+
+    def _block(self) -> bytes:
+        from zlib import error
+
+        """What comes next: little at first, as the head of a member may be all that is asked for."""
+        member, data, size = self.member, self._inflate.unconsumed_tail, min(max(self._at, 4096), BLOCK)
+        if member.method != 8 or (member.nbytes > _INFLATE_LIMIT and member.nbytes > _MOST_RATIO * member.packed):
+            raise Malformed(f"member {member.name!r} is compressed in a way that is not read", where=member.file.path)
+        if not data:
+            count = min(size, member.packed - self._read)
+            data = member.file.read(_data_offset(member) + self._read, count)
+            self._read += count
+        try:
+            found = self._inflate.decompress(data, size)
+        except error as wrong:
+            raise Malformed(f"member {member.name!r} is broken: {wrong}", where=member.file.path) from None
+        if not found and (self._inflate.eof or (self._read == member.packed and not self._inflate.unconsumed_tail)):
+            raise self._wrong()
+        self._crc = crc32(found, self._crc)
+        return found
+
+    def _end(self) -> None:
+        """All is read: nothing may come after it, and what was read has to be what was written."""
+        right = not self._ahead and self._crc == self.member.crc
+        self._rewind()
+        if not right:
+            raise self._wrong()
+
+    def _wrong(self) -> Malformed:
+        return Malformed(f"member {self.member.name!r} is broken: its length or checksum is wrong", where=self.member.file.path)
 
 
 def _data_offset(member: Member) -> int:
@@ -251,16 +309,16 @@ class Writer:
         self.entries: list[_Entry] = []
         self.end = -1
 
-    def add(self, name: str, contents: Storage | bytes) -> None:
+    def add(self, name: str, *contents: Storage | bytes) -> None:
         """Lay out one member. What lies whole in another archive is copied in the kernel with the checksum that stands there."""
-        storage = Memory(contents) if isinstance(contents, bytes) else contents
-        raw, size, header = name.encode(), storage.nbytes, self.sink.at - self.start
+        storages = [Memory(part) if isinstance(part, bytes) else part for part in contents]
+        raw, size, header = name.encode(), sum(storage.nbytes for storage in storages), self.sink.at - self.start
         wide = size >= 0xFFFFFFFF
         extra = _padding(header + _LOCAL.size + len(raw), self.alignment, pack("<HH2Q", 1, 16, size, size) if wide else b"")
         shown = 0xFFFFFFFF if wide else 0
         self.sink.write(_LOCAL.pack(b"PK\3\4", 45 if wide else 0, 0x0808, 0, 0, 0, 0, shown, shown, len(raw), len(extra)) + raw + extra)
-        put = self.sink.put(storage, CRC32)
-        self.entries.append(_Entry(raw, header, size, put, self.sink.skip(24 if wide else 16)))
+        puts = [self.sink.put(storage, CRC32) for storage in storages]
+        self.entries.append(_Entry(raw, header, size, puts, self.sink.skip(24 if wide else 16)))
 
     def close(self) -> None:
         """Write the members, and the directory of what became of them."""
@@ -296,11 +354,18 @@ class _Entry(NamedTuple):
     name: bytes
     header: int
     size: int
-    put: Put
+    puts: list[Put]
     behind: int
 
+    @property
+    def crc(self) -> int:
+        whole = self.puts[0].crc
+        for put in self.puts[1:]:
+            whole = CRC32.joined(whole, put.crc, put.storage.nbytes)
+        return whole
+
     def descriptor(self) -> bytes:
-        return pack("<4sLQQ" if self.size >= 0xFFFFFFFF else "<4sLLL", b"PK\7\x08", self.put.crc, self.size, self.size)
+        return pack("<4sLQQ" if self.size >= 0xFFFFFFFF else "<4sLLL", b"PK\7\x08", self.crc, self.size, self.size)
 
     def record(self) -> bytes:
         """Its record in the central directory."""
@@ -309,7 +374,7 @@ class _Entry(NamedTuple):
         size, header = min(self.size, 0xFFFFFFFF), min(self.header, 0xFFFFFFFF)
         version = 45 if wide else 0
         lengths = (len(self.name), len(extra), 0, 0, 0, 0)
-        return _CENTRAL.pack(b"PK\1\2", version, version, 0x0808, 0, 0, 0, self.put.crc, size, size, *lengths, header) + self.name + extra
+        return _CENTRAL.pack(b"PK\1\2", version, version, 0x0808, 0, 0, 0, self.crc, size, size, *lengths, header) + self.name + extra
 
 
 def _padding(at: int, alignment: int, first: bytes) -> bytes:

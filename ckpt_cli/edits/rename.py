@@ -36,7 +36,7 @@ def split_rule(text: str, names: set[str]) -> tuple[str, str]:
         raise UsageError(f"{text!r} is no renaming", "write OLD=NEW")
     known = [at for at in cuts if text[:at] in names]
     cut = (known or cuts)[0]
-    if not text[:cut] or (not text[cut + 1 :] and not text.startswith("re:")):
+    if (not text[:cut] and not known) or (not text[cut + 1 :] and not text.startswith("re:")):
         raise UsageError(f"{text!r} leaves a name empty", "write OLD=NEW")
     return text[:cut], text[cut + 1 :]
 

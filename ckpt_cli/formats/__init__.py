@@ -72,6 +72,9 @@ class Format:
         metadata = sorted(set(checkpoint.metadata) - {"format"})  # the framework's name says nothing that the file does not
         if metadata and not self.metadata:
             lines.append(f"metadata ({', '.join(metadata[:5])})")
+        if not self.ties and (tied := checkpoint.tied_to()):
+            shown = [f"{name} = {first}" for name, first in tied.items()]
+            lines.append(f"ties, and each name has its own copy ({', '.join(shown[:5] + ['…'] * (len(shown) > 5))})")
         return lines
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:

@@ -77,11 +77,6 @@ class MXNet(Format):
             sink.put(array.whole if array and tensor.layout else tensor.elements())
         sink.write(pack("<Q", len(names)) + b"".join(pack("<Q", len(name)) + name for name in names))
 
-    def left_behind(self, checkpoint: Checkpoint) -> list[str]:
-        tied = [f"{name} = {first}" for name, first in checkpoint.tied_to().items()]
-        shown = ", ".join(tied[:5]) + (", …" if len(tied) > 5 else "")
-        return super().left_behind(checkpoint) + ([f"ties, and each name has its own copy ({shown})"] if tied else [])
-
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         from ..patch import Patch, changes
 

@@ -25,6 +25,7 @@ HEADS = [
     b"GGUF\3\0\0\0",
     b"\x08\x09\x3a",
     b"\x12\1" + bytes(14),
+    b"\x93NUMPY\1\0v\0{'descr': ",
 ]
 # What turns a number, a length or an opcode into a worse one.
 WORSE = [

@@ -10,6 +10,7 @@ import foreign_files
 import gguf_files
 import large_files
 import mxnet_files
+import numpy_files
 import onnx_files
 import pytest
 import safetensors_files
@@ -25,6 +26,7 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "legacy": torch_files.legacies,
     "shards": shards.cases,
     "mxnet": mxnet_files.cases,
+    "numpy": numpy_files.cases,
     "foreign": foreign_files.cases,
     "gguf": gguf_files.cases,
     "onnx": onnx_files.cases,
