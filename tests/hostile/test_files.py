@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import arrays_files
+import dcp_files
 import foreign_files
 import large_files
 import pytest
@@ -22,6 +24,8 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "shards": shards.cases,
     "foreign": foreign_files.cases,
     "large": large_files.cases,
+    "arrays": arrays_files.cases,
+    "dcp": dcp_files.cases,
 }
 CASES = {f"{room}-{case.name}": case for room, cases in ROOMS.items() for case in cases()}
 LARGE = ("on paper", ",000 ", "MB")  # one command is enough for these
@@ -76,6 +80,16 @@ def test_ls(key: str, folder: Path, bare: Warm) -> None:
     else:
         assert found.status == 0 and case.says in (found.out if case.gives == "ok" else found.err), found
         assert case.gives == "warning" or not found.err
+
+
+@pytest.mark.parametrize("key", [key for key, case in CASES.items() if case.values])
+def test_values_that_are_not_what_the_list_says(key: str, folder: Path, numbers: Warm) -> None:
+    case = CASES[key]
+    case.build(folder)
+    for args in (["hash", case.file], ["stats", case.file]):
+        found = numbers(folder, *args)
+        judge(found, folder)
+        assert found.status == 2 and case.values in found.err and not found.out, (args, found)
 
 
 READING = (["summary"], ["check"], ["get"], ["stats"], ["diff"], ["tied", "--equal"], ["hash"], ["spec"])
