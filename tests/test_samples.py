@@ -24,6 +24,10 @@ FORMATS = {
     ".ckpt": "torch",
     ".legacy.pt": "torch-legacy",
     ".safetensors": "safetensors",
+    ".pkl": "pickle",
+    ".pdz": "paddle",
+    ".torchscript": "torchscript",
+    ".pt2": "pt2",
 }
 every_file = pytest.mark.parametrize("name", FILES)
 every_sample = pytest.mark.parametrize("name", NAMES)

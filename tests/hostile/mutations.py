@@ -16,7 +16,14 @@ from pathlib import Path
 from judge import Warm, judge, lay_lures, untouched
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_models"
-HEADS = [b"", b"PK\3\4", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\x40\0\0\0\0\0\0\0{", b'{"weight_map": {']
+HEADS = [
+    b"",
+    b"PK\3\4",
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+    b"\x40\0\0\0\0\0\0\0{",
+    b'{"weight_map": {',
+    b"\x80\x04}\x94\x8c\x01w\x94\x8c\x05numpy",
+]
 # What turns a number, a length or an opcode into a worse one.
 WORSE = [
     b"\xff",
@@ -44,14 +51,19 @@ WORSE = [
 
 
 def samples() -> list[Path]:
-    return sorted(path for path in SAMPLES.iterdir() if path.suffix != ".py")
+    return sorted(path for path in SAMPLES.iterdir() if path.is_file() and path.suffix != ".py")
 
 
 def mutated(choose: random.Random) -> bytes:
     """A good file with something done to it, or random bytes after a good beginning."""
     if choose.random() < 0.1:
         return choose.choice(HEADS) + choose.randbytes(choose.randrange(300))
-    raw = bytearray(choose.choice(samples()).read_bytes())
+    return changed(choose.choice(samples()).read_bytes(), choose)
+
+
+def changed(whole: bytes, choose: random.Random) -> bytes:
+    """A few things done to a file."""
+    raw = bytearray(whole)
     for _ in range(choose.randint(1, 4)):
         at = choose.randrange(len(raw) + 1)
         if choose.random() < 0.5:  # most of what is read first stands at the beginning, and at the end
