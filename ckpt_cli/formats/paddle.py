@@ -8,23 +8,21 @@ As in python/paddle/framework/io.py. Nothing is called; bfloat16 lies in arrays 
 
 from __future__ import annotations
 
-import re
-
 from ..checkpoint import Checkpoint
 from ..file import File
 from . import Format, formats
 from .pickles import beginning, is_pickle
 
 _TABLE = "StructuredToParameterName@@"
-_CALLS = re.compile(
-    rb"builtins(?:\x94|q.|r.{4})?\x8c\x05tuple|c(?:builtins|__builtin__)\n(?:tuple|eval)\n|builtins\x94?\x8c\x04eval", re.DOTALL
-)
+_CALLS = rb"builtins(?:\x94|q.|r.{4})?\x8c\x05tuple|c(?:builtins|__builtin__)\n(?:tuple|eval)\n|builtins\x94?\x8c\x04eval"
 _TAIL = 1 << 20
 
 
 def is_paddle(file: File) -> bool:
     """Whether a pickle says so: the table of names at the end of a state dict, or tensors as calls of tuple or eval."""
-    if _CALLS.search(beginning(file)) or _TABLE.encode() in beginning(file):
+    import re
+
+    if re.search(_CALLS, beginning(file), re.DOTALL) or _TABLE.encode() in beginning(file):
         return True
     count = min(_TAIL, file.size)
     return _TABLE.encode() in file.read(file.size - count, count)

@@ -9,23 +9,23 @@ Not written: what loads such a file would run what is in it; safetensors or .npz
 
 from __future__ import annotations
 
-import re
-
 from ..checkpoint import Checkpoint
 from ..file import File
 from . import Format, formats
 
 # How a pickle begins: its protocol, or what protocols 0 and 1 have there, a container or a class.
-_BEGINS = re.compile(rb"\x80[\x02-\x05]|\((?:[dl]p\d|[(c])|[}\]][q(]|c(?:numpy|collections|copy_reg|_codecs|__builtin__)")
+_BEGINS = rb"\x80[\x02-\x05]|\((?:[dl]p\d|[(c])|[}\]][q(]|c(?:numpy|collections|copy_reg|_codecs|__builtin__)"
 _LOOKED_AT = 1 << 16  # bytes: a file that names numpy later than that is not told to be one
 
 
 def is_pickle(file: File) -> bool:
     """Whether the file is a pickle that names numpy early on, and none of torch's."""
     head = file.head
-    if not _BEGINS.match(head) or b"torch." in head[:64] or b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" in head[:32]:
+    if head[:1] not in (b"\x80", b"(", b"}", b"]", b"c") or b"torch." in head[:64] or b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19" in head[:32]:
         return False
-    return b"numpy" in beginning(file)
+    import re  # most files are told apart without
+
+    return re.match(_BEGINS, head) is not None and b"numpy" in beginning(file)
 
 
 def beginning(file: File) -> bytes:
