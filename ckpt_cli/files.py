@@ -133,7 +133,7 @@ def format_for(path: str, name: str | None, default: str | None = None) -> Forma
                 path,
             )
         form = writable[0] if writable else formats[default or ""]
-    if not form.writes:
+    if not form.writes and not form.patches:
         raise WriteError(f"{form.name} is read, not written", "give another --format", path)
     return form
 

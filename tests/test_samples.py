@@ -32,6 +32,10 @@ FORMATS = {
     ".onnx": "onnx",
     ".npy": "npy",
     ".npz": "npz",
+    ".pkl": "pickle",
+    ".pdz": "paddle",
+    ".torchscript": "torchscript",
+    ".pt2": "pt2",
 }
 every_file = pytest.mark.parametrize("name", FILES)
 every_sample = pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,7 @@ from inspect import Parameter, Signature, signature
 from typing import Any, NamedTuple, get_type_hints
 
 from ..checkpoint import Checkpoint
-from ..formats import Format
+from ..formats import Format, formats
 from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of, opened
 
 Edit = Callable[..., Checkpoint]
@@ -116,7 +116,8 @@ def finish(before: Checkpoint, after: Checkpoint, places: Places, as_json: bool 
     _check_places(source, places)
     origin = before.origin.format if before.origin else None
     alike = output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or _prefixed(origin)
-    form = files.format_for(output or source, places.format_name or (origin if output is None else None), default=origin if alike else None)
+    same = output is None or (alike and origin is not None and formats[origin].keeps)
+    form = files.format_for(output or source, places.format_name or (origin if same else None), default=origin if alike else None)
     if not places.dry_run:
         write(after, output or source, form, replace=places.in_place or places.force, backup=places.backup, as_json=as_json)
         return

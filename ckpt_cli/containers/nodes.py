@@ -5,7 +5,10 @@ None, booleans, numbers, `str` and `bytes` stand for themselves; everything else
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..storage import Storage
 
 
 class Node:
@@ -134,6 +137,15 @@ class ByteString(Node):
 def said(node: Any) -> str | None:
     """The text that a string of either Python is, or None."""
     return node if type(node) is str else node.text if type(node) is ByteString else None
+
+
+class Held(Node):
+    """A long run of bytes that is left where it lies."""
+
+    __slots__ = ("storage",)
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
 
 
 class ByteArray(Node):

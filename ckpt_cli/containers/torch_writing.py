@@ -16,7 +16,7 @@ from . import torch_nodes
 from .nodes import Call, Dict, Global, Persistent, Tuple, said
 from .numpy_objects import array_node, is_array
 from .pickling import Pickler
-from .torch_objects import Pid, is_pid
+from .torch_objects import Pid, Reader, is_pid
 from .torch_tree import Tree, find
 from .unpickling import Unpickler
 from .walk import Place, key_text, spellings
@@ -79,7 +79,7 @@ class _Editor:
         self.root = machine.load()
         self.protocol = machine.protocol
         self.checkpoint, self.tree = checkpoint, tree
-        self.found = find(self.root, tree)
+        self.found = find(self.root, Reader(tree.storage_of))
         before = checkpoint.origin.read if checkpoint.origin else checkpoint
         self.before = before
         sources = {name: checkpoint.sources.get(name, name) for name in checkpoint}

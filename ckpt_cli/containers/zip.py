@@ -5,6 +5,7 @@ A strict reader with one interpretation: one end record at the very end, no twin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from struct import Struct, pack
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +17,7 @@ from ..file import File, Window
 from ..storage import BLOCK, Extent, Memory, Storage
 
 if TYPE_CHECKING:
-    from ..patch import Checksum
+    from ..patch import Checksum, Patch
     from ..sink import Put, Sink
 
 _END = Struct("<4s4H2LH")
@@ -299,6 +300,22 @@ def _check_apart(file: File, spans: list[tuple[int, int, str]], end: int) -> Non
         previous = stop
     if previous > end:
         raise Malformed("the zip's members overlap its directory", where=file.path)
+
+
+def patch(file: File, pairs: Sequence[tuple[Storage, Storage]] | None) -> Patch | None:
+    """What changes in an archive where stored members are replaced; None where more changes than the bytes of such."""
+    from ..patch import Change, Patch, changes
+
+    if pairs is None or not all(isinstance(before, Member) for before, _ in pairs):
+        return None
+    found: list[Change] = []
+    checksums = []
+    for before, after in pairs:
+        if isinstance(before, Member):
+            found += changes(before.place(), before, after)
+            if before.crc:  # else torch was told to compute none (set_crc32_options)
+                checksums.append(before.checksum())
+    return Patch(file, sorted(found, key=lambda change: change.at), checksums)
 
 
 class Writer:

@@ -34,6 +34,7 @@ class Format:
     objects = False
     sets_metadata = False  # `set` changes an entry of the metadata
     layout = "oi"  # how its framework lays weights out: out×in×kernel… (torch), or kernel…×in×out (Keras): `io`
+    keeps = False  # an edited file stays of this format under another name of the same suffix, though another one is written to such
     alone = True  # in a folder, a file of one of its suffixes may be the model
     prefixed = False  # a checkpoint is called by the prefix of its files; the first suffix makes that the name of its main one
 
@@ -118,6 +119,24 @@ class Format:
     def nbytes(self, checkpoint: Checkpoint) -> int:
         """Bytes on disk of what a checkpoint was read from."""
         return sum(file.size for file in self.parts(checkpoint))
+
+
+class ValuesOnly(Format):
+    """A format that belongs to a program: values are written over those in a file, nothing else of it is written."""
+
+    writes = False
+    patches = keeps = True
+
+    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+        from ..errors import CannotHold
+
+        raise CannotHold(
+            f"of a {self.name} file values alone are edited: names, shapes and dtypes are its program's", "convert it, say to .safetensors"
+        )
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.origin is None or checkpoint.origin.format != self.name or self.patch(checkpoint) is None:
+            super().check(checkpoint)
 
 
 def _tops(paths: object) -> list[str]:

@@ -128,7 +128,8 @@ class DistributedCheckpoint(Format):
 
 def _opened(folder: str, name: str) -> File:
     """The file that the metadata name, which must lie beside them."""
-    if not name or name != os.path.basename(name) or name in (".", "..") or "\\" in name or "\0" in name:
+    odd = name in ("", ".", "..") or name != os.path.basename(name) or any("\ud800" <= c <= "\udfff" or c in "\\\0" for c in name)
+    if odd:
         raise Malformed(f"the metadata name the file {name!r}, which is no plain file name")
     path = os.path.join(folder, name)
     if os.path.islink(path) and not _inside(os.path.realpath(path), os.path.realpath(folder)):

@@ -23,9 +23,10 @@ from ..containers.torch_tree import Tree, read_tree
 from ..containers.unpickling import globals_of
 from ..file import File
 from . import Format, changed_storages, formats
+from .torch_script import is_script
 
 if TYPE_CHECKING:
-    from ..patch import Change, Patch
+    from ..patch import Patch
     from ..sink import Sink
 
 
@@ -36,7 +37,7 @@ class TorchZip(Format):
     patches = ties = objects = True
 
     def sniff(self, file: File) -> bool:
-        return zips.is_zip(file) and root_of(zips.members(file)) is not None
+        return zips.is_zip(file) and root_of(zips.members(file)) is not None and not is_script(file)
 
     def read(self, file: File) -> Checkpoint:
         archive = Archive(zips.members(file))
@@ -53,19 +54,7 @@ class TorchZip(Format):
         archive.close()
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        from ..patch import Patch, changes
-
-        pairs = changed_storages(checkpoint)
-        if pairs is None or checkpoint.origin is None or not all(isinstance(before, zips.Member) for before, _ in pairs):
-            return None
-        found: list[Change] = []
-        checksums = []
-        for before, after in pairs:
-            if isinstance(before, zips.Member):
-                found += changes(before.place(), before, after)
-                if before.crc:  # else torch was told to compute none (set_crc32_options)
-                    checksums.append(before.checksum())
-        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), checksums)
+        return zips.patch(checkpoint.origin.file, changed_storages(checkpoint)) if checkpoint.origin else None
 
     def code(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
         if checkpoint.origin:

@@ -6,12 +6,15 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import arrays_files
+import dcp_files
 import foreign_files
 import gguf_files
 import large_files
 import mxnet_files
 import numpy_files
 import onnx_files
+import program_files
 import pytest
 import safetensors_files
 import shards
@@ -32,6 +35,9 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "onnx": onnx_files.cases,
     "large": large_files.cases,
     "tensorflow": tensorflow_files.cases,
+    "arrays": arrays_files.cases,
+    "dcp": dcp_files.cases,
+    "programs": program_files.cases,
 }
 CASES = {f"{room}-{case.name}": case for room, cases in ROOMS.items() for case in cases()}
 LARGE = ("on paper", ",000 ", "MB")  # one command is enough for these
@@ -86,6 +92,16 @@ def test_ls(key: str, folder: Path, bare: Warm) -> None:
     else:
         assert found.status == 0 and case.says in (found.out if case.gives == "ok" else found.err), found
         assert case.gives == "warning" or not found.err
+
+
+@pytest.mark.parametrize("key", [key for key, case in CASES.items() if case.values and case.gives == "ok"])
+def test_values_that_are_not_what_the_list_says(key: str, folder: Path, numbers: Warm) -> None:
+    case = CASES[key]
+    case.build(folder)
+    for args in (["hash", case.file], ["stats", case.file]):
+        found = numbers(folder, *args)
+        judge(found, folder)
+        assert found.status == 2 and case.values in found.err and not found.out, (args, found)
 
 
 READING = (["summary"], ["check"], ["get"], ["stats"], ["diff"], ["tied", "--equal"], ["hash"], ["spec"])
