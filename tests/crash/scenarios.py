@@ -144,10 +144,8 @@ def renamed(scenario: Scenario, home: Path) -> str:
     for name in sorted(old.keys() & contents(home).keys()):
         other = (home / name).rename(home / f"other-{name}")
         status = main(["ls", str(other)])
-        if status != (2 if name.endswith((".index.json", ".index")) or ".data-" in name else 0) or other.read_bytes() not in (
-            old[name],
-            new[name],
-        ):
+        alone = not name.endswith(".index.json") and ".data-" not in name
+        if status != (0 if alone else 2) or other.read_bytes() not in (old[name], new[name]):
             return name
     return ""
 
