@@ -172,6 +172,27 @@ def test_an_edit_into_a_new_place_carries_the_object_graph(model: Path, tmp_path
     assert "is there already" in ckpt("set", model / "ckpt-1", f"{KERNEL} = 2", "-o", tmp_path / "new", status=2).err
 
 
+def test_a_link_to_the_files_is_followed_beside_them(model: Path, ckpt: Ckpt) -> None:
+    """As in the hub's cache, and for a link to an index whose data files are linked from there, too."""
+    (model / "blobs").mkdir()
+    (model / "snapshots" / "x").mkdir(parents=True)
+    for end in ("index", "data-00000-of-00001"):
+        (model / f"ckpt-2.{end}").rename(model / "blobs" / end)
+        (model / "snapshots" / "x" / f"w.{end}").symlink_to(f"../../blobs/{end}")
+    ckpt("set", model / "snapshots" / "x" / "w", f"{KERNEL} = 1", "-i")
+    assert ckpt("check", model / "snapshots" / "x" / "w").out == "" and (model / "snapshots" / "x" / "w.index").is_symlink()
+
+
+@every_case("tf-v2", matching=lambda record: "sharded" in record["file"])
+def test_data_files_stay_several_where_only_values_change(record: Any, tmp_path: Path, ckpt: Ckpt) -> None:
+    ckpt("set", CASES / record["file"], "v1 = 5", "-o", tmp_path / "new")
+    assert len(list(tmp_path.glob("new.data-*-of-00002"))) == 2 and ckpt("check", tmp_path / "new").out == ""
+    ckpt("set", tmp_path / "new", "v2[0,0] = 5", "-i")
+    assert [row[1] for row in ckpt("diff", CASES / record["file"], tmp_path / "new", status=1).rows] == ["v1", "v2"]
+    ckpt("cast", tmp_path / "new", "float16", "-i")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.data-00000-of-00001", "new.index"]
+
+
 def test_a_backup_keeps_all_files(model: Path, ckpt: Ckpt) -> None:
     before = contents(model)
     ckpt("set", model / "ckpt-1", f"{KERNEL} = 2", "-i", "--backup", ".bak")

@@ -157,7 +157,9 @@ def patched(checkpoint: Checkpoint, pairs: Pairs | None, path: str) -> list[Outp
         own = sorted((change for stored in found if stored.file is file for change in found[stored]), key=lambda change: change.at)
         if own or not same:
             outputs.append(_output(data_path(path, shard, bundle.shards), Patch(file, own, [])))
-    return [*outputs, _output(path, Patch(bundle.file, mends.changes(), []))] if outputs else []
+    if same and not outputs:
+        return []
+    return [*outputs, _output(path, Patch(bundle.file, mends.changes(), []))]
 
 
 def _output(path: str, patch: Patch) -> Output:

@@ -150,6 +150,8 @@ class Bundle:
             path = data_path(self.file.path, shard, self.shards)
             if not os.path.exists(path):
                 raise Malformed(f"{os.path.basename(path)}, which holds it, is not beside the index", "copy all files of the checkpoint")
+            if os.path.islink(path) and os.path.dirname(os.path.realpath(path)) not in _homes(self.file.path):
+                raise Malformed(f"{os.path.basename(path)} is a link that leads out of the folder")
             self.files[shard] = File(path)
         return self.files[shard]
 
@@ -169,6 +171,12 @@ def prefix_of(path: str) -> str:
 
 def data_path(index: str, shard: int, shards: int) -> str:
     return f"{prefix_of(index)}.data-{shard:05d}-of-{shards:05d}"
+
+
+def _homes(index: str) -> tuple[str, ...]:
+    """The real folders in which the files beside an index may lie: its own, that of its target, and the store of the hub's cache."""
+    home = os.path.realpath(os.path.dirname(os.path.abspath(index)))
+    return home, os.path.dirname(os.path.realpath(index)), os.path.join(os.path.dirname(os.path.dirname(home)), "blobs")
 
 
 def _header(key: bytes, value: bytes) -> int:

@@ -11,10 +11,12 @@ As in tensorflow/core/framework/{types,tensor_shape,tensor_slice}.proto and lib/
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
+from ..checkpoint import numel_of
 from ..dtypes import DTYPES, DType, opaque
 from ..errors import Malformed
-from .wire import BYTES, VARINT, Data, fields, integer, message, nested
+from .wire import BYTES, VARINT, Data, fields, integer, message, nested, piece
 
 _NAMES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 8: "complex64", 9: "int64", 10: "bool",
@@ -30,13 +32,21 @@ OBJECTS = {7: "string", 20: "resource", 21: "variant"}
 STRING = 7
 _MOST_AXES = 254  # TensorShape::MaxDimensions
 
+_ESCAPED = {0: b"\0\xff", 255: b"\xff\0"}
+
 Slice = tuple[tuple[int, int], ...]  # start and length of each axis; a length of -1 is all of it
 
 
 def shape_of(data: Data, start: int, stop: int) -> tuple[int, ...]:
     """The shape that lies in [start, stop). Raises Malformed where it is not known in full."""
+    return _shape(piece(data, start, stop))
+
+
+@lru_cache(4096)
+def _shape(data: bytes) -> tuple[int, ...]:
+    """Most shapes are there many times."""
     sizes = []
-    for field in fields(data, start, stop):
+    for field in fields(data):
         if field.number == 3 and field.value:
             raise Malformed("its shape is not known")
         if field.number == 2 and field.kind == BYTES:
@@ -44,6 +54,8 @@ def shape_of(data: Data, start: int, stop: int) -> tuple[int, ...]:
             sizes.append(size.signed if size else 0)
     if len(sizes) > _MOST_AXES or any(size < 0 for size in sizes):
         raise Malformed("its shape has too many axes" if len(sizes) > _MOST_AXES else "its shape is not known")
+    if numel_of(tuple(sizes)) >> 63:
+        raise Malformed("its shape has more elements than there can be")
     return tuple(sizes)
 
 
@@ -73,13 +85,9 @@ def written_shape(shape: Sequence[int]) -> bytes:
 
 def slice_key(name: bytes, part: Slice) -> bytes:
     """The key under which a slice of the tensor `name` is kept."""
-    text = name.replace(b"\xff", b"\xff\0").replace(b"\0", b"\0\xff") if b"\0" not in name else _escaped(name)
+    text = b"".join(_ESCAPED.get(byte, bytes([byte])) for byte in name)
     count = len(part).to_bytes((len(part).bit_length() + 7) // 8, "big")
     return b"\0" + text + b"\0\1" + bytes([len(count)]) + count + b"".join(_ordered(n) for axis in part for n in axis)
-
-
-def _escaped(name: bytes) -> bytes:
-    return b"".join({0: b"\0\xff", 255: b"\xff\0"}.get(byte, bytes([byte])) for byte in name)
 
 
 def _ordered(value: int) -> bytes:

@@ -61,6 +61,8 @@ class Field(NamedTuple):
 
 def varint(data: Data, at: int, stop: int) -> tuple[int, int]:
     """The number at `at`, and where it ends. Raises Malformed where it is cut off or does not fit 64 bits."""
+    if at < stop and (byte := data[at]) < 0x80:  # most are small
+        return byte, at + 1
     value = shift = 0
     while at < stop and shift < 70:
         byte = data[at]

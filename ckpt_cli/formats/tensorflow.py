@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ..checkpoint import Checkpoint
+from ..errors import about
 from ..file import File
 from ..storage import Storage
 from . import Format, changed_storages, formats
@@ -115,7 +116,7 @@ def _latest(folder: str) -> str | None:
     state = os.path.join(folder, "checkpoint")
     if not os.path.isfile(state):
         return None
-    with open(state, "rb") as file:
+    with about(state), open(state, "rb") as file:
         found = _LATEST.match(file.read(8192))
     if not found or b"\0" in found[1]:
         return None

@@ -77,7 +77,9 @@ def entries() -> Iterator[tuple[str, str, Any]]:
     yield "a reference", "dtype 101 is not known", entry(101)
     yield "a shape too large", "takes 8 bytes, the data has 4", entry(shape=(2,))
     yield "a shape too small", "takes 4 bytes, the data has 8", entry(size=8)
-    yield "sizes whose product wraps", "takes", entry(shape=(2**32, 2**32), size=0)
+    yield "sizes whose product wraps", "more elements than there can be", entry(shape=(2**32, 2**32), size=0)
+    yield "254 huge axes", "more elements than there can be", entry(shape=(2**62,) * 254)
+    yield "strings in 254 huge axes", "more elements than there can be", entry(7, (2**62,) * 254)
     yield "a negative axis", "its shape is not known", entry(shape=(-1,))
     yield "an unknown rank", "its shape is not known", integer(1, 1) + nested(2, integer(3, 1)) + integer(5, 4)
     yield "255 axes", "too many axes", entry(shape=(1,) * 255)
@@ -254,7 +256,7 @@ def places(name: str) -> Build:
         elif name == "a FIFO":
             os.mkfifo(data)
         else:
-            data.symlink_to("/dev/zero")
+            data.symlink_to("/dev/zero" if name == "a device" else "/etc/passwd")
 
     return build
 
@@ -274,5 +276,5 @@ def cases() -> Iterator[Case]:
     yield Case("a table put together by hand", "ok", "a\tfloat32", raw(table()), "a.index")
     for name, gives, says, build in firsts():
         yield Case(f"the first version, {name}", gives, says, build, "model.ckpt-1")
-    for name in ("a folder", "a FIFO", "a device"):
-        yield Case(f"{name} in place of the data", "error", "not a file", places(name), "a.index")
+    for name, says in {"a folder": "not a file", "a FIFO": "not a file", "a device": "leads out", "a link": "leads out"}.items():
+        yield Case(f"{name} in place of the data", "error", says, places(name), "a.index")
