@@ -219,7 +219,7 @@ def _said(source: Storage) -> bytes:
     except MemoryError:
         raise
     except Exception as error:
-        answer = {"error": (str(error).splitlines() or [type(error).__name__])[0][:300]}
+        answer = {"error": (str(*error.args[:1]).splitlines() or [type(error).__name__])[0][:300]}
     return json.dumps(answer).encode()
 
 

@@ -17,6 +17,7 @@ from judge import Warm, judge, lay_lures, untouched
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_models"
 HEADS = [b"", b"PK\3\4", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\x40\0\0\0\0\0\0\0{", b'{"weight_map": {']
+HEADS += [b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0"]
 # What turns a number, a length or an opcode into a worse one.
 WORSE = [
     b"\xff",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import foreign_files
+import keras_files
 import pytest
 import safetensors_files
 import shards
@@ -20,6 +21,7 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "legacy": torch_files.legacies,
     "shards": shards.cases,
     "foreign": foreign_files.cases,
+    "keras": keras_files.cases,
 }
 CASES = {f"{room}-{case.name}": case for room, cases in ROOMS.items() for case in cases()}
 LARGE = ("on paper", ",000 ", "MB")  # one command is enough for these
