@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,7 @@ import pytest
 from conftest import CASES, SAMPLES, Ckpt
 
 from ckpt_cli import files
+from ckpt_cli.containers import hdf5_walk
 
 every_case = cases.every_case("keras3", "keras-h5")
 MODELS = ("mlp.keras", "mlp.weights.h5", "mlp.h5")
@@ -104,6 +109,75 @@ def test_a_rebuild_keeps_all_that_was_not_to_go(record: dict[str, Any], tmp_path
         assert after == before
         ckpt("drop", source, gone, "-o", tmp_path / f"again {source.name}")
         assert out.read_bytes() == (tmp_path / f"again {source.name}").read_bytes(), "the same edit gives the same bytes"
+
+
+# Layers
+
+
+def picked(ckpt: Ckpt, path: Path, pattern: str) -> list[str]:
+    return [row[0] for row in ckpt("ls", path, pattern).rows]
+
+
+@every_model
+def test_layers_are_picked_by_type_by_position_and_by_what_keras_calls_their_variables(name: str, ckpt: Ckpt) -> None:
+    if name == "mlp.weights.h5":  # which says the types by its paths
+        assert picked(ckpt, SAMPLES / name, "@Dense.kernel") == ["layers/dense/vars/0", "layers/dense_1/vars/0"]
+    names = picked(ckpt, SAMPLES / name, "@Dense")
+    assert len(names) == 4 and names[0] == FIRST[name]
+    assert picked(ckpt, SAMPLES / name, "@Dense.kernel") == names[::2] and picked(ckpt, SAMPLES / name, "@Dense.bias") == names[1::2]
+    assert picked(ckpt, SAMPLES / name, "[1]") == names[2:] == picked(ckpt, SAMPLES / name, "[-1]")
+    assert picked(ckpt, SAMPLES / name, "[0].kernel") == names[:1] == picked(ckpt, SAMPLES / name, "dense[0]")
+    assert "no layer of type 'Linear'" in ckpt("ls", SAMPLES / name, "@Linear", status=2).err
+    assert ckpt("get", SAMPLES / name, f"{names[0]}[0, :2]").out == ckpt("get", SAMPLES / name, "[0].kernel[0, :2]").out
+
+
+@pytest.mark.parametrize("name", ["keras3/rgnet.keras", "tf2_21/rgnet.h5", "tf2_21/rgnet.keras"])
+def test_models_in_models_are_gone_through_as_in_python(name: str, case: Callable[[str], Path], ckpt: Ckpt) -> None:
+    path = case(name)
+    (bias,) = picked(ckpt, path, "[0][1][0].bias")
+    assert files.open(str(path)).homes[bias] == ("inner/block_1/dense_2", "bias")
+    assert len(picked(ckpt, path, "inner[0]")) == 4 and len(picked(ckpt, path, "[0]")) == 16
+
+
+SUMMARIES = {
+    "keras3/rgnet.keras": (309, 0, ["inner", "inner/block_0", "inner/block_0/dense", "inner/block_0/dense_1", "inner/block_1"]),
+    "keras3/tied.keras": (121, 0, ["input_layer", "dense", "shared", "dense_1"]),
+    "tf2_21/conv.keras": (410, 8, ["conv2d", "batch_normalization", "flatten", "dense", "dropout"]),
+    "keras3/image.legacy.h5": (290, 8, ["rescaling", "conv2d", "batch_normalization", "depthwise_conv2d", "flatten", "dense"]),
+}
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_the_summary_is_keras_own_with_layers_that_have_no_parameters(name: str, case: Callable[[str], Path], ckpt: Ckpt) -> None:
+    params, buffers, layers = SUMMARIES[name]
+    rows = ckpt("summary", case(name)).rows
+    found = [row[1] for row in rows if row[0] == "layer"]
+    assert found[0] == "" and found[1 : len(layers) + 1] == layers
+    totals = {row[0]: int(row[1]) for row in rows if row[0] in ("params", "buffers")}
+    assert totals == {"params": params, "buffers": buffers}
+    assert [row[1] for row in rows if row[0] == "besides"] in (["optimizer"], ["optimizer_weights"])
+
+
+def test_the_tree_of_names_is_divided_by_slashes(ckpt: Ckpt) -> None:
+    lines = ckpt("ls", SAMPLES / "mlp.keras", "--tree").out.splitlines()
+    assert lines[:4] == ["├── layers", "│   ├── dense", "│   │   └── vars", "│   │       ├── 0  float32 4x8"]
+
+
+def test_completion_goes_from_slash_to_slash(ckpt: Ckpt, tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for layer in range(40):
+            file[f"layers/dense_{layer}/vars/0"] = file[f"layers/dense_{layer}/vars/1"] = 1.0
+    found = ckpt("_complete", "zsh", "layers/dense_3", "get", tmp_path / "a.h5").out.splitlines()
+    assert "+layers/dense_3/vars/0" in found
+    found = ckpt("_complete", "zsh", "@", "get", SAMPLES / "mlp.keras").out.splitlines()
+    assert "+@Dense" in found
+
+
+@every_model
+def test_the_preset_of_keras_knows_every_variable_by_its_layer(name: str, ckpt: Ckpt) -> None:
+    rows = ckpt("reinit", SAMPLES / name, "--preset", "keras", "--seed", "0", "-n").out
+    assert rows.count("linear, by type Dense") == 2 and rows.count("bias, by type Dense") == 2 and "optimizer" not in rows
+    assert "uniform(-0.707107, 0.707107)" in rows  # the root of 6 / (4 + 8)
 
 
 # Edits in place
@@ -272,6 +346,33 @@ def test_the_parent_never_loads_the_library(tmp_path: Path) -> None:
     for name in MODELS:
         run = subprocess.run([sys.executable, "-c", code, "ls", str(SAMPLES / name)], capture_output=True, text=True, check=True)
         assert run.stdout.splitlines()[-1] == "[]"
+
+
+def crash(window: object) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def spin(window: object) -> None:
+    while True:
+        pass
+
+
+def sleep(window: object) -> None:
+    time.sleep(60)
+
+
+def eat(window: object) -> list[bytearray]:
+    return [bytearray(1 << 28) for _ in range(100)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"), [(crash, "crashes with signal 11"), (spin, "without an end"), (sleep, "without an end"), (eat, "too much memory")]
+)
+def test_a_file_at_which_the_library_goes_wrong_is_an_error_as_any_other(
+    fault: Callable[[object], object], says: str, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hdf5_walk, "walk", fault)
+    assert says in ckpt("ls", SAMPLES / "mlp.h5", status=2).err
 
 
 def test_json_says_the_format(ckpt: Ckpt) -> None:

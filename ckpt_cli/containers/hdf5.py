@@ -138,7 +138,7 @@ def _answer(source: Storage) -> bytes:
         if said is None:
             os.kill(child, SIGKILL)
         status = os.waitpid(child, 0)[1]
-    if said is None:
+    if said is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == SIGXCPU):
         raise Malformed("the HDF5 file keeps its reader busy without an end")
     if status or not said:
         raise Malformed(f"the HDF5 file makes its reader fail: {_why(status)}")
@@ -163,8 +163,7 @@ def _heard(pipe: int) -> bytes | None:
 
 def _why(status: int) -> str:
     if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        return "it takes too long" if number in (SIGXCPU, SIGKILL) else f"it crashes with signal {number}"
+        return f"it crashes with signal {os.WTERMSIG(status)}"
     return "it needs too much memory" if os.WEXITSTATUS(status) == _NO_MEMORY else f"status {os.WEXITSTATUS(status)}"
 
 
@@ -219,7 +218,7 @@ def _said(source: Storage) -> bytes:
     except MemoryError:
         raise
     except Exception as error:
-        answer = {"error": (str(error).splitlines() or [type(error).__name__])[0][:300]}
+        answer = {"error": (str(*error.args[:1]).splitlines() or [type(error).__name__])[0][:300]}
     return json.dumps(answer).encode()
 
 

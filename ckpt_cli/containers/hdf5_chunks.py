@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from ..errors import Malformed
 from ..storage import Fill, Storage
 
-_MOST = 1 << 30  # bytes of a row of chunks, which is decoded at once
+_MOST = 256 << 20  # bytes of a row of chunks, which is decoded at once
 _DEFLATE, _SHUFFLE, _FLETCHER = 1, 2, 3
 
 
@@ -83,7 +83,7 @@ class Chunked(Storage):
         shape = (high, *self.shape[1:])
         nbytes = high * (self.nbytes // self.shape[0])
         if max(nbytes, self._whole()) > _MOST:
-            raise Malformed(f"dataset {self.path!r} lies in chunks of over {_MOST >> 30} GB, which are not read")
+            raise Malformed(f"dataset {self.path!r} lies in chunks of over {_MOST >> 20} MB, which are not read")
         made = numpy.frombuffer(bytearray(self.fill.read(0, nbytes)), f"V{self.size}").reshape(shape)
         for index, (storage, mask) in self.pieces.items():
             begins = [i * n for i, n in zip(index[1:], self.chunk[1:], strict=True)]

@@ -55,11 +55,19 @@ class Window:
         pass
 
 
-def walk(window: Window) -> list[dict[str, Any]]:
-    """The objects below the root, the root first, each group before what is in it."""
+def library() -> Any:
+    """The module h5py. It asks for all that `platform` knows, and Python would start a program to find out the kind of processor."""
+    import platform
+
+    vars(platform.uname()).setdefault("processor", "")
     import h5py
 
-    with h5py.File(window, "r") as file:
+    return h5py
+
+
+def walk(window: Window) -> list[dict[str, Any]]:
+    """The objects below the root, the root first, each group before what is in it."""
+    with library().File(window, "r") as file:
         return _Walk(file.id).objects()
 
 

@@ -15,6 +15,7 @@ from ..dtypes import DTYPES
 from ..errors import CannotHold
 from ..storage import Memory, Storage
 from .hdf5 import Attribute, Node, Tree
+from .hdf5_walk import library
 
 if TYPE_CHECKING:
     from ..sink import Sink
@@ -104,10 +105,8 @@ class _Pages:
 
 def laid_out(checkpoint: Checkpoint) -> Laid:
     """The HDF5 file of a checkpoint, its data where they are to stand. Raises CannotHold."""
-    import h5py
-
     pages = _Pages()
-    with h5py.File(pages, "w", libver=("earliest", "v110")) as file:
+    with library().File(pages, "w", libver=("earliest", "v110")) as file:
         places = _Layout(file.id, checkpoint).places()
     pieces: list[Storage] = []
     at = 0

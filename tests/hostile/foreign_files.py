@@ -43,7 +43,6 @@ def cases() -> Iterator[Case]:
         "a bare pickle": b"\x80\x04N.",
         "escapes": b"\x1b[2J\x1b]0;x\x07",
         "a tar": b"a" * 257 + b"ustar" + bytes(300),
-        "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(99),
         "a RAR": b"Rar!\x1a\7\0",
         "a pointer that is cut": POINTER[:20],
     }.items():

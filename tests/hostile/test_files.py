@@ -4,40 +4,25 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
-import arrays_files
-import dcp_files
-import foreign_files
-import gguf_files
-import large_files
-import mxnet_files
-import numpy_files
-import onnx_files
-import program_files
 import pytest
-import safetensors_files
 import shards
-import tensorflow_files
 import torch_files
 from conftest import SAMPLES
 from judge import Case, Warm, judge, lay_lures, untouched
 
+HERE = Path(__file__).parent
+# A module NAME_files.py with `cases` is a room; torch's two formats share one.
 ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
-    "safetensors": safetensors_files.cases,
     "zip": torch_files.zips,
     "legacy": torch_files.legacies,
     "shards": shards.cases,
-    "mxnet": mxnet_files.cases,
-    "numpy": numpy_files.cases,
-    "foreign": foreign_files.cases,
-    "gguf": gguf_files.cases,
-    "onnx": onnx_files.cases,
-    "large": large_files.cases,
-    "tensorflow": tensorflow_files.cases,
-    "arrays": arrays_files.cases,
-    "dcp": dcp_files.cases,
-    "programs": program_files.cases,
+} | {
+    path.stem.removesuffix("_files"): import_module(path.stem).cases
+    for path in sorted(HERE.glob("*_files.py"))
+    if path.stem not in ("torch_files", "pickle_files")
 }
 CASES = {f"{room}-{case.name}": case for room, cases in ROOMS.items() for case in cases()}
 LARGE = ("on paper", ",000 ", "MB")  # one command is enough for these

@@ -73,7 +73,7 @@ def saved(model: Any, path: Path) -> Path:
 
 def loaded(path: Path, make: Callable[[], Any]) -> Any:
     if not path.name.endswith(".weights.h5"):
-        return keras.models.load_model(path)
+        return keras.models.load_model(path, compile=path.suffix == ".keras")  # "mse" in a .h5 is a name that Keras 3 no longer finds
     model = make()
     model.load_weights(path)
     return model
