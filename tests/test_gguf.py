@@ -364,8 +364,9 @@ def test_what_comes_from_torch_is_read_by_the_package(sample: Any, tmp_path: Pat
     [
         ("{'x' * 65: torch.ones(2)}", "longer than 64 bytes (rename it"),
         ("{'x': torch.ones(1, 1, 1, 1, 1)}", "which has 5 dimensions: 4 at most"),
-        ("{'x': torch.ones(2, dtype=torch.bool)}", "cannot hold x, which is bool (cast it: --dtype float32"),
-        ("{'x': torch.ones(2, dtype=torch.complex64)}", "cannot hold x, which is complex64"),
+        ("{'x': torch.ones(2, dtype=torch.bool)}", "cannot hold x, which is bool (cast it: ckpt cast … int8 'x', or leave"),
+        ("{'x': torch.ones(2, dtype=torch.float8_e5m2)}", "which is float8_e5m2 (cast it: --dtype float32, or leave it out: --drop 'x')"),
+        ("{'x': torch.ones(2, dtype=torch.complex64)}", "cannot hold x, which is complex64 (leave it out"),
         ("{'x': torch.eye(2).to_sparse()}", "cannot hold x, which is sparse_coo (leave it out: --drop 'x')"),
     ],
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..errors import Malformed
@@ -77,26 +76,27 @@ class Model:
                 self._node(field, "", 0)
 
     def _node(self, node: Field, path: str, depth: int) -> None:
-        """The graphs in a node's attributes, as of If and Loop, and their initialisers."""
-        name, graphs = "", []
+        """The graphs in a node's attributes, as of If and Loop, and their initialisers. A node is called by its name, else its operator."""
+        names: dict[int, Field] = {}
+        graphs: list[tuple[Field | None, Field]] = []
         for field in self.source.fields(node.begin, node.end) if _message(node, "a node") else ():
-            if field.number == 3:
-                name = self.source.text(field)
-            elif field.number == 4:
-                name = name or self.source.text(field)
+            if field.number in (3, 4):
+                names[field.number] = field
             elif field.number == 5 and field.is_bytes:
-                graphs += list(self._graphs(field))
+                graphs += self._graphs(field)
         for attribute, graph in graphs:
-            self._subgraph(graph, f"{path}{name}.{attribute}.", depth + 1)
+            called = ".".join(self.source.text(field) if field else "" for field in (names.get(3) or names.get(4), attribute))
+            self._subgraph(graph, f"{path}{called}.", depth + 1)
 
-    def _graphs(self, attribute: Field) -> Iterator[tuple[str, Field]]:
-        name, found = "", []
+    def _graphs(self, attribute: Field) -> list[tuple[Field | None, Field]]:
+        """The graphs of an attribute, each with the field of its name."""
+        name, found = None, []
         for field in self.source.fields(attribute.begin, attribute.end):
             if field.number == 1:
-                name = self.source.text(field)
+                name = field
             elif field.number in (6, 11) and field.is_bytes:
                 found.append(field)
-        return ((name, graph) for graph in found)
+        return [(name, graph) for graph in found]
 
     def _subgraph(self, graph: Field, path: str, depth: int) -> None:
         if depth > DEEPEST:

@@ -81,6 +81,9 @@ class Source:
 
     def varint(self, at: int, end: int) -> tuple[int, int]:
         """The number that begins at byte `at`, and where it ends."""
+        place = at - self._start
+        if at < end and 0 <= place < len(self._data) and self._data[place] < 128:  # most have one byte
+            return self._data[place], at + 1
         value = shift = 0
         while shift < 70:
             if at >= min(end, self.file.size):

@@ -196,8 +196,9 @@ def _check(name: str, tensor: Tensor) -> None:
     """Raises CannotHold where there is no place for a tensor."""
     kind = tensor.layout or tensor.dtype.name
     if tensor.layout or tensor.dtype.name not in _CODES:
-        mend = f"cast it: --dtype float32, or leave it out: --drop '{name}'" if tensor.numeric else f"leave it out: --drop '{name}'"
-        raise CannotHold(f"GGUF cannot hold {name}, which is {kind}", mend)
+        casts = {"f": "--dtype float32", "u": f"ckpt cast … int64 '{name}'", "b": f"ckpt cast … int8 '{name}'"}
+        cast = f"cast it: {casts[tensor.dtype.kind]}, or " if tensor.numeric and tensor.dtype.kind in casts else ""
+        raise CannotHold(f"GGUF cannot hold {name}, which is {kind}", f"{cast}leave it out: --drop '{name}'")
     if (tensor.shape[-1] if tensor.shape else 1) % tensor.dtype.elements:
         raise CannotHold(f"GGUF cannot hold {name}: its rows are no whole blocks of {kind}", "cast it to float32")
     if len(tensor.shape) > _MOST_AXES:
