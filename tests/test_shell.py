@@ -366,6 +366,7 @@ distance
 stats diff digest summary
 edits
 files
+training
 show
 checking
 completion
