@@ -33,6 +33,7 @@ COMMANDS = {
     "convert": "Write a checkpoint in another format.",
     "new": "Write a fresh checkpoint of a known architecture.",
     "grad": "Run forward and backward, and print each parameter's gradient.",
+    "train": "Make a few steps of SGD, and watch parameters and gradients.",
     "archs": "List the architectures.",
     "schemes": "List the initialisation schemes.",
     "formats": "List the file formats.",

@@ -168,8 +168,8 @@ def _of_the_source(checkpoint: Checkpoint) -> Iterator[None]:
         raise
 
 
-def write_new(path: str, pieces: Iterable[bytes | memoryview]) -> None:
-    """The pieces, one after another, as a new file, all or nothing. An existing one is refused."""
+def write_new(path: str, pieces: Iterable[bytes | memoryview], replace: bool = False) -> None:
+    """The pieces, one after another, as a new file, all or nothing. An existing one is refused unless `replace`."""
 
     from .saving import How, Output, save_all
 
@@ -177,7 +177,7 @@ def write_new(path: str, pieces: Iterable[bytes | memoryview]) -> None:
         for piece in pieces:
             sink.write(piece)
 
-    save_all(path, [Output(path, write)], [], How(mend="choose another name"))
+    save_all(path, [Output(path, write)], [], How(replace, mend="choose another name"))
 
 
 __all__ = ["find", "format_for", "format_of", "open", "save", "unknown", "write_new"]

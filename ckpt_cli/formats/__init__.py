@@ -31,6 +31,7 @@ class Format:
     ties = False
     metadata = False
     objects = False
+    takes_objects = False  # also objects that were not read, as values of Python: the state of a training
     layout = "oi"  # how its framework lays weights out: out×in×kernel… (torch), or kernel…×in×out (Keras): `io`
     alone = True  # in a folder, a file of one of its suffixes may be the model
 
