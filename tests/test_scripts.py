@@ -25,7 +25,8 @@ PAGE = (ROOT / "docs/scripts.md").read_text()
 
 # Command lines, by the type of their documents; together they show all that the type allows.
 TRIED = {
-    "Ls": ["ls shared-mlp.pt", "ls odd.pt --tree", "ls mlp.pt --fold"],
+    "Ls": ["ls shared-mlp.pt", "ls odd.pt --tree", "ls mlp.pt --fold", "ls training.ckpt --optimizer",
+           "ls lone.pt --optimizer"],
     "Summary": ["summary mlp.pt --input 2x4", "summary training.ckpt", "summary odd.pt", "summary shared-mlp.pt --depth 1"],
     "Repr": ["summary mlp.pt --repr"],
     "Get": [
@@ -155,6 +156,7 @@ class Frozen(torch.nn.Module):
 def _train(folder: Path) -> None:
     """A network with a frozen bias and a parameter of no elements, and what may come out of it."""
     (folder / "own.py").write_text(OWN)
+    torch.save({"optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}}}, "lone.pt")
     torch.save({"nothing": torch.ones(0), "layer.weight": torch.ones(2, 3), "layer.bias": torch.ones(2)}, "frozen.pt")
     np.save("y.npy", np.ones((2, 2), "float32"))
     np.save("classes.npy", np.array([0, 1]))

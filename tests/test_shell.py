@@ -364,6 +364,7 @@ architectures
 widening
 distance
 stats diff digest summary
+optimizer
 edits
 files
 training
