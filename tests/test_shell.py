@@ -507,8 +507,10 @@ architectures
 widening
 distance
 stats diff digest summary
+optimizer
 edits
 files
+training
 show
 checking
 completion

@@ -112,21 +112,29 @@ def finish(before: Checkpoint, after: Checkpoint, places: Places, as_json: bool 
     from ..errors import about
     from ..show.output import note
 
+    target, form = destination(before, places)
+    if not places.dry_run:
+        write(after, target, form, replace=places.in_place or places.force, backup=places.backup, as_json=as_json)
+        return
+    if places.output is not None:
+        files.check(after, target, form, replace=places.force)
+    with about(before.origin.path if before.origin else ""):
+        changes = show_plan(before, after, form, as_json)
+    if not changes:
+        note("nothing would change")
+
+
+def destination(before: Checkpoint, places: Places) -> tuple[str, Format]:
+    """Where the edited checkpoint goes, and in which format. Raises UsageError where the command line does not say."""
+    from .. import files
+
     source, output = before.origin.path if before.origin else "", places.output
     _check_places(source, places)
     origin = before.origin.format if before.origin else None
     alike = output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or _prefixed(origin)
     same = output is None or (alike and origin is not None and formats[origin].keeps)
-    form = files.format_for(output or source, places.format_name or (origin if same else None), default=origin if alike else None)
-    if not places.dry_run:
-        write(after, output or source, form, replace=places.in_place or places.force, backup=places.backup, as_json=as_json)
-        return
-    if output is not None:
-        files.check(after, output, form, replace=places.force)
-    with about(source):
-        changes = show_plan(before, after, form, as_json)
-    if not changes:
-        note("nothing would change")
+    name = places.format_name or (origin if same else None)
+    return output or source, files.format_for(output or source, name, default=origin if alike else None)
 
 
 def _prefixed(origin: str | None) -> bool:

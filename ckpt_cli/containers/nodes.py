@@ -153,3 +153,12 @@ class ByteArray(Node):
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+
+
+def node_of(value: Any) -> Any:
+    """Dicts, lists and tuples of Python's values as nodes."""
+    if type(value) is dict:
+        return Dict([(key, node_of(item)) for key, item in value.items()])
+    if type(value) in (list, tuple):
+        return (List if type(value) is list else Tuple)([node_of(item) for item in value])
+    return value

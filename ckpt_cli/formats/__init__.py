@@ -33,6 +33,7 @@ class Format:
     metadata = False
     objects = False
     sets_metadata = False  # `set` changes an entry of the metadata
+    takes_objects = False  # also objects that were not read, as values of Python: the state of a training
     layout = "oi"  # how its framework lays weights out: out×in×kernel… (torch), or kernel…×in×out (Keras): `io`
     keeps = False  # an edited file stays of this format under another name of the same suffix, though another one is written to such
     alone = True  # in a folder, a file of one of its suffixes may be the model

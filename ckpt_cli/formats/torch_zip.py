@@ -34,7 +34,7 @@ class TorchZip(Format):
     name = "torch"
     title = "PyTorch zip (torch.save)"
     suffixes = (".pt", ".pth", ".bin", ".ckpt")
-    patches = ties = objects = True
+    patches = ties = objects = takes_objects = True
 
     def sniff(self, file: File) -> bool:
         return zips.is_zip(file) and root_of(zips.members(file)) is not None and not is_script(file)

@@ -22,7 +22,7 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
 } | {
     path.stem.removesuffix("_files"): import_module(path.stem).cases
     for path in sorted(HERE.glob("*_files.py"))
-    if path.stem not in ("torch_files", "pickle_files")
+    if path.stem not in ("torch_files", "pickle_files", "test_files")
 }
 CASES = {f"{room}-{case.name}": case for room, cases in ROOMS.items() for case in cases()}
 LARGE = ("on paper", ",000 ", "MB")  # one command is enough for these
