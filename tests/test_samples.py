@@ -24,6 +24,7 @@ FORMATS = {
     ".ckpt": "torch",
     ".legacy.pt": "torch-legacy",
     ".safetensors": "safetensors",
+    ".msgpack": "flax-msgpack",
 }
 every_file = pytest.mark.parametrize("name", FILES)
 every_sample = pytest.mark.parametrize("name", NAMES)

@@ -16,7 +16,14 @@ from pathlib import Path
 from judge import Warm, judge, lay_lures, untouched
 
 SAMPLES = Path(__file__).resolve().parents[2] / "sample_models"
-HEADS = [b"", b"PK\3\4", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", b"\x40\0\0\0\0\0\0\0{", b'{"weight_map": {']
+HEADS = [
+    b"",
+    b"PK\3\4",
+    b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.",
+    b"\x40\0\0\0\0\0\0\0{",
+    b'{"weight_map": {',
+    b"\x82\xa6params\x81\xa1k\xc7",
+]
 # What turns a number, a length or an opcode into a worse one.
 WORSE = [
     b"\xff",
