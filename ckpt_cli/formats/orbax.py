@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint, Lazy, Tensor
-from ..errors import Malformed, about
+from ..errors import CkptError, Malformed
 from ..file import File
 from . import Format, formats
 
@@ -144,7 +144,7 @@ def _object(store: Callable[[str], Storage | None], path: tuple[str, ...], kind:
 
 def _store(file: File, document: Any) -> Callable[[str], Storage | None]:
     """The values of the folder by key: out of its database, where it has one, else its files."""
-    folder = Folder(os.path.dirname(os.path.abspath(file.path)))
+    folder = Folder(file.path)
     if document.get("use_ocdbt") is False or not os.path.lexists(os.path.join(folder.path, "manifest.ocdbt")):
         return folder.get
     from ..containers.ocdbt import read
@@ -153,41 +153,48 @@ def _store(file: File, document: Any) -> Callable[[str], Storage | None]:
 
 
 class Folder:
-    """The files below a folder, by plain paths; what leads out of it is refused."""
+    """The files below the folder of `tree`, by plain paths; what leads out of it is refused."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, tree: str) -> None:
         from ..descriptors import allow_many
 
         allow_many()
-        self.path, self.real = path, os.path.realpath(path)
+        self.tree, self.path = tree, os.path.dirname(os.path.abspath(tree))
+        self.real = os.path.realpath(self.path)
         self.opened: dict[str, Storage] = {}
 
     def get(self, key: str) -> Storage | None:
         """The file called `key`, or None where there is none."""
         from ..storage import Extent
 
-        if key in self.opened:
-            return self.opened[key]
-        if "\0" in key or "\\" in key or any(part in ("", ".", "..") for part in key.split("/")):
-            raise Malformed(f"the tree names the file {key[:200]!r}, which is no plain path")
-        path = os.path.join(self.path, key)
-        with about(path):
-            if len(os.fsencode(path)) > 4000 or not os.path.lexists(path):
+        if key not in self.opened:
+            path = self._inside(key)
+            if path is None:
                 return None
-            if not os.path.realpath(path).startswith(self.real + os.sep):
-                raise Malformed(f"the file {key[:200]!r} is a link that leads out of the folder")
-            if os.path.isdir(path):
-                return None
-            file = File(path)
-        found = self.opened[key] = Extent(file, 0, file.size)
-        return found
+            try:
+                file = File(path)
+            except CkptError as error:
+                raise Malformed(f"{key}: {error.what}", error.mend, self.tree) from None
+            self.opened[key] = Extent(file, 0, file.size)
+        return self.opened[key]
 
     def open(self, key: str) -> Storage:
         """The file called `key`. Raises Malformed where there is none."""
         found = self.get(key)
         if found is None:
-            raise Malformed(f"the file {key[:200]!r} of the folder is missing", "download or copy it again")
+            raise Malformed(f"the file {key[:200]!r} of the folder is missing", "download or copy it again", self.tree)
         return found
+
+    def _inside(self, key: str) -> str | None:
+        """The path of a key; None where nothing, or a folder, is there."""
+        if "\0" in key or "\\" in key or any(part in ("", ".", "..") for part in key.split("/")):
+            raise Malformed(f"the tree names the file {key[:200]!r}, which is no plain path", where=self.tree)
+        path = os.path.join(self.path, key)
+        if len(os.fsencode(path)) > 4000 or not os.path.lexists(path) or os.path.isdir(path):
+            return None
+        if not os.path.realpath(path).startswith(os.path.join(self.real, "")):
+            raise Malformed(f"the file {key[:200]!r} is a link that leads out of the folder", where=self.tree)
+        return path
 
 
 formats.add(Orbax.name, Orbax())

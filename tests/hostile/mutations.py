@@ -51,7 +51,7 @@ WORSE = [
 
 
 def samples() -> list[Path]:
-    return sorted(path for path in SAMPLES.iterdir() if path.suffix != ".py")
+    return sorted(path for path in SAMPLES.iterdir() if path.is_file() and path.suffix != ".py")
 
 
 def mutated(choose: random.Random) -> bytes:

@@ -9,6 +9,7 @@ from pathlib import Path
 import foreign_files
 import large_files
 import msgpack_files
+import orbax_files
 import pytest
 import safetensors_files
 import shards
@@ -24,6 +25,7 @@ ROOMS: dict[str, Callable[[], Iterator[Case]]] = {
     "foreign": foreign_files.cases,
     "large": large_files.cases,
     "msgpack": msgpack_files.cases,
+    "orbax": orbax_files.cases,
 }
 CASES = {f"{room}-{case.name}": case for room, cases in ROOMS.items() for case in cases()}
 LARGE = ("on paper", ",000 ", "MB")  # one command is enough for these
