@@ -36,6 +36,7 @@ FORMATS = {
     ".pdz": "paddle",
     ".torchscript": "torchscript",
     ".pt2": "pt2",
+    ".msgpack": "flax-msgpack",
 }
 every_file = pytest.mark.parametrize("name", FILES)
 every_sample = pytest.mark.parametrize("name", NAMES)

@@ -243,7 +243,7 @@ def test_constants_need_no_torch():
         "print(len(presets), 'torch' in sys.modules, 'numpy' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["1200000"] * 3 + ["5", "False", "False"]
+    assert run.stdout.split() == ["1200000"] * 3 + ["6", "False", "False"]
 
 
 # ---------------------------------------------------------------- fans and variance

@@ -189,7 +189,7 @@ def names(tensors: list[Path], others: list[Path]) -> list[str]:
         texts.append(joined(path))
         characters += len(texts[-1])
         if characters > _MOST_CHARACTERS:
-            raise Malformed("the names of the pickle's tensors are too long")
+            raise Malformed("the names of the tensors are too long")
     if len(set(texts)) == len(texts):
         return texts
     for spell in (_escaped, _bracketed):
@@ -198,7 +198,7 @@ def names(tensors: list[Path], others: list[Path]) -> list[str]:
             counts[text] = counts.get(text, 0) + 1
         texts = [spell(path) if counts[text] > 1 else text for path, text in zip(paths, texts, strict=True)]
     if len(set(texts[: len(tensors)])) != len(tensors) or not set(texts[: len(tensors)]).isdisjoint(texts[len(tensors) :]):
-        raise Malformed("two tensors of the pickle go by the same path")
+        raise Malformed("two tensors go by the same path")
     return texts
 
 

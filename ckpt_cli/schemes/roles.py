@@ -49,7 +49,7 @@ _TELLING: tuple[tuple[str, Kind], ...] = (
 )
 
 # What a training checkpoint holds beside the model.
-_TRAINING = re.compile(r"(^|[./])(optim\w*|\w*scheduler\w*|\w*scaler|rng\w*|random\w*)[./]")
+_TRAINING = re.compile(r"(^|[./])(optim\w*|opt_state|\w*scheduler\w*|\w*scaler|rng\w*|random\w*)[./]")
 
 # A layer's type, as torch, Keras, Gluon and what builds upon them call it → what its weight is.
 _TYPES: tuple[tuple[str, str], ...] = (
@@ -111,6 +111,8 @@ def _by_name(target: Target, parent: str, leaf: str) -> Role | None:
         return Role("norm_shift" if norm else "bias", "assumed from name")
     if norm and re.fullmatch(_SCALE, leaf):
         return Role("norm_scale", "assumed from name")
+    if norm and leaf in ("mean", "var"):  # Flax's
+        return Role("running_mean" if leaf == "mean" else "running_var", "assumed from name")
     table = re.fullmatch(_EMBEDDING, parent, re.IGNORECASE) and len(target.shape) == 2
     if table or (re.fullmatch(_EMBEDDING, leaf, re.IGNORECASE) and len(target.shape) > 1):
         return Role("embedding", "assumed from name")

@@ -28,6 +28,7 @@ HEADS = [
     b"\x93NUMPY\1\0v\0{'descr': ",
     b"\x80\x04}\x94\x8c\x01w\x94\x8c\x05numpy",
     b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0",
+    b"\x82\xa6params\x81\xa1k\xc7",
 ]
 # What turns a number, a length or an opcode into a worse one.
 WORSE = [

@@ -1,0 +1,282 @@
+"""Arrays of zarr, versions 2 and 3: a JSON header, and chunks of a regular grid, each a value of its own or a part of a shard.
+
+As in the zarr specifications (v2; v3 with its codecs bytes, zstd, gzip, crc32c, sharding_indexed). Elements lie in C order; chunks at the
+edge are as large as the others. A chunk that is not there is zeros, where the header says that it is filled with them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from itertools import product
+from typing import Any, NamedTuple
+
+from ..checkpoint import Kind, Tensor, nbytes_of, numel_of
+from ..dtypes import DTYPES, DType, opaque
+from ..errors import Malformed
+from ..storage import Fill, Slice, Storage, swapped
+from . import strict_json
+from .chain import Chain
+from .crc32c import crc32c
+from .decoding import CODECS, Decoded
+
+Get = Callable[[str], Storage | None]  # the value of a key below the array's own
+_MOST_HEADER = 1 << 20
+_MOST_CHUNKS = 1_000_000
+_MOST_BAND = 1 << 30  # bytes of chunks side by side, which are held to be put together
+_NONE = (1 << 64) - 1
+
+_BY_LETTER = {
+    "b1": "bool", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64", "u1": "uint8", "u2": "uint16", "u4": "uint32", "u8": "uint64",
+    "f2": "float16", "f4": "float32", "f8": "float64", "c8": "complex64", "c16": "complex128",
+}  # fmt: skip
+_SMALL = re.compile(r"u?int[24]|float[48]_\w+|float6_\w+")  # of ml_dtypes, kept one a byte
+
+
+class Array(NamedTuple):
+    """What a header says. `chunks` is the shape of what a key holds, `parts` that of the pieces in it, where it is a shard."""
+
+    dtype: DType
+    layout: str
+    big: bool
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    parts: tuple[int, ...]
+    codec: str
+    shard: str
+    key: Callable[[tuple[int, ...]], str]
+    filled: bool
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(self.dtype, self.shape, self.layout)
+
+
+def header(get: Get) -> Array | None:
+    """The header of the array; None where there is none. Raises Malformed for what is not known, rather than misread it."""
+    for name, parse in (("zarr.json", _version_3), (".zarray", _version_2)):
+        raw = get(name)
+        if raw is not None:
+            if raw.nbytes > _MOST_HEADER:
+                raise Malformed(f"its {name} has {raw.nbytes:,} bytes")
+            document = strict_json.loads(raw.read())
+            try:
+                return parse(document)
+            except (KeyError, TypeError, AttributeError, ValueError, IndexError):
+                raise Malformed(f"its {name} does not say what an array is") from None
+    return None
+
+
+def _version_2(document: Any) -> Array:
+    if document["zarr_format"] != 2 or document["order"] != "C" or document.get("filters"):
+        raise Malformed("it is no plain zarr array: filters, or Fortran's order")
+    compressor = document["compressor"]
+    codec = compressor["id"] if compressor else ""
+    dtype, layout, big = _dtype(document["dtype"])
+    chunks = _axes(document["chunks"], 1)
+    separator = document.get("dimension_separator", ".")
+    return _checked(
+        Array(
+            dtype, layout, big, _axes(document["shape"], 0), chunks, chunks, codec, "", _keys("", separator), _zero(document["fill_value"])
+        )
+    )
+
+
+def _version_3(document: Any) -> Array:
+    grid, keys = document["chunk_grid"], document["chunk_key_encoding"]
+    if (document["zarr_format"], document["node_type"], grid["name"]) != (3, "array", "regular") or document.get("storage_transformers"):
+        raise Malformed("it is no plain zarr array")
+    dtype, layout, _ = _dtype(document["data_type"])
+    chunks = parts = _axes(grid["configuration"]["chunk_shape"], 1)
+    codecs, shard = document["codecs"], ""
+    if [codec["name"] for codec in codecs] == ["sharding_indexed"]:
+        settings = codecs[0]["configuration"]
+        shard, codecs, parts = settings.get("index_location", "end"), settings["codecs"], _axes(settings["chunk_shape"], 1)
+        if [codec["name"] for codec in settings["index_codecs"]] != ["bytes", "crc32c"] or shard not in ("start", "end"):
+            raise Malformed("the index of its shards is kept in a way that is not known")
+    codec, big = _codec(codecs)
+    settings = keys.get("configuration", {})
+    named = {"default": ("c", "/"), "v2": ("", ".")}[keys["name"]]
+    key = _keys(named[0], settings.get("separator", named[1]))
+    shape = _axes(document["shape"], 0)
+    return _checked(Array(dtype, layout, big, shape, chunks, parts, codec, shard, key, _zero(document["fill_value"])))
+
+
+def _codec(codecs: list[Any]) -> tuple[str, bool]:
+    """The compression, and whether the elements are big-endian."""
+    names = [codec["name"] for codec in codecs]
+    if names[0] != "bytes" or len(names) > 2:
+        raise Malformed(f"its codecs are not known: {', '.join(map(str, names))[:200]}")
+    return "".join(names[1:]), codecs[0].get("configuration", {}).get("endian", "little") != "little"
+
+
+def _checked(array: Array) -> Array:
+    rank = len(array.shape)
+    if array.codec not in ("", *CODECS):
+        raise Malformed(f"its compression {array.codec[:50]!r} is not known", "save it again with zstd, the default")
+    if not len(array.chunks) == len(array.parts) == rank or any(n % part for n, part in zip(array.chunks, array.parts, strict=True)):
+        raise Malformed("its shape and its chunks do not agree")
+    return array
+
+
+def _axes(axes: Any, least: int) -> tuple[int, ...]:
+    if type(axes) is not list or len(axes) > 32 or any(type(n) is not int or not least <= n < 1 << 63 for n in axes):
+        raise Malformed(f"its shape or its chunks are no list of integers ≥ {least}")
+    return tuple(axes)
+
+
+def _dtype(name: Any) -> tuple[DType, str, bool]:
+    """The dtype, its layout, and whether it is big-endian."""
+    if type(name) is not str:
+        raise Malformed("its dtype is no text")
+    plain = re.fullmatch(r"([<>|])([biufc]\d+)", name)
+    called = _BY_LETTER.get(plain[2], name) if plain else name
+    dtype = DTYPES.get(called)
+    if dtype is not None and dtype.elements == 1 and called != "complex32":
+        return dtype, "", bool(plain and plain[1] == ">")
+    if _SMALL.fullmatch(called):
+        return opaque(called, 1), "" if dtype is None else "unpacked", False
+    raise Malformed(f"its dtype {name[:50]!r} is not known")
+
+
+def _zero(value: Any) -> bool:
+    return value is None or (type(value) in (int, float, bool) and value == 0) or value in ([0, 0], [0.0, 0.0])
+
+
+def _keys(first: str, separator: Any) -> Callable[[tuple[int, ...]], str]:
+    if separator not in (".", "/"):
+        raise Malformed("the keys of its chunks are parted in a way that is not known")
+
+    def key(index: tuple[int, ...]) -> str:
+        return separator.join([*([first] if first else []), *map(str, index)]) or "0"
+
+    return key
+
+
+def tensor(array: Array, get: Get) -> Tensor:
+    """The array, of whose chunks none is decoded before it is read. Raises Malformed."""
+    counts = [-(-n // part) for n, part in zip(array.shape, array.parts, strict=True)]
+    if numel_of(tuple(counts)) > _MOST_CHUNKS:
+        raise Malformed(f"it has over {_MOST_CHUNKS:,} chunks")
+    pieces = _Pieces(array, get)
+    grid = {index: pieces.piece(index) for index in product(*map(range, counts))}
+    size = array.dtype.nbytes
+    nbytes = nbytes_of(array.dtype, array.shape)
+    storage: Storage
+    if array.parts[1:] == array.shape[1:]:  # chunks lie one behind the other
+        chain = Chain(list(grid.values()))
+        storage = chain.pieces[0] if len(grid) == 1 else chain
+        storage = storage if storage.nbytes == nbytes else Slice(storage, 0, nbytes)
+    else:
+        storage = Grid(grid, array.shape, array.parts, size)
+    storage = swapped(storage, array.dtype.part) if array.big else storage
+    if array.layout:
+        return Tensor(array.dtype, array.shape, storage, None, 0, array.layout)
+    return Tensor.whole(array.dtype, array.shape, storage)
+
+
+class _Pieces:
+    """The pieces of an array by their place in its grid, decoded when they are read."""
+
+    def __init__(self, array: Array, get: Get) -> None:
+        self.array, self.get = array, get
+        self.nbytes = nbytes_of(array.dtype, array.parts)
+        self.inner = [n // part for n, part in zip(array.chunks, array.parts, strict=True)]
+        self.shards: dict[tuple[int, ...], tuple[Storage, bytes] | None] = {}
+
+    def piece(self, index: tuple[int, ...]) -> Storage:
+        raw = self._in_shard(index) if self.array.shard else self.get(self.array.key(index))
+        if raw is None:
+            if not self.array.filled:
+                raise Malformed(f"its chunk {self.array.key(index)} is not there", "download or copy it again")
+            return Fill(b"\0", self.nbytes)
+        if self.array.codec:
+            return Decoded(raw, self.array.codec, self.nbytes)
+        if raw.nbytes != self.nbytes:
+            raise Malformed(f"its chunk {self.array.key(index)} has {raw.nbytes:,} bytes, not {self.nbytes:,}")
+        return raw
+
+    def _in_shard(self, index: tuple[int, ...]) -> Storage | None:
+        outer = tuple(i // n for i, n in zip(index, self.inner, strict=True))
+        if outer not in self.shards:
+            self.shards[outer] = self._shard(outer)
+        shard = self.shards[outer]
+        if shard is None:
+            return None
+        number = 0
+        for i, n in zip(index, self.inner, strict=True):
+            number = number * n + i % n
+        offset, length = (int.from_bytes(shard[1][at : at + 8], "little") for at in (number * 16, number * 16 + 8))
+        if offset == length == _NONE:
+            return None
+        if offset + length > shard[0].nbytes:
+            raise Malformed(f"truncated: {offset + length - shard[0].nbytes:,} bytes of a shard are missing", "download or copy it again")
+        return Slice(shard[0], offset, length)
+
+    def _shard(self, outer: tuple[int, ...]) -> tuple[Storage, bytes] | None:
+        """A shard, and its index: offset and length of each piece."""
+        raw = self.get(self.array.key(outer))
+        if raw is None:
+            return None
+        size = 16 * numel_of(tuple(self.inner)) + 4
+        if size > raw.nbytes:
+            raise Malformed("truncated: a shard is shorter than its index", "download or copy it again")
+        start = 0 if self.array.shard == "start" else raw.nbytes - size
+        index = raw.read(start, start + size)
+        if len(index) <= _MOST_HEADER and crc32c(index[:-4]) != int.from_bytes(index[-4:], "little"):
+            raise Malformed("the CRC-32C of a shard's index is not that of its bytes", "download or copy it again")
+        return raw, index
+
+
+class Grid(Storage):
+    """Chunks of `chunk` elements each as the C-contiguous bytes of all of `shape`; those at the edge reach beyond it.
+
+    Chunks that lie side by side along the first axis are held, as long as they are read.
+    """
+
+    __slots__ = ("_band", "_held", "chunk", "grid", "row", "shape", "size")
+
+    def __init__(self, grid: dict[tuple[int, ...], Storage], shape: tuple[int, ...], chunk: tuple[int, ...], size: int) -> None:
+        self.grid, self.shape, self.chunk, self.size = grid, shape, chunk, size
+        self.row = numel_of(shape[1:]) * size
+        self.nbytes = shape[0] * self.row
+        self._band, self._held = -1, b""
+
+    def divisible(self) -> bool:
+        return False
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        deep, done = self.chunk[0] * self.row, 0
+        while done < len(view):
+            band, skip = divmod(start + done, deep)
+            if band != self._band:
+                self._held = self._read_band(band)
+                self._band = band
+            part = self._held[skip : skip + len(view) - done]
+            view[done : done + len(part)] = part
+            done += len(part)
+        if start + done == self.nbytes:
+            self._band, self._held = -1, b""
+
+    def _read_band(self, band: int) -> bytes:
+        rows = min(self.chunk[0], self.shape[0] - band * self.chunk[0])
+        if max(rows * self.row, numel_of(self.chunk) * self.size) > _MOST_BAND:
+            raise Malformed(f"its chunks are too large to be put together: over {_MOST_BAND:,} bytes side by side")
+        found = bytearray(rows * self.row)
+        for index, piece in self.grid.items():
+            if index[0] == band:
+                data = piece.read()
+                for source, target, count in self._runs(index, rows):
+                    found[target : target + count] = data[source : source + count]
+        return bytes(found)
+
+    def _runs(self, index: tuple[int, ...], rows: int) -> Iterator[tuple[int, int, int]]:
+        """Where the runs of a chunk lie in it and in its band, and their bytes."""
+        begins = [0, *(i * n for i, n in zip(index[1:], self.chunk[1:], strict=True))]
+        counts = [rows, *(min(n, end - at) for n, end, at in zip(self.chunk[1:], self.shape[1:], begins[1:], strict=True))]
+        for place in product(*map(range, counts[:-1])):
+            source = target = 0
+            for axis, i in enumerate((*place, 0)):
+                source = source * self.chunk[axis] + i
+                target = target * (rows if axis == 0 else self.shape[axis]) + begins[axis] + i
+            yield source * self.size, target * self.size, counts[-1] * self.size

@@ -1,0 +1,100 @@
+"""Flax's msgpack (`flax.serialization.to_bytes`, `msgpack_serialize`): a tree of maps whose leaves are arrays.
+
+    {"params": {"Dense_0": {"kernel": ext 1 [shape, dtype's name, bytes], …}}, "step": 7, …}
+
+As in flax/serialization.py, over the specification of msgpack/msgpack. Peculiarities:
+- Arrays of over 2^30 bytes are kept in chunks, and are one tensor here. Numpy scalars (ext 3) are tensors without axes.
+- Flax makes maps from "0" on of lists; lists that are in the file stay lists. Empty maps (`optax.EmptyState`) are objects, and stay.
+- The bytes are those that numpy had: Flax writes an array that is big-endian in memory under the name of the little-endian dtype.
+- There are no ties and no checksums; ml_dtypes of less than a byte have a byte an element, and are listed alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..checkpoint import Checkpoint
+from ..file import File
+from . import Format, changed_storages, formats
+
+if TYPE_CHECKING:
+    from ..patch import Patch
+    from ..sink import Sink
+
+_ARRAY = {0xC7: 2, 0xC8: 3, 0xC9: 5, 0xD4: 1, 0xD5: 1, 0xD6: 1, 0xD7: 1, 0xD8: 1}  # how an extension begins → where its type stands
+_TEXTS = {0xD9: 1, 0xDA: 2, 0xDB: 4}  # how a text of over 31 bytes begins → bytes of its length
+_INTEGERS = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
+
+
+class Flax(Format):
+    name = "flax-msgpack"
+    title = "Flax msgpack (flax.serialization)"
+    suffixes = (".msgpack",)
+    patches = objects = True
+    layout = "io"
+
+    def sniff(self, file: File) -> bool:
+        """A map that is not empty and whose first key is a text, or an integer before an array or such a map; or one array alone."""
+        head = file.head
+        while head:
+            at = _ARRAY.get(head[0], 0)
+            if at:
+                return head[at : at + 2] == b"\x01\x93"
+            at = {0xDE: 3, 0xDF: 5}.get(head[0], 1 if 0x81 <= head[0] <= 0x8F else 0)
+            key = head[at : at + 1]
+            if not at or not key:
+                return False
+            if key[0] in _TEXTS or 0xA0 <= key[0] < 0xC0:
+                return _is_text(head[at:])
+            width = _INTEGERS.get(key[0], 0 if key[0] < 0x80 or key[0] >= 0xE0 else None)
+            head = b"" if width is None else head[at + 1 + width :]
+        return False
+
+    def read(self, file: File) -> Checkpoint:
+        from ..containers.flax_tree import read_tree
+
+        return read_tree(file)
+
+    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+        from ..containers.flax_writing import write_tree
+
+        write_tree(checkpoint, sink)
+
+    def left_behind(self, checkpoint: Checkpoint) -> list[str]:
+        from ..containers.flax_tree import Tree
+        from ..containers.flax_writing import holdable
+
+        lines = super().left_behind(checkpoint)
+        own = isinstance(checkpoint.rest, Tree)
+        odd = [name for name, value in checkpoint.objects.items() if not own and not holdable(value)]
+        if odd:
+            lines.append(f"{len(odd):,} object{'s' * (len(odd) != 1)} that msgpack has no place for ({', '.join(odd[:5])})")
+        tied = checkpoint.tied_to()
+        if tied:
+            lines.append(f"ties: {', '.join(list(tied)[:5])} become{'s' * (len(tied) == 1)} a copy")
+        return lines
+
+    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        from ..containers.chain import changes_of, patchable
+        from ..patch import Patch
+
+        pairs = changed_storages(checkpoint)
+        if pairs is None or checkpoint.origin is None or not all(patchable(before) for before, _ in pairs):
+            return None
+        found = [change for before, after in pairs for change in changes_of(before, after)]
+        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), [])
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether a text begins here, as far as it is there."""
+    width = _TEXTS.get(head[0], 0)
+    length = int.from_bytes(head[1 : 1 + width], "big") if width else head[0] & 31
+    text = head[1 + width : 1 + width + length]
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return len(text) < length and error.reason == "unexpected end of data"
+    return len(head) > width
+
+
+formats.add(Flax.name, Flax())

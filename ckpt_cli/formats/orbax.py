@@ -1,0 +1,200 @@
+"""Orbax's folders (StandardCheckpointer, PyTreeCheckpointer, a step of a CheckpointManager): a tree in JSON, arrays of zarr.
+
+    _METADATA            {"tree_metadata": {"('params', 'bias')": {"key_metadata": [{"key": "params", …}, …], "value_metadata": …}, …}, …}
+    manifest.ocdbt, d/   the arrays of all of the tree as one OCDBT database, under the keys NAME/.zarray, NAME/0.0, …
+    NAME/                or a folder an array, with .zarray (version 2) or zarr.json (version 3)
+
+As in orbax/checkpoint (metadata/tree.py, type_handlers.py). Peculiarities: names are keys joined by dots, whatever is in them; Python's
+numbers lie in the folder as arrays without axes and are objects here; empty containers are in the tree alone. Read, not written.
+Nothing outside of the folder is opened. zstd, which is what Orbax uses, takes an optional package before Python 3.14.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..checkpoint import Checkpoint, Lazy, Tensor
+from ..errors import CkptError, Malformed
+from ..file import File
+from . import Format, formats
+
+if TYPE_CHECKING:
+    from ..containers.zarr import Array
+    from ..storage import Storage
+
+_MOST = 100_000_000
+_ITEMS = ("", "default", "state", "params", "items")  # what a step of a CheckpointManager calls the model
+_EMPTY: dict[str, Any] = {"Dict": {}, "List": [], "Tuple": [], "None": None, "NamedTuple": []}
+_NUMBERS = {"bool": "?", "int32": "<i", "int64": "<q", "uint32": "<I", "uint64": "<Q", "float32": "<f", "float64": "<d", "float16": "<e"}
+
+
+class Orbax(Format):
+    name = "orbax"
+    title = "Orbax folder (JAX)"
+    called = "an Orbax folder"
+    writes = False
+    objects = True
+    layout = "io"
+    alone = False
+
+    def find(self, path: str) -> str | None:
+        if not os.path.isdir(path):
+            return None
+        inside = (os.path.join(path, item, "_METADATA") for item in _ITEMS)
+        return next((found for found in inside if os.path.isfile(found)), None)
+
+    def sniff(self, file: File) -> bool:
+        return file.head.lstrip()[:1] == b"{" and b'"tree_metadata"' in file.head
+
+    def read(self, file: File) -> Checkpoint:
+        from ..containers import strict_json
+        from ..containers.walk import names
+
+        if file.size > _MOST:
+            raise Malformed(f"the tree has {file.size:,} bytes; {_MOST:,} are read at most")
+        document = strict_json.loads(file.read(0, file.size))
+        entries = list(_entries(document))
+        store = _store(file, document)
+        arrays: list[_Leaf] = []
+        others: list[_Leaf] = []
+        for path, kind in entries:
+            found = None if kind in _EMPTY else _header(store, ".".join(path))
+            if found is None and kind not in _EMPTY and kind not in ("string", "scalar"):
+                raise Malformed(f"{'.'.join(path)}: the array is not in the folder", "download or copy it again")
+            (arrays if found and kind != "scalar" else others).append((path, kind, found))
+        called = names([path for path, _, _ in arrays], [path for path, _, _ in others])
+        objects = {name: _object(store, *other) for name, other in zip(called[len(arrays) :], others, strict=True)}
+        headers = {name: (".".join(path), array) for name, (path, _, array) in zip(called, arrays, strict=False) if array}
+        return Checkpoint(Arrays(store, headers), objects=objects)
+
+    def nbytes(self, checkpoint: Checkpoint) -> int:
+        home = os.path.dirname(checkpoint.origin.path) if checkpoint.origin else ""
+        found = (os.path.join(folder, name) for folder, _, files in os.walk(home) for name in files)
+        return sum(os.lstat(path).st_size for path in found)
+
+
+_Leaf = tuple[tuple[str, ...], str, "Array | None"]  # path, type, header
+
+
+class Arrays(Lazy):
+    """The arrays of a folder; their chunks are looked for when they are asked for."""
+
+    def __init__(self, store: Callable[[str], Storage | None], headers: dict[str, tuple[str, Array]]) -> None:
+        super().__init__({name: array.kind for name, (_, array) in headers.items()})
+        self.store, self.headers = store, headers
+
+    def make(self, name: str) -> Tensor:
+        from ..containers.zarr import tensor
+
+        prefix, array = self.headers[name]
+        found: Tensor = _of(name, lambda: tensor(array, lambda key: self.store(f"{prefix}/{key}")))
+        return found
+
+
+def _of(name: str, make: Callable[[], Any]) -> Any:
+    """What `make` makes; an error of the file says the array's name."""
+    try:
+        return make()
+    except Malformed as error:
+        raise Malformed(f"{name}: {error.what}", error.mend, error.where) from None
+
+
+def _entries(document: Any) -> list[tuple[tuple[str, ...], str]]:
+    """The path and the type of every leaf of the tree."""
+    tree = document.get("tree_metadata") if type(document) is dict else None
+    if type(tree) is not dict:
+        raise Malformed("tree_metadata is no JSON object")
+    found = []
+    for entry in tree.values():
+        try:
+            path = tuple(part["key"] for part in entry["key_metadata"])
+            kind = entry["value_metadata"]["value_type"]
+        except (KeyError, TypeError):
+            raise Malformed("an entry of the tree does not say its keys and its type") from None
+        if any(type(key) is not str for key in path) or type(kind) is not str or len(path) > 500:
+            raise Malformed("an entry of the tree does not say its keys and its type as texts")
+        found.append((path, kind))
+    return found
+
+
+def _header(store: Callable[[str], Storage | None], prefix: str) -> Array | None:
+    from ..containers.zarr import header
+
+    found: Array | None = _of(prefix, lambda: header(lambda key: store(f"{prefix}/{key}")))
+    return found
+
+
+def _object(store: Callable[[str], Storage | None], path: tuple[str, ...], kind: str, array: Array | None) -> Any:
+    """What a leaf that is no array says: an empty container, a number, a text."""
+    from struct import unpack
+
+    from ..checkpoint import Foreign
+    from ..containers.zarr import tensor
+
+    if kind in _EMPTY:
+        return _EMPTY[kind]
+    prefix = ".".join(path)
+    if array is None or array.shape or array.dtype.name not in _NUMBERS:
+        return Foreign(kind, "")
+    raw = _of(prefix, lambda: tensor(array, lambda key: store(f"{prefix}/{key}")).tobytes())
+    return unpack(_NUMBERS[array.dtype.name], raw)[0]
+
+
+def _store(file: File, document: Any) -> Callable[[str], Storage | None]:
+    """The values of the folder by key: out of its database, where it has one, else its files."""
+    folder = Folder(file.path)
+    if document.get("use_ocdbt") is False or not os.path.lexists(os.path.join(folder.path, "manifest.ocdbt")):
+        return folder.get
+    from ..containers.ocdbt import read
+
+    return read(folder.open).get
+
+
+class Folder:
+    """The files below the folder of `tree`, by plain paths; what leads out of it is refused."""
+
+    def __init__(self, tree: str) -> None:
+        from ..descriptors import allow_many
+
+        allow_many()
+        self.tree, self.path = tree, os.path.dirname(os.path.abspath(tree))
+        self.real = os.path.realpath(self.path)
+        self.opened: dict[str, Storage] = {}
+
+    def get(self, key: str) -> Storage | None:
+        """The file called `key`, or None where there is none."""
+        from ..storage import Extent
+
+        if key not in self.opened:
+            path = self._inside(key)
+            if path is None:
+                return None
+            try:
+                file = File(path)
+            except CkptError as error:
+                raise Malformed(f"{key}: {error.what}", error.mend, self.tree) from None
+            self.opened[key] = Extent(file, 0, file.size)
+        return self.opened[key]
+
+    def open(self, key: str) -> Storage:
+        """The file called `key`. Raises Malformed where there is none."""
+        found = self.get(key)
+        if found is None:
+            raise Malformed(f"the file {key[:200]!r} of the folder is missing", "download or copy it again", self.tree)
+        return found
+
+    def _inside(self, key: str) -> str | None:
+        """The path of a key; None where nothing, or a folder, is there."""
+        if "\0" in key or "\\" in key or any(part in ("", ".", "..") for part in key.split("/")):
+            raise Malformed(f"the tree names the file {key[:200]!r}, which is no plain path", where=self.tree)
+        path = os.path.join(self.path, key)
+        if len(os.fsencode(path)) > 4000 or not os.path.lexists(path) or os.path.isdir(path):
+            return None
+        if not os.path.realpath(path).startswith(os.path.join(self.real, "")):
+            raise Malformed(f"the file {key[:200]!r} is a link that leads out of the folder", where=self.tree)
+        return path
+
+
+formats.add(Orbax.name, Orbax())
