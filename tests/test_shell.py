@@ -503,6 +503,7 @@ containers
 formats
 schemes
 architectures
+mapping
 widening
 distance
 stats diff digest summary
