@@ -258,6 +258,33 @@ def test_a_batch_norm_gets_its_counter_and_loses_it(tmp_path: Path, ckpt: Ckpt) 
     assert all_bits(loaded(back)) == all_bits(keras)
 
 
+def test_a_recipe_has_a_step_for_it(tmp_path: Path, ckpt: Ckpt) -> None:
+    state = torch.load(SAMPLES / "mlp.pt")
+    keras = {"layers/dense/vars/0": state["0.weight"].T, "layers/dense/vars/1": state["0.bias"], "optimizer/vars/0": torch.tensor(1)}
+    keras |= {"layers/dense_1/vars/0": state["2.weight"].T, "layers/dense_1/vars/1": state["2.bias"]}
+    a, recipe, out = written(tmp_path, "a", {k: v.contiguous() for k, v in keras.items()}), tmp_path / "r.toml", tmp_path / "out.pt"
+    recipe.write_text('[[step]]\nmap = "keras-to-torch"\narch = "mlp"\n[[step]]\nset = ["0.bias = 1"]\n')
+    assert "left out: optimizer/vars/*" in ckpt("apply", a, recipe, "-o", out).err
+    state["0.bias"].fill_(1)
+    assert all_bits(loaded(out)) == all_bits(state)
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        ('map = "keras-to-troch"', "step 1 (map): no map is called 'keras-to-troch'"),
+        ('map = "keras-to-torch"\nrest = "no"', 'step 1 (map): rest takes "keep", "drop" or "error"'),
+        ('map = "mxnet-to-torch"\nlike = "no.pt"', "step 1 (map): no.pt: no such file"),
+        ('map = "torch-to-keras"\narch = "mlp"', "step 1 (map): --arch mlp has the names of torch"),
+        ('map = "keras-to-torch"', "step 1 (map): the map has no place for 0.weight, 0.bias, 2.weight, 2.bias"),
+    ],
+    ids=str,
+)
+def test_a_step_that_makes_no_sense_is_one_line(step: str, says: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    (tmp_path / "r.toml").write_text(f"[[step]]\n{step}\n")
+    assert says in ckpt("apply", SAMPLES / "mlp.pt", tmp_path / "r.toml", "-n", status=2).err
+
+
 # Files of rules
 
 

@@ -6,20 +6,17 @@ import os
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .. import files
 from ..checkpoint import Checkpoint
-from ..errors import EditError, UsageError, about
+from ..errors import UsageError, about
 from ..formats import Format
 from ..show.output import note
 from .editing import show_plan, write
-from .params import Arch, DryRun, Force, FormatName, Json, layers_of, opened
-
-if TYPE_CHECKING:
-    from ..mapping.pairing import Like
+from .params import Arch, DryRun, Force, FormatName, Json, layers_of, like_of, opened
 
 
 class Rest(StrEnum):
@@ -73,6 +70,8 @@ def convert_command(
     carried = partial(_carried, by=by, like=like, rest=rest.value if rest else "", arch=arch) if by else None
     with about(source):
         after = _edited(before, selected or [], dropped or [], carried, rules or [], dtype, arch)
+    for line in after.notes[len(before.notes) :]:
+        note(line)
     if shard_size is not None:
         target = os.path.join(target, "model.safetensors") if os.path.isdir(target) else target
         target = f"{target.removesuffix('.index.json')}.index.json"
@@ -134,29 +133,6 @@ def _edited(
 
 
 def _carried(checkpoint: Checkpoint, by: str, like: str | None, rest: str, arch: str) -> Checkpoint:
-    """What --map makes of it, and the notes on that."""
-    from ..edits.mapping import carry, listed, read_map
-    from ..mapping.pairing import Like
+    from ..edits.mapping import mapped, read_map
 
-    held = files.open(like) if like else None
-    wanted = Like({name: kind.shape for name, kind in held.kinds().items()}, held.ties()) if held else like_of(checkpoint, by, arch)
-    made = carry(checkpoint, read_map(by), wanted, rest)
-    if made.missing:
-        what = f"nothing here becomes {', '.join(made.missing[:5])}{', …' if len(made.missing) > 5 else ''} of {like or arch}"
-        raise EditError(what, "are they one network?")
-    for line in (*made.said, *([f"left out: {listed(made.left)}"] if made.left else [])):
-        note(line)
-    return made.checkpoint
-
-
-def like_of(checkpoint: Checkpoint, by: str, arch: str) -> Like | None:
-    """The names that an architecture has, where one is named: torch's."""
-    from ..architectures import recognition
-    from ..mapping.pairing import Like
-
-    if arch in ("auto", "none"):
-        return None
-    if not by.endswith("-to-torch"):
-        raise UsageError(f"--arch {arch} has the names of torch, and --map {by} makes no such", "--like OTHER says whose names are wanted")
-    model = recognition.get(arch, {})
-    return Like(model.shapes, model.ties) if model else None
+    return mapped(checkpoint, read_map(by), like_of(by, like, arch), rest)

@@ -19,12 +19,12 @@ Map = tuple[Convention, Convention] | Rules
 
 
 class Carried(NamedTuple):
-    """The checkpoint as the map makes it; names that have no place there and are left out; what is to be said; and names of what it is to
-    be like that it has nothing for."""
+    """The checkpoint as the map makes it, and a line for each thing to be said of that; names that have no place there and are left out;
+    names of what it is to be like that it has nothing for."""
 
     checkpoint: Checkpoint
-    left: list[str]
     said: list[str]
+    left: list[str]
     missing: list[str]
 
 
@@ -76,7 +76,17 @@ def carry(checkpoint: Checkpoint, by: Map, like: Like | None = None, rest: str =
     separator = checkpoint.separator if isinstance(by, Rules) else by[1].separator
     made = checkpoint.replacing(tensors=tensors | kept, layers={}, sources={}, separator=separator)
     missing = [name for name in like.shapes if name not in made.tensors and name not in uncompared(by, like)] if like else []
-    return Carried(made, left + [name for name in unknown if policy == "drop"], said, missing)
+    return Carried(made, said, left + [name for name in unknown if policy == "drop"], missing)
+
+
+def mapped(checkpoint: Checkpoint, by: Map, like: Like | None = None, rest: str = "") -> Checkpoint:
+    """`carry`, with all names of `like`; its notes say what was left out. Raises EditError where there is nothing for one of them."""
+    made = carry(checkpoint, by, like, rest)
+    if made.missing:
+        shown = ", ".join(made.missing[:5]) + (", …" if len(made.missing) > 5 else "")
+        raise EditError(f"nothing here becomes {shown} of what it is to be like", "are they one network, of the same sizes?")
+    left = [f"left out: {listed(made.left)}"] if made.left else []
+    return made.checkpoint.replacing(notes=(*checkpoint.notes, *made.said, *left))
 
 
 def uncompared(by: Map, like: Like) -> set[str]:

@@ -2,7 +2,8 @@
 
 title      the framework, for people                pattern    a variable's name; LEAF stands for what a layer calls it
 separator  what divides its names                   training   names that are the training's, not the model's
-format     the file it is written to by itself      new        names of new layers, by number n or by home, class and number
+format     the file it is written to by itself      child      what a new layer of a container is called: by its number n, or its home
+layout     as of Format: oi or io                   constants  whether constants are among the parameters
 preset     its own initialisation                   written    which of a variable's names is written: 0 the first, -1 the last
 kinds      another convention with the same kinds    once       a layer that is used twice is there once
 strict     where a layer's own name tells its kind, it is of no other
@@ -68,11 +69,10 @@ class Layer(NamedTuple):
 class Convention:
     def __init__(self, name: str, table: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
         self.name = name
-        self.title, self.separator, self.format, self.preset, self.new = (
-            str(table[key]) for key in ("title", "separator", "format", "preset", "new")
-        )
+        self.title, self.separator, self.format = (str(table[key]) for key in ("title", "separator", "format"))
+        self.preset, self.layout, self.child = (str(table[key]) for key in ("preset", "layout", "child"))
         self.written = int(table.get("written", 0))
-        self.strict, self.once = bool(table.get("strict", False)), bool(table.get("once", False))
+        self.strict, self.once, self.constants = (bool(table.get(key, False)) for key in ("strict", "once", "constants"))
         self.kinds = {kind: _kind(kind, facts) for kind, facts in kinds.items()}
         self._pattern, self._training = str(table["pattern"]), re.compile(str(table["training"]), re.IGNORECASE)
 
@@ -84,6 +84,10 @@ class Convention:
 
     def is_training(self, name: str) -> bool:
         return self._training.fullmatch(name) is not None
+
+    def new(self, kind: Kind, key: str, home: str) -> str:
+        """The name of a variable of a new layer, which is called `home`."""
+        return f"{home}{self.separator}{kind.variables[key].names[self.written]}"
 
     def layers(self, shapes: Shapes) -> list[Layer]:
         """The layers that have these tensors, in their order: natural order where names are sorted, as some formats do."""

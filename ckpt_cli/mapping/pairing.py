@@ -118,7 +118,7 @@ def _numbered(layers: Sequence[Layer], theirs: Convention) -> list[Pair]:
         count = homes[home] = homes.get(home, -1) + 1
         place = {"n": number, "home": f"{home}_{count}" if count else home}
         keys = [key for key, variable in kind.variables.items() if _given(key, here) or variable.fill is not None]
-        tensors = {key: theirs.new.format(**place, leaf=kind.variables[key].names[theirs.written]) for key in keys}
+        tensors = {key: theirs.new(kind, key, theirs.child.format(**place)) for key in keys}
         pairs.append(Pair(here, Fit(kind, tensors, {}), here.sizes))
     return pairs
 
