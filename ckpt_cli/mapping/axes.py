@@ -121,4 +121,4 @@ def _joined(axes: Axes, sizes: Sizes, strides: Mapping[str, int]) -> tuple[int, 
 
 
 def shown(axes: Axes) -> str:
-    return "".join("1" if not letters else letters if len(letters) == 1 else f"({letters})" for letters in axes) or "none"
+    return "".join("1" if not letters else letters if len(letters) == 1 else f"({letters})" for letters in axes)
