@@ -47,7 +47,8 @@ def diff_command(
     with about(a):
         mapped = _mapped(one, two, maps or [])
         one = mapped.checkpoint
-        names = _names(one, two, patterns, mapped.apart)
+        names = _names(one, two, patterns)
+        names = [name for name in names or {**one.kinds(), **two.kinds()} if name not in mapped.apart] if mapped.apart else names
     with Progress() as progress:
         differences = list(diff(one, two, names, rtol, atol, exact, progress))
     differences = [each for each in differences if not mapped.across or each.status not in ("tied", "untied")]
@@ -67,6 +68,17 @@ def _same_file(a: str, b: str) -> bool:
         return os.path.samefile(a, b)
     except OSError:  # opening it says what is wrong
         return False
+
+
+def _names(one: Checkpoint, two: Checkpoint, patterns: list[str] | None) -> list[str] | None:
+    from ..selection import select
+
+    return select(dict.fromkeys([*one, *two]), patterns, layers_of(one)) if patterns else None
+
+
+def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:
+    """By what they say of themselves; NaN is NaN."""
+    return {name: repr(value) for name, value in one.objects.items()} == {name: repr(value) for name, value in two.objects.items()}
 
 
 class _Mapped(NamedTuple):
@@ -97,19 +109,6 @@ def _mapped(one: Checkpoint, two: Checkpoint, maps: list[str]) -> _Mapped:
             note(line)
         found = _Mapped(made.checkpoint, found.apart | apart, not isinstance(by, Rules))
     return found
-
-
-def _names(one: Checkpoint, two: Checkpoint, patterns: list[str] | None, apart: frozenset[str]) -> list[str] | None:
-    from ..selection import select
-
-    names = dict.fromkeys([*one, *two])
-    chosen = select(names, patterns, layers_of(one)) if patterns else list(names)
-    return [name for name in chosen if name not in apart] if patterns or apart else None
-
-
-def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:
-    """By what they say of themselves; NaN is NaN."""
-    return {name: repr(value) for name, value in one.objects.items()} == {name: repr(value) for name, value in two.objects.items()}
 
 
 def show_differences(before: Checkpoint, after: Checkpoint, as_json: bool = False, color: str = "auto") -> bool:
