@@ -285,6 +285,19 @@ def test_a_step_that_makes_no_sense_is_one_line(step: str, says: str, tmp_path: 
     assert says in ckpt("apply", SAMPLES / "mlp.pt", tmp_path / "r.toml", "-n", status=2).err
 
 
+@pytest.mark.parametrize(
+    ("by", "name"),
+    [("tensorflow-to-torch", "optimizer/_trainable_variables/0"), ("mxnet-to-torch", "rand_weight"), ("torch-to-keras", "mask")],
+)
+def test_what_may_be_a_weight_is_never_left_out_in_silence(by: str, name: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    """Keras 3 under tf.train.Checkpoint; a Constant of Gluon; a buffer of torch."""
+    layer = {"tensorflow-to-torch": "dense/kernel", "mxnet-to-torch": "0.weight", "torch-to-keras": "0.weight"}[by]
+    a, out = written(tmp_path, "a", {name: torch.ones(4, 4), layer: torch.ones(4, 4)}), tmp_path / "out.pt"
+    assert f"the map has no place for {name} (--rest drop" in ckpt("convert", a, out, "--map", by, status=2).err
+    ckpt("convert", a, out, "--map", by, "--rest", "keep")
+    assert name in loaded(out)
+
+
 # Files of rules
 
 
