@@ -24,6 +24,8 @@ from pathlib import Path
 from ckpt_cli.cli import COMMANDS
 from ckpt_cli.commands.formats import ABILITIES, abilities
 from ckpt_cli.formats import formats
+from ckpt_cli.mapping.axes import shown
+from ckpt_cli.mapping.layers import convention, names
 from ckpt_cli.schemes import schemes
 from ckpt_cli.schemes.presets import presets
 
@@ -112,12 +114,29 @@ def format_table() -> str:
     return head + "".join(rows)
 
 
+def map_table() -> str:
+    """What each framework calls the variables of each kind of layer, and how their axes lie."""
+    frameworks = {name: convention(name) for name in names()}
+    rows = []
+    for kind in frameworks["torch"].kinds:
+        keys = dict.fromkeys(key for one in frameworks.values() if kind in one.kinds for key in one.kinds[kind].variables)
+        for key in keys:
+            held = [one.kinds[kind].variables.get(key) if kind in one.kinds else None for one in frameworks.values()]
+            cells = [
+                f"`{each.names[one.written]}`" + f" `{shown(each.axes)}`" * bool(each.axes) if each else ""
+                for one, each in zip(frameworks.values(), held, strict=True)
+            ]
+            rows.append(f"| {kind.replace('_', ' ')} | {key.replace('_', ' ')} | {' | '.join(cells)} |\n")
+    return f"| layer | variable | {' | '.join(frameworks)} |\n|---|---|{'---|' * len(frameworks)}\n" + "".join(rows)
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "commands": command_table,
     "reference": reference,
     "schemes": scheme_table,
     "presets": preset_table,
     "formats": format_table,
+    "maps": map_table,
 }
 
 

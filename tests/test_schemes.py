@@ -260,6 +260,7 @@ FANS = [
     ("oi", (6,), "2x3", 2, 3),
     ("oi", (8, 4), "768x2304", 768, 2304),
     ("io", (3, 2, 7), "", 6, 21),
+    ("io", (3, 3, 4, 2), "", 36, 18),  # as Keras counts a depthwise kernel, H×W×in×multiplier
 ]
 
 

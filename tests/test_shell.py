@@ -504,6 +504,7 @@ containers
 formats
 schemes
 architectures
+mapping
 widening
 distance
 stats diff digest summary

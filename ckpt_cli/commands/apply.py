@@ -13,7 +13,7 @@ from ..checkpoint import Checkpoint
 from ..errors import UsageError, about
 from ..show.output import Output, note, verdict
 from .editing import NOWHERE, Places, finish, placed
-from .params import Json, Path, layers_of, opened
+from .params import Json, Path, layers_of, like_of, opened
 from .reinit import any_seed, tell
 
 if TYPE_CHECKING:
@@ -30,7 +30,8 @@ def apply_command(
     """Make the edits of RECIPE, one after another, and write the result in one pass. Exit status: 0 done, 1 an assertion does not hold.
 
     A step is [[step]] and a line such as set = ["0.weight += 1"]; any editing command prints itself as one with --print-recipe.
-    Verbs: set, reinit (with preset, seed, rng), tie, untie, rename, drop, cast (with patterns), and arch where @Type is used.
+    Verbs: set, reinit (with preset, seed, rng), tie, untie, rename, map (with like, rest), drop, cast (with patterns); arch where @Type is
+    used.
     assert = {exists, absent, shape, dtype, tied, finite} holds the result so far against what it says; where it fails nothing is written.
     Paths in a recipe are seen from the current folder, as on the command line.
     """
@@ -38,6 +39,8 @@ def apply_command(
     broken = bool(steps[-1].broken)
     if not broken:
         finish(before, steps[-1].checkpoint, places, as_json)
+    for line in steps[-1].checkpoint.notes[len(before.notes) :]:
+        note(line)
     for step in steps:
         _tell(step)
     if broken:
@@ -53,7 +56,7 @@ def _made(path: str, recipe: str, lock: bool) -> tuple[Checkpoint, list[Made]]:
     with about(shown):
         steps = read_steps(_text(recipe), shown, any_seed)
     before = opened(path, lock)
-    return before, list(made(before, steps, Means(layers_of, cache(files.open))))
+    return before, list(made(before, steps, Means(layers_of, cache(files.open), like_of)))
 
 
 def _text(recipe: str) -> str:

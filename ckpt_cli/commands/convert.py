@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -13,9 +16,26 @@ from ..errors import UsageError, about
 from ..formats import Format
 from ..show.output import note
 from .editing import show_plan, write
-from .params import Arch, DryRun, Force, FormatName, Json, layers_of, opened
+from .params import Arch, DryRun, Force, FormatName, Json, layers_of, like_of, opened
+
+
+class Rest(StrEnum):
+    keep = "keep"
+    drop = "drop"
+    error = "error"
+
 
 _Rules = Annotated[list[str] | None, typer.Option("--rename", metavar="OLD=NEW", help="Rename, as `ckpt rename` does; may be repeated.")]
+_Map = Annotated[
+    str | None, typer.Option("--map", metavar="MAP", help="Carry names and layouts across: keras-to-torch, RULES.toml.", show_default=False)
+]
+_Like = Annotated[
+    str | None, typer.Option("--like", metavar="OTHER", help="With --map: the names are to be those of this one.", show_default=False)
+]
+_Rest = Annotated[
+    Rest | None,
+    typer.Option("--rest", metavar="keep|drop|error", help="With --map: what becomes of what it does not know.", show_default=False),
+]
 
 
 def convert_command(
@@ -28,6 +48,9 @@ def convert_command(
         list[str] | None, typer.Option("--drop", metavar="PATTERN", help="Without what this matches; may be repeated.")
     ] = None,
     rules: _Rules = None,
+    by: _Map = None,
+    like: _Like = None,
+    rest: _Rest = None,
     dtype: Annotated[
         str | None, typer.Option("--dtype", metavar="DTYPE", help="Cast the floating-point tensors.", show_default=False)
     ] = None,
@@ -42,7 +65,13 @@ def convert_command(
 ) -> None:
     """Write SRC as DST, in another format or the same one. What the format has no place for is said and left behind."""
     before = opened(source)
-    after = _edited(before, selected or [], dropped or [], rules or [], dtype, arch)
+    if by is None and (like or rest):
+        raise UsageError("--like and --rest go with --map", "name a map: --map keras-to-torch")
+    carried = partial(_carried, by=by, like=like, rest=rest.value if rest else "", arch=arch) if by else None
+    with about(source):
+        after = _edited(before, selected or [], dropped or [], carried, rules or [], dtype, arch)
+    for line in after.notes[len(before.notes) :]:
+        note(line)
     if shard_size is not None:
         target = os.path.join(target, "model.safetensors") if os.path.isdir(target) else target
         target = f"{target.removesuffix('.index.json')}.index.json"
@@ -81,14 +110,29 @@ def _bytes(size: str) -> int:
     return count
 
 
-def _edited(before: Checkpoint, selected: list[str], dropped: list[str], rules: list[str], dtype: str | None, arch: str) -> Checkpoint:
+def _edited(
+    before: Checkpoint,
+    selected: list[str],
+    dropped: list[str],
+    carried: Callable[[Checkpoint], Checkpoint] | None,
+    rules: list[str],
+    dtype: str | None,
+    arch: str,
+) -> Checkpoint:
     from ..dtypes import named
     from ..edits.cast import cast
     from ..edits.drop import drop, keep
     from ..edits.rename import rename
 
-    layers = layers_of(before, arch)
+    layers = layers_of(before, "auto" if carried else arch)
     after = keep(before, selected, layers) if selected else before
     after = drop(after, dropped, layers) if dropped else after
+    after = carried(after) if carried else after
     after = rename(after, rules) if rules else after
     return cast(after, named(dtype)) if dtype else after
+
+
+def _carried(checkpoint: Checkpoint, by: str, like: str | None, rest: str, arch: str) -> Checkpoint:
+    from ..edits.mapping import mapped, read_map
+
+    return mapped(checkpoint, read_map(by), like_of(by, like, arch), rest)

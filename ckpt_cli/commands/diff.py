@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -14,6 +14,11 @@ from ..show.output import Output, note, verdict
 from ..show.progress import Progress
 from .params import Color, Colors, Json, Patterns, layers_of, opened
 
+Maps = Annotated[
+    list[str] | None,
+    typer.Option("--map", metavar="OLD=NEW|MAP", help="Rename A's names before comparing, or carry them and the layouts across."),
+]
+
 
 def diff_command(
     a: Annotated[str, typer.Argument(metavar="A", help="The checkpoint before.", show_default=False)],
@@ -22,7 +27,7 @@ def diff_command(
     rtol: Annotated[float, typer.Option("--rtol", min=0.0, help="Relative tolerance: |a-b| ≤ atol + rtol·|b| is equal.")] = 0.0,
     atol: Annotated[float, typer.Option("--atol", min=0.0, help="Absolute tolerance.")] = 0.0,
     exact: Annotated[bool, typer.Option("--exact", help="Bytes decide: -0 is not 0, and NaNs are equal where their bits are.")] = False,
-    rules: Annotated[list[str] | None, typer.Option("--map", metavar="OLD=NEW", help="Rename A's names before comparing.")] = None,
+    maps: Maps = None,
     stat: Annotated[bool, typer.Option("--stat", help="How many of each kind of difference.")] = False,
     name_only: Annotated[bool, typer.Option("--name-only", help="The names alone.")] = False,
     as_json: Json = False,
@@ -33,20 +38,20 @@ def diff_command(
     NaN equals NaN and -0 equals 0, except with --exact. Tensors of two dtypes are different, and their elements are compared by value.
     In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated.
     """
-    from ..edits.rename import rename
-
     if stat and name_only:
         raise UsageError("--stat and --name-only exclude each other", "choose one")
     if exact and (rtol or atol):
         raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
     one = opened(a)
     two = one if _same_file(a, b) else opened(b)
-    if rules:
-        one = rename(one, rules)
     with about(a):
+        mapped = _mapped(one, two, maps or [])
+        one = mapped.checkpoint
         names = _names(one, two, patterns)
+        names = [name for name in names or {**one.kinds(), **two.kinds()} if name not in mapped.apart] if mapped.apart else names
     with Progress() as progress:
         differences = list(diff(one, two, names, rtol, atol, exact, progress))
+    differences = [each for each in differences if not mapped.across or each.status not in ("tied", "untied")]
     out = Output(as_json, color.value)
     with verdict():
         if name_only and not as_json:
@@ -74,6 +79,36 @@ def _names(one: Checkpoint, two: Checkpoint, patterns: list[str] | None) -> list
 def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:
     """By what they say of themselves; NaN is NaN."""
     return {name: repr(value) for name, value in one.objects.items()} == {name: repr(value) for name, value in two.objects.items()}
+
+
+class _Mapped(NamedTuple):
+    """A as it is compared; the names that are not, since only one side can have them; and whether that is across frameworks."""
+
+    checkpoint: Checkpoint
+    apart: frozenset[str] = frozenset()
+    across: bool = False
+
+
+def _mapped(one: Checkpoint, two: Checkpoint, maps: list[str]) -> _Mapped:
+    """A with the names and layouts that the maps, one after another, give it: renamings, or maps from one framework to another."""
+    from ..edits.mapping import carry, is_map, listed, read_map, uncompared
+    from ..edits.rename import rename
+    from ..mapping.pairing import Like
+    from ..mapping.rules import Rules
+
+    found = _Mapped(one)
+    for text in maps:
+        if not is_map(text):
+            found = found._replace(checkpoint=rename(found.checkpoint, [text]))
+            continue
+        by = read_map(text)
+        like = Like({name: kind.shape for name, kind in two.kinds().items()}, two.ties())
+        made = carry(found.checkpoint, by, like, "keep")
+        apart = uncompared(by, like)
+        for line in (*made.said, *([f"not compared: {listed([*made.left, *apart])}"] if made.left or apart else [])):
+            note(line)
+        found = _Mapped(made.checkpoint, found.apart | apart, not isinstance(by, Rules))
+    return found
 
 
 def show_differences(before: Checkpoint, after: Checkpoint, as_json: bool = False, color: str = "auto") -> bool:

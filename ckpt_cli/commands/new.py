@@ -1,4 +1,4 @@
-"""`ckpt new`: a fresh checkpoint of a known architecture, drawn as torch draws it."""
+"""`ckpt new`: a fresh checkpoint of a known architecture, drawn as torch draws it, or as another framework names, lays out and draws it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from .reinit import any_seed
 if TYPE_CHECKING:
     import torch
 
+    from ..mapping.layers import Convention
+
 Architecture = Annotated[
     str, typer.Argument(metavar="ARCH", help="An architecture (`ckpt archs` lists them), or FILE.py:CALLABLE.", show_default=False)
 ]
@@ -30,30 +32,63 @@ Seed = Annotated[
         "--seed", metavar="N", min=0, max=2**64 - 1, help="The seed; a random one is chosen and printed otherwise.", show_default=False
     ),
 ]
+Framework = Annotated[
+    str, typer.Option("--framework", metavar="torch|keras|mxnet|tensorflow", help="Whose names, layouts and initialisation it has.")
+]
 
 
 def new_command(
     architecture: Architecture,
     pairs: Pairs = None,
+    framework: Framework = "torch",
     seed: Seed = None,
     output: Out = None,
     force: Force = False,
     format_name: FormatName = None,
 ) -> None:
-    """Write a fresh checkpoint of ARCH: the values that torch.manual_seed(N) and building the model give."""
+    """Write a fresh checkpoint of ARCH: the values that torch.manual_seed(N) and building the model give.
+
+    With --framework, it has the names and the layouts of that framework, and what its layers draw by default (`ckpt reinit --preset`).
+    """
     from ..architectures.hyperparameters import read_pairs
     from ..architectures.running import fresh
+    from ..formats import formats
+    from ..mapping.layers import convention
 
     if output is None:
         raise UsageError("where should the result go?", "-o OUT writes a new file")
-    form = files.format_for(output, format_name)
+    theirs = convention(framework)
+    form = files.format_for(output, format_name, theirs.format if framework != "torch" and theirs.format in formats else None)
     values = read_pairs(pairs or [])
     seed = any_seed() if seed is None else seed
-    checkpoint = checkpoint_of(fresh(architecture, values, seed))
+    checkpoint = checkpoint_of(fresh(architecture, values, seed)) if framework == "torch" else elsewhere(architecture, values, theirs, seed)
     for line in files.save(checkpoint, output, form, replace=force):
         note(line)
     count = sum(tensor.numel for tensor in checkpoint.distinct().values())
     note(f"{output}: {architecture}, {len(checkpoint):,} tensors of {count:,} elements, seed {seed}")
+
+
+def elsewhere(architecture: str, values: dict[str, object], theirs: Convention, seed: int) -> Checkpoint:
+    """The architecture as another framework has it: its names, its layouts, its own initialisation."""
+    from ..architectures import architectures
+    from ..architectures.hyperparameters import checked, schema
+    from ..architectures.recognition import OWN
+    from ..architectures.running import fresh
+    from ..edits.mapping import carry
+    from ..edits.reinit import reinit
+    from ..mapping.layers import convention
+    from ..mapping.naming import names_of
+    from ..schemes.rules import parse_rule
+
+    like = None
+    if not OWN.fullmatch(architecture):
+        family = architectures[architecture]
+        values = ({"buffer": True} if theirs.constants and "buffer" in schema(family) else {}) | values
+        like = names_of(family.layers(**checked(family, values)), theirs)
+    torchs = checkpoint_of(fresh(architecture, values, seed))
+    named = carry(torchs, (convention("torch"), theirs), like).checkpoint
+    constants = [parse_rule("rand_weight=uniform(0, 1)")] if "rand_weight" in named else []
+    return reinit(named, constants, seed=seed, preset=theirs.preset, layout=theirs.layout, open=files.open)[0]
 
 
 def checkpoint_of(tensors: list[tuple[str, torch.Tensor]]) -> Checkpoint:

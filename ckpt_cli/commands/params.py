@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from ..mapping.pairing import Like
 
 
 class Color(StrEnum):
@@ -64,3 +67,21 @@ def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Callable[[], Mappin
         return model.placed if model else checkpoint.layers
 
     return layers
+
+
+def like_of(by: str, path: str | None, arch: str) -> Like | None:
+    """The names that the map `by` is to give: those of the checkpoint at `path`, or of the architecture, whose names are torch's."""
+    from .. import files
+    from ..architectures import recognition
+    from ..errors import UsageError
+    from ..mapping.pairing import Like
+
+    if path:
+        other = files.open(path)
+        return Like({name: kind.shape for name, kind in other.kinds().items()}, other.ties())
+    if arch in ("auto", "none"):
+        return None
+    if not by.endswith("-to-torch"):
+        raise UsageError(f"--arch {arch} has the names of torch, and --map {by} makes others", "--like OTHER says whose names are wanted")
+    model = recognition.get(arch, {})
+    return Like(model.shapes, [list(group) for group in model.ties]) if model else None

@@ -52,16 +52,17 @@ def reinit(
     preset: str = "",
     rng: Literal["tensor", "torch"] = "tensor",
     layers: Layers = no_layers,
+    layout: str = "",
     open: Callable[[str], Mapping[str, Source]],
 ) -> tuple[Checkpoint, list[Planned]]:
     """The checkpoint with its tensors filled by `preset` and then by `rules`, of which the last that matches wins; and the plan.
 
     What is tied is drawn once, under its first name. `rng="torch"` draws all from one generator in file order, as torch.manual_seed(seed)
     and torch.nn.init would. `layers` tells types by path, for roles and @Type; `open` opens what copy_from names.
-    Fans are counted by the layout of the format that was read.
+    Fans are counted by `layout`, or by that of the format that was read.
     """
     shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
-    layout = formats[checkpoint.origin.format].layout if checkpoint.origin else "oi"
+    layout = layout or (formats[checkpoint.origin.format].layout if checkpoint.origin else "oi")
     stream = Stream(seed) if rng == "torch" else None
     storages: dict[Storage, Storage] = {}
     plan = []

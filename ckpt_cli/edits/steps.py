@@ -10,7 +10,7 @@ seed = 0
 [[step]]
 assert = {shape = {"0.weight" = [8, 4]}, finite = ["*"]}
 
-A step has one verb: set, reinit, tie, untie, rename, drop, cast or assert. What goes with it are the options that its command has.
+A step has one verb: set, reinit, tie, untie, rename, map, drop, cast or assert. What goes with it are the options that its command has.
 Edits are lazy, so that however many there are, the result is written in one pass.
 """
 
@@ -33,6 +33,7 @@ from .rename import rename
 from .tie import tie, untie
 
 if TYPE_CHECKING:
+    from ..mapping.pairing import Like
     from ..schemes.target import Source
     from .reinit import Planned
 
@@ -40,10 +41,12 @@ Table = Mapping[str, Any]
 
 
 class Means(NamedTuple):
-    """What edits ask of the rest of the program: the layers of a checkpoint, given --arch, and another checkpoint by its path."""
+    """What edits ask of the rest of the program: the layers of a checkpoint, given --arch; another checkpoint by its path; and the names
+    that a map is to give, by the map, such a path and --arch."""
 
     layers: Callable[[Checkpoint, str], Layers]
     open: Callable[[str], Mapping[str, Source]]
+    like: Callable[[str, str | None, str], Like | None]
 
 
 class Kind(NamedTuple):
@@ -62,6 +65,7 @@ _TEXTS = Kind(lambda value: _is_texts(value) and bool(value), 'a list of texts: 
 _RULES = Kind(_is_texts, 'a list of texts: ["PATTERN=SCHEME"]')
 _TABLE = Kind(lambda value: isinstance(value, dict) and bool(value), "a table: {exists = [...]}")
 _SEED = Kind(lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1")
+_REST = Kind(lambda value: value in ("keep", "drop", "error"), '"keep", "drop" or "error"')
 _RNG = Kind(lambda value: value in ("tensor", "torch"), '"tensor" or "torch"')
 
 Plan = list["Planned"]
@@ -232,6 +236,19 @@ def _cast(checkpoint: Checkpoint, table: Table, means: Means) -> Checkpoint:
     return cast(checkpoint, named(table["cast"]), table.get("patterns", ()), _layers(checkpoint, table, means))
 
 
+def _check_map(table: Table) -> None:
+    from .mapping import read_map
+
+    read_map(table["map"])
+
+
+def _map(checkpoint: Checkpoint, table: Table, means: Means) -> Checkpoint:
+    from .mapping import mapped, read_map
+
+    like = means.like(table["map"], table.get("like"), table.get("arch", "auto"))
+    return mapped(checkpoint, read_map(table["map"]), like, table.get("rest", ""))
+
+
 def _broken(checkpoint: Checkpoint, table: Table, means: Means) -> list[str]:
     return claims.broken(checkpoint, table["assert"], _layers(checkpoint, table, means))
 
@@ -246,6 +263,7 @@ _VERBS = {
     "tie": Verb({"tie": _TEXTS}, _fine, lambda checkpoint, table, means: tie(checkpoint, table["tie"])),
     "untie": Verb({"untie": _TEXTS}, _fine, lambda checkpoint, table, means: untie(checkpoint, table["untie"])),
     "rename": Verb({"rename": _TEXTS}, _fine, lambda checkpoint, table, means: rename(checkpoint, table["rename"])),
+    "map": Verb({"map": _TEXT, "like": _TEXT, "rest": _REST, "arch": _TEXT}, _check_map, _map),
     "drop": Verb({"drop": _TEXTS, "arch": _TEXT}, _fine, _drop),
     "cast": Verb({"cast": _TEXT, "patterns": _TEXTS, "arch": _TEXT}, lambda table: named(table["cast"]), _cast),
     "assert": Verb(
