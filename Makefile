@@ -42,7 +42,7 @@ test: setup
 
 oracle: setup .venv-oracle-frameworks/ready .venv-oracle-mxnet/ready
 	for name in frameworks mxnet; do \
-		CKPT="$(abspath $(BIN))/ckpt" .venv-oracle-$$name/bin/python -m pytest --override-ini addopts= tests/oracle/$$name || exit; done
+		CKPT="$(abspath $(BIN))/ckpt" .venv-oracle-$$name/bin/python -m pytest --override-ini addopts= --confcutdir=tests/oracle tests/oracle/$$name || exit; done
 
 crash: setup
 	CKPT_CRASH=full $(BIN)/python -m pytest -n auto tests/crash

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .dtypes import DType
 from .errors import Malformed, NoMatch, Opaque, ReadError, did_you_mean, naming
 from .file import File
+from .quantised import FLOAT, decodable, decoder
 from .storage import Mapped, Overlay, Scattered, Slice, Storage, Strided, span
 
 if TYPE_CHECKING:
@@ -89,12 +90,27 @@ class Tensor:
 
     def plain(self, name: str = "") -> Tensor:
         """Itself, where its elements can be computed with. Raises Opaque for sparse, quantised, sub-byte and object tensors."""
-        if self.layout or not self.dtype.addressable:
-            kind = self.layout or self.dtype.name
-            raise Opaque(
-                f"{name or 'the tensor'} is {kind}: its values cannot be edited or read element by element", "leave it out by a pattern"
-            )
-        return self
+        if not self.layout and self.dtype.addressable:
+            return self
+        who, kind = name or "the tensor", self.layout or self.dtype.name
+        if self.numeric:
+            raise Opaque(f"{who} is {kind}: values in blocks cannot be edited", f"make them numbers first: ckpt cast … float32 '{name}'")
+        raise Opaque(f"{who} is {kind}: its values cannot be edited or read element by element", "leave it out by a pattern")
+
+    @property
+    def numeric(self) -> bool:
+        """True where each element is a number, be it one that is decoded from a block."""
+        if self.layout:
+            return False
+        whole = self.contiguous and self.numel % self.dtype.elements == 0
+        return self.dtype.addressable or (whole and decodable(self.dtype))
+
+    def decoded(self, name: str = "") -> Tensor:
+        """Its numbers: itself where they are plain; those of known quantised blocks as float32, decoded when read. Raises Opaque."""
+        if self.dtype.addressable or not self.numeric:
+            return self.plain(name)
+        made = Mapped(self.elements(), decoder(self.dtype), self.dtype.nbytes, self.dtype.elements * FLOAT.nbytes)
+        return Tensor.whole(FLOAT, self.shape, made)
 
     def elements(self) -> Storage:
         """Its elements alone, as C-contiguous bytes."""
@@ -125,11 +141,14 @@ class Tensor:
     def cast(self, to: DType, name: str) -> Tensor:
         """A new contiguous tensor of dtype `to`, converted block by block when read: as numpy's astype does, to nearest even.
 
+        Quantised blocks are decoded on the way; nothing is cast to them.
         Integers that do not fit are an EditError then, which says `name`.
         """
         from .values import caster
 
-        source = self.plain(name)
+        source = self.decoded(name)
+        if source.dtype == to:
+            return source
         made = Mapped(source.elements(), caster(source.dtype, to), source.dtype.nbytes, to.nbytes)
         made.watch(lambda: naming(name))
         return Tensor.whole(to, self.shape, made)
@@ -242,7 +261,7 @@ class Origin(NamedTuple):
         return self.file.path
 
 
-_PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator")
+_PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "homes")
 
 
 class Checkpoint(Mapping[str, Tensor]):
@@ -251,6 +270,7 @@ class Checkpoint(Mapping[str, Tensor]):
     `metadata`: string → string. `objects`: what is in the file besides tensors, by dotted path. `layers`: layer path → type,
     where the file itself says it. `rest`: what only its format understands, carried along. `notes`: what its reader has to say.
     `sources`: name → the name it was read under, for names that an edit changed. `separator` divides the parts of its names.
+    `homes`: name → the path of its layer in `layers`, and what it is called there, where the name itself does not say.
     """
 
     def __init__(
@@ -264,8 +284,10 @@ class Checkpoint(Mapping[str, Tensor]):
         notes: tuple[str, ...] = (),
         sources: Mapping[str, str] | None = None,
         separator: str = ".",
+        homes: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         self.tensors, self.separator = tensors, separator
+        self.homes: Mapping[str, tuple[str, str]] = {} if homes is None else homes
         self.metadata: Mapping[str, str] = {} if metadata is None else metadata
         self.objects: Mapping[str, Any] = {} if objects is None else objects
         self.layers: Mapping[str, str] = {} if layers is None else layers
@@ -286,6 +308,20 @@ class Checkpoint(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self.tensors)
+
+    def home(self, name: str) -> tuple[str, str]:
+        """The path of the layer that a tensor is in, and what it is called there."""
+        if name in self.homes:
+            return self.homes[name]
+        path, _, leaf = name.rpartition(self.separator)
+        return path, leaf
+
+    def own(self, name: str) -> str:
+        """What a tensor is called by its layer's path: in most files its name."""
+        if name not in self.homes:
+            return name
+        path, leaf = self.homes[name]
+        return f"{path}{self.separator}{leaf}" if path else leaf
 
     def replacing(self, **changes: Any) -> Checkpoint:
         """A new checkpoint with some of its parts replaced."""

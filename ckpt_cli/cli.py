@@ -32,6 +32,8 @@ COMMANDS = {
     "apply": "Make a list of edits, from a recipe, in one pass.",
     "convert": "Write a checkpoint in another format.",
     "new": "Write a fresh checkpoint of a known architecture.",
+    "grad": "Run forward and backward, and print each parameter's gradient.",
+    "train": "Make a few steps of SGD, and watch parameters and gradients.",
     "archs": "List the architectures.",
     "schemes": "List the initialisation schemes.",
     "formats": "List the file formats.",

@@ -141,10 +141,10 @@ def _compared(pairs: Sequence[Pair], how: How) -> dict[Any, Numbers | None]:
     found: dict[Any, Numbers | None] = {}
     plain: dict[Any, Pair] = {}
     for one, two in pairs:
-        if one.layout or two.layout or not (one.dtype.addressable and two.dtype.addressable):
+        if not (one.numeric and two.numeric) or (how.exact and one.dtype == two.dtype and one.dtype.kind == "q"):
             found[_key(one, two)] = _compare_opaque(one, two)
         elif not same_bytes(one, two):
-            plain.setdefault(_key(one, two), (one, two))
+            plain.setdefault(_key(one, two), (one.decoded(), two.decoded()))
         else:
             found[_key(one, two)] = None
     streams = [(one.elements(), two.elements(), one, two) for one, two in plain.values()]

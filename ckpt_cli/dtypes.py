@@ -1,6 +1,7 @@
 """Element types: one table of everything that a format may hold. Formats map to it in one table each, and invert it.
 
-Names are numpy's and ml_dtypes'. A type is counted in blocks, so sub-byte and block-quantised types need no special case.
+Names are numpy's and ml_dtypes'; block-quantised types have ggml's own (Q4_0), and sizes of ggml-common.h. A type is counted in blocks, so
+sub-byte and block-quantised types need no special case.
 """
 
 from __future__ import annotations
@@ -40,17 +41,32 @@ float32 f 1 4         float64 f 1 8         complex32 c 1 4       complex64 c 1 
 complex128 c 1 16     float8_e4m3fn f 1 1   float8_e5m2 f 1 1     float8_e4m3fnuz f 1 1
 float8_e5m2fnuz f 1 1 float8_e8m0fnu f 1 1  float4_e2m1fn q 2 1   float6_e2m3fn q 4 3
 float6_e3m2fn q 4 3   qint8 q 1 1           quint8 q 1 1          qint32 q 1 4
-quint4x2 q 2 1        quint2x4 q 4 1
+quint4x2 q 2 1        quint2x4 q 4 1        qint16 q 1 2          quint16 q 1 2
+float8_e4m3b11fnuz f 1 1
+"""
+_PACKED = """
+int4 q 2 1            uint4 q 2 1           int2 q 4 1            uint2 q 4 1
+"""
+_GGML = """
+Q4_0 q 32 18          Q4_1 q 32 20          Q5_0 q 32 22          Q5_1 q 32 24
+Q8_0 q 32 34          Q8_1 q 32 36          Q8_K q 256 292        Q1_0 q 128 18
+Q2_K q 256 84         Q3_K q 256 110        Q4_K q 256 144        Q5_K q 256 176
+Q6_K q 256 210        IQ1_S q 256 50        IQ1_M q 256 56        IQ2_XXS q 256 66
+IQ2_XS q 256 74       IQ2_S q 256 82        IQ3_XXS q 256 98      IQ3_S q 256 110
+IQ4_NL q 32 18        IQ4_XS q 256 136      TQ1_0 q 256 54        TQ2_0 q 256 66
+MXFP4 q 32 17         NVFP4 q 64 36
 """
 
 
-def _table() -> dict[str, DType]:
-    words = _TABLE.split()
+def _table(text: str) -> dict[str, DType]:
+    words = text.split()
     rows = zip(words[::4], words[1::4], words[2::4], words[3::4], strict=True)
     return {name: DType(name, kind, int(elements), int(nbytes)) for name, kind, elements, nbytes in rows}
 
 
-DTYPES = _table()
+BLOCKS = _table(_GGML) | _table(_PACKED)  # what torch has no tensors of
+DTYPES = _table(_TABLE) | BLOCKS
+_SPELLED = {name.lower(): name for name in BLOCKS}
 
 _SHORT = {
     "fp16": "float16",
@@ -64,12 +80,12 @@ _SHORT = {
 
 
 def named(name: str) -> DType:
-    """The type called `name` (`bf16`, `fp16`, … and `torch.float32` are understood). Raises UnknownName."""
+    """The type called `name` (`bf16`, `fp16`, `q4_0`, … and `torch.float32` are understood). Raises UnknownName."""
     from .errors import UnknownName, did_you_mean
 
     plain = name.removeprefix("torch.").removeprefix("numpy.").lower()
     try:
-        return DTYPES[_SHORT.get(plain, plain)]
+        return DTYPES[_SHORT.get(plain) or _SPELLED.get(plain, plain)]
     except KeyError:
         raise UnknownName(f"no dtype is called {name!r}", did_you_mean(plain, DTYPES) or "for instance float32, bfloat16, int64") from None
 

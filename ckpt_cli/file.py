@@ -82,6 +82,20 @@ class File:
             locks.close(self._fd)
 
 
+class Window(File):
+    """A run of another file's bytes, read as a file of its own: a container that lies within another one."""
+
+    def __init__(self, of: File, start: int, nbytes: int) -> None:
+        of._inside(start, nbytes)
+        self.path, self.size, self.of, self.start = of.path, nbytes, of, start
+        self.head = self.read(0, min(512, nbytes))
+        self.facts = {}
+
+    def read(self, offset: int, count: int) -> bytes:
+        self._inside(offset, count)
+        return self.of.read(self.start + offset, count)
+
+
 def _kind(mode: int) -> str:
     names = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a disk", stat.S_IFCHR: "a device"}
     return names.get(stat.S_IFMT(mode), "something special")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from . import recovery
@@ -133,7 +133,7 @@ def format_for(path: str, name: str | None, default: str | None = None) -> Forma
                 path,
             )
         form = writable[0] if writable else formats[default or ""]
-    if not form.writes:
+    if not form.writes and not form.patches:
         raise WriteError(f"{form.name} is read, not written", "give another --format", path)
     return form
 
@@ -147,9 +147,11 @@ def save(
     """
     from .saving import How, save_all
 
-    with about(path), _of_the_source(checkpoint):
+    main = form.main(path)
+    with about(main), _of_the_source(checkpoint):
         _check_folder(path)
-        return save_all(path, form.outputs(checkpoint, path), form.emptied(checkpoint, path), How(replace, backup, progress))
+        with _made(path if os.path.dirname(main) == path else ""):
+            return save_all(main, form.outputs(checkpoint, main), form.emptied(checkpoint, main), How(replace, backup, progress))
 
 
 def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False) -> None:
@@ -157,6 +159,7 @@ def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = Fa
     from .saving import How, targets
 
     form.check(checkpoint)
+    path = form.main(path)
     with about(path):
         _check_folder(path)
         targets(form.outputs(checkpoint, path), How(replace))
@@ -169,6 +172,21 @@ def _check_folder(path: str) -> None:
     folder = os.path.dirname(path)
     if folder and not os.path.lexists(folder):
         raise WriteError(f"there is no folder {folder!r}", f"make it first: mkdir -p {quote(folder)}")
+
+
+@contextmanager
+def _made(folder: str) -> Iterator[None]:
+    """The folder that a checkpoint is written into; it goes again where that fails."""
+    new = bool(folder) and not os.path.lexists(folder)
+    if new:
+        os.mkdir(folder)
+    try:
+        yield
+    except BaseException:
+        if new:
+            with suppress(OSError):
+                os.rmdir(folder)
+        raise
 
 
 @contextmanager

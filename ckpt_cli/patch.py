@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
-from .checksums import exchanged
+from .checksums import CRC32, Crc
 from .file import File
 from .sink import Put, Sink
 from .storage import Drawn, Extent, Fill, Mapped, Memory, Overlay, Scattered, Slice, Storage, runs
@@ -63,21 +63,21 @@ def changes(at: int, before: Storage, after: Storage) -> Iterator[Change]:
     if isinstance(after, Overlay) and after.of is before:
         yield Change(at + after.offset, after.contents)
         return
-    for start, stop in _differing(before, after):
+    for start, stop in differing(before, after):
         yield Change(at + start, after if stop - start == after.nbytes else Slice(after, start, stop - start))
 
 
-def _differing(before: Storage, after: Storage) -> list[tuple[int, int]]:
+def differing(before: Storage, after: Storage) -> list[tuple[int, int]]:
     """The runs of bytes in which the two may differ, by what `after` is made of."""
     if after is before:
         return []
     if isinstance(after, Overlay):
-        return _merged([*_differing(before, after.of), (after.offset, after.offset + after.contents.nbytes)])
+        return _merged([*differing(before, after.of), (after.offset, after.offset + after.contents.nbytes)])
     if isinstance(after, Scattered):
         view = after.view
         found = [(at * view.size, (at + n) * view.size) for at, n in runs(view.shape, view.strides, view.offset, limit=_MOST)]
         if sum(stop - start for start, stop in found) == view.nbytes:
-            return _merged([*_differing(before, after.of), *found])
+            return _merged([*differing(before, after.of), *found])
     return [(0, after.nbytes)] if after.nbytes else []
 
 
@@ -130,14 +130,14 @@ def copy(patch: Patch, sink: Sink) -> None:
 
 def placed(patch: Patch, sink: Sink) -> list[Put]:
     """The changes, each over what is there."""
-    return [sink.place(change.at, change.contents, checksum is not None) for checksum, change in patch.covered()]
+    return [sink.place(change.at, change.contents, CRC32 if checksum else None) for checksum, change in patch.covered()]
 
 
 def _in_gaps(patch: Patch, sink: Sink) -> list[Put]:
     at, puts = 0, []
     for checksum, change in patch.covered():
         sink.put(Extent(patch.file, at, change.at - at))
-        puts.append(sink.put(change.contents, checksum is not None))
+        puts.append(sink.put(change.contents, CRC32 if checksum else None))
         at = change.stop
     sink.put(Extent(patch.file, at, patch.file.size - at))
     return puts
@@ -155,8 +155,8 @@ def mended(patch: Patch, new: Sequence[int]) -> list[Change]:
         if (change.at, change.stop) == (checksum.start, checksum.stop):
             values[checksum] = crc
         else:
-            before = _crc(Extent(patch.file, change.at, change.contents.nbytes))
-            values[checksum] = exchanged(values.get(checksum, checksum.value), before, crc, checksum.stop - change.stop)
+            before = crc_of(Extent(patch.file, change.at, change.contents.nbytes), CRC32)
+            values[checksum] = CRC32.exchanged(values.get(checksum, checksum.value), before, crc, checksum.stop - change.stop)
     return [Change(place, Memory(value.to_bytes(4, "little"))) for checksum, value in values.items() for place in checksum.places]
 
 
@@ -183,8 +183,9 @@ def told(change: Change, size: int) -> Told:
     return Told(whole, bytes(pieces))
 
 
-def _crc(storage: Storage) -> int:
+def crc_of(storage: Storage, sums: Crc) -> int:
+    """The checksum of all its bytes."""
     crc = 0
     for block in storage.blocks():
-        crc = crc32(block, crc)
+        crc = sums.update(block, crc)
     return crc

@@ -5,6 +5,9 @@
 re:^h\\.\\d+            a regular expression, searched
 [0][1][0].bias         by position, as net[0][1][0].bias: the child named k where there is one, else the k-th
 @Linear  @Linear.bias  the parameters of every layer of that type
+
+Names come as a checkpoint, which says what divides their parts, as Named where they are not its tensors alone, or as any mapping: then
+dots do. Where the file tells of layers by names of their own, positions count those, and a parameter has the name that it has there.
 """
 
 from __future__ import annotations
@@ -22,6 +25,19 @@ Layers = Callable[[], Mapping[str, str]]
 
 def no_layers() -> Mapping[str, str]:
     return {}
+
+
+class Named(dict[str, object]):
+    """Any names, to be read as those of the checkpoint `like`."""
+
+    def __init__(self, names: Iterable[str], like: Checkpoint) -> None:
+        super().__init__(dict.fromkeys(names))
+        self.like = like
+
+
+def _like(names: Mapping[str, object]) -> Checkpoint:
+    """The checkpoint that says how these names are read."""
+    return names.like if isinstance(names, Named) else names if isinstance(names, Checkpoint) else Checkpoint({})
 
 
 def select(names: Iterable[str], patterns: Sequence[str], layers: Layers = no_layers) -> list[str]:
@@ -66,8 +82,8 @@ def _hint(names: Mapping[str, object], pattern: str) -> str:
         return f'{pattern} is a file: one checkpoint at a time, as in: for f in *{os.path.splitext(pattern)[1]}; do ckpt … "$f"; done'
     base, bracket, index = pattern.partition("[")
     if bracket and base in names:
-        return f"'[{index}' is no basic index of {base}: write [0, 1:3] or [..., -1]"
-    for prefix in (pattern, f"{pattern}."):
+        return f"'[{index}' is no basic index of {base or 'the array'}: write [0, 1:3] or [..., -1]"
+    for prefix in (pattern, f"{pattern}{_like(names).separator}"):
         if any(name.startswith(prefix) and prefix.endswith((".", "/")) for name in names):
             return f"did you mean '{prefix}*'?"
     plain = re.sub(r"^re:|^@|[*?{}^$\\]", "", pattern)
@@ -82,7 +98,7 @@ def _by_kind(names: Mapping[str, object], pattern: str, layers: Layers) -> list[
     if pattern.startswith("@"):
         return _of_layers(names, pattern[1:], layers())
     if _POSITIONS.fullmatch(pattern):
-        found = _by_position(names, pattern)
+        found = _in_place(names, pattern, layers)
         if found:
             return found
     accepts = _compiled(glob(pattern), pattern, re.DOTALL).fullmatch
@@ -114,7 +130,9 @@ def _of_layers(names: Mapping[str, object], wanted: str, layers: Mapping[str, st
     if kind not in layers.values():
         types = sorted({t for t in layers.values() if t})
         raise NoMatch(f"there is no layer of type {kind!r}", did_you_mean(kind, types) or f"there are {', '.join(types)}")
-    return [n for n in names if layers.get(n.rpartition(".")[0]) == kind and (not leaf or n.rpartition(".")[2] == leaf)]
+    homes = {name: _like(names).home(name) for name in names}
+    found = [name for name, (path, _) in homes.items() if layers.get(path) == kind]
+    return [name for name in found if not leaf or leaf in (homes[name][1], name.rpartition(_like(names).separator)[2])]
 
 
 def glob(pattern: str) -> str:
@@ -150,29 +168,41 @@ _STEP = re.compile(r"\[(-?\d+)\]|([^\[\]]+)")
 _LONGEST = 4_000  # Python makes no integer of more digits than 4300
 
 
-def _by_position(names: Iterable[str], pattern: str) -> list[str]:
+def _in_place(names: Mapping[str, object], pattern: str, layers: Layers) -> list[str]:
+    """What a position means among the layers, those without parameters included, where the file tells of them; else among the names."""
+    like = _like(names)
+    own = {like.own(name): name for name in names if name in like.homes}
+    if own:
+        found = _by_position([*filter(None, layers()), *own], pattern, like.separator)
+        if any(each in own for each in found):
+            return [own[each] for each in found if each in own]
+    return _by_position(names, pattern, like.separator)
+
+
+def _by_position(names: Iterable[str], pattern: str, separator: str) -> list[str]:
     """All of `below` agree in their first `at` characters; `then` is what is to follow, so that each step looks at what is new alone."""
     below, at, then = list(names), 0, ""
     if len(pattern) > _LONGEST:
         return []
     for step in _STEP.finditer(pattern):
         if step[1] is None:
-            then += step[2] if at or then else step[2].lstrip(".")
+            text = separator + step[2][1:] if step[2].startswith(".") else step[2]
+            then += text if at or then else text.lstrip(separator)
             continue
-        then += "." if at or then else ""
+        then += separator if at or then else ""
         below = [name for name in below if name.startswith(then, at)]
         at += len(then)
-        child = _child(below, at, int(step[1]))
+        child = _child(below, at, int(step[1]), separator)
         if child is None:
             return []
         then = child
     end = at + len(then)
-    return [name for name in below if name.startswith(then, at) and name[end : end + 1] in ("", ".")]
+    return [name for name in below if name.startswith(then, at) and name[end : end + 1] in ("", separator)]
 
 
-def _child(names: list[str], at: int, k: int) -> str | None:
+def _child(names: list[str], at: int, k: int, separator: str) -> str | None:
     """Of what follows the first `at` characters, the child that is named `k`, else the k-th."""
-    children = list(dict.fromkeys(name[at : part_end(name, at)] for name in names))
+    children = list(dict.fromkeys(name[at : part_end(name, at, separator)] for name in names))
     if str(k) in children:
         return str(k)
     if children == sorted(children):  # a file that sorts its names puts 10 before 2
@@ -180,16 +210,12 @@ def _child(names: list[str], at: int, k: int) -> str | None:
     return children[k] if -len(children) <= k < len(children) else None
 
 
-def part_end(name: str, at: int) -> int:
-    """Where the part of a name that begins at `at` ends: at a dot, or with the name."""
-    if "\\" not in name:
-        end = name.find(".", at)
-        return end if end >= 0 else len(name)
-    dot = _DOT.search(name, at)
-    return dot.start() if dot else len(name)
-
-
-_DOT = re.compile(r"(?<!\\)\.")  # a dot inside a key is escaped
+def part_end(name: str, at: int, separator: str = ".") -> int:
+    """Where the part of a name that begins at `at` ends: at a separator, or with the name. One inside a key is escaped."""
+    end = name.find(separator, at)
+    while end > 0 and name[end - 1] == "\\":
+        end = name.find(separator, end + 1)
+    return end if end >= 0 else len(name)
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
@@ -207,13 +233,14 @@ def refer(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) ->
         return reference, checkpoint[reference]
     pattern, index = split_index(checkpoint, reference, layers)
     name = one(checkpoint, pattern, layers)
-    return name, checkpoint[name] if index is None else indexed(checkpoint[name].plain(name), index, name)
+    return name, checkpoint[name] if index is None else indexed(checkpoint[name].decoded(name), index, name)
 
 
 def split_index(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Index | None]:
     """`NAME[0, :5]` → NAME and its index; the reference and None where it is a name or a pattern as it stands."""
     base, _, text = reference.rpartition("[")
-    if reference in checkpoint or not base or not text.endswith("]") or not _is_index(text[:-1]):
+    root = not base and "" in checkpoint  # an array that has no name: '[0, :5]'
+    if reference in checkpoint or not (base or root) or not text.endswith("]") or not _is_index(text[:-1]):
         return reference, None
     if base not in checkpoint and _is_pattern(checkpoint, reference, layers):
         return reference, None
@@ -222,7 +249,7 @@ def split_index(checkpoint: Checkpoint, reference: str, layers: Layers = no_laye
 
 def _is_pattern(checkpoint: Checkpoint, reference: str, layers: Layers) -> bool:
     try:
-        return bool(_by_kind(checkpoint.tensors, reference, layers))
+        return bool(_by_kind(checkpoint, reference, layers))
     except UsageError:  # [::-1] is no class
         return False
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from zlib import crc32
 
 from . import descriptors
 from .blocks import Part, Progress, Reader, costs, cut, each
-from .checksums import joined
+from .checksums import Crc
 from .file import File
 from .storage import Extent, Memory, Storage
 
@@ -19,11 +18,11 @@ _SYNCED = 64 << 20  # what is larger is on its way to the disk while the rest is
 
 
 class Put:
-    """The place `at` that a storage has in a file. `crc`: the CRC-32 of its bytes, where it was asked for and once it is written."""
+    """The place `at` that a storage has in a file. `crc`: the checksum of its bytes, of the kind asked for, once it is written."""
 
     __slots__ = ("at", "checked", "crc", "storage")
 
-    def __init__(self, storage: Storage, at: int, checked: bool) -> None:
+    def __init__(self, storage: Storage, at: int, checked: Crc | None) -> None:
         self.storage, self.at, self.checked = storage, at, checked
         self.crc = 0
 
@@ -46,19 +45,19 @@ class Sink:
         if len(self._buffer) >= _BUFFER:
             self._flush()
 
-    def put(self, storage: Storage, checksum: bool = False) -> Put:
+    def put(self, storage: Storage, checksum: Crc | None = None) -> Put:
         """Lay out all bytes of `storage` next."""
         put = Put(storage, self.at, checksum)
         if storage.nbytes <= _SMALL and isinstance(storage, (Extent, Memory)):
             data = storage.read()
-            put.crc = crc32(data) if checksum else 0
+            put.crc = checksum.of(data) if checksum else 0
             self.write(data)
         else:
             self._waiting.append(put)
             self.at += storage.nbytes
         return put
 
-    def place(self, at: int, storage: Storage, checksum: bool = False) -> Put:
+    def place(self, at: int, storage: Storage, checksum: Crc | None = None) -> Put:
         """All bytes of `storage` from `at` on, over what is there."""
         put = Put(storage, at, checksum)
         self._waiting.append(put)
@@ -100,7 +99,7 @@ class Sink:
                 for item, checksums in zip(items, results, strict=True):
                     syncing.begin()
                     for part, crc in zip(item, checksums, strict=True):
-                        part.of.crc = joined(part.of.crc, crc, part.nbytes) if part.of.checked else 0
+                        part.of.crc = part.of.checked.joined(part.of.crc, crc, part.nbytes) if part.of.checked else 0
 
     def _flush(self) -> None:
         self.fill(self._start, self._buffer)
@@ -115,13 +114,13 @@ class Sink:
         return [self._write_part(part, reader) for part in item]
 
     def _write_part(self, part: Part[Put], reader: Reader) -> int:
-        """Write a part; its CRC-32, if that is wanted."""
+        """Write a part; its checksum, if that is wanted."""
         put, at, crc = part.of, part.of.at + part.start, 0
-        known = isinstance(put.storage, Extent) and (not put.checked or (put.storage.crc is not None and part.nbytes == put.storage.nbytes))
+        known = not put.checked or (_told(put) and part.nbytes == put.storage.nbytes)
         if known and isinstance(put.storage, Extent) and self._copied(put.storage, part, reader):
             return put.storage.crc or 0
         for block in reader.blocks(put.storage, part.start, part.stop):
-            crc = crc32(block, crc) if put.checked else 0
+            crc = put.checked.update(block, crc) if put.checked else 0
             self.fill(at, block)
             at += len(block)
         return crc
@@ -151,9 +150,13 @@ class Sink:
 
 
 def _divisible(put: Put) -> bool:
-    """Not where its CRC-32 is known of the whole alone, and it would be read to know that of a part."""
-    known = isinstance(put.storage, Extent) and put.checked and put.storage.crc is not None
-    return put.storage.divisible() and not known
+    """Not where its checksum is known of the whole alone, and it would be read to know that of a part."""
+    return put.storage.divisible() and not _told(put)
+
+
+def _told(put: Put) -> bool:
+    """Whether the file that it is in says the checksum that is wanted."""
+    return isinstance(put.storage, Extent) and put.storage.crc is not None and put.storage.sums is put.checked
 
 
 class _Syncing:
@@ -199,7 +202,7 @@ class Nowhere(Sink):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.at += len(data)
 
-    def put(self, storage: Storage, checksum: bool = False) -> Put:
+    def put(self, storage: Storage, checksum: Crc | None = None) -> Put:
         self.at += storage.nbytes
         return Put(storage, self.at, checksum)
 

@@ -5,10 +5,11 @@ A storage knows nothing of names, shapes or dtypes. `readinto(start, view)` is a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, NamedTuple
 
+from .checksums import CRC32, Crc
 from .errors import EditError
 from .file import File
 
@@ -17,10 +18,12 @@ Place = Callable[[], AbstractContextManager[None]]
 
 
 class Storage:
-    """`nbytes` bytes, readable from `start` to `stop`."""
+    """`nbytes` bytes, readable from `start` to `stop`. `crc` is their checksum, of the kind `sums`, where the container says it."""
 
     __slots__ = ("nbytes",)
     nbytes: int
+    crc: int | None = None
+    sums: Crc = CRC32
 
     def readinto(self, start: int, view: memoryview) -> None:
         """Fill `view` with the bytes from `start` on."""
@@ -61,7 +64,7 @@ class Storage:
 
 
 class Extent(Storage):
-    """The bytes of `file` from `offset` on. `crc` is their CRC-32 where the container says it."""
+    """The bytes of `file` from `offset` on."""
 
     __slots__ = ("crc", "file", "offset")
 
@@ -177,11 +180,12 @@ class Mapped(Storage):
         buffer = buffer if len(buffer) >= size else bytearray(size)
         with memoryview(buffer)[:size] as source:
             self.of.readinto(first * self.before, source)
-            for at in range(0, last - first, AT_ONCE):
-                found = self.change(source[at * self.before : (at + AT_ONCE) * self.before])
+            count = AT_ONCE if self.after <= 16 else max(1, 4 * AT_ONCE // self.after)  # blocks hold many elements of 4 bytes
+            for at in range(0, last - first, count):
+                found = self.change(source[at * self.before : (at + count) * self.before])
                 low = at * self.after - skip
                 found = found[-low:] if low < 0 else found
-                view[max(low, 0) : low + AT_ONCE * self.after] = found[: len(view) - max(low, 0)]
+                view[max(low, 0) : low + count * self.after] = found[: len(view) - max(low, 0)]
         _spare.append(buffer)
 
 
@@ -339,7 +343,7 @@ class Scattered(Storage):
         import numpy
 
         target = numpy.frombuffer(view, _INTEGERS[size])
-        for number, count, place, step in _hits(self.view.shape, self.view.strides, self.view.offset, first, last):
+        for number, count, place, step in hits(self.view.shape, self.view.strides, self.view.offset, first, last):
             data = numpy.frombuffer(self.contents.read(number * size, (number + count) * size), _INTEGERS[size])
             if step == 0:  # every element lies at one place: the last one stays
                 target[place - first] = data[-1]
@@ -348,7 +352,58 @@ class Scattered(Storage):
                 target[place - first : stop if stop >= 0 else None : step] = data
 
 
-def _hits(
+class Assembled(Storage):
+    """Boxes that tile a C-contiguous whole of `shape`, whose elements have `size` bytes; each box a storage of its own, C-contiguous."""
+
+    __slots__ = ("boxes",)
+
+    def __init__(self, size: int, shape: tuple[int, ...], boxes: Sequence[tuple[tuple[int, ...], tuple[int, ...], Storage]]) -> None:
+        """`boxes`: where each begins in the whole, its shape, and its storage."""
+        self.nbytes = size
+        for n in shape:
+            self.nbytes *= n
+        self.boxes = [Box(*lines(size, shape, offsets, sizes), storage) for offsets, sizes, storage in boxes]
+
+    def parts(self) -> tuple[Storage, ...]:
+        return tuple(box.storage for box in self.boxes)
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        for box in self.boxes:
+            for number, count, place in box.hits(start, start + len(view)):
+                box.storage.readinto(number, view[place - start : place - start + count])
+
+
+class Box(NamedTuple):
+    """Where the bytes of a storage lie within a whole: a view of it, byte by byte."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    offset: int
+    storage: Storage
+
+    def hits(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """The runs of it within the bytes [start, stop) of the whole: the byte of the storage, how many, the byte of the whole."""
+        low, high = span(self.shape, self.strides, self.offset)
+        if low < stop and start < high:
+            yield from (hit[:3] for hit in hits(self.shape, self.strides, self.offset, start, stop))
+
+
+def lines(
+    size: int, shape: tuple[int, ...], offsets: tuple[int, ...], sizes: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """A box of a C-contiguous whole as a view of its bytes: shape, strides and offset, the axes that run on made one."""
+    steps = [size] * len(shape)
+    for axis in range(len(shape) - 2, -1, -1):
+        steps[axis] = steps[axis + 1] * shape[axis + 1]
+    offset = sum(at * step for at, step in zip(offsets, steps, strict=True))
+    axes, run = len(sizes), size
+    while axes and run == steps[axes - 1]:
+        axes -= 1
+        run *= sizes[axes]
+    return (*sizes[:axes], run), (*steps[:axes], 1), offset
+
+
+def hits(
     shape: tuple[int, ...], strides: tuple[int, ...], offset: int, first: int, last: int, number: int = 0
 ) -> Iterator[tuple[int, int, int, int]]:
     """What of a view lies within [first, last) of its storage: number in C order, count, place and step, for each line of the last axis."""
@@ -363,7 +418,7 @@ def _hits(
     for n in shape[1:]:
         width *= n
     for i in range(begin, end):
-        yield from _hits(shape[1:], strides[1:], offset + i * strides[0], first, last, number + i * width)
+        yield from hits(shape[1:], strides[1:], offset + i * strides[0], first, last, number + i * width)
 
 
 def _meeting(step: int, count: int, low: int, high: int) -> tuple[int, int]:

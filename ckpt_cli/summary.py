@@ -24,11 +24,12 @@ STATISTICS = re.compile(r"(running|moving)_(mean|var|variance)$")
 class Row:
     """A layer: its path in the file, its type where known, the parameters and buffers directly in it, the layer it shares tensors with.
 
-    `depth` counts from the root of the model.
+    `name` is the last part of the path; `depth` counts from the root of the model.
     """
 
     path: str
     type: str
+    name: str
     depth: int
     params: int = 0
     buffers: int = 0
@@ -70,7 +71,7 @@ def summarise(checkpoint: Checkpoint, model: Model | None, outputs: Mapping[str,
     """The summary of a checkpoint, by the layers of `model` where it is known; `outputs` gives a layer path the shape that comes out."""
     own = the_model(checkpoint, model)
     distinct = own.distinct()
-    buffers = {name for name, tensor in own.items() if is_buffer(name, tensor, model)}
+    buffers = {name for name, tensor in own.items() if is_buffer(own.own(name), tensor, model)}
     params = sum(tensor.numel for name, tensor in distinct.items() if name not in buffers)
     origin = checkpoint.origin
     return Summary(
@@ -87,17 +88,21 @@ def summarise(checkpoint: Checkpoint, model: Model | None, outputs: Mapping[str,
         data=sum(tensor.nbytes for tensor in distinct.values()),
         dtypes=by_dtype(distinct),
         besides=besides(checkpoint, own),
-        objects=gathered(checkpoint.objects, model),
+        objects=gathered(checkpoint, model),
         metadata=checkpoint.metadata,
     )
 
 
 def the_model(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
-    """The model's tensors alone: what lies under its prefix; else all but the state of a training, if anything is left then."""
-    if model:
+    """The model's tensors alone: those that the file says are in its layers, or what lies under its prefix; else all but the state of a
+    training, if anything is left then."""
+    if checkpoint.homes:
+        names = [name for name in checkpoint if name in checkpoint.homes]
+    elif model:
         names = [name for name in checkpoint if name.startswith(model.prefix)]
     else:
-        names = [name for name in checkpoint if "." not in name or not TRAINING.search(name.partition(".")[0])]
+        divided = ((name, name.partition(checkpoint.separator)) for name in checkpoint)
+        names = [name for name, (top, separator, _) in divided if not separator or not TRAINING.search(top)]
     return checkpoint.replacing(tensors={name: checkpoint[name] for name in names or checkpoint})
 
 
@@ -122,16 +127,17 @@ def by_dtype(distinct: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def rows(own: Checkpoint, buffers: set[str], model: Model | None, outputs: Mapping[str, Shape]) -> list[Row]:
-    """A row a layer, in the order of the tree: the architecture's layers, or what the names' dots make."""
+    """A row a layer, in the order of the tree: the architecture's layers, or what the names' parts make."""
     types = dict(model.placed if model else own.layers)
-    root = model.prefix[:-1] if model else ""
-    paths = in_tree_order([*types, *map(layer_path, own)])
-    found = {path: Row(path, types.get(path, ""), depth_of(path) - depth_of(root)) for path in paths}
+    root, separator = model.prefix[:-1] if model else "", own.separator
+    homes = {name: own.homes[name][0] if name in own.homes else above(name, separator) for name in own}
+    paths = in_tree_order([*types, *homes.values()], separator)
+    found = {path: row_of(path, types.get(path, ""), root, separator) for path in paths}
     tied = own.tied_to()
     for name, tensor in own.items():
-        row = found[layer_path(name)]
+        row = found[homes[name]]
         if name in tied:
-            found[row.path] = replace(row, tied_to=row.tied_to or layer_path(tied[name]))
+            found[row.path] = replace(row, tied_to=row.tied_to or homes[tied[name]])
         elif name in buffers:
             found[row.path] = replace(row, buffers=row.buffers + tensor.numel)
         else:
@@ -139,27 +145,29 @@ def rows(own: Checkpoint, buffers: set[str], model: Model | None, outputs: Mappi
     return [replace(row, output=outputs.get(row.path[len(root) :].lstrip("."))) for row in found.values()]
 
 
-def pieces(path: str) -> list[str]:
-    """The parts between dots; a dot inside a key is escaped. What lies absurdly deep stays one part."""
-    return re.split(r"(?<!\\)\.", path, maxsplit=DEEPEST) if path else []
+def row_of(path: str, kind: str, root: str, separator: str) -> Row:
+    parts = pieces(path, separator)
+    return Row(path, kind, parts[-1] if parts else "", len(parts) - len(pieces(root, separator)))
 
 
-def layer_path(name: str) -> str:
+def pieces(path: str, separator: str) -> list[str]:
+    """The parts between separators; one inside a key is escaped. What lies absurdly deep stays one part."""
+    return re.split(rf"(?<!\\){re.escape(separator)}", path, maxsplit=DEEPEST) if path else []
+
+
+def above(name: str, separator: str) -> str:
     """The path of the layer that a tensor, or a layer, lies in."""
-    return ".".join(pieces(name)[:-1])
+    return separator.join(pieces(name, separator)[:-1])
 
 
-def depth_of(path: str) -> int:
-    return len(pieces(path))
-
-
-def in_tree_order(paths: Iterable[str]) -> list[str]:
+def in_tree_order(paths: Iterable[str], separator: str) -> list[str]:
     """The paths and all above them, each before what is under it and siblings in the order of their first mention."""
-    known = dict.fromkeys(above for path in paths for above in upwards(path))
+    known = dict.fromkeys(one for path in paths for one in upwards(path, separator))
     below: dict[str, list[str]] = {}
     top: list[str] = []
     for path in known:
-        (below.setdefault(layer_path(path), []) if path and layer_path(path) in known else top).append(path)
+        parent = above(path, separator)
+        (below.setdefault(parent, []) if path and parent in known else top).append(path)
     ordered: list[str] = []
     stack = list(reversed(top))
     while stack:
@@ -169,11 +177,11 @@ def in_tree_order(paths: Iterable[str]) -> list[str]:
     return ordered
 
 
-def upwards(path: str) -> Iterator[str]:
+def upwards(path: str, separator: str) -> Iterator[str]:
     """`a`, `a.b`, `a.b.c` for `a.b.c`; the root alone for the root."""
-    parts = pieces(path)
+    parts = pieces(path, separator)
     for end in range(1, len(parts) + 1):
-        yield ".".join(parts[:end])
+        yield separator.join(parts[:end])
     if not parts:
         yield ""
 
@@ -195,19 +203,19 @@ def besides(checkpoint: Checkpoint, own: Checkpoint) -> dict[str, Part]:
     parts: dict[str, Part] = {}
     for name, tensor in checkpoint.items():
         if name not in own:
-            top, once = pieces(name)[0] if name else "", tensor.key not in counted
+            top, once = pieces(name, checkpoint.separator)[0] if name else "", tensor.key not in counted
             before = parts.get(top, Part(0, 0, 0))
             parts[top] = Part(before.tensors + 1, before.elements + tensor.numel * once, before.bytes + tensor.nbytes * once)
             counted.add(tensor.key)
     return parts
 
 
-def gathered(objects: Mapping[str, Any], model: Model | None) -> dict[str, Any]:
+def gathered(checkpoint: Checkpoint, model: Model | None) -> dict[str, Any]:
     """Objects at the top of the file with their values; those that lie deeper as a count by their top-level name."""
     found: dict[str, Any] = {}
     types = model.placed if model else {}
-    for path, value in objects.items():
-        top, dot, _ = path.partition(".")
+    for path, value in checkpoint.objects.items():
+        top, dot, _ = path.partition(checkpoint.separator)
         if path in types:
             continue  # a layer without parameters is told among the layers
         if dot:

@@ -6,6 +6,7 @@ import argparse
 import json
 import math
 import os
+import pickle
 import pty
 import struct
 import subprocess
@@ -430,9 +431,19 @@ def test_code_in_a_shard_is_told_with_its_file(ckpt: Ckpt, tmp_path: Path) -> No
 
 @pytest.mark.parametrize("path", [*SAMPLE_FILES, *(CASES / name for name in real_cases())], ids=lambda path: path.name)
 def test_torch_names_the_same_code_in_a_real_file(path: Path, ckpt: Ckpt) -> None:
-    """In files that are no zip of one pickle: none."""
-    theirs = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipfile.is_zipfile(path) else []
-    assert {row[1] for row in found(ckpt, path, "--safe")} == set(theirs)
+    ours = {row[1] for row in found(ckpt, path, "--safe")}
+    if path.suffix not in (".pt", ".pth", ".ckpt"):  # no pickle at all
+        assert not ours
+        return
+    try:
+        theirs = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) if zipfile.is_zipfile(path) else None
+    except pickle.UnpicklingError as error:
+        pytest.skip(f"torch knows the opcodes of protocol 2 alone: {error}")
+    if theirs is not None:  # where torch.distributed is imported it allows some of its own
+        assert theirs <= ours and all(name.startswith("torch.distributed.") for name in ours - theirs)
+    elif ours:  # of a legacy file it lists none
+        with pytest.raises(pickle.UnpicklingError):
+            torch.load(path, weights_only=True)
 
 
 # Names and architectures

@@ -117,7 +117,7 @@ REFUSED: list[tuple[str, list[str], str]] = [
     ("existing target", ["there.pt"], "the file is there already (--force replaces it"),
     ("itself", ["source.pt"], "the file is there already"),
     ("a folder", ["folder.pt"], "this is no regular file"),
-    ("no such folder", ["nowhere/x.pt"], "nowhere/x.pt: no such file or directory"),
+    ("no such folder", ["nowhere/x.pt"], "there is no folder"),
     ("nothing selected", ["x.pt", "--select", "zzz"], "nothing matches 'zzz'"),
     ("nothing dropped", ["x.pt", "--drop", "zzz"], "nothing matches 'zzz'"),
     ("unknown dtype", ["x.pt", "--dtype", "float33"], "no dtype is called 'float33'"),

@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from oracles import loaded, members
 from safetensors.torch import load_file, save_file
 
-from ckpt_cli import checksums
+from ckpt_cli.checksums import CRC32
 from ckpt_cli.cli import main
+from ckpt_cli.crc32c import CRC32C
 from ckpt_cli.storage import Memory, Scattered, Storage, Strided
 
 WEIGHTS = {"a.weight": torch.arange(60_000.0).reshape(200, 300), "a.bias": torch.arange(4096.0), "b.weight": torch.ones(50, 300)}
@@ -687,11 +688,10 @@ def test_a_file_that_another_program_changed_meanwhile_is_not_overwritten(path: 
 
 @given(st.binary(max_size=300), st.binary(max_size=300), st.binary(max_size=300), st.randoms())
 def test_checksums_are_joined_and_exchanged_without_reading_again(a: bytes, b: bytes, c: bytes, random: Any) -> None:
-    from zlib import crc32
-
     other = random.randbytes(len(b))
-    assert checksums.joined(crc32(a), crc32(b), len(b)) == crc32(a + b)
-    assert checksums.exchanged(crc32(a + b + c), crc32(b), crc32(other), len(c)) == crc32(a + other + c)
+    for sums in (CRC32, CRC32C):
+        assert sums.joined(sums.of(a), sums.of(b), len(b)) == sums.of(a + b)
+        assert sums.exchanged(sums.of(a + b + c), sums.of(b), sums.of(other), len(c)) == sums.of(a + other + c)
 
 
 @st.composite

@@ -25,6 +25,18 @@ FORMATS = {
     ".legacy.pt": "torch-legacy",
     ".safetensors": "safetensors",
     ".msgpack": "flax-msgpack",
+    ".params": "mxnet",
+    ".keras": "keras",
+    ".h5": "hdf5",
+    "saver-v1": "tensorflow-v1",
+    ".gguf": "gguf",
+    ".onnx": "onnx",
+    ".npy": "npy",
+    ".npz": "npz",
+    ".pkl": "pickle",
+    ".pdz": "paddle",
+    ".torchscript": "torchscript",
+    ".pt2": "pt2",
 }
 every_file = pytest.mark.parametrize("name", FILES)
 every_sample = pytest.mark.parametrize("name", NAMES)

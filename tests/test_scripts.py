@@ -11,6 +11,7 @@ from importlib import import_module
 from inspect import signature
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, SAMPLES, Ckpt
@@ -24,7 +25,8 @@ PAGE = (ROOT / "docs/scripts.md").read_text()
 
 # Command lines, by the type of their documents; together they show all that the type allows.
 TRIED = {
-    "Ls": ["ls shared-mlp.pt", "ls odd.pt --tree", "ls mlp.pt --fold"],
+    "Ls": ["ls shared-mlp.pt", "ls odd.pt --tree", "ls mlp.pt --fold", "ls training.ckpt --optimizer",
+           "ls lone.pt --optimizer"],
     "Summary": ["summary mlp.pt --input 2x4", "summary training.ckpt", "summary odd.pt", "summary shared-mlp.pt --depth 1"],
     "Repr": ["summary mlp.pt --repr"],
     "Get": [
@@ -55,6 +57,16 @@ TRIED = {
     ],
     "Apply": ["apply mlp.pt good.toml -n", "apply mlp.pt good.toml -o applied.pt", "apply mlp.pt moved.toml -n",
               "apply mlp.pt false.toml -n"],
+    "Grad": [
+        "grad mlp.pt", "grad fancy-mlp.pt --by-use", "grad shared-mlp.pt", "grad shared-mlp.pt 2.bias", "grad fancy-mlp.pt rand_weight",
+        "grad training.ckpt --no-backward", "grad mlp.pt 2.bias[0]", "grad frozen.pt --arch own.py:Frozen --by-use",
+        "grad frozen.pt --arch own.py:Frozen --target y.npy", "grad frozen.pt --arch own.py:Frozen --target classes.npy",
+    ],
+    "Train": [
+        "train shared-mlp.pt --random --steps 2 --lr 0.1 -o trained.pt", "train mlp.pt --random --steps 2 --lr 0.1 -n --batch 3",
+        "train frozen.pt --arch own.py:Frozen --random --steps 1 --lr 1 -n --loss sum",
+        "train frozen.pt --arch own.py:Frozen --random --steps 1 --lr 1 -n --loss cross_entropy",
+    ],
     "Archs": ["archs"],
     "Schemes": ["schemes"],
     "Scheme": ["schemes normal", "schemes keras", "schemes constant"],
@@ -62,7 +74,7 @@ TRIED = {
 }  # fmt: skip
 
 # Shown elsewhere: what a number can be by `get`, each difference by `diff`.
-ELSEWHERE = {"Edit": {"real", "Difference"}, "Apply": {"real", "Difference"}, "Get": set[str]()}
+ELSEWHERE = {"Edit": {"real", "Difference"}, "Apply": {"real", "Difference"}, "Get": set[str](), "Grad": {"real", "Value"}}
 
 
 @pytest.fixture
@@ -100,6 +112,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     two = {"a": shared, "b": shared, "c": torch.ones(3), "d": torch.full((2,), math.nan, dtype=torch.float16), "e": torch.arange(4.0)}
     torch.save(two | {"new": torch.ones(1), "g": torch.eye(2).to_sparse()}, "two.pt")
     _break(tmp_path)
+    _train(tmp_path)
     (tmp_path / "good.toml").write_text("[[step]]\nset = ['0.bias = 1']\n")
     (tmp_path / "moved.toml").write_text("[[step]]\nrename = ['0.*=first.*']\n")
     (tmp_path / "false.toml").write_text("[[step]]\nassert = {exists = ['nothing']}\n")
@@ -127,6 +140,27 @@ def _break(folder: Path) -> None:
     (folder / "bad.pt").write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
     start = data.index(name.encode()) - 30  # the local header stands before its name
     (folder / "cut.pt").write_bytes(data[:start] + bytes(4) + data[start + 4 :])
+
+
+OWN = """
+import torch
+class Frozen(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.nothing = torch.nn.Linear(3, 2), torch.nn.Parameter(torch.ones(0))
+        self.layer.bias.requires_grad_(False)
+    def forward(self, x):
+        return self.layer(x) + self.nothing.sum()
+"""
+
+
+def _train(folder: Path) -> None:
+    """A network with a frozen bias and a parameter of no elements, and what may come out of it."""
+    (folder / "own.py").write_text(OWN)
+    torch.save({"optimizer": {"state": {0: {"momentum_buffer": torch.ones(3)}}}}, "lone.pt")
+    torch.save({"nothing": torch.ones(0), "layer.weight": torch.ones(2, 3), "layer.bias": torch.ones(2)}, "frozen.pt")
+    np.save("y.npy", np.ones((2, 2), "float32"))
+    np.save("classes.npy", np.array([0, 1]))
 
 
 @pytest.fixture
@@ -176,6 +210,8 @@ def test_integers_are_written_in_full(here: Path, ckpt: Ckpt) -> None:
         ("apply mlp.pt no.toml -n", 2),
         ("set mlp.pt 0.bias=0 -n", 0), ("set mlp.pt 0.bias=0", 2), ("set mlp.pt 0.bias=0 -o mlp.safetensors", 2), ("set", 2),
         ("get mlp.pt nothing", 2), ("ls mlp.pt --no-such-option", 2), ("no-such-command", 2), ("--help", 0), ("--version", 0),
+        ("grad mlp.pt", 0), ("grad mlp.pt nothing", 2), ("grad odd.pt", 2), ("train mlp.pt --random --steps 1 --lr 1", 2),
+        ("train mlp.pt --random --steps 1 --lr 1 -n", 0), ("train mlp.pt --random --steps 1 --lr 1 -o mlp.safetensors", 2),
         ("git-diff bad.pt", 0), ("git-diff no.pt", 0), ("git-diff", 2), ("spec mlp.pt", 0), ("spec no.pt", 2), ("completion tcsh", 2),
     ],
 )  # fmt: skip

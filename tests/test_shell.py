@@ -484,11 +484,12 @@ def test_no_home_and_an_empty_environment_do_not_matter() -> None:
 
 ROOMS = """
 errors checksums lfs descriptors
+crc32c
 locks mark
 journal
 recovery
 file dtypes
-storage unknown
+storage unknown quantised
 values
 checkpoint
 registry
@@ -506,8 +507,10 @@ architectures
 widening
 distance
 stats diff digest summary
+optimizer
 edits
 files
+training
 show
 checking
 completion

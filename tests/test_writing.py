@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from oracles import members, safetensors_file
 from safetensors.torch import load_file, save_file
 
-from ckpt_cli.checksums import joined
+from ckpt_cli.checksums import CRC32, Crc
+from ckpt_cli.crc32c import CRC32C
 from ckpt_cli.file import File
 from ckpt_cli.sink import Sink
 from ckpt_cli.storage import Drawn, Fill, Mapped, Memory, Storage
@@ -137,10 +138,11 @@ def pieces() -> st.SearchStrategy[list[Storage | bytes | int]]:
     return st.lists(st.one_of(data, storages, st.integers(0, 30)), max_size=12)
 
 
-@given(pieces(), st.integers(1, 40))
-def test_a_sink_holds_what_was_laid_out(tmp_path_factory: pytest.TempPathFactory, laid: list[Storage | bytes | int], item: int) -> None:
-    from zlib import crc32
-
+@pytest.mark.parametrize("sums", [CRC32, CRC32C], ids=lambda sums: sums.name)
+@given(laid=pieces(), item=st.integers(1, 40))
+def test_a_sink_holds_what_was_laid_out(
+    tmp_path_factory: pytest.TempPathFactory, laid: list[Storage | bytes | int], item: int, sums: Crc
+) -> None:
     path = tmp_path_factory.mktemp("sink") / "out"
     want, filled, puts = bytearray(), [], []
     with pytest.MonkeyPatch.context() as patch:
@@ -156,15 +158,15 @@ def test_a_sink_holds_what_was_laid_out(tmp_path_factory: pytest.TempPathFactory
                     filled.append((sink.skip(piece), b"\xaa" * piece))
                     want += b"\xaa" * piece
                 else:
-                    puts.append(sink.put(piece, checksum=True))
+                    puts.append(sink.put(piece, sums))
                     want += piece.read()
                 assert sink.at == len(want)
             sink.settle()
             for at, data in filled:
                 sink.fill(at, data)
     assert path.read_bytes() == bytes(want)
-    assert [put.crc for put in puts] == [crc32(put.storage.read()) for put in puts]
-    assert joined(crc32(b"ab"), crc32(b"c"), 1) == crc32(b"abc")
+    assert [put.crc for put in puts] == [sums.of(put.storage.read()) for put in puts]
+    assert sums.joined(sums.of(b"ab"), sums.of(b"c"), 1) == sums.of(b"abc")
 
 
 def test_what_was_drawn_is_not_kept() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..checkpoint import Checkpoint
 from ..errors import UsageError
 from . import Architecture, Found, architectures, exactly
 from .hyperparameters import checked, read_call, schema
@@ -60,6 +61,22 @@ class Model:
     def placed(self) -> dict[str, str]:
         """Path in the file → type of every layer."""
         return {joined(self.prefix[:-1], path) if path else self.prefix[:-1]: kind for path, kind in self.layers.items()}
+
+
+def of(checkpoint: Checkpoint, spec: str) -> Model | None:
+    """The model that a checkpoint holds, by what `--arch` says (see `get`). What a file tells by layers' own names is not guessed at."""
+    if spec == "auto" and checkpoint.homes:
+        return as_told(checkpoint) if checkpoint.layers else None
+    shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
+    return get(spec, shapes, checkpoint.ties(), checkpoint.layers)
+
+
+def as_told(checkpoint: Checkpoint) -> Model:
+    """The model as the file itself says it: types by path, and what each tensor is called in its layer."""
+    shapes = {checkpoint.own(name): checkpoint[name].shape for name in checkpoint if name in checkpoint.homes}
+    tree = tree_of(checkpoint.layers, shapes, checkpoint.separator)
+    tied = {frozenset(map(checkpoint.own, group)) for group in checkpoint.ties()}
+    return Model("", {}, checkpoint.layers, shapes, frozenset(), tied, no_module, tree.__str__)
 
 
 def get(spec: str, shapes: Mapping[str, Shape], ties: Sequence[Sequence[str]] = (), types: Mapping[str, str] | None = None) -> Model | None:

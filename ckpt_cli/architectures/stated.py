@@ -1,4 +1,4 @@
-"""What a file itself says of its layers: a whole pickled `nn.Module` names the class of each."""
+"""What a file itself says of its layers: a whole pickled `nn.Module` names the class of each, and so does the config of a Keras model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def root_of(types: Mapping[str, str]) -> str | None:
     return root if root is not None and all(path == root or path.startswith(inside) for path in types) else None
 
 
-def tree_of(types: Mapping[str, str], shapes: Mapping[str, Shape]) -> Layer:
+def tree_of(types: Mapping[str, str], shapes: Mapping[str, Shape], separator: str = ".") -> Layer:
     """The tree of layers from path → type and name → shape, the root's path being empty.
 
     What a layer prints of itself is known for Linear, by its shapes, and for what prints nothing; others print `...`.
@@ -25,12 +25,11 @@ def tree_of(types: Mapping[str, str], shapes: Mapping[str, Shape]) -> Layer:
     below: dict[str, dict[str, str]] = {}
     for path in types:
         if path:
-            parent, _, name = path.rpartition(".")
+            parent, _, name = path.rpartition(separator)
             below.setdefault(parent, {})[name] = path
 
     def grown(path: str) -> Layer:
-        dot = f"{path}." if path else ""
-        own = {name[len(dot) :]: shape for name, shape in shapes.items() if name.rpartition(".")[0] == path}
+        own = {name.rpartition(separator)[2]: shape for name, shape in shapes.items() if name.rpartition(separator)[0] == path}
         children = {name: grown(child) for name, child in below.get(path, {}).items()}
         return layer_of(types[path], own, children)
 

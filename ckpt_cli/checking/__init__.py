@@ -46,7 +46,7 @@ def views(tensor: Tensor) -> Iterator[Tensor]:
     if tensor.layout == "conjugate":  # as finite as what it is conjugate to
         yield Tensor.view(tensor.dtype, tensor.shape, tensor.storage, tensor.strides, tensor.offset)
     elif tensor.layout != "object" and not tensor.layout.startswith("sparse"):
-        yield tensor
+        yield tensor.decoded() if tensor.numeric else tensor
     for part in tensor.parts:
         if isinstance(part, Tensor):
             yield from views(part)

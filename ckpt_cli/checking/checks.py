@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ..blocks import Progress
 from ..checkpoint import Checkpoint
-from ..selection import Layers, no_layers, select
+from ..selection import Layers, Named, no_layers, select
 from . import Violation
 from .code import names_no_code
 from .holding import Matched, header_holds, matched, values_hold
@@ -47,7 +47,7 @@ def check(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, prog
     found = matched(checkpoint, asked.spec, layers) if asked.spec else None
     violations = _of_header(checkpoint, asked, found)
     lacking = [violation.name for violation in violations if violation.kind == "missing"]
-    picked = select(dict.fromkeys([*checkpoint, *lacking]), asked.patterns, layers)
+    picked = select(Named([*checkpoint, *lacking], checkpoint), asked.patterns, layers)
     if asked.patterns:
         kept = set(picked)
         violations = [each for each in violations if each.name in kept and each.kind not in _OF_THE_WHOLE]

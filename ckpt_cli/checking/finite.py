@@ -15,7 +15,8 @@ _LEAST = {
     "float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000, "float64": 0x7FF0000000000000, "float8_e5m2": 0x7C, "float8_e4m3fn": 0x7F,
     "complex32": 0x7C00, "complex64": 0x7F800000, "complex128": 0x7FF0000000000000,
 }  # fmt: skip
-_ONLY = {"float8_e4m3fnuz": b"\x80", "float8_e5m2fnuz": b"\x80", "float8_e8m0fnu": b"\xff"}  # the one NaN of a type without infinities
+# The one NaN of a type without infinities.
+_ONLY = {"float8_e4m3fnuz": b"\x80", "float8_e5m2fnuz": b"\x80", "float8_e4m3b11fnuz": b"\x80", "float8_e8m0fnu": b"\xff"}
 
 
 def may_be_infinite(dtype: DType) -> bool:

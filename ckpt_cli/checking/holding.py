@@ -42,7 +42,7 @@ def _picked(checkpoint: Checkpoint, entry: Entry, layers: Layers) -> list[str]:
     if entry.spelled is not None:
         return [name for name in entry.spelled if name in checkpoint]
     try:
-        return matches(checkpoint.tensors, as_glob(entry.pattern), layers)
+        return matches(checkpoint, as_glob(entry.pattern), layers)
     except NoMatch:
         return []
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
-from zlib import crc32
 
 from ..blocks import Part, Progress, Reader, costs, cut, each
 from ..checkpoint import Checkpoint, Tensor
-from ..checksums import joined
+from ..checksums import CRC32, Crc
 from ..containers import zip as zips
 from ..distance import unravelled
 from ..errors import CkptError, os_error
@@ -26,8 +25,9 @@ from .finite import Finite, may_be_infinite
 class Leaf:
     """A storage that is made of no other: the names of the tensors in it, and the one float tensor that is all of it."""
 
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
+    def __init__(self, storage: Storage, called: str = "") -> None:
+        """`called`: what a record of the file is called that is no tensor's."""
+        self.storage, self.called = storage, called
         self.names: dict[str, None] = {}
         self.keys: set[object] = set()
         self.whole: Tensor | None = None
@@ -35,6 +35,10 @@ class Leaf:
     @property
     def member(self) -> zips.Member | None:
         return self.storage if isinstance(self.storage, zips.Member) else None
+
+    @property
+    def sums(self) -> Crc:
+        return self.storage.sums
 
     @property
     def place(self) -> tuple[str, int]:
@@ -87,7 +91,7 @@ def integrity(checkpoint: Checkpoint, names: Iterable[str], every: bool, finite:
             unreadable.update(leaf.names)
             violations.append(_told("unreadable", leaf, result.error))
         elif wrong:
-            violations.append(_told("checksum", leaf, f"its CRC-32 is {result.crc:08x}, the file says {wrong[0]:08x}"))
+            violations.append(_told("checksum", leaf, f"its {leaf.sums.name} is {result.crc:08x}, the file says {wrong[0]:08x}"))
         if leaf.whole and result.finite is not None and not result.error:
             looked[leaf.whole.key] = result.finite
     return Integrity(violations, sum(leaf.storage.nbytes for leaf in leaves), compared, without, looked, unreadable)
@@ -102,8 +106,8 @@ def _leaves(checkpoint: Checkpoint, names: Iterable[str], every: bool, finite: b
                 leaf.names[name] = None
                 leaf.keys.add(tensor.key)
                 leaf.whole = tensor if finite and len(leaf.keys) == 1 and _covers(tensor, storage) else None
-    for member in _records(checkpoint) if every else ():
-        found.setdefault(member, Leaf(member))
+    for called, storage in _records(checkpoint) if every else ():
+        found.setdefault(storage, Leaf(storage, called))
     return sorted(found.values(), key=lambda leaf: leaf.place)
 
 
@@ -120,11 +124,14 @@ def _covers(tensor: Tensor, storage: Storage) -> bool:
     return tensor.storage is storage and tensor.contiguous and tensor.start == 0 and tensor.nbytes == storage.nbytes
 
 
-def _records(checkpoint: Checkpoint) -> Iterator[zips.Member]:
-    """Every member of every zip that the checkpoint is in."""
-    for file in formats[checkpoint.origin.format].parts(checkpoint) if checkpoint.origin else ():
-        if zips.is_zip(file):
-            yield from zips.members(file).values()
+def _records(checkpoint: Checkpoint) -> Iterator[tuple[str, Storage]]:
+    """Every member of every zip that the checkpoint is in, and what its format has checksums of besides."""
+    if checkpoint.origin is None:
+        return
+    form = formats[checkpoint.origin.format]
+    for members in form.archives(checkpoint):
+        yield from members.items()
+    yield from form.records(checkpoint)
 
 
 def _compressed(leaf: Leaf) -> bool:
@@ -142,9 +149,9 @@ def _read(part: Part[Leaf], reader: Reader) -> _Read:
     try:
         written = _written(part.of) if part.start == 0 else None
         if isinstance(storage, zips.Member) and storage.method:
-            return _Read(crc32(storage.contents()), written)
+            return _Read(CRC32.of(storage.contents()), written)
         for block in reader.blocks(storage, part.start, part.stop):
-            crc = crc32(block, crc) if isinstance(storage, Extent) and storage.crc is not None else 0
+            crc = part.of.sums.update(block, crc) if storage.crc is not None else 0
             if finite is not None:
                 finite.add(block)
     except CkptError as error:
@@ -155,12 +162,14 @@ def _read(part: Part[Leaf], reader: Reader) -> _Read:
 
 
 def _written(leaf: Leaf) -> tuple[int, ...] | None:
-    """The CRC-32 as the file has it, in both places where a zip has one. None was computed where there is nothing but 0."""
+    """The checksum as the file has it, in both places where a zip has one. There, none was computed where there is nothing but 0."""
     storage = leaf.storage
-    if not isinstance(storage, Extent) or storage.crc is None:
+    if storage.crc is None:
         return None
+    if not isinstance(storage, zips.Member):
+        return (storage.crc,)
     values = [storage.crc]
-    if isinstance(storage, zips.Member) and not storage.method:
+    if not storage.method:
         again = storage.checksum().places[1]  # asks for its place, which is to be found even where it is empty
         values += [int.from_bytes(storage.file.read(again, 4), "little")] if storage.flags & 8 else []
     return tuple(values) if any(values) else ()
@@ -171,15 +180,15 @@ def _merged(items: Sequence[list[Part[Leaf]]], results: Iterator[list[_Read]]) -
     whole = _Read()
     for item, read in zip(items, results, strict=True):
         for part, found in zip(item, read, strict=True):
-            whole = found if part.start == 0 else _joined(whole, found, part.nbytes)
+            whole = found if part.start == 0 else _joined(whole, found, part)
             if part.stop == part.of.storage.nbytes:
                 yield part.of, whole
 
 
-def _joined(one: _Read, two: _Read, nbytes: int) -> _Read:
+def _joined(one: _Read, two: _Read, part: Part[Leaf]) -> _Read:
     if one.finite is not None and two.finite is not None:
         one.finite.merge(two.finite)
-    return _Read(joined(one.crc, two.crc, nbytes), one.written, one.finite, one.error or two.error)
+    return _Read(part.of.sums.joined(one.crc, two.crc, part.nbytes), one.written, one.finite, one.error or two.error)
 
 
 def _told(kind: str, leaf: Leaf, wrong: str) -> Violation:
@@ -187,9 +196,10 @@ def _told(kind: str, leaf: Leaf, wrong: str) -> Violation:
     names, storage = list(leaf.names), leaf.storage
     file = storage.file.path if isinstance(storage, Extent) else ""
     facts = {"file": file, "tensors": names}
-    if leaf.member:
+    record = leaf.member.name if leaf.member else leaf.called
+    if record:
         inside = f"; it holds {some(names)}" if names else ""
-        return violation(kind, leaf.member.name, wrong + inside, **facts)
+        return violation(kind, record, wrong + inside, **facts)
     return violation(kind, names[0] if names else file, wrong + (f"; so are {some(names[1:])}" if names[1:] else ""), **facts)
 
 

@@ -66,9 +66,9 @@ def _same_file(a: str, b: str) -> bool:
 
 
 def _names(one: Checkpoint, two: Checkpoint, patterns: list[str] | None) -> list[str] | None:
-    from ..selection import select
+    from ..selection import Named, select
 
-    return select(dict.fromkeys([*one, *two]), patterns, layers_of(one)) if patterns else None
+    return select(Named([*one, *two], one), patterns, layers_of(one)) if patterns else None
 
 
 def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:

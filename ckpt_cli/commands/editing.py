@@ -9,7 +9,7 @@ from inspect import Parameter, Signature, signature
 from typing import Any, NamedTuple, get_type_hints
 
 from ..checkpoint import Checkpoint
-from ..formats import Format
+from ..formats import Format, formats
 from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of, opened
 
 Edit = Callable[..., Checkpoint]
@@ -112,20 +112,36 @@ def finish(before: Checkpoint, after: Checkpoint, places: Places, as_json: bool 
     from ..errors import about
     from ..show.output import note
 
-    source, output = before.origin.path if before.origin else "", places.output
-    _check_places(source, places)
-    origin = before.origin.format if before.origin else None
-    alike = output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1]
-    form = files.format_for(output or source, places.format_name or (origin if output is None else None), default=origin if alike else None)
+    target, form = destination(before, places)
     if not places.dry_run:
-        write(after, output or source, form, replace=places.in_place or places.force, backup=places.backup, as_json=as_json)
+        write(after, target, form, replace=places.in_place or places.force, backup=places.backup, as_json=as_json)
         return
-    if output is not None:
-        files.check(after, output, form, replace=places.force)
-    with about(source):
+    if places.output is not None:
+        files.check(after, target, form, replace=places.force)
+    with about(before.origin.path if before.origin else ""):
         changes = show_plan(before, after, form, as_json)
     if not changes:
         note("nothing would change")
+
+
+def destination(before: Checkpoint, places: Places) -> tuple[str, Format]:
+    """Where the edited checkpoint goes, and in which format. Raises UsageError where the command line does not say."""
+    from .. import files
+
+    source, output = before.origin.path if before.origin else "", places.output
+    _check_places(source, places)
+    origin = before.origin.format if before.origin else None
+    alike = output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or _prefixed(origin)
+    same = output is None or (alike and origin is not None and formats[origin].keeps)
+    name = places.format_name or (origin if same else None)
+    return output or source, files.format_for(output or source, name, default=origin if alike else None)
+
+
+def _prefixed(origin: str | None) -> bool:
+    """Whether what was read is called by a prefix, so that any name is one of its format."""
+    from ..formats import formats
+
+    return origin is not None and formats[origin].prefixed
 
 
 def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool) -> bool:
@@ -135,6 +151,10 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool
 
     form.check(after)
     changes = show_differences(before, after, as_json=as_json)
+    told = {} if after.metadata is before.metadata else after.metadata
+    for key in (key for key, value in told.items() if value != before.metadata.get(key)):
+        note(f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {after.metadata[key]}")
+        changes = True
     for line in form.left_behind(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")
     return changes

@@ -26,7 +26,7 @@ class As(StrEnum):
     raw = "raw"
 
 
-_Form = Annotated[
+Form = Annotated[
     As | None,
     typer.Option("--format", help="text (as numpy prints), json, npy, or raw: little-endian bytes.", show_default=False),
 ]
@@ -36,7 +36,7 @@ _SUFFIXES = {".npy": As.npy, ".json": As.json, ".raw": As.raw}
 def get_command(
     path: Path,
     reference: Annotated[str, typer.Argument(metavar="REF", help="NAME, NAME[index], or a pattern that means one.", show_default=False)],
-    form: _Form = None,
+    form: Form = None,
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to this new file.", show_default=False)
     ] = None,
@@ -60,16 +60,21 @@ def get_command(
             pieces = _of_objects(path, below, form)
         else:
             name, tensor = refer(checkpoint, reference, layers_of(checkpoint, arch))
-            pieces = _encoded(path, name, tensor.plain(name), form, precision, output is None and sys.stdout.isatty())
+            pieces = encoded(path, name, tensor.decoded(name), form, precision, output is None and sys.stdout.isatty())
     if output is not None:
         files.write_new(output, pieces, force)
-    elif form in (As.npy, As.raw) and sys.stdout.isatty():
-        raise UsageError("this would put raw bytes on the terminal", "-o FILE, or a pipe")
     else:
-        out: Any = sys.stdout.buffer
-        for piece in pieces:
-            out.write(piece)
-        out.flush()
+        put(pieces, form, "-o FILE, or a pipe")
+
+
+def put(pieces: Iterator[bytes | memoryview], form: As, mend: str) -> None:
+    """The pieces on standard output; raw bytes not on a terminal."""
+    if form in (As.npy, As.raw) and sys.stdout.isatty():
+        raise UsageError("this would put raw bytes on the terminal", mend)
+    out: Any = sys.stdout.buffer
+    for piece in pieces:
+        out.write(piece)
+    out.flush()
 
 
 def _of_objects(path: str, objects: Mapping[str, Any], form: As) -> Iterator[bytes | memoryview]:
@@ -88,7 +93,8 @@ def _of_objects(path: str, objects: Mapping[str, Any], form: As) -> Iterator[byt
         yield line.encode("utf-8", "backslashreplace")
 
 
-def _encoded(path: str, name: str, tensor: Tensor, form: As, precision: int | None, terminal: bool) -> Iterator[bytes | memoryview]:
+def encoded(path: str, name: str, tensor: Tensor, form: As, precision: int | None, terminal: bool) -> Iterator[bytes | memoryview]:
+    """The values in one of the forms, piece by piece."""
     try:
         with about(path):
             yield from _pieces(path, name, tensor, form, precision, terminal)

@@ -22,7 +22,7 @@ def hash_command(path: Path, patterns: Patterns = None, arch: Arch = "auto", as_
     """
     checkpoint = opened(path)
     with about(path), Progress() as progress:
-        names = select(checkpoint.tensors, patterns or [], layers_of(checkpoint, arch))
+        names = select(checkpoint, patterns or [], layers_of(checkpoint, arch))
         found = list(digests({name: checkpoint[name] for name in names}, progress=progress))
     for digest in found:
         if not digest.sha256:

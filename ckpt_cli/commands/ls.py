@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from ..checkpoint import Checkpoint, Kind
-from ..errors import about
-from ..selection import select
+from ..errors import NoMatch, UsageError, about
+from ..selection import Layers, select
 from ..show.escape import escape
 from ..show.output import Output, size
 from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
@@ -33,6 +33,9 @@ def ls_command(
     sort: Annotated[Sort, typer.Option("--sort", help="By name, by size (largest first), or in file order.")] = Sort.file,
     tree: Annotated[bool, typer.Option("--tree", help="As a tree of the names' parts.")] = False,
     fold: Annotated[bool, typer.Option("--fold", help="Repeated blocks in one line: layers.{0-47}.weight ×48.")] = False,
+    optimizer: Annotated[
+        bool, typer.Option("--optimizer", help="What optimizers and averages keep, with the parameter that each is OF.")
+    ] = False,
     arch: Arch = "auto",
     as_json: Json = False,
     color: Colors = Color.auto,
@@ -41,10 +44,18 @@ def ls_command(
 
     In a pipe: NAME, DTYPE, SHAPE (8x4; a scalar's is empty), PARAMS, BYTES, TIED-TO, tab-separated; with --fold the NAME of several
     ends in ×N, their PARAMS and BYTES are added up, and TIED-TO is empty. Only the header is read.
+    With --optimizer the last field is OF, empty where the file does not tell: moments, momentum, master weights as torch's optimizers keep
+    them, and averages (ema, swa).
     """
     checkpoint = opened(path)
+    if optimizer:
+        if tree or fold:
+            raise UsageError("--optimizer is a list", "leave out --tree and --fold")
+        with about(path):
+            _show_states(Output(as_json, color.value), path, checkpoint, patterns or [], sort, layers_of(checkpoint, arch))
+        return
     with about(path):
-        names = _sorted(checkpoint, select(checkpoint.tensors, patterns or [], layers_of(checkpoint, arch)), sort)
+        names = _sorted(checkpoint, select(checkpoint, patterns or [], layers_of(checkpoint, arch)), sort)
     out = Output(as_json, color.value)
     if as_json:
         out.json(_document(path, checkpoint, names))
@@ -82,6 +93,22 @@ def _plain(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
     found = kinds.values() if names == list(kinds) else map(kinds.__getitem__, names)
     rest = map(_Told().__getitem__, found)
     out.named(names, map(add, rest, [escape(tied.get(name, "")) for name in names]) if tied else rest)
+
+
+def _show_states(out: Output, path: str, checkpoint: Checkpoint, patterns: list[str], sort: Sort, layers: Layers) -> None:
+    """What optimizers keep, each with its parameter. Raises NoMatch where there is nothing."""
+    from ..optimizer import states
+
+    of = states(checkpoint)
+    if not of:
+        raise NoMatch("there is no state of an optimizer in it", "`ckpt ls` lists what there is")
+    names, kinds = _sorted(checkpoint, select(of, patterns, layers), sort), checkpoint.kinds()
+    if out.as_json:
+        found = _document(path, checkpoint, names)
+        out.json(found | {"tensors": ({**entry, "of": of[entry["name"]]} for entry in found["tensors"])})
+        return
+    rows = [(name, *_cells(kinds[name]), of[name] or "") for name in names]
+    out.table((*_HEADER[:-1], "OF"), rows, right=("PARAMS", "BYTES"), footer=_footer(out, checkpoint, names))
 
 
 def _sorted(checkpoint: Checkpoint, names: list[str], sort: Sort) -> list[str]:
@@ -137,7 +164,7 @@ def _tree(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
         link = f" = {tied[name]}" if name in tied else ""
         return told[kinds[name]] + link
 
-    out.lines(drawn(names, label))
+    out.lines(drawn(names, label, checkpoint.separator))
 
 
 def _folded(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:

@@ -60,8 +60,7 @@ def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Callable[[], Mappin
     def layers() -> Mapping[str, str]:
         from ..architectures import recognition
 
-        shapes = {name: tensor.shape for name, tensor in checkpoint.items()}
-        model = recognition.get(arch, shapes, checkpoint.ties(), checkpoint.layers)
+        model = recognition.of(checkpoint, arch)
         return model.placed if model else checkpoint.layers
 
     return layers

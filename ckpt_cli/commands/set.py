@@ -23,6 +23,7 @@ def set_command(
     """Set values: '0.weight += 1' '0.weight[0,0] = 42', applied left to right. Whatever is tied follows.
 
     REF is a name, a pattern, or NAME[index] with NumPy's basic indexing. VALUE is a number (nan and inf, too), a JSON list
-    that broadcasts, or @FILE.npy. A value that the dtype cannot hold is an error.
+    that broadcasts, or @FILE.npy. A value that the dtype cannot hold is an error. In GGUF and safetensors REF may be a key of the
+    metadata, where no tensor is called so: 'general.name = "a text"'. A number there keeps its type.
     """
     return set_values(before, assignments, layers)

@@ -52,7 +52,7 @@ def stats_command(
     """
     checkpoint = opened(path)
     with about(path):
-        names = select(checkpoint.tensors, patterns or [], layers_of(checkpoint, arch))
+        names = select(checkpoint, patterns or [], layers_of(checkpoint, arch))
     tensors = {name: checkpoint[name] for name in names}
     rows = _found(path, tensors, whole, hist)
     out = Output(as_json, color.value)

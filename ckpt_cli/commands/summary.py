@@ -54,12 +54,11 @@ def summary_command(
 
 def model_of(checkpoint: Checkpoint, arch: str) -> Model | None:
     """The model that the file holds. One that the user names is held against the file's names and shapes. Raises UsageError."""
-    shapes = {name: tensor.shape for name, tensor in checkpoint.items()}
-    model = recognition.get(arch, shapes, checkpoint.ties(), checkpoint.layers)
+    model = recognition.of(checkpoint, arch)
     if model and arch != "auto":
         from ..architectures.mismatch import hold
 
-        hold(model, shapes)
+        hold(model, {name: tensor.shape for name, tensor in checkpoint.items()})
     return model
 
 

@@ -115,8 +115,7 @@ class _Line(NamedTuple):
         from ..architectures import recognition
 
         checkpoint = self.checkpoint()
-        shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
-        model = recognition.get("auto", shapes, checkpoint.ties(), checkpoint.layers)
+        model = recognition.of(checkpoint, "auto")
         return sorted(set(filter(None, (model.placed if model else checkpoint.layers).values())))
 
 
@@ -134,11 +133,12 @@ def _files(typed: str, line: _Line) -> None:
 
 
 def _names(typed: str, line: _Line) -> list[Candidate]:
-    if typed.startswith("*."):
-        return by_last_part(line.names(), typed)
     if typed.startswith("@"):
         return starting([f"@{kind}" for kind in line.layer_types()], typed)
-    return by_part(line.names(), typed)
+    separator = line.checkpoint().separator
+    if typed.startswith(f"*{separator}"):
+        return by_last_part(line.names(), typed, separator)
+    return by_part(line.names(), typed, separator)
 
 
 def _assignment(typed: str, line: _Line) -> list[Candidate]:

@@ -24,23 +24,24 @@ def starting(words: Iterable[str], typed: str) -> list[Candidate]:
     return [Candidate(word) for word in words if word.startswith(typed)]
 
 
-def by_part(names: Iterable[str], typed: str) -> list[Candidate]:
+def by_part(names: Iterable[str], typed: str, separator: str = ".") -> list[Candidate]:
     """The names that begin as `typed` does; where they are many, their next parts, where these are not one and the same."""
     left = [name for name in names if name.startswith(typed)]
-    found = dict.fromkeys(left) if len(left) <= _FEW else _parts(left, len(typed))
+    found = dict.fromkeys(left) if len(left) <= _FEW else _parts(left, len(typed), separator)
     while len(found) == 1 and len(left) > 1:
-        found = _parts(left, len(next(iter(found))))
+        found = _parts(left, len(next(iter(found))), separator)
     shown = [text for text in islice(found, _MOST) if escape(text) == text]  # what a terminal would act on is never offered
     exact = set(left) if len(left) <= _FEW else {name for name in left if name in found}
     return [Candidate(text, text in exact) for text in sorted(shown, key=natural)]
 
 
-def _parts(names: list[str], at: int) -> dict[str, None]:
-    """Each name as far as the end of the part at `at`, its dot included."""
-    return dict.fromkeys(name[: part_end(name, at) + 1] for name in names)
+def _parts(names: list[str], at: int, separator: str) -> dict[str, None]:
+    """Each name as far as the end of the part at `at`, its separator included."""
+    return dict.fromkeys(name[: part_end(name, at, separator) + 1] for name in names)
 
 
-def by_last_part(names: Iterable[str], typed: str) -> list[Candidate]:
+def by_last_part(names: Iterable[str], typed: str, separator: str = ".") -> list[Candidate]:
     """Patterns `*.weight`, for what begins so."""
-    leaves = dict.fromkeys(name.rpartition(".")[2] for name in names)
-    return [Candidate(f"*.{leaf}") for leaf in islice(leaves, _MOST) if f"*.{leaf}".startswith(typed) and escape(leaf) == leaf]
+    leaves = dict.fromkeys(name.rpartition(separator)[2] for name in names)
+    made = ((leaf, f"*{separator}{leaf}") for leaf in islice(leaves, _MOST))
+    return [Candidate(pattern) for leaf, pattern in made if pattern.startswith(typed) and escape(leaf) == leaf]

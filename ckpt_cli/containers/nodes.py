@@ -5,7 +5,10 @@ None, booleans, numbers, `str` and `bytes` stand for themselves; everything else
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..storage import Storage
 
 
 class Node:
@@ -136,8 +139,26 @@ def said(node: Any) -> str | None:
     return node if type(node) is str else node.text if type(node) is ByteString else None
 
 
+class Held(Node):
+    """A long run of bytes that is left where it lies."""
+
+    __slots__ = ("storage",)
+
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+
+
 class ByteArray(Node):
     __slots__ = ("data",)
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+
+
+def node_of(value: Any) -> Any:
+    """Dicts, lists and tuples of Python's values as nodes."""
+    if type(value) is dict:
+        return Dict([(key, node_of(item)) for key, item in value.items()])
+    if type(value) in (list, tuple):
+        return (List if type(value) is list else Tuple)([node_of(item) for item in value])
+    return value

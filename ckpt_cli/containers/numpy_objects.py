@@ -10,8 +10,8 @@ from typing import Any
 from ..checkpoint import Tensor, contiguous_strides, nbytes_of
 from ..dtypes import DTYPES, DType, opaque
 from ..errors import CannotHold, Malformed
-from ..storage import Memory, swapped
-from .nodes import ByteArray, ByteString, Call, Global, List, Tuple
+from ..storage import Memory, Storage, swapped
+from .nodes import ByteArray, ByteString, Call, Global, Held, List, Tuple
 
 _KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
 
@@ -43,12 +43,12 @@ def _tensor(data: Any, dtype: Any, shape: Any, fortran: bool) -> Tensor:
     known, order = descr(dtype)
     if known.name == "object" or type(data) is List:
         return Tensor(opaque("object", 8), sizes, Memory(b""), None, 0, "object")
-    raw = as_bytes(data)
-    if raw is None:
+    held = _storage(data)
+    if held is None:
         raise Malformed("a numpy array without data")
-    storage = swapped(Memory(raw), known.part) if order == ">" and known.kind != "O" else Memory(raw)
-    if nbytes_of(known, sizes) != len(raw):
-        raise Malformed(f"a numpy array of shape {sizes} with {len(raw)} bytes")
+    storage = swapped(held, known.part) if order == ">" and known.kind != "O" else held
+    if nbytes_of(known, sizes) != held.nbytes:
+        raise Malformed(f"a numpy array of shape {sizes} with {held.nbytes} bytes")
     strides = tuple(reversed(contiguous_strides(sizes[::-1]))) if fortran else contiguous_strides(sizes)
     return Tensor.view(known, sizes, storage, strides, 0, "" if known.addressable else "opaque")
 
@@ -80,6 +80,13 @@ def _item_size(letter: str, size: str, state: Any) -> int:
 
 def _is_size(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
+
+
+def _storage(data: Any) -> Storage | None:
+    if type(data) is Held:
+        return data.storage
+    raw = as_bytes(data)
+    return None if raw is None else Memory(raw)
 
 
 def as_bytes(node: Any) -> bytes | None:

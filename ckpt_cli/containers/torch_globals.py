@@ -42,6 +42,13 @@ ALLOWED = frozenset(_allowed())
 
 
 def refused(named: Iterable[Global]) -> list[str]:
-    """The dotted names of those that it does not take, each once, in their order. Python 2's name of `builtins` is understood."""
-    paths = dict.fromkeys(f"builtins.{one.name}" if one.module == "__builtin__" else one.path for one in named)
+    """The dotted names of those that it does not take, each once, in their order; Python 2's by what they are called since."""
+    paths = dict.fromkeys(_called_now(one) for one in named)
     return [path for path in paths if path not in ALLOWED]
+
+
+def _called_now(one: Global) -> str:
+    from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+
+    module, name = NAME_MAPPING.get((one.module, one.name), (IMPORT_MAPPING.get(one.module, one.module), one.name))
+    return f"{module}.{name}"

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..checkpoint import Tensor, contiguous_strides
-from ..dtypes import DTYPES, DType
+from ..dtypes import DType
 from .nodes import Call, Global, Persistent, Tuple
-from .torch_objects import STORAGES, Pid, is_pid, is_tensor
+from .torch_objects import STORAGES, TORCH_DTYPES, Pid, is_pid, is_tensor
 
 _STORAGE_OF = {dtype: name for name, dtype in STORAGES.items()}
 
@@ -63,7 +63,9 @@ def rewrapped(node: Any, tensor: Call) -> Call:
 def check_dtypes(tensors: Mapping[str, Tensor]) -> None:
     """Raises CannotHold where torch has no name for a dtype."""
     from ..errors import CannotHold
+    from ..quantised import way_out
 
     for name, tensor in tensors.items():
-        if tensor.dtype.name not in DTYPES or tensor.dtype.name.startswith(("float4_", "float6_")):
-            raise CannotHold(f"a .pt file cannot hold {tensor.dtype.name} ({name})", "leave it out with --drop, or cast it")
+        if tensor.dtype.name not in TORCH_DTYPES or tensor.dtype.name.startswith(("float4_", "float6_")):
+            mend = way_out(tensor.dtype, name) if tensor.dtype.kind == "q" else "leave it out with --drop, or cast it"
+            raise CannotHold(f"a .pt file cannot hold {tensor.dtype.name} ({name})", mend)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..checkpoint import Tensor
-from ..dtypes import DTYPES, DType
+from ..dtypes import BLOCKS, DTYPES, DType
 from ..errors import Malformed
 from ..storage import Storage
 from . import numpy_objects
@@ -25,7 +25,8 @@ STORAGES = {
 }  # fmt: skip
 
 # Names of torch's dtypes that are not ours, and the way back.
-TORCH_DTYPES = {name: name for name in DTYPES} | {"chalf": "complex32", "cfloat": "complex64", "cdouble": "complex128", "half": "float16"}
+TORCH_DTYPES = {name: name for name in DTYPES if name not in BLOCKS}
+TORCH_DTYPES |= {"chalf": "complex32", "cfloat": "complex64", "cdouble": "complex128", "half": "float16"}
 
 StorageOf = Callable[[str, DType | None, int], Storage]
 

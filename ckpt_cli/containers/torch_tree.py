@@ -37,7 +37,7 @@ def read_tree(tree: Tree) -> Checkpoint:
     collecting = isenabled()
     disable()  # a large tree is all live; looking for garbage in it doubles the time
     try:
-        found = find(load(tree.pickle), tree)
+        found = find(load(tree.pickle), Reader(tree.storage_of))
     finally:
         if collecting:
             enable()
@@ -45,8 +45,7 @@ def read_tree(tree: Tree) -> Checkpoint:
     return Checkpoint(found.tensors, objects=others, layers=found.layers, rest=tree)
 
 
-def find(root: Any, tree: Tree) -> Found:
-    reader = Reader(tree.storage_of)
+def find(root: Any, reader: Reader) -> Found:
     walk = Walk(reader.is_leaf)
     places: list[Place] = []
     tensors: list[Tensor] = []

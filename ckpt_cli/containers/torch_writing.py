@@ -13,10 +13,10 @@ from ..checkpoint import Checkpoint
 from ..errors import CannotHold, EditError
 from ..storage import Storage
 from . import torch_nodes
-from .nodes import Call, Dict, Global, Persistent, Tuple, said
+from .nodes import Call, Dict, Global, Persistent, Tuple, node_of, said
 from .numpy_objects import array_node, is_array
 from .pickling import Pickler
-from .torch_objects import Pid, is_pid
+from .torch_objects import Pid, Reader, is_pid
 from .torch_tree import Tree, find
 from .unpickling import Unpickler
 from .walk import Place, key_text, spellings
@@ -35,6 +35,7 @@ def write_tree(checkpoint: Checkpoint) -> tuple[bytes, dict[str, Storage]]:
         )
     storages = _Storages(None)
     pairs = [(name, torch_nodes.tensor_node(tensor, storages.reserve(tensor.storage))) for name, tensor in checkpoint.items()]
+    pairs += _made_objects(checkpoint).items()
     return Pickler(2, storages.renumbered).dump(Dict(list(pairs))), storages.written
 
 
@@ -79,7 +80,7 @@ class _Editor:
         self.root = machine.load()
         self.protocol = machine.protocol
         self.checkpoint, self.tree = checkpoint, tree
-        self.found = find(self.root, tree)
+        self.found = find(self.root, Reader(tree.storage_of))
         before = checkpoint.origin.read if checkpoint.origin else checkpoint
         self.before = before
         sources = {name: checkpoint.sources.get(name, name) for name in checkpoint}
@@ -108,6 +109,8 @@ class _Editor:
             _forget(place, gone, holders)
         for name in self.added:
             self._insert(self.root, (), name, self._node(name, None))
+        for name, node in _made_objects(self.checkpoint).items():
+            self._insert(self.root, (), name, node)
         self._remove(gone, holders)
         for holder in self.keyed.values():
             _check_keys(holder)
@@ -197,6 +200,12 @@ class _Editor:
                 emptied.add(key)
         if emptied:
             _prune(self.root, emptied)
+
+
+def _made_objects(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The objects that were not read, but made of Python's values: as nodes."""
+    read = checkpoint.origin.read.objects if checkpoint.origin else {}
+    return {name: node_of(value) for name, value in checkpoint.objects.items() if name not in read}
 
 
 def _plain_class(pid: Any) -> Any:

@@ -154,6 +154,10 @@ class Unpickler:
         self.at = at + count
         return self.data[at : at + count]
 
+    def bulk(self, count: int, make: Callable[[bytes], Any]) -> Any:
+        """The next `count` bytes, which may be many: the elements of an array."""
+        return make(self.take(count))
+
     def line(self) -> bytes:
         end = self.data.find(b"\n", self.at)
         if end < 0:
@@ -247,12 +251,12 @@ _pushes(b"I", lambda m: _int_or_bool(m.line()))
 _pushes(b"\x8c", lambda m: str(m.take(m.take(1)[0]), "utf-8", "surrogatepass"))
 _pushes(b"\x8d", lambda m: str(m.take(m.number(_U8)), "utf-8", "surrogatepass"))
 _pushes(b"V", lambda m: str(m.line(), "raw-unicode-escape"))
-_pushes(b"B", lambda m: m.take(m.number(_U4)))
+_pushes(b"B", lambda m: m.bulk(m.number(_U4), bytes))
 _pushes(b"C", lambda m: m.take(m.take(1)[0]))
-_pushes(b"\x8e", lambda m: m.take(m.number(_U8)))
-_pushes(b"\x96", lambda m: ByteArray(m.take(m.number(_U8))))
+_pushes(b"\x8e", lambda m: m.bulk(m.number(_U8), bytes))
+_pushes(b"\x96", lambda m: m.bulk(m.number(_U8), ByteArray))
 _pushes(b"U", lambda m: ByteString(m.take(m.take(1)[0])))
-_pushes(b"T", lambda m: ByteString(m.take(m.number(_I4))))
+_pushes(b"T", lambda m: m.bulk(m.number(_I4), ByteString))
 _pushes(b"S", lambda m: ByteString(_unquoted(m.line())))
 
 # Globals and what the pickle leaves to its surroundings.

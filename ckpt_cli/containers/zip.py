@@ -5,17 +5,19 @@ A strict reader with one interpretation: one end record at the very end, no twin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from struct import Struct, pack
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
+from ..checksums import CRC32
 from ..errors import Malformed
-from ..file import File
-from ..storage import Extent, Memory, Storage
+from ..file import File, Window
+from ..storage import BLOCK, Extent, Memory, Storage
 
 if TYPE_CHECKING:
-    from ..patch import Checksum
+    from ..patch import Checksum, Patch
     from ..sink import Put, Sink
 
 _END = Struct("<4s4H2LH")
@@ -25,6 +27,7 @@ _CENTRAL = Struct("<4s6H3L5H2L")
 _RECORD = Struct("<4s4x2H4x3L3H8xL")  # what is read of a record of the central directory
 _LOCAL = Struct("<4s5H3L2H")
 _INFLATE_LIMIT = 256 << 20
+_MOST_RATIO = 100  # of what is larger
 # What is read into memory as a whole; honest archives stay far below.
 _MOST_CONTENTS = 1 << 30
 _MOST_MEMBERS = 2_000_000
@@ -85,18 +88,75 @@ class Member(Extent):
 
 
 class Inflated(Storage):
-    """What a deflated member holds. It is inflated when it is first read, and let go of when it is read to its end."""
+    """What a deflated member holds, inflated block by block from its beginning; going back starts again.
 
-    __slots__ = ("data", "member")
+    At its end the checksum has to be right. What is large and made of next to nothing is refused.
+    """
+
+    __slots__ = ("_ahead", "_at", "_crc", "_inflate", "_read", "member")
 
     def __init__(self, member: Member) -> None:
         self.member, self.nbytes = member, member.nbytes
-        self.data = b""
+        self._rewind()
+
+    def divisible(self) -> bool:
+        return False
+
+    def _rewind(self) -> None:
+        from zlib import decompressobj
+
+        self._inflate = decompressobj(-15)
+        self._ahead, self._at, self._read, self._crc = memoryview(b""), 0, 0, 0
 
     def readinto(self, start: int, view: memoryview) -> None:
-        data = self.data or self.member.contents()
-        view[:] = data[start : start + len(view)]
-        self.data = data if start + len(view) < self.nbytes else b""
+        if start < self._at:
+            self._rewind()
+        while self._at < start:
+            self._next(start - self._at)
+        filled = 0
+        while filled < len(view):
+            piece = self._next(len(view) - filled)
+            view[filled : filled + len(piece)] = piece
+            filled += len(piece)
+        if self._at == self.nbytes:
+            self._end()
+
+    def _next(self, most: int) -> memoryview:
+        if not self._ahead:
+            self._ahead = memoryview(self._block())
+        piece, self._ahead = self._ahead[:most], self._ahead[most:]
+        self._at += len(piece)
+        return piece
+
+    def _block(self) -> bytes:
+        from zlib import error
+
+        """What comes next: little at first, as the head of a member may be all that is asked for."""
+        member, data, size = self.member, self._inflate.unconsumed_tail, min(max(self._at, 4096), BLOCK)
+        if member.method != 8 or (member.nbytes > _INFLATE_LIMIT and member.nbytes > _MOST_RATIO * member.packed):
+            raise Malformed(f"member {member.name!r} is compressed in a way that is not read", where=member.file.path)
+        if not data:
+            count = min(size, member.packed - self._read)
+            data = member.file.read(_data_offset(member) + self._read, count)
+            self._read += count
+        try:
+            found = self._inflate.decompress(data, size)
+        except error as wrong:
+            raise Malformed(f"member {member.name!r} is broken: {wrong}", where=member.file.path) from None
+        if not found and (self._inflate.eof or (self._read == member.packed and not self._inflate.unconsumed_tail)):
+            raise self._wrong()
+        self._crc = crc32(found, self._crc)
+        return found
+
+    def _end(self) -> None:
+        """All is read: nothing may come after it, and what was read has to be what was written."""
+        right = not self._ahead and self._crc == self.member.crc
+        self._rewind()
+        if not right:
+            raise self._wrong()
+
+    def _wrong(self) -> Malformed:
+        return Malformed(f"member {self.member.name!r} is broken: its length or checksum is wrong", where=self.member.file.path)
 
 
 def _data_offset(member: Member) -> int:
@@ -117,6 +177,19 @@ def is_zip(file: File) -> bool:
 def members(file: File) -> dict[str, Member]:
     """The members by name, in the order of the central directory. Raises Malformed for any archive that is not whole and plain."""
     found: dict[str, Member] = file.fact("zip", _members)
+    return found
+
+
+def within(file: File, start: int, nbytes: int) -> dict[str, Member]:
+    """The members of an archive that is a run of `file`; its own offsets count from `start`."""
+    found: dict[str, Member] = file.fact(f"zip {start} {nbytes}", lambda file: _shifted(file, start, nbytes))
+    return found
+
+
+def _shifted(file: File, start: int, nbytes: int) -> dict[str, Member]:
+    found = _members(Window(file, start, nbytes))
+    for member in found.values():
+        member.file, member.header, member.entry = file, member.header + start, member.entry + start
     return found
 
 
@@ -229,39 +302,67 @@ def _check_apart(file: File, spans: list[tuple[int, int, str]], end: int) -> Non
         raise Malformed("the zip's members overlap its directory", where=file.path)
 
 
+def patch(file: File, pairs: Sequence[tuple[Storage, Storage]] | None) -> Patch | None:
+    """What changes in an archive where stored members are replaced; None where more changes than the bytes of such."""
+    from ..patch import Change, Patch, changes
+
+    if pairs is None or not all(isinstance(before, Member) for before, _ in pairs):
+        return None
+    found: list[Change] = []
+    checksums = []
+    for before, after in pairs:
+        if isinstance(before, Member):
+            found += changes(before.place(), before, after)
+            if before.crc:  # else torch was told to compute none (set_crc32_options)
+                checksums.append(before.checksum())
+    return Patch(file, sorted(found, key=lambda change: change.at), checksums)
+
+
 class Writer:
     """Writes an archive as torch does: stored members, each one's data at a multiple of `alignment`, checksums behind the data."""
 
     def __init__(self, sink: Sink, alignment: int = 64) -> None:
-        self.sink, self.alignment = sink, alignment
+        self.sink, self.alignment, self.start = sink, alignment, sink.at  # offsets count from where the archive begins
         self.entries: list[_Entry] = []
+        self.end = -1
 
-    def add(self, name: str, contents: Storage | bytes) -> None:
+    def add(self, name: str, *contents: Storage | bytes) -> None:
         """Lay out one member. What lies whole in another archive is copied in the kernel with the checksum that stands there."""
-        storage = Memory(contents) if isinstance(contents, bytes) else contents
-        raw, size, header = name.encode(), storage.nbytes, self.sink.at
+        storages = [Memory(part) if isinstance(part, bytes) else part for part in contents]
+        raw, size, header = name.encode(), sum(storage.nbytes for storage in storages), self.sink.at - self.start
         wide = size >= 0xFFFFFFFF
         extra = _padding(header + _LOCAL.size + len(raw), self.alignment, pack("<HH2Q", 1, 16, size, size) if wide else b"")
         shown = 0xFFFFFFFF if wide else 0
         self.sink.write(_LOCAL.pack(b"PK\3\4", 45 if wide else 0, 0x0808, 0, 0, 0, 0, shown, shown, len(raw), len(extra)) + raw + extra)
-        put = self.sink.put(storage, checksum=True)
-        self.entries.append(_Entry(raw, header, size, put, self.sink.skip(24 if wide else 16)))
+        puts = [self.sink.put(storage, CRC32) for storage in storages]
+        self.entries.append(_Entry(raw, header, size, puts, self.sink.skip(24 if wide else 16)))
 
     def close(self) -> None:
         """Write the members, and the directory of what became of them."""
+        self.lay_end()
         self.sink.settle()
-        central = bytearray()
+        self.fill_end()
+
+    def lay_end(self) -> int:
+        """Leave room for the directory, whose checksums are not known yet; the bytes that the whole archive takes."""
+        self.end = self.sink.at
+        self.sink.skip(len(self._directory()))
+        return self.sink.at - self.start
+
+    def fill_end(self) -> None:
+        """Once the sink is settled: the directory of what became of the members."""
         for entry in self.entries:
             self.sink.fill(entry.behind, entry.descriptor())
-            central += entry.record()
-        offset, size, count = self.sink.at, len(central), len(self.entries)
-        self.sink.write(central)
+        self.sink.fill(self.end, self._directory())
+
+    def _directory(self) -> bytes:
+        central = b"".join([entry.record() for entry in self.entries])
+        offset, size, count = self.end - self.start, len(central), len(self.entries)
         if count >= 0xFFFF or offset >= 0xFFFFFFFF or size >= 0xFFFFFFFF:
-            end64 = _END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
-            self.sink.write(end64 + _LOCATOR64.pack(b"PK\6\7", 0, offset + size, 1))
+            central += _END64.pack(b"PK\6\6", 44, 45, 45, 0, 0, count, count, size, offset)
+            central += _LOCATOR64.pack(b"PK\6\7", 0, offset + size, 1)
         count = min(count, 0xFFFF)
-        self.sink.write(_END.pack(b"PK\5\6", 0, 0, count, count, min(size, 0xFFFFFFFF), min(offset, 0xFFFFFFFF), 0))
-        self.sink.settle()
+        return central + _END.pack(b"PK\5\6", 0, 0, count, count, min(size, 0xFFFFFFFF), min(offset, 0xFFFFFFFF), 0)
 
 
 class _Entry(NamedTuple):
@@ -270,11 +371,18 @@ class _Entry(NamedTuple):
     name: bytes
     header: int
     size: int
-    put: Put
+    puts: list[Put]
     behind: int
 
+    @property
+    def crc(self) -> int:
+        whole = self.puts[0].crc
+        for put in self.puts[1:]:
+            whole = CRC32.joined(whole, put.crc, put.storage.nbytes)
+        return whole
+
     def descriptor(self) -> bytes:
-        return pack("<4sLQQ" if self.size >= 0xFFFFFFFF else "<4sLLL", b"PK\7\x08", self.put.crc, self.size, self.size)
+        return pack("<4sLQQ" if self.size >= 0xFFFFFFFF else "<4sLLL", b"PK\7\x08", self.crc, self.size, self.size)
 
     def record(self) -> bytes:
         """Its record in the central directory."""
@@ -283,7 +391,7 @@ class _Entry(NamedTuple):
         size, header = min(self.size, 0xFFFFFFFF), min(self.header, 0xFFFFFFFF)
         version = 45 if wide else 0
         lengths = (len(self.name), len(extra), 0, 0, 0, 0)
-        return _CENTRAL.pack(b"PK\1\2", version, version, 0x0808, 0, 0, 0, self.put.crc, size, size, *lengths, header) + self.name + extra
+        return _CENTRAL.pack(b"PK\1\2", version, version, 0x0808, 0, 0, 0, self.crc, size, size, *lengths, header) + self.name + extra
 
 
 def _padding(at: int, alignment: int, first: bytes) -> bytes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..checkpoint import Checkpoint, Tensor
 from ..dtypes import DType
+from ..errors import EditError
 from ..selection import Layers, no_layers, select
 
 
@@ -17,6 +18,8 @@ def cast(checkpoint: Checkpoint, to: DType, patterns: Sequence[str] = (), layers
     What is tied follows, whichever of its names is picked.
     Values are rounded to nearest even; integers that do not fit are an error when they are written.
     """
+    if to.kind == "q":
+        raise EditError(f"nothing is cast to {to.name}: values are not quantised here", "cast to a float")
     names = (
         select(checkpoint, patterns, layers)
         if patterns
@@ -24,7 +27,8 @@ def cast(checkpoint: Checkpoint, to: DType, patterns: Sequence[str] = (), layers
     )
     done: dict[Any, Tensor] = {}
     for name in names:
-        tensor = checkpoint[name].plain(name)
+        tensor = checkpoint[name]
+        tensor.decoded(name)  # refused where it has no numbers
         if tensor.dtype != to and tensor.key not in done:
             done[tensor.key] = tensor.cast(to, name)
     return checkpoint.replacing(tensors={name: done.get(tensor.key, tensor) for name, tensor in checkpoint.items()})
@@ -32,7 +36,7 @@ def cast(checkpoint: Checkpoint, to: DType, patterns: Sequence[str] = (), layers
 
 def _is_number_like(tensor: Tensor, to: DType) -> bool:
     kinds = "fc" if to.kind == "c" else "f" if to.kind == "f" else "biufc"
-    return not tensor.layout and tensor.dtype.addressable and tensor.dtype.kind in kinds and tensor.dtype.name != "complex32"
+    return tensor.numeric and (tensor.dtype.kind in kinds or tensor.dtype.kind == "q") and tensor.dtype.name != "complex32"
 
 
 def _counts(name: str, tensor: Tensor) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from ..checkpoint import Checkpoint, show_shape
 from ..dtypes import named
 from ..errors import NoMatch, UsageError, did_you_mean
-from ..selection import Layers, matches, no_layers, one, select
+from ..selection import Layers, Named, matches, no_layers, one, select
 
 
 def check(table: Mapping[str, Any]) -> None:
@@ -34,7 +34,7 @@ def broken(checkpoint: Checkpoint, table: Mapping[str, Any], layers: Layers = no
 
 def _found(checkpoint: Checkpoint, pattern: str, layers: Layers) -> list[str]:
     try:
-        return matches(dict.fromkeys(checkpoint) | dict.fromkeys(checkpoint.objects), pattern, layers)
+        return matches(Named([*checkpoint, *checkpoint.objects], checkpoint), pattern, layers)
     except NoMatch:
         return []
 
@@ -49,14 +49,14 @@ def _absent(checkpoint: Checkpoint, patterns: list[str], layers: Layers) -> Iter
 
 def _shape(checkpoint: Checkpoint, wanted: dict[str, list[int]], layers: Layers) -> Iterator[str]:
     for pattern, shape in wanted.items():
-        for name in matches(checkpoint.tensors, pattern, layers):
+        for name in matches(checkpoint, pattern, layers):
             if checkpoint[name].shape != tuple(shape):
                 yield f"{name} has {show_shape(checkpoint[name].shape)}, not {show_shape(tuple(shape))}"
 
 
 def _dtype(checkpoint: Checkpoint, wanted: dict[str, str], layers: Layers) -> Iterator[str]:
     for pattern, dtype in wanted.items():
-        for name in matches(checkpoint.tensors, pattern, layers):
+        for name in matches(checkpoint, pattern, layers):
             if checkpoint[name].dtype != named(dtype):
                 yield f"{name} is {checkpoint[name].dtype.name}, not {named(dtype).name}"
 
@@ -70,7 +70,7 @@ def _tied(checkpoint: Checkpoint, groups: list[list[str]], layers: Layers) -> It
 def _finite(checkpoint: Checkpoint, patterns: list[str], layers: Layers) -> Iterator[str]:
     from ..stats import computable, stats
 
-    tensors = {name: checkpoint[name] for name in select(checkpoint.tensors, patterns, layers)}
+    tensors = {name: checkpoint[name] for name in select(checkpoint, patterns, layers)}
     for name, figures in stats({name: tensor for name, tensor in tensors.items() if computable(tensor)}):
         if figures.nan or figures.inf:
             yield f"{name} has {figures.nan:,} NaN and {figures.inf:,} infinities"

@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 from ..checkpoint import Checkpoint
 from ..errors import EditError
-from ..selection import Layers, matches, no_layers
+from ..selection import Layers, Named, matches, no_layers
 
 
 def drop(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
     """Without what the patterns pick: `optimizer.*` takes tensors and param_groups. Raises NoMatch, or EditError where none is left."""
-    everything = dict.fromkeys(checkpoint) | dict.fromkeys(checkpoint.objects)
+    everything = Named([*checkpoint, *checkpoint.objects], checkpoint)
     gone = {name for pattern in patterns for name in matches(everything, pattern, layers)}
     return _without(checkpoint, gone)
 
 
 def keep(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
     """With nothing but what the patterns pick."""
-    everything = dict.fromkeys(checkpoint) | dict.fromkeys(checkpoint.objects)
+    everything = Named([*checkpoint, *checkpoint.objects], checkpoint)
     kept = {name for pattern in patterns for name in matches(everything, pattern, layers)}
     return _without(checkpoint, everything.keys() - kept)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..checkpoint import Checkpoint
 from ..errors import EditError, UsageError
@@ -24,7 +25,8 @@ def rename(checkpoint: Checkpoint, rules: Sequence[str]) -> Checkpoint:
     _check_apart(now)
     sources = {name: checkpoint.sources.get(source, source) for source, name in now.items()}
     tensors = {name: checkpoint[source] for source, name in now.items()}
-    return checkpoint.replacing(tensors=tensors, sources=sources, layers={} if any(a != b for a, b in now.items()) else checkpoint.layers)
+    told: dict[str, Any] = {"layers": {}, "homes": {}} if any(a != b for a, b in now.items()) else {}
+    return checkpoint.replacing(tensors=tensors, sources=sources, **told)
 
 
 def split_rule(text: str, names: set[str]) -> tuple[str, str]:
@@ -34,7 +36,7 @@ def split_rule(text: str, names: set[str]) -> tuple[str, str]:
         raise UsageError(f"{text!r} is no renaming", "write OLD=NEW")
     known = [at for at in cuts if text[:at] in names]
     cut = (known or cuts)[0]
-    if not text[:cut] or (not text[cut + 1 :] and not text.startswith("re:")):
+    if (not text[:cut] and not known) or (not text[cut + 1 :] and not text.startswith("re:")):
         raise UsageError(f"{text!r} leaves a name empty", "write OLD=NEW")
     return text[:cut], text[cut + 1 :]
 

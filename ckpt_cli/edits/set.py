@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..checkpoint import Checkpoint, Tensor
 from ..dtypes import DType, to_numpy
 from ..errors import CkptError, EditError, UsageError, naming
+from ..formats import formats
 from ..selection import Layers, matches, no_layers, refer, split_index
 from ..storage import Fill, Mapped, Memory, Storage
 from ..values import check_fits, check_holds, check_kept, element, encoded
@@ -29,8 +30,25 @@ class Assignment(NamedTuple):
 def set_values(checkpoint: Checkpoint, assignments: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
     """The checkpoint with the assignments made, left to right."""
     for text in assignments:
-        checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), layers)
+        told = _told(checkpoint, text)
+        checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), layers) if told is None else told
     return checkpoint
+
+
+def _told(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
+    """With an entry of the metadata replaced, where no tensor is called as its key: `general.name = "x"`, quotes or none."""
+    key, sign, value = (part.strip() for part in text.partition("="))
+    origin = checkpoint.origin
+    if not sign or key in checkpoint or key not in checkpoint.metadata or not origin or not formats[origin.format].sets_metadata:
+        return None
+    if value[:1] == value[-1:] == '"':
+        import json
+
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise UsageError(f"{value[:60]} is no JSON text", "leave the quotes out") from None
+    return checkpoint.replacing(metadata={**checkpoint.metadata, key: value})
 
 
 def _meant(checkpoint: Checkpoint, text: str, layers: Layers) -> Assignment:
@@ -150,7 +168,7 @@ def _from_list(text: str) -> numpy.ndarray[Any, Any]:
 def _assigned(checkpoint: Checkpoint, assignment: Assignment, layers: Layers) -> Checkpoint:
     """One assignment; where a pattern picks several tensors, each once, however many names it has."""
     for name, view in _views(checkpoint, assignment.reference, layers):
-        tensor = view.plain(name).over(checkpoint[name].storage)
+        tensor = view.over(checkpoint[name].plain(name).storage)
         storage = tensor.storage_with(_contents(name, tensor, assignment))
         checkpoint = checkpoint.with_storages({tensor.storage: storage})
     return checkpoint

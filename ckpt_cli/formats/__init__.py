@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ..checkpoint import Checkpoint
@@ -14,6 +14,7 @@ from ..registry import Registry
 from ..storage import Storage
 
 if TYPE_CHECKING:
+    from ..containers.zip import Member
     from ..patch import Patch
     from ..saving import Output
     from ..sink import Sink
@@ -31,12 +32,20 @@ class Format:
     ties = False
     metadata = False
     objects = False
+    sets_metadata = False  # `set` changes an entry of the metadata
+    takes_objects = False  # also objects that were not read, as values of Python: the state of a training
     layout = "oi"  # how its framework lays weights out: out×in×kernel… (torch), or kernel…×in×out (Keras): `io`
+    keeps = False  # an edited file stays of this format under another name of the same suffix, though another one is written to such
     alone = True  # in a folder, a file of one of its suffixes may be the model
+    prefixed = False  # a checkpoint is called by the prefix of its files; the first suffix makes that the name of its main one
 
     def find(self, path: str) -> str | None:
         """The file that stands for `path`, where that is a folder, or the prefix of files, of this format; None where it is not."""
         return None
+
+    def main(self, path: str) -> str:
+        """The file that a checkpoint written to `path` is known by: `path` itself, that with a prefix's suffix, or one in a new folder."""
+        return path if not self.prefixed or path.endswith(self.suffixes) else path + self.suffixes[0]
 
     def sniff(self, file: File) -> bool:
         """Whether `file` is of this format, from cheap facts: its head, its tail, the members of a zip."""
@@ -65,6 +74,9 @@ class Format:
         metadata = sorted(set(checkpoint.metadata) - {"format"})  # the framework's name says nothing that the file does not
         if metadata and not self.metadata:
             lines.append(f"metadata ({', '.join(metadata[:5])})")
+        if not self.ties and (tied := checkpoint.tied_to()):
+            shown = [f"{name} = {first}" for name, first in tied.items()]
+            lines.append(f"ties, and each name has its own copy ({', '.join(shown[:5] + ['…'] * (len(shown) > 5))})")
         return lines
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
@@ -87,6 +99,10 @@ class Format:
         """Files that belonged to the checkpoint at `path` and that its edited self has no use for."""
         return []
 
+    def records(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
+        """What the files have checksums of besides the tensors' bytes (and the members of a zip), each with what it is called."""
+        return ()
+
     def parts(self, checkpoint: Checkpoint) -> list[File]:
         """The files that a checkpoint was read from."""
         return [checkpoint.origin.file] if checkpoint.origin else []
@@ -95,9 +111,33 @@ class Format:
         """Path of a file, dotted name: the classes and functions that loading it with its framework imports, unless it loads safely."""
         return iter(())
 
+    def archives(self, checkpoint: Checkpoint) -> Iterator[Mapping[str, Member]]:
+        """The members of every zip that it was read from: all of them have checksums."""
+        from ..containers import zip as zips
+
+        yield from (zips.members(file) for file in self.parts(checkpoint) if zips.is_zip(file))
+
     def nbytes(self, checkpoint: Checkpoint) -> int:
         """Bytes on disk of what a checkpoint was read from."""
         return sum(file.size for file in self.parts(checkpoint))
+
+
+class ValuesOnly(Format):
+    """A format that belongs to a program: values are written over those in a file, nothing else of it is written."""
+
+    writes = False
+    patches = keeps = True
+
+    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+        from ..errors import CannotHold
+
+        raise CannotHold(
+            f"of a {self.name} file values alone are edited: names, shapes and dtypes are its program's", "convert it, say to .safetensors"
+        )
+
+    def check(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.origin is None or checkpoint.origin.format != self.name or self.patch(checkpoint) is None:
+            super().check(checkpoint)
 
 
 def _tops(paths: object) -> list[str]:

@@ -20,6 +20,7 @@ from ..containers.header import Header, Unusual, scan
 from ..dtypes import DTYPES
 from ..errors import CannotHold, Malformed
 from ..file import File
+from ..quantised import way_out
 from ..storage import Extent
 from . import Format, changed_storages, formats
 
@@ -45,7 +46,7 @@ class Safetensors(Format):
     name = "safetensors"
     title = "Hugging Face safetensors"
     suffixes = (".safetensors",)
-    patches = ties = metadata = True
+    patches = ties = metadata = sets_metadata = True
 
     def sniff(self, file: File) -> bool:
         return file.size >= 8 and file.head[8:9] == b"{" and int.from_bytes(file.head[:8], "little") < 2**48
@@ -70,7 +71,7 @@ class Safetensors(Format):
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
         kept = checkpoint.distinct()
         metadata = dict(checkpoint.metadata)
-        if checkpoint.origin and checkpoint.origin.format.startswith("torch"):
+        if checkpoint.origin and checkpoint.origin.format.startswith(("torch", "dcp")):
             metadata.setdefault("format", "pt")  # transformers opens no file without it
         clash = next((name for name in checkpoint.tied_to() if name in metadata), None)
         if clash is not None:
@@ -187,7 +188,7 @@ def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes
     for name, tensor in tensors.items():
         if tensor.layout or tensor.dtype.name not in _CODES:
             kind = tensor.layout or tensor.dtype.name
-            raise CannotHold(f"safetensors cannot hold {name}, which is {kind}", f"leave it out: --drop '{name}'")
+            raise CannotHold(f"safetensors cannot hold {name}, which is {kind}", way_out(tensor.dtype, name))
         if name == "__metadata__":
             raise CannotHold("safetensors cannot hold a tensor called __metadata__", "rename it")
         begin = begins[id(tensor)]

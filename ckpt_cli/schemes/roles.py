@@ -45,6 +45,7 @@ _TELLING: tuple[tuple[str, Kind], ...] = (
     (r"embeddings", "embedding"),
     (r"in_proj_bias|bias_[kv]", "bias"),
     (r"in_proj_weight|[qkv]_proj_weight", "linear"),
+    (r"prelu\d*_alpha", "slope"),
 )
 
 # What a training checkpoint holds beside the model.
@@ -52,7 +53,7 @@ _TRAINING = re.compile(r"(^|[./])(optim\w*|opt_state|\w*scheduler\w*|\w*scaler|r
 
 # A layer's type, as torch, Keras, Gluon and what builds upon them call it → what its weight is.
 _TYPES: tuple[tuple[str, str], ...] = (
-    (r"Norm", "norm"),
+    (r"Norm(?!alization)|(Batch|Layer|Group|RMS)Normalization", "norm"),  # Keras' Normalization has statistics of the data
     (r"Embedding", "embedding"),
     (r"Conv", "conv"),
     (r"(^|[a-z])(Linear|Dense)$|Multi[Hh]eadAttention", "linear"),
@@ -69,7 +70,7 @@ _SCALE = r"(\w*_)?(weight|gamma|scale|g)"
 
 def role(target: Target, layer_type: str | None = None) -> Role:
     """What the tensor is. `layer_type` is the class name of the layer that holds it, where an architecture or the file tells."""
-    *path, leaf = re.split(r"[./]", target.name)
+    *path, leaf = re.split(r"[./]", re.sub(r"^(arg|aux):", "", target.name))  # which MXNet's Module puts before all names
     parent = path[-1] if path else ""
     if named(target.dtype).kind != "f" or target.dtype == "float8_e8m0fnu":  # the latter are scales of other tensors
         return Role("counter", "assumed from name") if leaf == "num_batches_tracked" else Role("other", "by dtype")
@@ -94,6 +95,8 @@ def _by_type(target: Target, leaf: str, layer_type: str, told: Kind | None) -> K
         return "norm_shift" if bias else "norm_scale"
     if bias:
         return "bias"
+    if len(target.shape) < 2 and family != "slope":  # the scale of a quantised weight, say
+        return "other"
     by_family: dict[str, Kind] = {"embedding": "embedding", "linear": "linear", "slope": "slope"}
     # Hugging Face's Conv1D is a linear layer, as its two dimensions tell
     return by_family.get(family) or ("linear" if len(target.shape) == 2 else "conv")
@@ -113,6 +116,8 @@ def _by_name(target: Target, parent: str, leaf: str) -> Role | None:
     table = re.fullmatch(_EMBEDDING, parent, re.IGNORECASE) and len(target.shape) == 2
     if table or (re.fullmatch(_EMBEDDING, leaf, re.IGNORECASE) and len(target.shape) > 1):
         return Role("embedding", "assumed from name")
+    if leaf == "alpha" and parent.isdecimal() and target.shape == (1,):  # Gluon's PReLU in a Sequential
+        return Role("slope", "assumed from name")
     return None
 
 

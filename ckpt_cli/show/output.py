@@ -91,6 +91,15 @@ class Output:
         if footer:
             self.lines([footer])
 
+    def row(self, cells: Sequence[str], widths: Sequence[int], is_header: bool = False) -> None:
+        """One row of a table that grows while it is looked at, its cells aligned to the right; in a pipe a record, and no header."""
+        if not self.terminal:
+            self.records([] if is_header else [cells])
+        else:
+            padded = [_padded(escape(cell), wide, True) for cell, wide in zip(cells, widths, strict=True)]
+            sys.stdout.write("  ".join(self._styled(padded, is_header)).rstrip() + "\n")
+        sys.stdout.flush()
+
     def _styled(self, row: list[str], is_header: bool = False) -> list[str]:
         if not self.color:
             return row

@@ -15,9 +15,13 @@ _WORTH = 32 << 20  # bytes: what takes long with less than that is an import or 
 
 
 class Progress:
-    """`with Progress() as progress: work(progress)`: it is called with the bytes done and the bytes in all, as often as one likes."""
+    """`with Progress() as progress: work(progress)`: it is called with the bytes done and the bytes in all, as often as one likes.
 
-    def __init__(self) -> None:
+    `unit`: what is counted where it is not bytes.
+    """
+
+    def __init__(self, unit: str = "") -> None:
+        self.unit = unit
         self._shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._began = monotonic()
         self._next, self._drawn, self._done = self._began + _AFTER, False, 0
@@ -26,11 +30,16 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Make room for a line of the answer."""
         if self._drawn:
             self._write("")
+            self._drawn = False
 
     def __call__(self, done: int, total: int) -> None:
-        if not self._shown or total < _WORTH:
+        if not self._shown or (total < _WORTH and not self.unit):
             return
         now = monotonic()
         if done < self._done:  # another pass
@@ -38,7 +47,7 @@ class Progress:
         self._done = done
         if now >= self._next:
             self._next, self._drawn = now + _EVERY, True
-            self._write(line(done, total, now - self._began))
+            self._write(line(done, total, now - self._began, self.unit))
 
     def _write(self, text: str) -> None:
         try:
@@ -48,11 +57,15 @@ class Progress:
             self._shown = False
 
 
-def line(done: int, total: int, seconds: float) -> str:
-    """`2.1 GB of 8.0 GB (26 %), 1.3 GB/s, 5 s left`."""
+def line(done: int, total: int, seconds: float, unit: str = "") -> str:
+    """`2.1 GB of 8.0 GB (26 %), 1.3 GB/s, 5 s left`; `20 of 100 steps (20 %), 7 steps/s, 11 s left`."""
     rate = done / seconds if seconds else 0.0
     left = f", {_time((total - done) / rate)} left" if rate else ""
-    return f"{size(done)} of {size(total)} ({100 * done // max(total, 1)} %), {size(int(rate))}/s{left}"
+    percent = f"({100 * done // max(total, 1)} %)"
+    if unit:
+        speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+        return f"{done:,} of {total:,} {unit} {percent}, {speed} {unit}/s{left}"
+    return f"{size(done)} of {size(total)} {percent}, {size(int(rate))}/s{left}"
 
 
 def _time(seconds: float) -> str:

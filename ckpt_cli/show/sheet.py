@@ -8,7 +8,7 @@ from typing import Any
 from ..architectures.hyperparameters import shown, shown_all
 from ..architectures.layers import Shape
 from ..architectures.recognition import Model
-from ..summary import Row, Summary, pieces
+from ..summary import Row, Summary
 from .output import Output, size
 
 
@@ -56,7 +56,7 @@ def draw_layers(out: Output, layers: Sequence[Row]) -> None:
 
 
 def label(row: Row) -> str:
-    return pieces(row.path)[-1] if row.depth and row.path else row.path or "."
+    return row.name if row.depth and row.path else row.path or "."
 
 
 def counted(count: int) -> str:

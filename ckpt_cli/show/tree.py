@@ -14,9 +14,9 @@ _DEEPEST = 1000
 _Level = list[tuple[str, list[str], int]]
 
 
-def drawn(names: Iterable[str], label: Callable[[str], str]) -> Iterator[str]:
-    """The lines of the tree of the parts between dots; `label` says what stands behind a name. What is held is a list of names a level."""
-    levels, leads = [_level(names, 0)], [""]
+def drawn(names: Iterable[str], label: Callable[[str], str], separator: str = ".") -> Iterator[str]:
+    """The lines of the tree of the parts between separators; `label` says what stands behind a name. Held is a list of names a level."""
+    levels, leads = [_level(names, 0, separator)], [""]
     while levels:
         if not levels[-1]:
             levels.pop()
@@ -29,15 +29,15 @@ def drawn(names: Iterable[str], label: Callable[[str], str]) -> Iterator[str]:
         if len(whole) < len(group):
             if len(levels) == _DEEPEST:
                 raise UsageError(f"a name of over {_DEEPEST:,} parts makes no tree", "leave --tree out")
-            levels.append(_level([name for name in group if len(name) > end], end + 1))
+            levels.append(_level([name for name in group if len(name) > end], end + 1, separator))
             leads.append(lead + ("    " if last else "│   "))
 
 
-def _level(names: Iterable[str], at: int) -> _Level:
+def _level(names: Iterable[str], at: int, separator: str) -> _Level:
     """The parts that begin at `at`, the last one first: each with its names, and where it ends."""
     groups: dict[str, list[str]] = {}
     for name in names:
-        groups.setdefault(name[at : part_end(name, at)], []).append(name)
+        groups.setdefault(name[at : part_end(name, at, separator)], []).append(name)
     return [(part, group, at + len(part)) for part, group in reversed(groups.items())]
 
 

@@ -16,8 +16,8 @@ __all__ = ["Figures", "computable", "histograms", "stats", "total"]
 
 
 def computable(tensor: Tensor) -> bool:
-    """True where each element is a number: not for sparse, quantised, sub-byte and object tensors."""
-    return not tensor.layout and tensor.dtype.addressable
+    """True where each element is a number, blocks that are decoded included: not for sparse, sub-byte and object tensors."""
+    return tensor.numeric
 
 
 def stats(tensors: Mapping[str, Tensor], workers: int | None = None, progress: Progress | None = None) -> Iterator[tuple[str, Figures]]:
@@ -25,7 +25,7 @@ def stats(tensors: Mapping[str, Tensor], workers: int | None = None, progress: P
     _import_numpy()
     from .kernels import Summary
 
-    folds = fold(tensors, lambda tensor: Summary(tensor.dtype), workers=workers, progress=progress)
+    folds = fold(_decoded(tensors), lambda tensor: Summary(tensor.dtype), workers=workers, progress=progress)
     return ((name, summary.figures) for name, summary in folds)
 
 
@@ -39,8 +39,13 @@ def histograms(
     _import_numpy()
     from .histogram import Histogram
 
-    by_key = {tensor.key: ranges[name] for name, tensor in tensors.items()}
-    return fold(tensors, lambda tensor: Histogram(tensor.dtype, *by_key[tensor.key]), workers=workers, progress=progress)
+    numbers = _decoded(tensors)
+    by_key = {tensor.key: ranges[name] for name, tensor in numbers.items()}
+    return fold(numbers, lambda tensor: Histogram(tensor.dtype, *by_key[tensor.key]), workers=workers, progress=progress)
+
+
+def _decoded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.decoded(name) for name, tensor in tensors.items()}
 
 
 def total(figures: Iterable[Figures]) -> Figures:

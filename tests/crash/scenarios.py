@@ -61,10 +61,14 @@ def _scenarios() -> Iterator[Scenario]:
         yield Scenario(f"shards-mixed-{shard}", many, ["set", index, "a.weight[0] = 9", "a.bias = 1", "-i"])
         yield Scenario(f"shards-drop-{shard}", many, ["drop", index, "b.*", "-i"])
         yield Scenario(f"shards-new-{shard}", one, ["convert", file, f"{{}}/n.{shard}.index.json", "--shard-size", "7kB", "--force"])
+    yield Scenario("tensorflow-patch", "m.index", ["set", "{}/m", "a.bias[:500] = 1", "b.weight[3, 4] = 7", "-i"])
+    yield Scenario("tensorflow-mixed", "m.index", ["set", "{}/m.index", "a.bias = 1", "a.weight = 1", "-i"])
+    yield Scenario("tensorflow-drop", "m.index", ["drop", "{}/m", "a.weight", "-i"])
+    yield Scenario("tensorflow-out", "m.index", ["set", "{}/m", "b.weight = 1", "-o", "{}/n", "--force"])
 
 
 SCENARIOS = {scenario.name: scenario for scenario in _scenarios()}
-_FEW = ["patch-safetensors", "backup-pt", "shards-cast-safetensors", "shards-drop-bin"]
+_FEW = ["patch-safetensors", "backup-pt", "shards-cast-safetensors", "shards-drop-bin", "tensorflow-patch"]
 NAMES = list(SCENARIOS) if FULL else _FEW
 
 
@@ -72,7 +76,11 @@ NAMES = list(SCENARIOS) if FULL else _FEW
 def before(source: str) -> State:
     """The folder that holds `source` and nothing else."""
     with folder() as home:
-        if not source.endswith(".index.json"):
+        if source.endswith(".index"):
+            with folder() as other:
+                save_file(WEIGHTS, other / "m.safetensors")
+                run("convert", str(other / "m.safetensors"), str(home / source))
+        elif not source.endswith(".index.json"):
             path = home / source
             torch.save(WEIGHTS, path) if path.suffix == ".pt" else save_file(WEIGHTS, path)
         else:
@@ -125,9 +133,9 @@ def seen(state: State) -> State:
 def use(scenario: Scenario, home: Path, shards_first: bool = False) -> None:
     """The next use: `ckpt ls` of each file, the index first or last, and of those that are not there."""
     names = {name for name in {*before(scenario.source), *after(scenario.name)} if not name.endswith(".bak")}
-    for name in sorted(names, key=lambda name: name.endswith(".index.json") == shards_first):
+    for name in sorted(names, key=lambda name: name.endswith((".index.json", ".index")) == shards_first):
         status = main(["ls", str(home / name)])
-        assert (status == 0) == (home / name).exists(), f"ckpt ls {name}: exit {status}"
+        assert (status == 0) == ((home / name).exists() and ".data-" not in name), f"ckpt ls {name}: exit {status}"
 
 
 def renamed(scenario: Scenario, home: Path) -> str:
@@ -136,7 +144,8 @@ def renamed(scenario: Scenario, home: Path) -> str:
     for name in sorted(old.keys() & contents(home).keys()):
         other = (home / name).rename(home / f"other-{name}")
         status = main(["ls", str(other)])
-        if status != (2 if name.endswith(".index.json") else 0) or other.read_bytes() not in (old[name], new[name]):
+        alone = not name.endswith(".index.json") and ".data-" not in name
+        if status != (0 if alone else 2) or other.read_bytes() not in (old[name], new[name]):
             return name
     return ""
 

@@ -23,6 +23,12 @@ HEADS = [
     b"\x40\0\0\0\0\0\0\0{",
     b'{"weight_map": {',
     b"\x82\xa6params\x81\xa1k\xc7",
+    b"GGUF\3\0\0\0",
+    b"\x08\x09\x3a",
+    b"\x12\1" + bytes(14),
+    b"\x93NUMPY\1\0v\0{'descr': ",
+    b"\x80\x04}\x94\x8c\x01w\x94\x8c\x05numpy",
+    b"\x89HDF\r\n\x1a\n\0\0\0\0\0\x08\x08\0",
 ]
 # What turns a number, a length or an opcode into a worse one.
 WORSE = [
@@ -58,7 +64,12 @@ def mutated(choose: random.Random) -> bytes:
     """A good file with something done to it, or random bytes after a good beginning."""
     if choose.random() < 0.1:
         return choose.choice(HEADS) + choose.randbytes(choose.randrange(300))
-    raw = bytearray(choose.choice(samples()).read_bytes())
+    return changed(choose.choice(samples()).read_bytes(), choose)
+
+
+def changed(whole: bytes, choose: random.Random) -> bytes:
+    """A few things done to a file."""
+    raw = bytearray(whole)
     for _ in range(choose.randint(1, 4)):
         at = choose.randrange(len(raw) + 1)
         if choose.random() < 0.5:  # most of what is read first stands at the beginning, and at the end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,3 +54,17 @@ def test_any_truncation_is_an_error(sample: Path, data: st.DataObject, folder: P
     found = warm(folder, "ls", path.name)
     judge(found, folder)
     assert found.status == 2, "the end of a good file is missed by every reader"
+
+
+@settings(ANY, max_examples=60)
+@given(seed=st.integers(0, 1 << 48))
+def test_any_mutation_of_a_folder(seed: int, folder: Path, warm: Warm) -> None:
+    """One of the files of a distributed checkpoint."""
+    choose = random.Random(seed)
+    for path in (mutations.SAMPLES / "mlp.dcp").iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    victim = folder / choose.choice([".metadata", "__0_0.distcp"])
+    victim.write_bytes(mutations.changed(victim.read_bytes(), choose))
+    with untouched(folder):
+        found = warm(folder, choose.choice(["ls", "summary", "hash", "check"]), ".metadata")
+    judge(found, folder, (0, 1, 2))

@@ -34,6 +34,8 @@ ARGUMENTS: dict[str, list[object]] = {
     "apply": [MLP, "RECIPE", "-o", "OUT"],
     "convert": [MLP, "OUT"],
     "new": ["mlp", "inputs=2", "hidden=3", "outputs=1", "--seed", "0", "-o", "OUT"],
+    "grad": [MLP, "--seed", "0"],
+    "train": [MLP, "--random", "--steps", "2", "--lr", "0.1", "--seed", "0", "-o", "OUT"],
     "archs": [],
     "schemes": [],
     "formats": [],
@@ -69,7 +71,7 @@ SURROUNDINGS = {
     "no asserts": "PYTHONOPTIMIZE=2 {}",
 }
 MAY_FAIL = ("a full disk", "all is full")
-SLOW = {"new": ("no standard streams", "a full disk", "no home", "a deleted folder")}  # it imports torch
+SLOW = dict.fromkeys(("new", "grad", "train"), ("no standard streams", "a full disk", "no home", "a deleted folder"))  # they import torch
 
 
 @pytest.mark.parametrize("command", COMMANDS)

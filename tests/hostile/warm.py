@@ -66,6 +66,7 @@ def watch(event: str, args: tuple[Any, ...]) -> None:
     if writes and args[0] == os.devnull:
         return
     ours = event == "pickle.find_class" and str(args[0]).startswith("ckpt_cli.")  # what workers send home
+    ours = ours or (event == "ctypes.dlopen" and args == (None,))  # ctypes itself, which numpy imports
     if writes or (event in _FORBIDDEN and not ours):
         os.write(2, f"caught at {event} {args!r}\n".encode(errors="replace"))
         os._exit(CAUGHT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..constant import zeros
 from ..draws import Draw, Uniform
 from ..matrices import orthogonal
 from ..mxnet import LSTMBias
@@ -14,9 +15,10 @@ from . import neutral, preset
 @preset
 def keras(target: Target, role: Kind) -> Draw | None:
     """Kernels glorot_uniform, biases 0; embeddings U(±0.05); recurrent kernels orthogonal, and an LSTM's bias 1 in the forget gate
-    where the file is Keras' own; norms 1 and 0; moving statistics 0 and 1.
+    where the file is Keras' own; norms 1 and 0; moving statistics 0 and 1;
+    slopes of PReLU 0.
 
-    Keras' Dense, Conv, Embedding, LSTM, GRU, BatchNormalization. Drawn by torch's generator.
+    Keras' Dense, Conv, Embedding, LSTM, GRU, BatchNormalization, PReLU. Drawn by torch's generator.
     """
     if role in ("linear", "conv", "recurrent_input"):
         return glorot_uniform(target)
@@ -24,6 +26,8 @@ def keras(target: Target, role: Kind) -> Draw | None:
         return orthogonal(target)
     if role == "embedding":
         return Uniform(-0.05, 0.05)
+    if role == "slope":
+        return zeros(target)
     if role in ("bias", "recurrent_bias") and _of_lstm(target):
         return LSTMBias(target, 1.0)
     return neutral(target, role)

@@ -1,0 +1,172 @@
+"""MXNet's lists of arrays, read one header after the other: what stands between them is never read.
+
+    u64 0x112, u64 0, u64 count, that many arrays, u64 count (0: they have no names), for each a u64 length and the name
+
+    array   u32 magic; from version 2 on the storage (i32); where that is sparse the shape of the values; the shape;
+            device type and number (2 × i32); dtype (i32); for each part of a sparse one its dtype (i32) and shape; the values; those parts
+    shape   i32 axes, then an i64 each; below version 1 the magic is the number of axes, and u32 follow
+
+As in src/ndarray/ndarray.cc (NDArray::Save, ::Load, LegacyLoad) and include/mxnet/tuple.h. Little-endian throughout.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+from ..checkpoint import Tensor, nbytes_of, show_shape
+from ..dtypes import DTYPES, DType
+from ..errors import Malformed
+from ..file import File
+from ..storage import Extent
+
+MAGIC = 0x112
+VERSIONS = {0xF993FAC8: 1, 0xF993FAC9: 2, 0xF993FACA: 3}
+_NUMBERED = "float32 float64 float16 uint8 int32 int8 int64 bool int16 uint16 uint32 uint64 bfloat16"  # as mshadow/base.h does
+FLAGS = dict(enumerate(_NUMBERED.split()))
+_KNOWN = {flag: DTYPES[name] for flag, name in FLAGS.items()}
+_LAYOUTS = {1: ("sparse_row", 1), 2: ("sparse_csr", 2)}  # storage → layout, and how many arrays of indices there are
+_DEVICES = (1, 2, 3, 5)  # cpu, gpu, pinned, shared
+_WINDOW = 4096
+_MOST_AXES = 64
+_MOST_ARRAYS = 500_000
+_MOST_NAME = 1 << 20
+
+_WORD, _WORDS, _LONG = Struct("<i"), Struct("<ii"), Struct("<Q")
+
+
+class Array(NamedTuple):
+    """An array of the file: its tensor, what its header says besides, and where all of it lies."""
+
+    tensor: Tensor
+    version: int
+    device: tuple[int, int]
+    whole: Extent
+
+
+class Arrays(NamedTuple):
+    """`names` is empty where the file has none; arrays go by their positions then."""
+
+    arrays: list[Array]
+    names: list[str]
+
+
+def read(file: File) -> Arrays:
+    """The arrays and names of a whole file. Raises Malformed where it is not what MXNet writes, to the last byte."""
+    cursor = _Cursor(file)
+    if cursor.long() != MAGIC or cursor.long() != 0:
+        raise Malformed("the file does not begin as MXNet's lists of arrays do")
+    arrays = [_array(cursor, number) for number in range(cursor.count(20, "arrays"))]
+    count = cursor.count(8, "names")
+    if count not in (0, len(arrays)):
+        raise Malformed(f"{len(arrays):,} arrays have {count:,} names")
+    names = [_name(cursor) for _ in range(count)]
+    if cursor.left:
+        raise Malformed(f"{cursor.left:,} bytes stand after the last name")
+    return Arrays(arrays, names)
+
+
+class _Cursor:
+    """A place in the file. Small things are read through a window; nothing is believed that the file is too short for."""
+
+    def __init__(self, file: File) -> None:
+        self.file, self.at = file, 0
+        self._window, self._start = file.head, 0
+
+    @property
+    def left(self) -> int:
+        return self.file.size - self.at
+
+    def take(self, count: int) -> bytes:
+        """The next bytes. Raises Malformed where there are not as many."""
+        skip = self.at - self._start
+        if skip + count > len(self._window):
+            self._window, self._start, skip = self.file.read(self.at, max(count, min(_WINDOW, self.left))), self.at, 0
+        self.at += count
+        return self._window[skip : skip + count]
+
+    def word(self) -> int:
+        return int(_WORD.unpack(self.take(4))[0])
+
+    def long(self) -> int:
+        return int(_LONG.unpack(self.take(8))[0])
+
+    def count(self, least: int, what: str) -> int:
+        """A count of things of which each takes at least so many bytes."""
+        found = self.long()
+        if found > self.left // least:
+            raise Malformed(f"truncated: the file says it has {found:,} {what}, and ends before", "download or copy it again")
+        if found > _MOST_ARRAYS:
+            raise Malformed(f"the file has {found:,} {what}; over {_MOST_ARRAYS:,} are not read")
+        return found
+
+    def shape(self, axes: int | None = None, width: int = 8) -> tuple[int, ...]:
+        """A shape; `axes` and `width` where its head was read, and its numbers are narrow."""
+        axes = self.word() if axes is None else axes
+        if not 0 <= axes <= _MOST_AXES:
+            raise Malformed(f"a shape of {axes} axes")
+        raw = self.take(axes * width)
+        sizes = tuple(int.from_bytes(raw[at : at + width], "little", signed=width == 8) for at in range(0, len(raw), width))
+        if any(n < 0 for n in sizes):
+            raise Malformed("its shape is not known")
+        return sizes
+
+    def dtype(self) -> DType:
+        flag = self.word()
+        if flag not in _KNOWN:
+            raise Malformed(f"dtype {flag} is not known")
+        return _KNOWN[flag]
+
+    def data(self, dtype: DType, shape: tuple[int, ...]) -> Tensor:
+        """The elements that come next, skipped over."""
+        nbytes = nbytes_of(dtype, shape)
+        if nbytes > self.left:
+            missing = f"{nbytes - self.left:,} of {nbytes:,} bytes"
+            raise Malformed(f"truncated: {missing} of shape {show_shape(shape)} are missing", "download or copy it again")
+        extent = Extent(self.file, self.at, nbytes)
+        self.at += nbytes
+        return Tensor.whole(dtype, shape, extent)
+
+
+def _array(cursor: _Cursor, number: int) -> Array:
+    start = cursor.at
+    try:
+        tensor, version, device = _tensor(cursor)
+    except Malformed as error:
+        error.what = f"array {number}: {error.what}"
+        raise
+    return Array(tensor, version, device, Extent(cursor.file, start, cursor.at - start))
+
+
+def _tensor(cursor: _Cursor) -> tuple[Tensor, int, tuple[int, int]]:
+    magic = cursor.word() & 0xFFFFFFFF
+    version = VERSIONS.get(magic, 0)
+    storage = cursor.word() if version >= 2 else 0
+    if storage != 0 and (storage not in _LAYOUTS or version == 3):
+        raise Malformed(f"storage {storage} is not known")
+    layout, indices = _LAYOUTS.get(storage, ("", 0))
+    held = cursor.shape() if layout else ()
+    shape = cursor.shape() if version else cursor.shape(magic, 4)
+    if not shape and version != 3:
+        raise Malformed("it has no shape: it was saved before it was initialised")
+    device = _WORDS.unpack(cursor.take(8))
+    if device[0] not in _DEVICES or device[1] < 0:
+        raise Malformed(f"device {device[0]}, {device[1]} is not known")
+    dtype = cursor.dtype()
+    if not layout:
+        return cursor.data(dtype, shape), version, device
+    kinds = [(cursor.dtype(), cursor.shape()) for _ in range(indices)]
+    values = cursor.data(dtype, held)
+    found = Tensor(dtype, shape, values.storage, None, 0, layout)
+    found.parts = (*(cursor.data(*kind) for kind in kinds), values)
+    return found, version, device
+
+
+def _name(cursor: _Cursor) -> str:
+    length = cursor.long()
+    if length > min(cursor.left, _MOST_NAME):
+        raise Malformed(f"a name of {length:,} bytes")
+    try:
+        return cursor.take(length).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Malformed("a name is not UTF-8") from None

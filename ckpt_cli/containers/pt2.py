@@ -1,0 +1,131 @@
+"""The weights of a torch.export archive: JSON that names the records they lie in; in older ones a torch zip within the zip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..checkpoint import Foreign, Tensor, show_shape
+from ..dtypes import DTYPES, DType
+from ..errors import Malformed
+from ..storage import Memory
+from . import strict_json
+from . import zip as zips
+from .nodes import Dict
+from .torch_archive import Archive
+from .torch_objects import Reader
+from .torch_tree import find
+from .unpickling import load
+
+# torch/_export/serde/schema.py, ScalarType.
+_SCALARS = {
+    1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64", 9: "complex32",
+    10: "complex64", 11: "complex128", 12: "bool", 13: "bfloat16", 28: "uint16", 29: "float8_e4m3fn", 30: "float8_e5m2",
+    31: "float8_e4m3fnuz", 32: "float8_e5m2fnuz", 33: "float8_e8m0fnu", 34: "uint32", 35: "uint64",
+}  # fmt: skip
+_CONFIG = "_weights_config.json"
+_OLD = "serialized_state_dict.pt"
+_STRIDED = 7
+
+
+def weights(members: Mapping[str, zips.Member], root: str) -> dict[str, Tensor]:
+    """Name → tensor of every model in the archive; of several, below the model's name."""
+    if _OLD in members:
+        return _nested(members[_OLD])
+    folder = f"{root}/data/weights/"
+    configs = {name[len(folder) : -len(_CONFIG)]: member for name, member in members.items() if _in(name, folder, _CONFIG)}
+    legacy = {name[len(folder) : -3]: member for name, member in members.items() if _in(name, folder, ".pt")}
+    found = {model: _of_config(members, folder, member) for model, member in configs.items()}
+    found |= {model: _nested(member) for model, member in legacy.items() if model not in found}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    return {f"{model}.{name}": tensor for model, tensors in found.items() for name, tensor in tensors.items()}
+
+
+def constants(members: Mapping[str, zips.Member], root: str) -> dict[str, Any]:
+    """The tensors that are no part of a state dict, by what they are."""
+    folder, found = f"{root}/data/constants/", {}
+    for name, member in members.items():
+        if _in(name, folder, "_constants_config.json"):
+            for constant, meta in _config(member).items():
+                kind = meta.get("tensor_meta")
+                found[f"constants.{constant}"] = Foreign("torch.Tensor", _told(kind)) if kind else Foreign("object", "")
+    return found
+
+
+def _told(meta: Any) -> str:
+    return f"{show_shape(_ints(meta, 'sizes'))} of {_dtype(meta).name}"
+
+
+def _in(name: str, folder: str, suffix: str) -> bool:
+    return name.startswith(folder) and name.endswith(suffix) and "/" not in name[len(folder) :]
+
+
+def _config(member: zips.Member) -> dict[str, Any]:
+    document = strict_json.loads(member.contents())
+    config = document.get("config") if type(document) is dict else None
+    if type(config) is not dict or any(type(meta) is not dict for meta in config.values()):
+        raise Malformed(f"{member.name}: its config is no object of objects")
+    return config
+
+
+def _of_config(members: Mapping[str, zips.Member], folder: str, config: zips.Member) -> dict[str, Tensor]:
+    found = {}
+    for name, meta in _config(config).items():
+        record = members.get(f"{folder}{meta.get('path_name')}")
+        if record is None:
+            raise Malformed(f"the weight {name!r} lies in {meta.get('path_name')!r}, which is not in the archive")
+        found[name] = _pickled(name, record) if meta.get("use_pickle") else _view(name, record, meta.get("tensor_meta"))
+    return found
+
+
+def _view(name: str, record: zips.Member, meta: Any) -> Tensor:
+    if type(meta) is not dict or meta.get("layout") != _STRIDED:
+        raise Malformed(f"the weight {name!r} is described in an unknown way")
+    dtype, shape, strides = _dtype(meta), _ints(meta, "sizes"), _ints(meta, "strides")
+    if record.nbytes == 0 and 0 not in shape:
+        raise Malformed(f"the weight {name!r} was saved without its values")
+    offset = _int(meta.get("storage_offset"))
+    return Tensor.view(dtype, shape, record, strides, offset) if 0 not in shape else Tensor.whole(dtype, shape, Memory(b""))
+
+
+def _dtype(meta: Any) -> DType:
+    number = meta.get("dtype") if type(meta) is dict else None
+    if type(number) is not int or number not in _SCALARS:
+        raise Malformed(f"the dtype {number!r} of torch.export is not known")
+    return DTYPES[_SCALARS[number]]
+
+
+def _ints(meta: Any, key: str) -> tuple[int, ...]:
+    items = meta.get(key) if type(meta) is dict else None
+    if type(items) is not list or len(items) > 64:
+        raise Malformed(f"a weight whose {key} are no list")
+    return tuple(map(_int, items))
+
+
+def _int(item: Any) -> int:
+    number = item.get("as_int") if type(item) is dict else item
+    if type(number) is not int or not 0 <= number < 1 << 63:
+        raise Malformed("a weight whose sizes, strides or offset are no integers ≥ 0")
+    return number
+
+
+def _inner(member: zips.Member) -> Archive:
+    """The torch zip that a member is."""
+    return Archive(zips.within(member.file, member.place(), member.nbytes))
+
+
+def _pickled(name: str, member: zips.Member) -> Tensor:
+    archive = _inner(member)
+    tensor = Reader(archive.storage).tensor(load(archive.pickle))
+    if tensor is None:
+        raise Malformed(f"the weight {name!r} is no tensor")
+    return tensor
+
+
+def _nested(member: zips.Member) -> dict[str, Tensor]:
+    archive = _inner(member)
+    root = load(archive.pickle)
+    if not isinstance(root, Dict) and not getattr(root, "pairs", None) and getattr(root, "path", "") != "collections.OrderedDict":
+        raise Malformed(f"{member.name} holds no state dict")
+    return find(root, Reader(archive.storage)).tensors

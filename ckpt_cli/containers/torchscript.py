@@ -1,0 +1,102 @@
+"""The modules of a TorchScript archive, named as `state_dict` names them: what each class says are its parameters and buffers.
+
+`data.pkl` holds objects of classes such as `__torch__.torch.nn.modules.linear.Linear`; `code/__torch__/torch/nn/modules/linear.py` says of
+it `__parameters__ = ["weight", "bias", ]`, `__buffers__ = []`. That line is matched as text, the code is neither parsed nor run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ..checkpoint import Checkpoint, Foreign, Tensor, show_shape
+from ..errors import Malformed
+from .foreign import plain
+from .nodes import Call, said
+from .torch_archive import Archive
+from .torch_objects import Reader, is_tensor
+from .unpickling import load
+
+_CLASS = re.compile(r"^class (\w+)\(Module\):\n(?:  __parameters__ = \[([^\]]*)\]\n)?(?:  __buffers__ = \[([^\]]*)\]\n)?", re.MULTILINE)
+_NAME = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_OF_ALL = {"training", "_is_full_backward_hook"}
+# Far above what programs write: characters of the names of all attributes, bytes of code.
+_MOST = 1 << 27
+_MOST_CODE = 64 << 20
+
+
+class _Classes:
+    """What the classes of an archive say of themselves; each file of code is looked into once."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+        self.known: dict[str, dict[str, dict[str, None]]] = {}
+        self.room = _MOST_CODE
+
+    def tensors_of(self, path: str) -> dict[str, None]:
+        """The attributes of a class that are parameters, then those that are buffers."""
+        module, _, name = path.rpartition(".")
+        if module not in self.known:
+            self.known[module] = self._read(module)
+        return self.known[module].get(name, {})
+
+    def _read(self, module: str) -> dict[str, dict[str, None]]:
+        member = self.archive.members.get(f"{self.archive.root}/code/{module.replace('.', '/')}.py")
+        if member is None:
+            raise Malformed(f"the archive has no code of {module!r}")
+        self.room -= member.nbytes
+        if self.room < 0:
+            raise Malformed(f"the archive has over {_MOST_CODE:,} bytes of code")
+        text = member.contents().decode(errors="replace")
+        return {
+            name: dict.fromkeys(_NAME.findall(parameters) + _NAME.findall(buffers)) for name, parameters, buffers in _CLASS.findall(text)
+        }
+
+
+def read_modules(archive: Archive) -> Checkpoint:
+    """Parameters and buffers under the names that `state_dict` gives them; other attributes are objects."""
+    reader = Reader(archive.storage)
+    tensors: dict[str, Tensor] = {}
+    objects: dict[str, Any] = {}
+    layers: dict[str, str] = {}
+    classes = _Classes(archive)
+    for prefix, module, state in _modules(load(archive.pickle)):
+        layers[prefix.rstrip(".")] = module.path.rpartition(".")[2]
+        own = classes.tensors_of(module.path)
+        for name in own:
+            tensor = reader.tensor(state.get(name))
+            if tensor is not None:  # a parameter may be None
+                tensors[prefix + name] = tensor
+        for name in state.keys() - own.keys() - _OF_ALL:
+            if not _is_module(state[name]):
+                objects[prefix + name] = _object(reader, state[name])
+    return Checkpoint(tensors, objects=dict(sorted(objects.items())), layers=layers)
+
+
+def _is_module(node: Any) -> bool:
+    return type(node) is Call and node.path.startswith("__torch__.") and ".torch.classes." not in node.path and node.state() is not None
+
+
+def _modules(root: Any) -> Iterator[tuple[str, Call, dict[str, Any]]]:
+    """Every module with the prefix of its names and its attributes, parents first, as often as it is reached."""
+    if not _is_module(root):
+        raise Malformed("the root of the archive is no module")
+    steps, room = [("", root)], _MOST
+    while steps:
+        prefix, module = steps.pop()
+        pairs = module.state().pairs
+        room -= (len(pairs) + 1) * (len(prefix) + 16)
+        if room < 0:
+            raise Malformed("the archive holds its modules within one another too often to be walked")
+        state = {name: value for key, value in pairs if (name := said(key)) is not None}
+        yield prefix, module, state
+        steps.extend((f"{prefix}{name}.", value) for name, value in reversed(state.items()) if _is_module(value))
+
+
+def _object(reader: Reader, node: Any) -> Any:
+    """An attribute that is in no state dict: a tensor, too, by what it is."""
+    if not is_tensor(node):
+        return plain(node)
+    tensor = reader.tensor(node)
+    return Foreign("torch.Tensor", f"{show_shape(tensor.shape)} of {tensor.dtype.name}" if tensor else "")

@@ -1,0 +1,62 @@
+"""HDF5 as Keras writes it: .weights.h5 (Keras 3), whole models and weights in .h5 (Keras 2 and 3, tf.keras).
+
+    layers/dense/vars/0, optimizer/vars/3       save_weights of Keras 3: containers, classes in snake case, variables by number
+    model_weights/dense/dense/kernel:0          a whole model: layers by their own names; its config is the attribute model_config
+    dense/dense/kernel:0                        save_weights of Keras 2; `layer_names` and `weight_names` give the order
+
+The container is HDF5 File Format Specification 3.0 (containers/hdf5.py), the layout Keras' saving_lib.py and legacy_h5_format.py.
+Peculiarities: kernels are in×out; a bfloat16 is an opaque |V2 with an attribute dtype; a second name of a dataset is a hard link, read and
+written as a tie. Links that are soft or lead out are listed as what they are, never followed; nor are data kept outside or made of others.
+Written from another format, the parts of a name between slashes are groups; any other name is that of a dataset at the top.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..checkpoint import Checkpoint
+from ..file import File
+from ..storage import Extent
+from . import Format, changed_storages, formats
+
+if TYPE_CHECKING:
+    from ..patch import Patch
+    from ..sink import Sink
+
+_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+class HDF5(Format):
+    name = "hdf5"
+    title = "HDF5: Keras' .weights.h5, .h5"
+    called = "HDF5"
+    suffixes = (".h5", ".hdf5")
+    patches = ties = metadata = objects = True
+    layout = "io"
+
+    def sniff(self, file: File) -> bool:
+        return file.head[:8] == _MAGIC
+
+    def read(self, file: File) -> Checkpoint:
+        from ..containers import hdf5, keras
+
+        tree = hdf5.read(Extent(file, 0, file.size))
+        return keras.checkpoint(tree, keras.stated(tree))
+
+    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+        from ..containers import hdf5_writing
+
+        hdf5_writing.laid_out(checkpoint).put(sink)
+        sink.settle()
+
+    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        from ..patch import Patch, changes
+
+        pairs = changed_storages(checkpoint)
+        if pairs is None or checkpoint.origin is None or not all(isinstance(before, Extent) for before, _ in pairs):
+            return None
+        found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
+        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), [])
+
+
+formats.add(HDF5.name, HDF5())

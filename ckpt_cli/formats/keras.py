@@ -1,0 +1,78 @@
+"""Keras 3's own format, .keras: a stored zip of the model's config and of its weights in HDF5.
+
+    config.json         the layers with their classes, names and arguments, the optimizer, the loss
+    metadata.json       Keras' version, the date
+    model.weights.h5    layers/dense/vars/0, optimizer/vars/3 …, as in a .weights.h5 (formats/hdf5.py)
+    assets/…            vocabularies and the like
+
+As in keras/src/saving/saving_lib.py. The weights are read where they lie in the zip. Peculiarities: all that is no weight is carried
+along byte for byte, the date included; without a config there is no .keras, so one is written of what came out of one alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..checkpoint import Checkpoint
+from ..containers import zip as zips
+from ..errors import CannotHold, Malformed
+from ..file import File
+from ..storage import Extent, Memory
+from . import Format, changed_storages, formats
+
+if TYPE_CHECKING:
+    from ..patch import Patch
+    from ..sink import Sink
+
+_WEIGHTS = "model.weights.h5"
+
+
+class Keras(Format):
+    name = "keras"
+    title = "Keras 3 (model.save)"
+    suffixes = (".keras",)
+    patches = ties = metadata = objects = True
+    layout = "io"
+
+    def sniff(self, file: File) -> bool:
+        return zips.is_zip(file) and {"config.json", "metadata.json"} <= zips.members(file).keys()
+
+    def read(self, file: File) -> Checkpoint:
+        from ..containers import hdf5, keras
+
+        members = zips.members(file)
+        if _WEIGHTS not in members:
+            kept = next((name for name in members if name.startswith("model.weights")), "nothing")
+            raise Malformed(f"the weights are not in {_WEIGHTS} but in {kept}", "save the model with Keras' defaults")
+        weights = members[_WEIGHTS]
+        tree = hdf5.read(Memory(weights.contents()) if weights.method else weights)
+        rest = keras.Archive(tree, {name: zips.Inflated(each) if each.method else each for name, each in members.items()})
+        config = keras.config(members["config.json"].contents(), "config.json")
+        metadata = keras.config(members["metadata.json"].contents(), "metadata.json")
+        found = keras.checkpoint(tree, config, rest)
+        return found.replacing(metadata={key: value for key, value in metadata.items() if type(value) is str} | dict(found.metadata))
+
+    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+        from ..containers import hdf5_writing, keras
+
+        if not isinstance(checkpoint.rest, keras.Archive):
+            raise CannotHold(
+                "a .keras holds the config of its model, which is not there", "write .weights.h5, which the model itself can load"
+            )
+        archive = zips.Writer(sink)
+        for name, record in checkpoint.rest.records.items():
+            archive.add(name, hdf5_writing.laid_out(checkpoint) if name == _WEIGHTS else record)
+        archive.close()
+
+    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        from ..patch import Patch, changes
+
+        pairs, origin = changed_storages(checkpoint), checkpoint.origin
+        if pairs is None or origin is None or not all(isinstance(before, Extent) for before, _ in pairs):
+            return None
+        weights = zips.members(origin.file)[_WEIGHTS]
+        found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
+        return Patch(origin.file, sorted(found, key=lambda change: change.at), [weights.checksum()])
+
+
+formats.add(Keras.name, Keras())

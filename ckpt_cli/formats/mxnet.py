@@ -1,0 +1,136 @@
+"""MXNet's `.params` (`net.save_parameters`, `nd.save`, `Module.save_checkpoint`): a list of arrays, then a list of their names.
+
+    0x112, 0, the arrays (each with magic, storage, shape, device, dtype, elements), the names
+
+As in src/ndarray/ndarray.cc of apache/mxnet; byte for byte in containers/ndarrays.py. Peculiarities:
+- Version 2 (no axis has length 0, no array is a scalar) and version 3 (`npx.set_np()`) exclude each other: MXNet loads either in its own
+  mode alone. A file keeps its version; another one is written as version 2, or as 3 where a shape needs it. 0 and 1 become 2.
+- `nd.save(FILE, [x, y])` gives no names: arrays are called by their positions, and stay without names until one is dropped or renamed.
+- Module and `export` put `arg:` and `aux:` before the names; they are part of them here.
+- One Parameter in two places is written twice: there are no ties.
+- Sparse arrays are carried along as they are. int16, uint16, uint32 and uint64, which MXNet 1.9 does not load, are written where they
+  were read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+from struct import pack
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..checkpoint import Checkpoint, Tensor
+from ..errors import CannotHold, Malformed
+from ..file import File
+from ..storage import Extent
+from . import Format, changed_storages, formats
+
+if TYPE_CHECKING:
+    from ..containers.ndarrays import Array
+    from ..patch import Patch
+    from ..sink import Sink
+
+_CPU = (1, 0)
+_MAGICS = {2: 0xF993FAC9, 3: 0xF993FACA}
+_NEW = ("int16", "uint16", "uint32", "uint64")  # MXNet 1.9 does not know them
+
+
+class Rest(NamedTuple):
+    """The arrays as they were read, by name; whether the file names them."""
+
+    arrays: Mapping[str, Array]
+    named: bool
+
+
+class MXNet(Format):
+    name = "mxnet"
+    title = "MXNet and Gluon parameters"
+    called = "MXNet's .params"
+    suffixes = (".params",)
+    patches = True
+
+    def sniff(self, file: File) -> bool:
+        return file.head[:8] == b"\x12\1\0\0\0\0\0\0"
+
+    def read(self, file: File) -> Checkpoint:
+        from ..containers.ndarrays import read
+
+        found = read(file)
+        names = found.names or list(map(str, range(len(found.arrays))))
+        arrays = dict(zip(names, found.arrays, strict=True))
+        if len(arrays) < len(names):
+            twin = next(one for one, two in pairwise(sorted(names)) if one == two)
+            raise Malformed(f"two arrays are called {twin!r}")
+        tensors = {name: array.tensor for name, array in arrays.items()}
+        return Checkpoint(tensors, rest=Rest(arrays, bool(found.names)))
+
+    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+        read = checkpoint.rest.arrays if isinstance(checkpoint.rest, Rest) else {}
+        version = _version(checkpoint, read)
+        before = {name: read.get(checkpoint.sources.get(name, name)) for name in checkpoint}
+        heads = {name: _head(name, tensor, before[name], version) for name, tensor in checkpoint.items()}
+        names = list(map(_encoded, checkpoint)) if _named(checkpoint) else []
+        sink.write(pack("<QQQ", 0x112, 0, len(checkpoint)))
+        for name, tensor in checkpoint.items():
+            sink.write(heads[name])
+            array = before[name]
+            sink.put(array.whole if array and tensor.layout else tensor.elements())
+        sink.write(pack("<Q", len(names)) + b"".join(pack("<Q", len(name)) + name for name in names))
+
+    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        from ..patch import Patch, changes
+
+        pairs = changed_storages(checkpoint)
+        if pairs is None or checkpoint.origin is None:
+            return None
+        found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
+        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), [])
+
+
+def _version(checkpoint: Checkpoint, read: Mapping[str, Array]) -> int:
+    """3 where the file was of that version, or where a shape has no meaning in version 2: MXNet takes no file of both."""
+    needed = any(not tensor.shape or 0 in tensor.shape for tensor in checkpoint.values() if not tensor.layout)
+    version = 3 if needed or any(array.version == 3 for array in read.values()) else 2
+    sparse = next((name for name, tensor in checkpoint.items() if tensor.layout), None)
+    if version == 3 and sparse is not None:
+        raise CannotHold(
+            f"MXNet holds no sparse array, such as {sparse}, beside a scalar or an empty one", f"leave it out: --drop '{sparse}'"
+        )
+    return version
+
+
+def _head(name: str, tensor: Tensor, before: Array | None, version: int) -> bytes:
+    """What stands before an array's elements; nothing for what is carried along as a whole."""
+    from ..containers.ndarrays import FLAGS
+
+    if before and tensor.layout and tensor.storage is before.tensor.storage:
+        return b""
+    flag = next((flag for flag, known in FLAGS.items() if known == tensor.dtype.name), None)
+    new = tensor.dtype.name in _NEW and not (before and before.tensor.dtype == tensor.dtype)
+    if tensor.layout or flag is None or new:
+        kind = tensor.layout or tensor.dtype.name
+        mend = "leave it out: --drop" if tensor.layout or not tensor.dtype.addressable else f"ckpt cast FILE {_near(tensor)}"
+        raise CannotHold(f"MXNet{' 1.9' * new} cannot hold {name}, which is {kind}", f"{mend} '{name}'")
+    device = before.device if before else _CPU
+    return pack(f"<Iii{len(tensor.shape)}qiii", _MAGICS[version], 0, len(tensor.shape), *tensor.shape, *device, flag)
+
+
+def _near(tensor: Tensor) -> str:
+    """A dtype that MXNet has in place of one that it has not."""
+    return "int64" if tensor.dtype.kind in "iu" else "float32"
+
+
+def _named(checkpoint: Checkpoint) -> bool:
+    """Whether names are written: not where none were read, and all arrays are where they were."""
+    unnamed = isinstance(checkpoint.rest, Rest) and not checkpoint.rest.named
+    return not (unnamed and all(name == str(at) for at, name in enumerate(checkpoint)))
+
+
+def _encoded(name: str) -> bytes:
+    try:
+        return name.encode()
+    except UnicodeEncodeError:
+        raise CannotHold("a name that is no valid Unicode has no place in MXNet's files", "rename it") from None
+
+
+formats.add(MXNet.name, MXNet())

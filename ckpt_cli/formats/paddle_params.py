@@ -1,0 +1,149 @@
+"""Paddle's inference parameters (`paddle.jit.save`, `save_inference_model`; .pdiparams): tensors in a row, without names.
+
+    for each: version (u32, 0), levels of detail (u64, 0), version (u32, 0), length (i32) of a TensorDesc, that, the elements
+    TensorDesc (protobuf): 1: data type, 2: dims
+
+As in paddle/fluid/framework/lod_tensor.cc and framework.proto. They stand in the order of their names, which are in the program beside
+them (NAME.json); where there is none that fits, a tensor is `param_0`, `param_1`, … Values are written over where they lie.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ..checkpoint import Checkpoint, Tensor, nbytes_of
+from ..dtypes import DTYPES
+from ..errors import Malformed
+from ..file import File
+from ..storage import Extent
+from . import ValuesOnly, changed_storages, formats
+
+if TYPE_CHECKING:
+    from ..patch import Patch
+
+_DTYPES = {0: "bool", 1: "int16", 2: "int32", 3: "int64", 4: "float16", 5: "float32", 6: "float64", 20: "uint8", 21: "int8", 22: "bfloat16",
+           23: "complex64", 24: "complex128", 32: "float8_e4m3fn", 33: "float8_e5m2"}  # fmt: skip
+_HEAD = 20  # bytes before the TensorDesc
+_MOST_DESC = 1024
+_MOST_TENSORS = 1_000_000
+_MOST_PROGRAM = 256 << 20
+
+
+class PaddleParams(ValuesOnly):
+    name = "paddle-jit"
+    title = "Paddle inference parameters (values alone are edited)"
+    suffixes = (".pdiparams",)
+    layout = "io"
+
+    def sniff(self, file: File) -> bool:
+        size = int.from_bytes(file.head[16:20], "little")
+        return (
+            file.head[:16] == bytes(16)
+            and 4 <= size <= _MOST_DESC
+            and file.head[20:21] == b"\x08"
+            and file.head[22:23] in (b"\x10", b"\x12")
+        )
+
+    def read(self, file: File) -> Checkpoint:
+        found: list[Tensor] = []
+        at = 0
+        while at < file.size:
+            tensor = _tensor(file, at)
+            if len(found) == _MOST_TENSORS:
+                raise Malformed(f"the file holds over {_MOST_TENSORS:,} tensors")
+            found.append(tensor)
+            at = tensor.storage.place() + tensor.nbytes  # type: ignore[attr-defined]
+        names, note = _names(file, found)
+        return Checkpoint(dict(zip(names, found, strict=True)), notes=(note,) if note else ())
+
+    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        from ..patch import Patch, changes
+
+        pairs = changed_storages(checkpoint)
+        if pairs is None or checkpoint.origin is None:
+            return None
+        found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
+        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), [])
+
+
+def _tensor(file: File, at: int) -> Tensor:
+    """The tensor that begins at byte `at`."""
+    head = file.read(at, _HEAD)
+    size = int.from_bytes(head[16:20], "little", signed=True)
+    if head[:16] != bytes(16) or not 0 < size <= _MOST_DESC:
+        raise Malformed(f"at byte {at:,} begins no tensor, or one with levels of detail, which is not read")
+    number, shape = _desc(file.read(at + _HEAD, size))
+    if number not in _DTYPES:
+        raise Malformed(f"Paddle's data type {number} is not known")
+    dtype = DTYPES[_DTYPES[number]]
+    start, nbytes = at + _HEAD + size, nbytes_of(dtype, shape)
+    file.read(min(start + nbytes, 1 << 62), 0)  # it ends within the file
+    return Tensor.whole(dtype, shape, Extent(file, start, nbytes))
+
+
+def _desc(raw: bytes) -> tuple[int, tuple[int, ...]]:
+    """Data type and dims, which are one field each or packed into one."""
+    number, dims, at = -1, [], 0
+    while at < len(raw):
+        key, at = _varint(raw, at)
+        value, at = _varint(raw, at)
+        if key == 0x08:
+            number = value
+        elif key == 0x10:
+            dims.append(value)
+        elif key == 0x12 and at + value <= len(raw):
+            stop = at + value
+            while at < stop:
+                value, at = _varint(raw, at)
+                dims.append(value)
+        else:
+            raise Malformed("a tensor is described in an unknown way")
+    if len(dims) > 64 or any(n >= 1 << 63 for n in dims):
+        raise Malformed("a tensor of over 64 dimensions, or of a negative one")
+    return number, tuple(dims)
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(raw) and shift < 70:
+        value |= (raw[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if raw[at - 1] < 0x80:
+            return value, at
+    raise Malformed("a tensor's description is cut off")
+
+
+def _names(file: File, tensors: list[Tensor]) -> tuple[list[str], str]:
+    """The names that the program beside the file says, in their order, where its shapes are those of the file; and what to say if not."""
+    numbered = [f"param_{i}" for i in range(len(tensors))]
+    program = f"{os.path.splitext(file.path)[0]}.json"
+    if not os.path.isfile(program):
+        return numbered, f"{file.path}: the names are in the program, {os.path.basename(program)}, which is not there"
+    told = sorted(_parameters(File(program)).items())
+    shapes = [tensor.shape for tensor in tensors]
+    if len(told) > len(shapes) and [shape for _, shape in told[: len(shapes)]] == shapes:
+        raise Malformed(f"truncated: {len(shapes):,} of the program's {len(told):,} parameters are there", "copy it again")
+    if [shape for _, shape in told] != shapes:
+        return numbered, f"{file.path}: {os.path.basename(program)} is of another model: its names are left out"
+    return [name for name, _ in told], ""
+
+
+def _parameters(file: File) -> dict[str, tuple[int, ...]]:
+    """Name → shape of the parameters that the program says: {"#": "p", "A": [0, 1, 1, NAME], "O": {"TT": {"D": [dtype, SHAPE]}}}."""
+    from ..containers import strict_json
+
+    if file.size > _MOST_PROGRAM:
+        return {}
+    try:
+        document = strict_json.loads(file.read(0, file.size))
+        found: dict[str, Any] = {}
+        for op in document["program"]["regions"][0]["blocks"][0]["ops"]:
+            if op.get("#") == "p":
+                found[op["A"][3]] = tuple(op["O"]["TT"]["D"][1])
+        return found if all(type(name) is str for name in found) else {}
+    except (Malformed, LookupError, TypeError, AttributeError):
+        return {}
+
+
+formats.add(PaddleParams.name, PaddleParams())

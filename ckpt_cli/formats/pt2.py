@@ -1,0 +1,66 @@
+"""torch.export archives (`torch.export.save`; .pt2): a zip of a program as JSON and of its weights.
+
+    NAME/archive_format                             "pt2"
+    NAME/models/MODEL.json                          the graph
+    NAME/data/weights/MODEL_weights_config.json     {"config": {NAME: {"path_name": "weight_0", "tensor_meta": {"dtype": 7, "sizes": …}}}}
+    NAME/data/weights/weight_0 …                    the bytes of a storage; tied names share one
+    serialized_state_dict.pt                        before torch 2.8: a torch zip within the zip; 2.8: NAME/data/weights/MODEL.pt
+
+As in torch/export/pt2_archive/_package.py and torch/_export/serde/schema.py. Names are those of `state_dict`; constants are objects. The
+graph is never looked into. Values are written over where they lie; names, shapes and dtypes are the program's, and stay.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..checkpoint import Checkpoint
+from ..containers import zip as zips
+from ..errors import CannotHold, Malformed
+from ..file import File
+from . import ValuesOnly, changed_storages, formats
+
+if TYPE_CHECKING:
+    from ..patch import Patch
+
+_MARK = "/archive_format"
+_OLD = "serialized_exported_program.json"
+
+
+def _root(file: File) -> str | None:
+    """The folder in the archive; an older one has none."""
+    members = zips.members(file)
+    roots = [name[: -len(_MARK)] for name in members if name.endswith(_MARK) and name.count("/") == 1]
+    return roots[0] if len(roots) == 1 else "" if _OLD in members else None
+
+
+class PT2(ValuesOnly):
+    name = "pt2"
+    title = "torch.export (values alone are edited)"
+    suffixes = (".pt2",)
+    ties = objects = True
+
+    def sniff(self, file: File) -> bool:
+        return zips.is_zip(file) and _root(file) is not None
+
+    def read(self, file: File) -> Checkpoint:
+        from ..containers.pt2 import constants, weights
+
+        members, root = zips.members(file), _root(file) or ""
+        tensors = weights(members, root)
+        if not tensors and any(name.startswith(f"{root}/data/aotinductor/") for name in members):
+            raise Malformed("the archive holds a compiled model whose weights are within its machine code")
+        return Checkpoint(tensors, objects=constants(members, root))
+
+    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        """Raises CannotHold where values lie in a zip within the zip: each of the two has a checksum over them."""
+        origin, pairs = checkpoint.origin, changed_storages(checkpoint)
+        if origin is None or pairs is None:
+            return None
+        members = set(zips.members(origin.file).values())
+        if any(before not in members for before, _ in pairs):
+            raise CannotHold("an archive of torch before 2.8 is read, not written", "convert it, say to .safetensors")
+        return zips.patch(origin.file, pairs)
+
+
+formats.add(PT2.name, PT2())

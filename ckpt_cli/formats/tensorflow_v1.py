@@ -1,0 +1,42 @@
+"""TensorFlow's checkpoints from before 0.12 (tf.train.Saver with write_version V1): one file, called by its prefix alone.
+
+    a LevelDB table: "" → names, shapes, dtypes and slices; KEY OF A SLICE → its values
+
+As in tensorflow/core/util/tensor_slice_writer.cc. Read here; what is edited is written to a new place, as the bundle that every
+TensorFlow since 0.12 reads (`--format tensorflow`, or `-o PREFIX.index`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..checkpoint import Checkpoint
+from ..file import File
+from ..storage import Storage
+from . import Format, formats
+from .tensorflow import is_first_version, is_table
+
+
+class TensorFlowV1(Format):
+    name = "tensorflow-v1"
+    title = "TensorFlow checkpoint before 0.12 (V1)"
+    writes = False
+    objects = True
+    layout = "io"
+
+    def sniff(self, file: File) -> bool:
+        return is_table(file) and is_first_version(file)
+
+    def read(self, file: File) -> Checkpoint:
+        from ..containers.saved_slices import SavedSlices
+
+        found = SavedSlices(file)
+        return Checkpoint(found.tensors, objects=found.objects, rest=found, separator="/")
+
+    def records(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
+        from ..containers.saved_slices import SavedSlices
+
+        return checkpoint.rest.records() if isinstance(checkpoint.rest, SavedSlices) else ()
+
+
+formats.add(TensorFlowV1.name, TensorFlowV1())

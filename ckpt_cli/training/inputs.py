@@ -1,0 +1,124 @@
+"""What goes into a network: arrays of numpy's files, or standard normal numbers of a seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..architectures.running import read_shape
+from ..errors import UsageError
+from ..schemes.seeds import generator, subseed
+
+if TYPE_CHECKING:
+    import numpy
+    from torch import Tensor
+    from torch.nn import Module
+
+
+def read_npy(path: str) -> Tensor:
+    """The array of a .npy file. Raises UsageError; nothing in it is ever unpickled."""
+    import numpy
+
+    found = _loaded(path)
+    if not isinstance(found, numpy.ndarray):
+        raise UsageError("this is an archive of arrays", "give one .npy file", path)
+    return _tensor(found, path)
+
+
+def read_npz(path: str) -> dict[str, Tensor]:
+    """The arrays `x` and, where there is one, `y` of a .npz file, of as many samples each."""
+    import numpy
+
+    found = _loaded(path)
+    if isinstance(found, numpy.ndarray):
+        raise UsageError("this is one array", "save x and y with numpy.savez", path)
+    with found:
+        if "x" not in found:
+            listed = ", ".join(found.files[:5]) or "nothing"
+            raise UsageError(f"there is no array x in it, but {listed}", "numpy.savez(FILE, x=…, y=…)", path)
+        arrays = {name: _tensor(_member(found, name, path), path) for name in ("x", "y") if name in found}
+    counts = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if 0 in counts.values() or len(set(counts.values())) > 1:
+        told = " and ".join(f"{count} of {name}" for name, count in counts.items())
+        raise UsageError(f"samples are counted along the first axis: there are {told}", "give as many of each", path)
+    return arrays
+
+
+def _loaded(path: str) -> Any:
+    from zipfile import BadZipFile
+
+    import numpy
+
+    try:
+        return numpy.load(path, allow_pickle=False)
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise UsageError(f"no array could be read: {_said(error)}", "save it with numpy.save", path) from None
+
+
+def _said(error: Exception) -> str:
+    """numpy's own advice is to unpickle what is no array."""
+    return "it is none, or one of objects" if "pickle" in str(error) else str(error)
+
+
+def _member(archive: Mapping[str, Any], name: str, path: str) -> numpy.ndarray[Any, Any]:
+    from zipfile import BadZipFile
+    from zlib import error as ZlibError
+
+    try:
+        array: numpy.ndarray[Any, Any] = archive[name]
+    except (ValueError, EOFError, BadZipFile, ZlibError, NotImplementedError, RuntimeError) as error:
+        raise UsageError(f"array {name} cannot be read: {_said(error)}", "save it with numpy.savez", path) from None
+    return array
+
+
+def _tensor(array: numpy.ndarray[Any, Any], path: str) -> Tensor:
+    """Floats as they are, whole numbers and booleans as int64."""
+    import torch
+
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise UsageError(f"an array of {array.dtype} holds no numbers that go into a network", "save floats or integers", path)
+    return torch.from_numpy(array.astype(f"f{array.dtype.itemsize}" if array.dtype.kind == "f" else "i8", order="C"))
+
+
+def drawn(shape: tuple[int, ...], module: Module, seed: int, what: str = "input") -> Tensor:
+    """Standard normal numbers in the network's dtype; numbers below the number of entries where it begins with an Embedding."""
+    import torch
+
+    chance, entries = generator(subseed(seed, what)), embedding(module)
+    if entries:
+        return torch.randint(entries, shape, generator=chance)
+    return torch.randn(shape, generator=chance, dtype=torch.float32).to(dtype_of(module))
+
+
+def sample_shape(text: str, module: Module) -> tuple[int, ...]:
+    """`2` → so many samples of the width that the first layer takes; `2x3x32x32` as it stands."""
+    from torch import nn
+
+    shape = read_shape(text)
+    if len(shape) > 1:
+        return shape
+    leaves = (layer for layer in module.modules() if next(layer.children(), None) is None)
+    first = next((layer for layer in leaves if next(layer.parameters(), None) is not None), None)
+    if not isinstance(first, nn.Linear):
+        raise UsageError("what an input of this network looks like is not known", "give its whole shape, as in --random 2x3x32x32")
+    return (*shape, first.in_features)
+
+
+def fitted(data: Tensor, module: Module) -> Tensor:
+    """The input in the dtype that the network computes in; whole numbers stay so where it has an Embedding."""
+    return data if embedding(module) and not data.dtype.is_floating_point else data.to(dtype_of(module))
+
+
+def embedding(module: Module) -> int:
+    """How many entries the network's first Embedding has; 0 where it has none."""
+    from torch import nn
+
+    kinds = (nn.Embedding, nn.EmbeddingBag)
+    return next((layer.num_embeddings for layer in module.modules() if isinstance(layer, kinds)), 0)
+
+
+def dtype_of(module: Module) -> Any:
+    """The dtype of the first parameter that is a float."""
+    import torch
+
+    return next((value.dtype for value in module.parameters() if value.dtype.is_floating_point), torch.float32)
