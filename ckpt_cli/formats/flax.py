@@ -30,7 +30,7 @@ class Flax(Format):
     name = "flax-msgpack"
     title = "Flax msgpack (flax.serialization)"
     suffixes = (".msgpack",)
-    patches = objects = True
+    patches = objects = takes_objects = True
     layout = "io"
 
     def sniff(self, file: File) -> bool:
@@ -69,9 +69,6 @@ class Flax(Format):
         odd = [name for name, value in checkpoint.objects.items() if not own and not holdable(value)]
         if odd:
             lines.append(f"{len(odd):,} object{'s' * (len(odd) != 1)} that msgpack has no place for ({', '.join(odd[:5])})")
-        tied = checkpoint.tied_to()
-        if tied:
-            lines.append(f"ties: {', '.join(list(tied)[:5])} become{'s' * (len(tied) == 1)} a copy")
         return lines
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
