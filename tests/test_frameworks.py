@@ -121,3 +121,17 @@ def test_ones_own_architecture(tmp_path: Path, ckpt: Ckpt) -> None:
 def test_a_framework_that_is_none_is_one_line(tmp_path: Path, ckpt: Ckpt) -> None:
     says = ckpt("new", "mlp", "--framework", "kers", "-o", tmp_path / "a.pt", status=2).err
     assert "no framework is called 'kers' (did you mean keras?)" in says
+
+
+@pytest.mark.parametrize("network", ["mlp", "nested", "shared-mlp"])
+@pytest.mark.parametrize(("framework", "name"), [("tensorflow", "model"), ("mxnet", "model.params"), ("mxnet", "model")])
+def test_the_frameworks_own_file_holds_the_network_to_the_last_bit(
+    framework: str, name: str, network: str, tmp_path: Path, ckpt: Ckpt
+) -> None:
+    """A name without a suffix is written as that framework's own format."""
+    own, torchs = tmp_path / name, tmp_path / "torch.pt"
+    ckpt("new", network, "--framework", framework, "-o", own)
+    assert ckpt("ls", own, "--json").json["format"] == framework
+    ckpt("convert", own, torchs, "--map", f"{framework}-to-torch", "--arch", network)
+    assert ckpt("diff", own, torchs, "--map", f"{framework}-to-torch").out == ""
+    assert ckpt("diff", torchs, own, "--map", f"torch-to-{framework}").out == ""
