@@ -30,7 +30,7 @@ class Flax(Format):
     name = "flax-msgpack"
     title = "Flax msgpack (flax.serialization)"
     suffixes = (".msgpack",)
-    patches = objects = takes_objects = True
+    patches = objects = True
     layout = "io"
 
     def sniff(self, file: File) -> bool:
