@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from conftest import Ckpt
+from conftest import SAMPLES, Ckpt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import SAFE_DTYPES, all_bits, example, loaded, read_bits, safetensors_header
@@ -182,3 +182,10 @@ def test_the_table_of_formats_says_what_each_can_do(ckpt: Ckpt) -> None:
     assert [row[0] for row in ckpt("formats").rows] == list(table)
     for form in table.values():
         assert form["read"]
+
+
+def test_plain_objects_of_other_formats_are_written_to_a_pt_and_others_are_said_to_be_left(tmp_path: Path, ckpt: Ckpt) -> None:
+    told = ckpt("convert", SAMPLES / "train-state.msgpack", tmp_path / "a.pt").err
+    found = torch.load(tmp_path / "a.pt", weights_only=True)
+    assert (found["step"], found["note"], found["raw"]) == (0, "a text", b"\0\1")
+    assert "torch has no place for 2 objects besides tensors (opt_state, z): left behind" in told

@@ -35,7 +35,7 @@ def write_tree(checkpoint: Checkpoint) -> tuple[bytes, dict[str, Storage]]:
         )
     storages = _Storages(None)
     pairs = [(name, torch_nodes.tensor_node(tensor, storages.reserve(tensor.storage))) for name, tensor in checkpoint.items()]
-    pairs += _made_objects(checkpoint).items()
+    pairs += [(name, node_of(checkpoint.objects[name])) for name in written_objects(checkpoint)]
     return Pickler(2, storages.renumbered).dump(Dict(list(pairs))), storages.written
 
 
@@ -109,7 +109,9 @@ class _Editor:
             _forget(place, gone, holders)
         for name in self.added:
             self._insert(self.root, (), name, self._node(name, None))
-        for name, node in _made_objects(self.checkpoint).items():
+        read = self.checkpoint.origin.read.objects if self.checkpoint.origin else {}
+        made = {name: node_of(value) for name, value in self.checkpoint.objects.items() if name not in read}
+        for name, node in made.items():
             self._insert(self.root, (), name, node)
         self._remove(gone, holders)
         for holder in self.keyed.values():
@@ -202,10 +204,13 @@ class _Editor:
             _prune(self.root, emptied)
 
 
-def _made_objects(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The objects that were not read, but made of Python's values: as nodes."""
-    read = checkpoint.origin.read.objects if checkpoint.origin else {}
-    return {name: node_of(value) for name, value in checkpoint.objects.items() if name not in read}
+_PLAIN = (bool, int, float, str, bytes, type(None))
+
+
+def written_objects(checkpoint: Checkpoint) -> list[str]:
+    """All those of a torch pickle; of other formats plain values; and what was not read at all, but made."""
+    read = checkpoint.origin.read.objects if checkpoint.origin and not isinstance(checkpoint.rest, Tree) else {}
+    return [name for name, value in checkpoint.objects.items() if name not in read or type(value) in _PLAIN]
 
 
 def _plain_class(pid: Any) -> Any:

@@ -65,12 +65,17 @@ class Format:
 
         self.write(checkpoint, Nowhere())
 
+    def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
+        """The names of the objects that are written, too: those of a file of this format."""
+        own = checkpoint.origin is not None and checkpoint.origin.format == self.name
+        return checkpoint.objects if self.objects and own else ()
+
     def left_behind(self, checkpoint: Checkpoint) -> list[str]:
         """What of `checkpoint` this format has no place for, a line each."""
-        lines = []
-        if checkpoint.objects and not self.objects:
-            count = f"{len(checkpoint.objects):,} object{'s' * (len(checkpoint.objects) != 1)}"
-            lines.append(f"{count} besides tensors ({', '.join(_tops(checkpoint.objects))})")
+        lines, kept = [], set(self.carried(checkpoint)) if checkpoint.objects else set()
+        lost = [name for name in checkpoint.objects if name not in kept]
+        if lost:
+            lines.append(f"{len(lost):,} object{'s' * (len(lost) != 1)} besides tensors ({', '.join(_tops(lost))})")
         metadata = sorted(set(checkpoint.metadata) - {"format"})  # the framework's name says nothing that the file does not
         if metadata and not self.metadata:
             lines.append(f"metadata ({', '.join(metadata[:5])})")

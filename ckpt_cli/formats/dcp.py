@@ -11,7 +11,7 @@ is tied is written twice. Written: one file, one chunk a tensor. Not read: strea
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint
@@ -57,17 +57,11 @@ class DistributedCheckpoint(Format):
     def main(self, path: str) -> str:
         return path if os.path.basename(path) == _NAME else os.path.join(path, _NAME)
 
-    def left_behind(self, checkpoint: Checkpoint) -> list[str]:
+    def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
+        """Its own, and plain values of others'."""
         from ..containers.dcp_writing import written_objects
 
-        lines = super().left_behind(checkpoint)
-        lost = [name for name in checkpoint.objects if name not in written_objects(checkpoint)]
-        if lost:
-            lines.append(f"{len(lost):,} object{'s' * (len(lost) != 1)} of classes ({', '.join(lost[:5])})")
-        ties = checkpoint.ties()
-        if ties:
-            lines.append(f"ties ({', '.join(name for group in ties[:2] for name in group[:3])}: each is written by itself)")
-        return lines
+        return written_objects(checkpoint)
 
     def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
         """Copies of the files with the values that changed; where more than values did, one file and the metadata, anew."""

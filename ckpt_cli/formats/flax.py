@@ -11,6 +11,7 @@ As in flax/serialization.py, over the specification of msgpack/msgpack. Peculiar
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..checkpoint import Checkpoint
@@ -60,16 +61,13 @@ class Flax(Format):
 
         write_tree(checkpoint, sink)
 
-    def left_behind(self, checkpoint: Checkpoint) -> list[str]:
+    def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
+        """All of its own, and what msgpack has a place for of others'."""
         from ..containers.flax_tree import Tree
         from ..containers.flax_writing import holdable
 
-        lines = super().left_behind(checkpoint)
         own = isinstance(checkpoint.rest, Tree)
-        odd = [name for name, value in checkpoint.objects.items() if not own and not holdable(value)]
-        if odd:
-            lines.append(f"{len(odd):,} object{'s' * (len(odd) != 1)} that msgpack has no place for ({', '.join(odd[:5])})")
-        return lines
+        return [name for name, value in checkpoint.objects.items() if own or holdable(value)]
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         from ..containers.chain import changes_of, patchable

@@ -41,7 +41,7 @@ class Gguf(Format):
     title = "GGUF (llama.cpp, ggml)"
     called = "GGUF"
     suffixes = (".gguf",)
-    patches = metadata = sets_metadata = True
+    patches = metadata = objects = sets_metadata = True
 
     def sniff(self, file: File) -> bool:
         return file.head[:4] == b"GGUF"
@@ -82,14 +82,6 @@ class Gguf(Format):
             return None
         found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
         return Patch(checkpoint.origin.file, sorted([*told, *found], key=lambda change: change.at), [])
-
-    def left_behind(self, checkpoint: Checkpoint) -> list[str]:
-        """Its own arrays are written again; it has no place for others' objects, nor for ties: each name gets the values."""
-        own = checkpoint.origin is not None and checkpoint.origin.format == self.name
-        lines = super().left_behind(checkpoint.replacing(objects={}) if own else checkpoint)
-        if tied := checkpoint.tied_to():
-            lines.append(f"ties ({', '.join(list(tied)[:5])}: written once more)")
-        return lines
 
 
 def _changed(checkpoint: Checkpoint, before: Checkpoint) -> list[Change] | None:

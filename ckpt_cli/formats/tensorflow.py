@@ -57,11 +57,10 @@ class TensorFlow(Format):
 
         Plan(checkpoint)
 
-    def left_behind(self, checkpoint: Checkpoint) -> list[str]:
+    def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
         from ..containers.bundle_writing import carried
 
-        kept = carried(checkpoint)
-        return super().left_behind(checkpoint.replacing(objects={k: v for k, v in checkpoint.objects.items() if k not in kept}))
+        return carried(checkpoint)
 
     def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
         from ..containers.bundle_writing import anew, patched

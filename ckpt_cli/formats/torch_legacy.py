@@ -8,7 +8,7 @@ As in torch/serialization.py, `_legacy_save` and `_legacy_load`. Read here; an e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint
@@ -56,6 +56,9 @@ class TorchLegacy(Format):
 
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
         formats["torch"].write(checkpoint, sink)
+
+    def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
+        return formats["torch"].carried(checkpoint)
 
     def code(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
         if checkpoint.origin is None:

@@ -12,7 +12,7 @@ field), checksums stand behind the data and in the central directory; dtypes wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint
@@ -52,6 +52,11 @@ class TorchZip(Format):
         archive = zips.Writer(sink)
         lay_out(archive, root, pickle, storages, records)
         archive.close()
+
+    def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
+        from ..containers.torch_writing import written_objects
+
+        return written_objects(checkpoint)
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         return zips.patch(checkpoint.origin.file, changed_storages(checkpoint)) if checkpoint.origin else None
