@@ -98,7 +98,7 @@ def main(args: list[str] | None = None) -> int:
         given = sys.argv[1:] if args is None else args
         if given[:1] == ["_complete"]:  # asked by a shell, at every TAB; not for people
             return _completed(given[1:])
-        status = app(given or ["--help"], prog_name="ckpt", standalone_mode=False)
+        status = _ran(given or ["--help"])
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except BrokenPipeError:
@@ -122,6 +122,19 @@ def main(args: list[str] | None = None) -> int:
         return _failed(f"{type(error).__name__} (CKPT_DEBUG=1 shows where)", error)
     except Exception as error:
         return _failed(f"a fault in ckpt itself: {type(error).__name__}: {error} (please report it; CKPT_DEBUG=1 shows where)", error)
+
+
+def _ran(args: list[str]) -> Any:
+    """A command, and then what is worth knowing besides its answer."""
+    from .show.output import tell_later
+
+    try:
+        status = app(args, prog_name="ckpt", standalone_mode=False)
+    except BaseException as error:
+        tell_later(isinstance(error, (BrokenPipeError, SystemExit)))
+        raise
+    tell_later(True)
+    return status
 
 
 def _leave_line() -> None:

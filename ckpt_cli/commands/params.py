@@ -49,11 +49,10 @@ FormatName = Annotated[
 def opened(path: str, lock: bool = False) -> Checkpoint:
     """The checkpoint at `path`; what its reader has to say goes to standard error. `lock`: it is going to be changed."""
     from .. import files
-    from ..show.output import note
+    from ..show.output import later
 
     checkpoint = files.open(path, lock)
-    for line in checkpoint.notes:
-        note(line)
+    later(checkpoint.notes)
     return checkpoint
 
 

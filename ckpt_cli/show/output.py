@@ -130,6 +130,21 @@ def verdict() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in the buffer
 
 
+_later: list[str] = []
+
+
+def later(lines: Iterable[str]) -> None:
+    """Notes that are worth reading beside an answer: an error is one line alone."""
+    _later.extend(lines)
+
+
+def tell_later(answered: bool) -> None:
+    """Print what was kept for later, where there was an answer."""
+    kept, _later[:] = list(_later), []
+    for text in kept if answered else ():
+        note(text)
+
+
 def note(text: str) -> None:
     """A line for the reader, not for the pipe."""
     print(f"ckpt: {line(text)}", file=sys.stderr)

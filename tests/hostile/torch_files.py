@@ -61,8 +61,8 @@ def accepted() -> Iterator[Case]:
     )
     yield Case(
         "a script that runs nothing",
-        "ok",
-        LISTED,
+        "error",
+        "the root of the archive is no module",
         archive(
             [*plain(GOOD), Entry("a/code/evil.py", b"open('canary', 'w')"), Entry("a/constants.pkl", b"cos\nsystem\n(S'touch canary'\ntR.")]
         ),
