@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ..crc32c import crc32c
 from ..errors import Malformed
 from ..storage import Memory, Slice, Storage
-from .crc32c import crc32c
 from .decoding import decoded
 
 _MANIFEST, _NODE = 0x0CDB3A2A, 0x0CDB20DE
