@@ -6,6 +6,7 @@ each word; at the end the words of the one row that is left are folded, half ove
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import Any
 
@@ -15,11 +16,12 @@ _ONES = 0xFFFFFFFF
 _WORDS = 4096
 _ROW = 4 * _WORDS
 _SMALL = 1024  # bytes that are done sooner one by one
+_BEFORE_NUMPY = 1 << 18  # the same, where numpy would have to be imported
 
 
 def crc32c(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
     """The checksum of all bytes so far; `crc` that of those before."""
-    if len(data) < _SMALL:
+    if len(data) < (_SMALL if "numpy" in sys.modules else _BEFORE_NUMPY):
         return _one_by_one(data, crc)
     start = CRC32C.product(CRC32C.power(len(data)), crc ^ _ONES)
     return _register(data) ^ start ^ _ONES

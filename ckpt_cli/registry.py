@@ -1,4 +1,4 @@
-"""Registries: mappings from names to formats, schemes, architectures, that fill themselves on first look-up."""
+"""Registries: mappings from names to formats, schemes, architectures, that fill themselves as they are looked into."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ T = TypeVar("T")
 
 
 class Registry(Mapping[str, T], Generic[T]):
-    """A mapping name → thing. The modules of its package are imported on first look-up, and each registers what it holds.
+    """A mapping name → thing. The modules of its package are imported as they are looked for, and each registers what it holds.
 
     Names that the package does not know are then looked for among the entry points of installed packages,
     so that a built-in name never costs the search for plug-ins.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
-        self.kind, self.package = kind, package
+    def __init__(self, kind: str, package: str, likely: tuple[str, ...] = ()) -> None:
+        """`likely`: the modules to be imported first, since most look-ups end there."""
+        self.kind, self.package, self.likely = kind, package, likely
         self._things: dict[str, T] = {}
-        self._filled = self._searched = False
+        self._waiting: Iterator[str] | None = None
+        self._searched = False
 
     def add(self, name: str, thing: T) -> T:
         """Register `thing`; a second one of the same name is refused."""
@@ -30,9 +32,7 @@ class Registry(Mapping[str, T], Generic[T]):
         return thing
 
     def __getitem__(self, name: str) -> T:
-        self._fill()
-        if name not in self._things:
-            self._search()
+        self._look_for(name)
         try:
             return self._things[name]
         except KeyError:
@@ -40,35 +40,51 @@ class Registry(Mapping[str, T], Generic[T]):
             raise UnknownName(f"no {self.kind} is called {name!r}", mend) from None
 
     def __contains__(self, name: object) -> bool:
-        self._fill()
-        if name not in self._things:
-            self._search()
+        self._look_for(name)
         return name in self._things
 
     def __iter__(self) -> Iterator[str]:
         """All names, plug-ins' included."""
-        self._fill()
+        while self._import_next():
+            pass
         self._search()
         return iter(list(self._things))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
-    def built_in(self) -> list[T]:
-        """What the project's own modules register, without a search for plug-ins."""
-        self._fill()
-        return list(self._things.values())
+    def built_in(self) -> Iterator[T]:
+        """What the project's own modules register, without a search for plug-ins. Each is imported when its turn comes."""
+        done = 0
+        while done < len(self._things) or self._import_next():
+            for thing in list(self._things.values())[done:]:
+                done += 1
+                yield thing
 
-    def _fill(self) -> None:
-        if self._filled:
-            return
-        self._filled = True
+    def _look_for(self, name: object) -> None:
+        while name not in self._things and self._import_next():
+            pass
+        if name not in self._things:
+            self._search()
+
+    def _import_next(self) -> bool:
+        """Import another module of the package; False where there is none left."""
+        from importlib import import_module
+
+        if self._waiting is None:
+            self._waiting = self._modules()
+        module = next(self._waiting, None)
+        if module is not None:
+            import_module(f"{self.package}.{module}")
+        return module is not None
+
+    def _modules(self) -> Iterator[str]:
+        yield from self.likely
         from importlib import import_module
         from pkgutil import iter_modules
 
-        package = import_module(self.package)
-        for module in sorted(found.name for found in iter_modules(package.__path__)):
-            import_module(f"{self.package}.{module}")
+        found = {module.name for module in iter_modules(import_module(self.package).__path__)}
+        yield from sorted(found - set(self.likely))
 
     def _search(self) -> None:
         """Import the plug-ins that installed packages announce in the entry-point group named as the package."""

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy
 
 from ckpt_cli.containers import sstable
+from ckpt_cli.containers.protobuf import fixed32, integer, nested
 from ckpt_cli.containers.tf_types import NUMBERS, Slice, slice_key, written_shape
-from ckpt_cli.containers.wire import fixed32, integer, nested
 from ckpt_cli.crc32c import CRC32C
 from ckpt_cli.dtypes import DTYPES
 

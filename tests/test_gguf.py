@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 
 from ckpt_cli import files
 from ckpt_cli.dtypes import DTYPES
+from ckpt_cli.file import File
+from ckpt_cli.formats import formats
 from ckpt_cli.quantised import decodable
 
 REUSE = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -115,6 +117,12 @@ def test_every_type_of_the_package_is_listed_with_its_true_shape_and_size(name: 
 
 def test_every_block_type_of_the_package_is_in_the_table_of_dtypes() -> None:
     assert set(BLOCKS) <= set(DTYPES) and len(DECODED) >= 16
+
+
+def test_123_tensors_which_begin_as_the_json_of_safetensors_does_are_gguf(tmp_path: Path, ckpt: Ckpt) -> None:
+    path = written(tmp_path / "a.bin", {f"w.{i}": (np.zeros(1, "f4"), None) for i in range(ord("{"))})
+    assert [form.name for form in formats.values() if form.sniff(File(str(path)))] == ["gguf"]
+    assert len(ckpt("ls", path).rows) == 123
 
 
 def test_a_vocabulary_is_metadata_by_its_length_alone(mixed: Path, ckpt: Ckpt) -> None:

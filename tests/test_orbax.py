@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckpt_cli import files
-from ckpt_cli.containers.crc32c import crc32c
+from ckpt_cli.crc32c import crc32c
 
 sys.path.insert(0, str(Path(__file__).parent / "hostile"))
 from orbax_files import Made, build, sharded, version_2, version_3

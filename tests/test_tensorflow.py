@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ckpt_cli
-from ckpt_cli.containers import sstable, wire
+from ckpt_cli.containers import protobuf, sstable
 from ckpt_cli.containers.snappy import unpack
 from ckpt_cli.containers.sstable import Table
 from ckpt_cli.containers.tensor_bundle import text_of
@@ -355,13 +355,13 @@ def test_the_checksums_of_the_standard() -> None:
 def test_any_table_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, items: dict[bytes, bytes]) -> None:
     path = tmp_path_factory.mktemp("table") / "t"
     path.write_bytes(b"".join(sstable.table(iter(sorted(items.items())))))
-    found = [(e.key, wire.piece(data, e.start, e.stop)) for _, data, entries in Table(File(str(path))).opened() for e in entries]
+    found = [(e.key, protobuf.piece(data, e.start, e.stop)) for _, data, entries in Table(File(str(path))).opened() for e in entries]
     assert found == sorted(items.items())
 
 
 @given(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(1, 1 << 28))
 def test_a_number_is_read_as_it_was_written(value: int, field: int) -> None:
-    found = list(wire.fields(wire.integer(field, value)))
+    found = list(protobuf.fields(protobuf.integer(field, value)))
     assert [(one.number, one.signed) for one in found] == ([(field, value)] if value else [])
 
 

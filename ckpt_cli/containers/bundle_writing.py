@@ -20,10 +20,10 @@ from ..sink import Put, Sink
 from ..storage import Extent, Memory, Slice, Storage
 from .assembled import Assembled
 from .object_graph import rekeyed
+from .protobuf import fixed32, integer, nested
 from .sstable import Block, Stored, masked, table
 from .tensor_bundle import GRAPH, SUFFIX, Bundle, data_path, text_of, written_text
 from .tf_types import NUMBERS, written_shape
-from .wire import fixed32, integer, nested
 
 _HEADER = integer(1, 1) + nested(3, integer(1, 1))  # one data file, of the first version of the format
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ..crc32c import crc32c
 from ..errors import Malformed
 from ..storage import Memory, Slice, Storage
-from .crc32c import crc32c
 from .decoding import decoded
+from .protobuf import varint
 
 _MANIFEST, _NODE = 0x0CDB3A2A, 0x0CDB20DE
 _MOST_NODE = 1 << 28  # bytes, decoded
@@ -40,13 +41,11 @@ class _Body:
         return self.take(1)[0]
 
     def varint(self) -> int:
-        value = 0
-        for shift in range(0, 64, 7):
-            byte = self.byte()
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value
-        raise Malformed("the OCDBT tree is broken: a number is too long")
+        try:
+            value, self.at = varint(self.data, self.at, len(self.data))
+        except Malformed as error:
+            raise Malformed(f"the OCDBT tree is broken: {error.what}") from None
+        return value
 
     def varints(self, count: int) -> list[int]:
         if count > len(self.data) - self.at:

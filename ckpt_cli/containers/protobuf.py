@@ -1,8 +1,9 @@
-"""Protocol Buffers on the wire: the fields of a message as numbers and as spans of the file, without a copy, and without a schema.
+"""Protocol Buffers on the wire: fields, read where they lie and written one after the other. Nothing here knows a message.
 
-    field = varint(number << 3 | wire) value;   wire 0: varint, 1: 8 bytes, 2: length and bytes, 5: 4 bytes
+    field    tag (number << 3 | wire type), then a varint, 8 bytes, a length and as many bytes, or 4 bytes
 
-Specified at protobuf.dev, "Encoding". Groups (3, 4) are refused: no schema of today has them.
+As in the encoding guide of protobuf.dev. Groups are refused: no schema of today has them. What is read may be bytes, or a `Window` on a
+file, where long fields are passed over.
 """
 
 from __future__ import annotations
@@ -12,174 +13,167 @@ from typing import NamedTuple
 
 from ..errors import Malformed
 from ..file import File
-from ..storage import Extent, Storage
 
-_WINDOW = 1 << 16
-_MOST_FIELDS = 4_000_000
-_VARINT, _EIGHT, _BYTES, _FOUR = 0, 1, 2, 5
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+_SIZES = {FIXED64: 8, FIXED32: 4}
+_PAGE = 1 << 14
+_MOST_FIELDS = 4_000_000  # of a window; what is held as bytes is bounded by whoever read them
 DEEPEST = 100  # messages in messages, as protobuf's own readers have it
 
 
+class Window:
+    """A run of bytes of a file, read by the page: for what is large and of which little is looked at."""
+
+    def __init__(self, file: File, offset: int, nbytes: int) -> None:
+        self.file, self.offset, self.nbytes = file, offset, nbytes
+        self._at, self._page, self._fields = 0, b"", 0
+
+    def __len__(self) -> int:
+        return self.nbytes
+
+    def __getitem__(self, place: int) -> int:
+        if not self._at <= place < self._at + len(self._page):
+            self._at, self._page = place, self.file.read(self.offset + place, min(_PAGE, self.nbytes - place))
+        return self._page[place - self._at]
+
+    def bytes(self, start: int, stop: int) -> bytes:
+        if self._at <= start and stop <= self._at + len(self._page):
+            return self._page[start - self._at : stop - self._at]
+        return self.file.read(self.offset + start, stop - start)
+
+    def count_field(self) -> None:
+        """Raises Malformed where there were too many."""
+        self._fields += 1
+        if self._fields > _MOST_FIELDS:
+            raise Malformed(f"over {_MOST_FIELDS:,} fields: no model has as many")
+
+
+Data = bytes | Window
+
+
+def piece(data: Data, start: int, stop: int) -> bytes:
+    return data[start:stop] if isinstance(data, bytes) else data.bytes(start, stop)
+
+
 class Field(NamedTuple):
-    """A field: `value` is that of a varint, 0 for others, which are the bytes [begin, end) of the file."""
+    """`value`: the number of a varint or a fixed field. `start`, `stop`: where the bytes of the others lie, or the number itself."""
 
     number: int
-    wire: int
-    begin: int
-    end: int
+    kind: int
     value: int
-
-    @property
-    def is_bytes(self) -> bool:
-        return self.wire == _BYTES
+    start: int
+    stop: int
 
     @property
     def nbytes(self) -> int:
-        return self.end - self.begin
+        return self.stop - self.start
 
     @property
     def signed(self) -> int:
-        """A varint as an int64."""
-        return self.value - (1 << 64) if self.value >> 63 else self.value
+        """An int64 or int32 as it was before it was written as a varint."""
+        return _signed(self.value)
 
 
-class Source:
-    """A file of which a window is held: messages are read from front to back, and long fields are passed over."""
-
-    def __init__(self, file: File) -> None:
-        self.file, self._start, self._data, self._fields = file, 0, b"", 0
-
-    def fields(self, begin: int, end: int) -> Iterator[Field]:
-        """The fields of the message in the bytes [begin, end). Raises Malformed."""
-        at = begin
-        while at < end:
-            self._fields += 1
-            if self._fields > _MOST_FIELDS:
-                raise Malformed(f"over {_MOST_FIELDS:,} fields: no model has as many")
-            key, at = self.varint(at, end)
-            number, wire = key >> 3, key & 7
-            if not 0 < number < 1 << 29:
-                raise Malformed(f"at byte {at:,} stands no field of a message")
-            field = self._field(number, wire, at, end)
-            yield field
-            at = field.end
-
-    def _field(self, number: int, wire: int, at: int, end: int) -> Field:
-        if wire == _VARINT:
-            value, stop = self.varint(at, end)
-            return Field(number, wire, at, stop, value)
-        if wire == _BYTES:
-            length, at = self.varint(at, end)
-        elif wire in (_EIGHT, _FOUR):
-            length = 8 if wire == _EIGHT else 4
-        else:
-            raise Malformed(f"at byte {at:,} stands a field of wire type {wire}, which is not known")
-        if length > end - at:
-            missing = at + length - end
-            raise Malformed(f"truncated: a field lacks {missing:,} bytes", "download or copy it again")
-        return Field(number, wire, at, at + length, 0)
-
-    def varint(self, at: int, end: int) -> tuple[int, int]:
-        """The number that begins at byte `at`, and where it ends."""
-        place = at - self._start
-        if at < end and 0 <= place < len(self._data) and self._data[place] < 128:  # most have one byte
-            return self._data[place], at + 1
-        value = shift = 0
-        while shift < 70:
-            if at >= min(end, self.file.size):
-                raise Malformed("truncated: the file ends within a number", "download or copy it again")
-            place = at - self._start
-            if not 0 <= place < len(self._data):
-                self._start, place = at, 0
-                self._data = self.file.read(at, min(_WINDOW, self.file.size - at))
-            byte = self._data[place]
-            at += 1
-            value |= (byte & 127) << shift
-            if byte < 128:
-                return value & 0xFFFFFFFFFFFFFFFF, at
-            shift += 7
-        raise Malformed(f"the number before byte {at:,} has over 10 bytes")
-
-    def bytes(self, field: Field, most: int = 1 << 24) -> bytes:
-        """The bytes of a field that is to be short."""
-        if not field.is_bytes or field.nbytes > most:
-            raise Malformed(f"field {field.number} at byte {field.begin:,} is {field.nbytes:,} bytes long, or no text")
-        return self.file.read(field.begin, field.nbytes)
-
-    def text(self, field: Field) -> str:
-        """A text; what is no UTF-8 in it is shown as escapes."""
-        return self.bytes(field).decode(errors="backslashreplace")
-
-    def varints(self, field: Field) -> list[int]:
-        """Signed integers of a repeated field, packed or one alone; few."""
-        if not field.is_bytes:
-            return [field.signed]
-        found, at = [], field.begin
-        while at < field.end:
-            value, at = self.varint(at, field.end)
-            found.append(value - (1 << 64) if value >> 63 else value)
-            if len(found) > 1 << 16:
-                raise Malformed(f"field {field.number} has over 65,536 numbers")
-        return found
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 else value
 
 
-class Varints(Storage):
-    """Packed varints as integers of `size` bytes each, `count` of them, little-endian: what does not fit is cut off, as a cast does.
-
-    They are of any length, so reading begins at the front, or goes on where it was.
-    """
-
-    __slots__ = ("_at", "_ready", "count", "of", "size")
-
-    def __init__(self, of: Extent, size: int, count: int) -> None:
-        self.of, self.size, self.count, self.nbytes = of, size, count, size * count
-        self._rewind()
-
-    def _rewind(self) -> None:
-        self._at, self._ready = 0, (0, b"")  # bytes of the source that are decoded; what they gave last, and where that begins
-
-    def parts(self) -> tuple[Storage, ...]:
-        return (self.of,)
-
-    def divisible(self) -> bool:
-        return False
-
-    def prepare(self) -> None:
-        import numpy  # noqa: F401
-
-    def readinto(self, start: int, view: memoryview) -> None:
-        if start < self._ready[0]:
-            self._rewind()
-        done = 0
-        while done < len(view):
-            begin, block = self._ready
-            piece = block[max(start + done - begin, 0) :][: len(view) - done]
-            view[done : done + len(piece)] = piece
-            done += len(piece)
-            if done < len(view):
-                self._next(begin + len(block))
-
-    def _next(self, begin: int) -> None:
-        """Decode the next numbers, which begin at byte `begin` of what is made."""
-        raw = self.of.read(self._at, min(self._at + _WINDOW, self.of.nbytes))
-        found, used = _decoded(raw, self.size)
-        self._at += used
-        if not found or (self._at == self.of.nbytes) != (begin + len(found) >= self.nbytes) or begin + len(found) > self.nbytes:
-            raise Malformed(f"the data do not hold {self.count:,} numbers, as the shape says", where=self.of.file.path)
-        self._ready = begin, found
+def varint(data: Data, at: int, stop: int) -> tuple[int, int]:
+    """The number at `at`, and where it ends. Raises Malformed where it is cut off or does not fit 64 bits."""
+    if at < stop and (byte := data[at]) < 0x80:  # most are small
+        return byte, at + 1
+    value = shift = 0
+    while shift < 70:
+        if at >= stop:
+            raise Malformed("truncated: a number is cut off", "download or copy it again")
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80 and not value >> 64:
+            return value, at
+        shift += 7
+    raise Malformed(f"the number before byte {at:,} is longer than 64 bits")
 
 
-def _decoded(raw: bytes, size: int) -> tuple[bytes, int]:
-    """The whole varints at the beginning of `raw`, as integers of `size` bytes, and how many bytes they are."""
-    import numpy
+def fields(data: Data, start: int = 0, stop: int | None = None) -> Iterator[Field]:
+    """The fields of the message that lies in [start, stop). Raises Malformed where they do not fill it."""
+    at, stop = start, len(data) if stop is None else stop
+    end = min(stop, len(data))
+    while at < stop:
+        if isinstance(data, Window):
+            data.count_field()
+        tag, begin = varint(data, at, end)
+        number, kind = tag >> 3, tag & 7
+        if not 0 < number < 1 << 29:
+            raise Malformed(f"the field at byte {at:,} has the number {number:,}")
+        value, begin, at = _extent(data, kind, begin, end)
+        if at > stop:
+            raise Malformed(f"truncated: a field lacks {at - stop:,} bytes", "download or copy it again")
+        if kind in _SIZES:
+            value = int.from_bytes(piece(data, begin, at), "little")
+        yield Field(number, kind, value, begin, at)
 
-    data = numpy.frombuffer(raw, "u1")
-    ends = numpy.flatnonzero(data < 128) + 1
-    if not ends.size:
-        return b"", 0
-    begins = numpy.concatenate([[0], ends[:-1]])
-    places = numpy.arange(ends[-1]) - numpy.repeat(begins, ends - begins)
-    if places.max(initial=0) > 9:
-        return b"", 0
-    parts = (data[: ends[-1]] & 127).astype("u8") << (7 * places).astype("u8")
-    return numpy.add.reduceat(parts, begins).astype(f"<u{size}").tobytes(), int(ends[-1])
+
+def _extent(data: Data, kind: int, at: int, end: int) -> tuple[int, int, int]:
+    """Of what stands behind a tag: the number, where it is a varint, and where its bytes begin and end."""
+    if kind == VARINT:
+        value, stop = varint(data, at, end)
+        return value, at, stop
+    if kind == BYTES:
+        size, at = varint(data, at, end)
+        return 0, at, at + size
+    if kind not in _SIZES:
+        raise Malformed(f"a field of wire type {kind} is not known")
+    return 0, at, at + _SIZES[kind]
+
+
+def varints(data: Data, field: Field) -> list[int]:
+    """Signed integers of a repeated field, packed or one alone; few."""
+    if field.kind != BYTES:
+        return [field.signed]
+    found, at = [], field.start
+    while at < field.stop:
+        value, at = varint(data, at, field.stop)
+        found.append(_signed(value))
+        if len(found) > 1 << 16:
+            raise Malformed(f"field {field.number} has over 65,536 numbers")
+    return found
+
+
+def message(data: Data, kinds: dict[int, int], start: int = 0, stop: int | None = None) -> dict[int, Field]:
+    """The fields of a message in which none is repeated. `kinds`: number → wire type of those that are wanted; others are passed over."""
+    found: dict[int, Field] = {}
+    for field in fields(data, start, stop):
+        if field.number not in kinds:
+            continue
+        if field.kind != kinds[field.number]:
+            raise Malformed(f"field {field.number} is of wire type {field.kind}, not {kinds[field.number]}")
+        if field.number in found:
+            raise Malformed(f"field {field.number} is there twice")
+        found[field.number] = field
+    return found
+
+
+def number(value: int) -> bytes:
+    """A varint; negative ones as 64 bits."""
+    value &= (1 << 64) - 1
+    found = bytearray()
+    while value > 0x7F:
+        found.append(value & 0x7F | 0x80)
+        value >>= 7
+    found.append(value)
+    return bytes(found)
+
+
+def integer(field: int, value: int) -> bytes:
+    """A varint field; left out where it is 0, as proto3 has it."""
+    return number(field << 3 | VARINT) + number(value) if value else b""
+
+
+def fixed32(field: int, value: int) -> bytes:
+    return number(field << 3 | FIXED32) + value.to_bytes(4, "little") if value else b""
+
+
+def nested(field: int, contents: bytes) -> bytes:
+    """A field of bytes: a text or another message."""
+    return number(field << 3 | BYTES) + number(len(contents)) + contents

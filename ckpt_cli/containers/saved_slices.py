@@ -13,14 +13,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..checkpoint import Foreign, Tensor, numel_of
+from ..dtypes import DType
 from ..errors import Malformed
 from ..file import File
 from ..storage import Extent, Memory, Storage
 from .assembled import Assembled, check_tiling, piece
+from .protobuf import BYTES, VARINT, Data, Field, fields, message
+from .protobuf import piece as cut
 from .sstable import Block, Table
 from .tf_types import KINDS, OBJECTS, STRING, Slice, resolved, shape_of, slice_key, slice_of
-from .wire import BYTES, VARINT, Data, Field, fields, message
-from .wire import piece as cut
+from .varints import Varints
 
 _VERSION = 1
 _CONTENT = 4  # TensorProto.tensor_content: the bytes as they are
@@ -87,7 +89,7 @@ class SavedSlices:
         pieces = []
         for part, box in zip(one.slices, boxes, strict=True):
             count = numel_of(tuple(length for _, length in box))
-            storage = _decoded(*self._content(one.name, part), dtype.name, dtype.nbytes, count)
+            storage = _decoded(*self._content(one.name, part), dtype, count)
             pieces.append(piece(storage, dtype.nbytes, one.shape, box))
         whole = pieces[0].of if len(pieces) == 1 else Assembled(numel_of(one.shape) * dtype.nbytes, pieces)
         self.tensors[one.name] = Tensor.whole(dtype, one.shape, whole)
@@ -149,8 +151,9 @@ def _told_of(data: Data, field: Field) -> _Told:
     return _Told(name, found[3].value, shape, tuple(slices))
 
 
-def _decoded(value: _Value, proto: Field | None, name: str, size: int, count: int) -> Storage:
-    """The elements of a TensorProto: `count` of dtype `name`, `size` bytes each."""
+def _decoded(value: _Value, proto: Field | None, dtype: DType, count: int) -> Storage:
+    """The elements of a TensorProto: `count` of `dtype`."""
+    name, size = dtype.name, dtype.nbytes
     number = _RAW.get(name) or _VARINTS.get(name) or (_FLOAT8 if name.startswith("float8") else _INTS)
     found = [one for one in fields(value.data, proto.start, proto.stop) if one.number in (_CONTENT, number)] if proto else []
     if len(found) > 1 or any(one.kind != BYTES for one in found):
@@ -161,44 +164,4 @@ def _decoded(value: _Value, proto: Field | None, name: str, size: int, count: in
         raise Malformed(f"{count:,} elements of {name} take {count * size:,} bytes, the data has {storage.nbytes:,}")
     if not plain and not count <= storage.nbytes <= 10 * count:
         raise Malformed(f"{count:,} elements of {name} are not in {storage.nbytes:,} bytes")
-    return storage if plain else Varints(storage, count, size, name == "bool")
-
-
-class Varints(Storage):
-    """Integers of `size` bytes that are kept as varints. They are decoded when they are first read, and let go of at the end."""
-
-    __slots__ = ("_data", "count", "of", "size", "truth")
-
-    def __init__(self, of: Storage, count: int, size: int, truth: bool) -> None:
-        self.of, self.count, self.size, self.truth = of, count, size, truth
-        self.nbytes = count * size
-        self._data = b""
-
-    def parts(self) -> tuple[Storage, ...]:
-        return (self.of,)
-
-    def divisible(self) -> bool:
-        return False
-
-    def prepare(self) -> None:
-        import numpy  # noqa: F401
-
-    def readinto(self, start: int, view: memoryview) -> None:
-        data = self._data or self._decode()
-        view[:] = data[start : start + len(view)]
-        self._data = data if start + len(view) < self.nbytes else b""
-
-    def _decode(self) -> bytes:
-        import numpy
-
-        raw = numpy.frombuffer(self.of.read(), "u1")
-        ends = numpy.flatnonzero(raw < 0x80)
-        starts = numpy.concatenate(([0], ends[:-1] + 1))
-        lengths = ends - starts + 1
-        if len(ends) != self.count or ends[-1] != len(raw) - 1 or lengths.max() > 10:
-            raise Malformed("a number is cut off, or longer than 64 bits")
-        values = numpy.zeros(self.count, "<u8")
-        for place in range(int(lengths.max())):
-            longer = lengths > place
-            values[longer] |= (raw[starts[longer] + place].astype("<u8") & numpy.uint64(0x7F)) << numpy.uint64(7 * place)
-        return ((values != 0) if self.truth else values).astype(f"<u{self.size}").tobytes()
+    return storage if plain else Varints(storage, dtype, count)

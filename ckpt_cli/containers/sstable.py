@@ -17,7 +17,7 @@ from ..crc32c import CRC32C
 from ..errors import Malformed
 from ..file import File
 from ..storage import Extent
-from .wire import Data, Window, number, piece, varint
+from .protobuf import Data, Window, number, piece, varint
 
 MAGIC = bytes.fromhex("57fb808b247547db")
 FOOTER = 48

@@ -20,10 +20,10 @@ from ..errors import Malformed
 from ..file import File
 from ..storage import Extent, Memory, Storage
 from .assembled import Assembled, check_tiling, piece
+from .protobuf import BYTES, FIXED32, VARINT, fields, message, number, varint
+from .protobuf import piece as cut
 from .sstable import Block, Stored, Table, masked, unmasked
 from .tf_types import KINDS, OBJECTS, STRING, Slice, resolved, shape_of, slice_key, slice_of
-from .wire import BYTES, FIXED32, VARINT, fields, message, number, varint
-from .wire import piece as cut
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"  # of what an object graph calls a variable; left out of names
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"

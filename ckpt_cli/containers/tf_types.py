@@ -16,7 +16,7 @@ from functools import lru_cache
 from ..checkpoint import numel_of
 from ..dtypes import DTYPES, DType, opaque
 from ..errors import Malformed
-from .wire import BYTES, VARINT, Data, fields, integer, message, nested, piece
+from .protobuf import BYTES, VARINT, Data, fields, integer, message, nested, piece
 
 _NAMES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 8: "complex64", 9: "int64", 10: "bool",

@@ -12,12 +12,12 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from ..checkpoint import Kind, Tensor, nbytes_of, numel_of
+from ..crc32c import crc32c
 from ..dtypes import DTYPES, DType, opaque
 from ..errors import Malformed
 from ..storage import Fill, Slice, Storage, swapped
 from . import strict_json
 from .chain import Chain
-from .crc32c import crc32c
 from .decoding import CODECS, Decoded
 
 Get = Callable[[str], Storage | None]  # the value of a key below the array's own

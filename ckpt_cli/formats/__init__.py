@@ -150,7 +150,7 @@ def _tops(paths: object) -> list[str]:
     return tops[:5] + (["…"] if len(tops) > 5 else [])
 
 
-formats: Registry[Format] = Registry("format", __name__)
+formats: Registry[Format] = Registry("format", __name__, likely=("safetensors", "torch_zip"))
 
 
 def changed_storages(checkpoint: Checkpoint) -> list[tuple[Storage, Storage]] | None:

@@ -173,7 +173,7 @@ class _Weights:
                 raise Malformed(f"tensors overlap at byte {next_begin:,} of {self._storages[other, next_begin, _].file.path}")
 
     def _storage(self, proto: Proto, dtype: DType) -> Storage:
-        from ..containers.protobuf import Varints
+        from ..containers.varints import Varints
 
         nbytes, data = nbytes_of(dtype, proto.dims), proto.data
         if proto.external is not None:
@@ -183,13 +183,13 @@ class _Weights:
                 raise Malformed(f"shape {show_shape(proto.dims)} has {nbytes:,} bytes, and no data are there")
             return self._extent(self.file, 0, 0)
         if data.number in (_RAW, _FLOATS.get(dtype.name)):
-            return self._extent(self.file, data.begin, data.end - data.begin)
-        size, count = dtype.nbytes, nbytes // dtype.nbytes
+            return self._extent(self.file, data.start, data.nbytes)
+        count = nbytes // dtype.nbytes
         if data.number != _VARINTS.get(dtype.name, 5) or dtype.name in _FLOATS:
             raise Malformed(f"elements of {dtype.name} in field {data.number}, where they have no place")
-        if not count <= data.end - data.begin <= 10 * count:
-            raise Malformed(f"{data.end - data.begin:,} bytes do not hold {count:,} numbers")
-        return Varints(Extent(self.file, data.begin, data.end - data.begin), size, count)
+        if not count <= data.nbytes <= 10 * count:
+            raise Malformed(f"{data.nbytes:,} bytes do not hold {count:,} numbers")
+        return Varints(Extent(self.file, data.start, data.nbytes), dtype, count)
 
     def _extent(self, file: File, begin: int, nbytes: int) -> Storage:
         """The bytes of a file; of those that are named twice, the same storage."""

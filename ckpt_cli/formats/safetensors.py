@@ -49,7 +49,8 @@ class Safetensors(Format):
     patches = ties = metadata = sets_metadata = True
 
     def sniff(self, file: File) -> bool:
-        return file.size >= 8 and file.head[8:9] == b"{" and int.from_bytes(file.head[:8], "little") < 2**48
+        length = int.from_bytes(file.head[:8], "little")  # 2^32 and more is the magic number of another format: GGUF's
+        return file.size >= 8 and file.head[8:9] == b"{" and length < 2**32
 
     def read(self, file: File) -> Checkpoint:
         length = int.from_bytes(file.head[:8], "little")

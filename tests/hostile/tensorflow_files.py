@@ -12,8 +12,8 @@ from bundles import HEADER, Part, bundle, data_of, entry, index, part
 from judge import Build, Case
 
 from ckpt_cli.containers import sstable
+from ckpt_cli.containers.protobuf import fixed32, integer, nested, number
 from ckpt_cli.containers.tf_types import slice_key, written_shape
-from ckpt_cli.containers.wire import fixed32, integer, nested, number
 
 ONE = {b"a": entry()}
 FLOATS = numpy.arange(6, dtype="<f4").reshape(2, 3)
@@ -94,7 +94,7 @@ def entries() -> Iterator[tuple[str, str, Any]]:
     yield "a field twice", "field 1 is there twice", entry() + integer(1, 1)
     yield "a shape twice", "field 2 is there twice", entry() + nested(2, b"")
     yield "a field of another type", "field 4 is of wire type 5", integer(1, 1) + fixed32(4, 4)
-    yield "a field beyond its message", "reaches beyond", entry() + number(7 << 3 | 2) + number(1000)
+    yield "a field beyond its message", "lacks", entry() + number(7 << 3 | 2) + number(1000)
     yield "a field of number 0", "has the number 0", entry() + b"\0\0"
     yield "a group", "wire type 3", entry() + b"\x0b\x0c"
     yield "a number of 80 bits", "longer than 64 bits", b"\x08" + b"\xff" * 11
