@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job on the sample models, in a folder that is thrown away: look, re-initialise, tie, set, compare, convert.
+# The main job on the sample models, in a folder that is thrown away: look, re-initialise, tie, set, compare, convert, across frameworks.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
@@ -28,6 +28,12 @@ run "ckpt tied shared-mlp.pt"
 run "ckpt set shared-mlp.pt '2.weight[0,0] = 100' -i"
 run "ckpt get shared-mlp.pt '4.weight[0,0]'"
 run "ckpt tie nested.pt '0.block 0.0.weight' '0.block 1.0.weight' -o tied.pt"
+
+echo; echo "# The same network in another framework's names and layouts: a map compares values, not spellings."
+run "ckpt new mlp --framework keras --seed 0 -o keras.weights.h5"
+run "ckpt ls keras.weights.h5"
+run "ckpt convert keras.weights.h5 gluon.params --map keras-to-mxnet"
+run "ckpt diff keras.weights.h5 gluon.params --map keras-to-mxnet && echo the same, to the last bit"
 
 echo; echo "# What changed: exit status 1 where something did, 0 where nothing did."
 run "ckpt diff nested.pt tied.pt" 1
