@@ -258,6 +258,15 @@ def test_a_batch_norm_gets_its_counter_and_loses_it(tmp_path: Path, ckpt: Ckpt) 
     assert all_bits(loaded(back)) == all_bits(keras)
 
 
+def test_keras_3_under_tf_train_checkpoint_calls_some_variables_by_their_attribute(tmp_path: Path, ckpt: Ckpt) -> None:
+    """`model/_functional/_operations/1/_kernel`: as tf.train.Checkpoint(model=model).save of Keras 3.15 names them."""
+    state = torch.load(SAMPLES / "mlp.pt")
+    home, leaf = "model/_functional/_operations", ".ATTRIBUTES/VARIABLE_VALUE"
+    held = {f"{home}/{k}/_kernel/{leaf}": state[f"{2 * k - 2}.weight"].T.contiguous() for k in (1, 2)}
+    held |= {f"{home}/{k}/bias/{leaf}": state[f"{2 * k - 2}.bias"] for k in (1, 2)}
+    assert ckpt("diff", written(tmp_path, "a", held), SAMPLES / "mlp.pt", "--map", "tensorflow-to-torch").out == ""
+
+
 def test_a_recipe_has_a_step_for_it(tmp_path: Path, ckpt: Ckpt) -> None:
     state = torch.load(SAMPLES / "mlp.pt")
     keras = {"layers/dense/vars/0": state["0.weight"].T, "layers/dense/vars/1": state["0.bias"], "optimizer/vars/0": torch.tensor(1)}

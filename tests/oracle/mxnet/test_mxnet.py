@@ -142,3 +142,35 @@ def test_the_textbooks_initialisations(tmp_path: Path, ckpt: Run) -> None:
     net = dense()
     net.load_parameters(str(path))
     assert (net[1].weight.data() == 42).asnumpy().all() and abs(net[0].weight.data().asnumpy()).max() <= (6 / 12) ** 0.5
+
+
+def rows(*layers: gluon.Block) -> nn.Sequential:
+    net = nn.Sequential()
+    net.add(*layers)
+    return net
+
+
+def shared() -> nn.Sequential:
+    twice = nn.Dense(8, in_units=8)
+    return rows(nn.Dense(8, in_units=4), twice, nn.Dense(8, in_units=8, params=twice.params), nn.Dense(1, in_units=8))
+
+
+def nested() -> nn.Sequential:
+    blocks = [rows(nn.Dense(8, in_units=4), nn.Dense(4, in_units=8)) for _ in range(4)]
+    return rows(rows(*blocks), nn.Dense(1, in_units=4))
+
+
+class Fancy(nn.HybridBlock):
+    def __init__(self) -> None:
+        super().__init__()
+        self.rand_weight = self.params.get_constant("rand_weight", nd.zeros((20, 20)))
+        self.dense = nn.Dense(20, in_units=20)
+
+
+@pytest.mark.parametrize(("network", "make"), [("mlp", dense), ("nested", nested), ("shared-mlp", shared), ("fancy-mlp", Fancy)])
+def test_a_new_network_of_the_chapter_is_loaded(network: str, make: Callable[[], gluon.Block], tmp_path: Path, ckpt: Run) -> None:
+    path = tmp_path / "new.params"
+    ckpt("new", network, "--framework", "mxnet", "--seed", "0", "-o", path)
+    net = make()
+    net.load_parameters(str(path))
+    assert values(net) == {name: each[2] for name, each in bits(path).items()}
