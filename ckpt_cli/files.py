@@ -13,7 +13,7 @@ from .checkpoint import Checkpoint, Origin
 from .errors import EditError, ReadError, UsageError, WriteError, about
 from .file import File
 from .formats import Format, formats
-from .unknown import unknown
+from .unknown import part, unknown
 
 if TYPE_CHECKING:
     from .blocks import Progress
@@ -36,6 +36,8 @@ def open(path: str, lock: bool = False) -> Checkpoint:
 
 def format_of(file: File) -> Format:
     """The format that claims `file`: a built-in one, else a plug-in's. Raises UnknownFormat, which says what the file seems to be."""
+    if inside := part(file):
+        raise inside
     for form in formats.built_in():
         if form.sniff(file):
             return form

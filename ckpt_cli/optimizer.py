@@ -3,6 +3,7 @@
 As torch.optim.Optimizer.state_dict() has it: `state` by number, the numbers in `param_groups` in the order in which the parameters were
 given to the optimizer, with their names in `param_names` where it was given names; or `state` by name. Without names, a single group is
 taken for `model.parameters()`, if all shapes agree; else a state is matched where one parameter alone has its shape, or left unmatched.
+What the files of Keras, TensorFlow and optax tell is in slots.py.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from .architectures import recognition
 from .architectures.layers import Shape
 from .checkpoint import Checkpoint
+from .slots import told
 from .summary import is_buffer
 
 _STATE = re.compile(r"(?P<home>(?:.*\.)?)state\.(?P<key>.+)\.(?P<slot>[^.]+)", re.DOTALL)
@@ -41,8 +43,9 @@ def states(checkpoint: Checkpoint) -> dict[str, str | None]:
         shapes = {key: {checkpoint[name].shape for name in names} for key, names in optimizer.states.items()}
         parameters = matched(optimizer, shapes, candidates)
         of |= {name: parameters.get(key) for key, names in optimizer.states.items() for name in names}
+    of |= told(checkpoint)
     if candidates:
-        of |= averages(checkpoint, kept, candidates[0])
+        of |= averages(checkpoint, kept | of.keys(), candidates[0])
     return {name: of[name] for name in checkpoint if name in of}
 
 

@@ -51,6 +51,9 @@ def select(names: Iterable[str], patterns: Sequence[str], layers: Layers = no_la
     return [name for name in known if name in picked]
 
 
+_KEY = "/.ATTRIBUTES/VARIABLE_VALUE"  # what TensorFlow's own tools print after a name
+
+
 def matches(names: Mapping[str, object], pattern: str, layers: Layers = no_layers) -> list[str]:
     """The names that `pattern` picks. Raises NoMatch, which names the nearest, where it picks nothing."""
     if pattern in names:
@@ -58,6 +61,8 @@ def matches(names: Mapping[str, object], pattern: str, layers: Layers = no_layer
     found = _by_kind(names, pattern, layers)
     if found:
         return found
+    if pattern.endswith(_KEY):
+        return matches(names, pattern.removesuffix(_KEY), layers)
     raise no_match(names, pattern)
 
 

@@ -1,7 +1,8 @@
-"""What a file that no format claims seems to be, by its first bytes, and what to do about it."""
+"""What a file that no format claims seems to be, by its first bytes or what lies beside it, and what to do about it."""
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -35,11 +36,29 @@ _MOST_JSON = 1 << 16  # bytes: what an error page may have
 _SHORT = 160  # characters of what it says
 
 
+# A file's name → what it is of, and beside which file: the names are those of tensorflow/core/util/tensor_bundle/naming.h and torch's DCP.
+_DATA = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}", re.DOTALL)
+
+
+def part(file: File) -> UnknownFormat | None:
+    """That it is one of the files of a checkpoint, which lies beside it and goes by another name; None where it is not."""
+    data, folder = _DATA.fullmatch(file.path), os.path.dirname(file.path)
+    if data and os.path.isfile(data["prefix"] + ".index"):
+        return UnknownFormat("this holds the data of a TensorFlow checkpoint, which goes by its prefix", f"give {data['prefix']}")
+    if file.path.endswith(".distcp") and os.path.isfile(os.path.join(folder, ".metadata")):
+        return UnknownFormat("this is a part of a distributed checkpoint, which is the folder", f"give {folder or '.'}")
+    return None
+
+
 def unknown(file: File) -> UnknownFormat:
     """The error for a file that no format claims."""
     head = file.head
     if file.size == 0:
         return UnknownFormat("the file is empty", "download or copy it again")
+    if data := _DATA.fullmatch(file.path):
+        return UnknownFormat(
+            "this may hold the data of a TensorFlow checkpoint, whose index is missing", f"copy {data['prefix']}.index, too"
+        )
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         return UnknownFormat("this is a Git LFS pointer, not the file itself", "run `git lfs pull`")
     if head.lstrip()[:64].lower().startswith(_WEB):

@@ -111,6 +111,10 @@ def test_the_metadata_alone_are_listed(plain: Path, ckpt: Ckpt) -> None:
     assert "end of the zip is missing" in ckpt("get", plain, "odd.t", status=2).err
 
 
+def test_one_of_its_files_says_that_the_folder_is_the_checkpoint(plain: Path, ckpt: Ckpt) -> None:
+    assert f"which is the folder (give {plain})\n" in ckpt("ls", plain / "__0_0.distcp", status=2).err
+
+
 def test_what_ranks_saved_together_is_put_together(of_ranks: Path, ckpt: Ckpt) -> None:
     want = {f"model.{name}": value for name, value in whole().items()}
     assert read_bits(of_ranks) == all_bits(want)

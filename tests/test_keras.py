@@ -255,7 +255,11 @@ def test_a_name_that_hdf5_has_no_place_for_is_refused_before_the_first_byte(name
 
 
 def test_a_keras_file_is_written_of_a_keras_file_alone(tmp_path: Path, ckpt: Ckpt) -> None:
-    assert "config of its model" in ckpt("convert", SAMPLES / "mlp.pt", tmp_path / "a.keras", status=2).err
+    for line in (["convert", SAMPLES / "mlp.pt", tmp_path / "a.keras"], ["new", "mlp", "--framework", "keras", "-o", tmp_path / "a.keras"]):
+        said = ckpt(*line, status=2).err
+        assert "a .keras is written from another .keras alone" in said and "write NAME.weights.h5" in said
+    ckpt("convert", SAMPLES / "mlp.pt", tmp_path / "torch.weights.h5", "--map", "torch-to-keras")
+    ckpt("diff", SAMPLES / "mlp.pt", tmp_path / "torch.weights.h5", "--map", "torch-to-keras")
     ckpt("convert", SAMPLES / "mlp.keras", tmp_path / "a.weights.h5")
     assert ckpt("diff", SAMPLES / "mlp.keras", tmp_path / "a.weights.h5").out == ""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -182,6 +184,160 @@ def test_ties_are_left_behind_and_each_name_has_its_own_copy(tmp_path: Path, ckp
     assert ckpt("tied", tmp_path / "a.params").out == ""
     assert ckpt("diff", SAMPLES / "shared-mlp.pt", tmp_path / "a.params", "--name-only", status=1).out
     assert len(ckpt("tied", "--equal", tmp_path / "a.params").rows) == 2
+
+
+# Layers, as the graph beside the file tells them
+
+
+def graph(*nodes: tuple[str, str, list[int]]) -> str:
+    """What Symbol.save writes: op, name, the numbers of what it takes."""
+    told = [{"op": op, "name": name, "inputs": [[at, 0, 0] for at in takes]} for op, name, takes in nodes]
+    variables = [at for at, (op, _, _) in enumerate(nodes) if op == "null"]
+    return json.dumps(
+        {"nodes": told, "arg_nodes": variables, "heads": [[len(nodes) - 1, 0, 0]], "attrs": {"mxnet_version": ["int", 10901]}}
+    )
+
+
+def symbol(*layers: tuple[str, str, list[str]]) -> str:
+    """A chain of layers, each with its op, its name and its variables."""
+    nodes: list[tuple[str, str, list[int]]] = [("null", "data", [])]
+    last = 0
+    for op, name, variables in layers:
+        first = len(nodes)
+        nodes += [("null", variable, []) for variable in variables]
+        nodes.append((op, name, [last, *range(first, len(nodes))]))
+        last = len(nodes) - 1
+    return graph(*nodes)
+
+
+MODULE = symbol(
+    ("Embedding", "embed", ["embed_weight"]),
+    ("Convolution", "conv1", ["conv1_weight", "conv1_bias"]),
+    ("BatchNorm", "bn", ["bn_gamma", "bn_beta", "bn_moving_mean", "bn_moving_var"]),
+    ("Activation", "relu1", []),
+    ("LeakyReLU", "act", ["act_gamma"]),
+    ("transpose", "transpose0", []),
+    ("FullyConnected", "fc1", ["fc1_weight", "fc1_bias"]),
+)
+SHAPES: dict[str, tuple[int, ...]] = {
+    "arg:embed_weight": (5, 3), "arg:conv1_weight": (4, 3, 1, 1), "arg:conv1_bias": (4,), "arg:bn_gamma": (4,), "arg:bn_beta": (4,),
+    "arg:act_gamma": (4,), "arg:fc1_weight": (2, 4), "arg:fc1_bias": (2,), "aux:bn_moving_mean": (4,), "aux:bn_moving_var": (4,),
+}  # fmt: skip
+
+
+def saved(folder: Path, shapes: dict[str, tuple[int, ...]], symbol: str | bytes | None, name: str = "model-0007") -> Path:
+    """The two files of Module.save_checkpoint(PREFIX, 7)."""
+    path = folder / f"{name}.params"
+    path.write_bytes(listed(*(array(pack("<f", 9) * prod(sizes), *sizes) for sizes in shapes.values()), names=tuple(shapes)))
+    if symbol is not None:
+        (folder / "model-symbol.json").write_bytes(symbol if isinstance(symbol, bytes) else symbol.encode())
+    return path
+
+
+def picked(ckpt: Ckpt, path: Path, pattern: str) -> list[str]:
+    return [row[0] for row in ckpt("ls", path, pattern).rows]
+
+
+@pytest.mark.parametrize("name", ["model-0007", "model"])
+def test_the_graph_beside_it_tells_the_types_of_the_layers(name: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    path = saved(tmp_path, SHAPES, MODULE, name)
+    assert picked(ckpt, path, "@FullyConnected") == ["arg:fc1_weight", "arg:fc1_bias"]
+    assert picked(ckpt, path, "@FullyConnected.weight") == ["arg:fc1_weight"]
+    assert picked(ckpt, path, "@BatchNorm") == ["arg:bn_gamma", "arg:bn_beta", "aux:bn_moving_mean", "aux:bn_moving_var"]
+    layers = {row["path"]: (row["type"], row["params"], row["buffers"]) for row in ckpt("summary", path, "--json").json["layers"]}
+    assert layers == {
+        "": ("Symbol", 0, 0), "embed": ("Embedding", 15, 0), "conv1": ("Convolution", 16, 0), "bn": ("BatchNorm", 8, 8),
+        "relu1": ("Activation", 0, 0), "act": ("LeakyReLU", 4, 0), "fc1": ("FullyConnected", 10, 0),
+    }  # fmt: skip
+    ckpt("reinit", path, "--preset", "mxnet", "--seed", "0", "-i")
+    assert ckpt("get", path, "arg:act_gamma").out == "[0.25 0.25 0.25 0.25]\n"
+
+
+def test_gluon_calls_the_node_of_a_layer_its_forward_and_an_rnn_joins_its_weights(tmp_path: Path, ckpt: Ckpt) -> None:
+    shapes: dict[str, tuple[int, ...]] = {"arg:lstm0_l0_i2h_weight": (8, 2), "arg:lstm0_l0_i2h_bias": (8,), "arg:dense0_weight": (1, 2)}
+    told = graph(
+        ("null", "data", []),
+        ("null", "lstm0_l0_i2h_weight", []),
+        ("Reshape", "lstm0_reshape0", [1]),
+        ("null", "lstm0_l0_i2h_bias", []),
+        ("_rnn_param_concat", "lstm0__rnn_param_concat0", [2, 3]),
+        ("RNN", "lstm0_rnn0", [0, 4]),
+        ("null", "dense0_weight", []),
+        ("FullyConnected", "dense0_fwd", [5, 6]),
+        ("FullyConnected", "dense0_fwd", [7, 6]),
+    )
+    path = saved(tmp_path, shapes, told)
+    assert picked(ckpt, path, "@RNN") == ["arg:lstm0_l0_i2h_weight", "arg:lstm0_l0_i2h_bias"]
+    assert {row["path"]: row["type"] for row in ckpt("summary", path, "--json").json["layers"]} == {
+        "": "Symbol", "lstm0_rnn0": "RNN", "dense0": "FullyConnected",
+    }  # fmt: skip
+
+
+def test_what_the_graph_leaves_out_is_of_the_layer_of_its_name_or_of_none(tmp_path: Path, ckpt: Ckpt) -> None:
+    """Graphs from before 0.9 have no auxiliary states; a file may hold more than the network takes."""
+    told = symbol(("BatchNorm", "bn", ["bn_gamma"]))
+    path = saved(tmp_path, {"arg:bn_gamma": (4,), "aux:bn_moving_mean": (4,), "arg:more": (3,)}, told)
+    assert picked(ckpt, path, "@BatchNorm") == ["arg:bn_gamma", "aux:bn_moving_mean"]
+    assert ckpt("summary", path, "--json").json["params"] == 7
+
+
+BROKEN = {
+    "no JSON": ('{"nodes": [', "broken"),
+    "a key twice": ('{"nodes": [], "nodes": []}', "twice"),
+    "no graph": ("[]", "no nodes"),
+    "nodes that are none": ('{"nodes": [1]}', "no op and name"),
+    "a node that takes itself": (graph(("FullyConnected", "fc1", [0])), "no earlier nodes"),
+    "a number that is a truth": (
+        '{"nodes": [{"op": "null", "name": "a", "inputs": []}, {"op": "b", "name": "b", "inputs": [[true]]}]}',
+        "earlier",
+    ),
+    "a nest": ("[" * 100_000, "broken"),
+    "too many bytes": (" " * (1 << 24) + "{}", "more than any"),
+    "another network": (symbol(("FullyConnected", "other", ["other_weight"])), "of another network"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("told", BROKEN)
+def test_a_graph_that_is_broken_tells_nothing_and_that_is_said(told: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    path = saved(tmp_path, SHAPES, BROKEN[told][0])
+    found = ckpt("ls", path)
+    assert len(found.rows) == len(SHAPES) and "tells of no layers" in found.err and BROKEN[told][1] in found.err
+    assert found.err.count("\n") == 1
+    assert {row["type"] for row in ckpt("summary", path, "--json").json["layers"]} == {None}
+
+
+def test_without_a_graph_nothing_is_told_nor_said(tmp_path: Path, ckpt: Ckpt) -> None:
+    path = saved(tmp_path, SHAPES, None)
+    assert ckpt("ls", path).err == ""
+    assert "layer types of this file are not known" in ckpt("ls", path, "@FullyConnected", status=2).err
+
+
+@pytest.mark.parametrize("kind", ["a link out", "a FIFO", "a folder", "a link to nothing"])
+def test_only_a_plain_file_beside_it_is_opened(kind: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    (tmp_path / "in").mkdir()
+    beside, out = tmp_path / "in" / "model-symbol.json", tmp_path / "out.json"
+    out.write_text(MODULE)
+    path = saved(tmp_path / "in", SHAPES, None)
+    if kind == "a FIFO":
+        os.mkfifo(beside)
+    elif kind == "a folder":
+        beside.mkdir()
+    else:
+        beside.symlink_to(out if kind == "a link out" else tmp_path / "in" / "nothing")
+    found = ckpt("ls", path)
+    assert len(found.rows) == len(SHAPES) and "tells of no layers" in found.err
+
+
+@given(data=st.data())
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_graph_at_all_is_an_answer(data: st.DataObject, tmp_path: Path, ckpt: Ckpt) -> None:
+    names = st.sampled_from(["", ".", "a", "a_fwd", "fc1_weight", "fc1_bias", "bn_gamma", "a.b", "a.b.c", "bn_moving_mean"])
+    nodes = []
+    for at in range(data.draw(st.integers(0, 12))):
+        takes = data.draw(st.lists(st.integers(0, at - 1), max_size=3)) if at else []
+        nodes.append((data.draw(st.sampled_from(["null", "null", "BatchNorm", "RNN", "dot", ""])), data.draw(names), takes))
+    path = saved(tmp_path, SHAPES, graph(*nodes))
+    assert sum(row["params"] + row["buffers"] for row in ckpt("summary", path, "--json").json["layers"]) == 61
 
 
 # Initialising

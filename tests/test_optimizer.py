@@ -1,4 +1,4 @@
-"""`ckpt ls --optimizer`: what torch's optimizers keep, matched to the parameters that they were given."""
+"""`ckpt ls --optimizer`: what optimizers keep, matched to the parameters that they were given."""
 
 from __future__ import annotations
 
@@ -116,6 +116,53 @@ def test_real_checkpoints(ckpt: Ckpt, case: Callable[[str], Path]) -> None:
     assert by_name["optim.state.0.weight.exp_avg"] == "model.0.weight" and len(by_name) == 12
     found = of(ckpt, case("torch/train_adam.ckpt"))
     assert found["optimizer.state.2.max_exp_avg_sq"] == found["ema.module.2.weight"] == found["ema_alias.2.weight"] == "model.2.weight"
+
+
+REAL = {
+    "keras3/tied.keras": (14, {"optimizer/vars/1": "",
+        "optimizer/vars/9": "layers/dense_1/vars/1", "optimizer/vars/12": "layers/dense_2/vars/1"}),
+    "keras3/tied.weights.h5": (14, {"optimizer/vars/9": "layers/dense_1/vars/1"}),
+    # without its config, the order of layers of several classes is not known: one shape alone tells
+    "keras3/image.weights.h5": (18, {"optimizer/vars/3": "layers/conv2d/vars/0", "optimizer/vars/5": "", "optimizer/vars/7": ""}),
+    "keras3/image.legacy.h5": (
+        18,
+        {
+            "optimizer_weights/adam/learning_rate": "",
+            "optimizer_weights/adam/sequential_dense_bias_velocity": "model_weights/dense/sequential/dense/bias",
+        },
+    ),
+    "tf2_10/plain.h5": (9, {"optimizer_weights/Adam/iter:0": "",
+        "optimizer_weights/Adam/dense_1/kernel/v:0": "model_weights/dense_1/dense_1/kernel:0"}),
+    "tf2_10/plain_tf": (8, {"layer_with_weights-1/bias/.OPTIMIZER_SLOT/optimizer/v": "layer_with_weights-1/bias"}),
+    "tf2_21/saver_v2": (2, {"dense/kernel/Adam": "dense/kernel", "dense/kernel/Adam_1": "dense/kernel"}),
+    "tf1_15/saver_v1": (2, {"dense/kernel/Adam": "dense/kernel", "dense/kernel/Adam_1": "dense/kernel"}),
+    "tf2_21/conv_ckpt": (12, {"optimizer/_variables/7": "optimizer/_trainable_variables/2",
+        "optimizer/_variables/13": "optimizer/_trainable_variables/5"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", REAL)
+def test_what_keras_and_tensorflow_keep(path: str, ckpt: Ckpt, case: Callable[[str], Path]) -> None:
+    count, some = REAL[path]
+    found = of(ckpt, case(path))
+    assert len(found) == count and {name: found[name] for name in some} == some
+
+
+def test_what_optax_keeps(ckpt: Ckpt) -> None:
+    found = of(ckpt, SAMPLES / "train-state.msgpack")
+    assert found["opt_state.0.mu.Dense_0.kernel"] == found["opt_state.0.nu.Dense_0.kernel"] == "params.Dense_0.kernel"
+    assert found["opt_state.0.count"] == ""
+
+
+def test_a_name_is_refuted_by_its_shape(ckpt: Ckpt, tmp_path: Path) -> None:
+    tensors = {
+        "params.a": torch.ones(2),
+        "opt_state.0.mu.a": torch.ones(2),
+        "opt_state.0.nu.a": torch.ones(3),
+        "opt_state.0.nu.b": torch.ones(2),
+    }
+    torch.save(tensors, tmp_path / "a.pt")
+    assert of(ckpt, tmp_path / "a.pt") == {"opt_state.0.mu.a": "params.a", "opt_state.0.nu.a": "", "opt_state.0.nu.b": ""}
 
 
 def test_patterns_sorting_json_and_errors(ckpt: Ckpt) -> None:

@@ -508,6 +508,7 @@ mapping
 widening
 distance
 stats diff digest summary
+slots
 optimizer
 edits
 files

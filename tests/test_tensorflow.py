@@ -131,6 +131,25 @@ def test_a_saved_model_is_its_variables(tmp_path: Path, ckpt: Ckpt) -> None:
     assert ckpt("get", tmp_path / "export", f"{KERNEL}[0, 0]").out == "1.0\n"
 
 
+def test_a_data_file_alone_is_no_checkpoint_and_says_which_is(model: Path, ckpt: Ckpt) -> None:
+    model /= "ckpt-2"
+    data = f"{model}.data-00000-of-00001"
+    assert f"goes by its prefix (give {model})\n" in ckpt("ls", data, status=2).err
+    Path(f"{model}.index").unlink()
+    assert f"index is missing (copy {model}.index, too)\n" in ckpt("ls", data, status=2).err
+
+
+def test_a_key_is_known_as_tensorflow_prints_it_too(model: Path, ckpt: Ckpt) -> None:
+    model /= "ckpt-2"
+    name = next(row[0] for row in ckpt("ls", model).rows if row[2] == "8")
+    key = f"{name}/.ATTRIBUTES/VARIABLE_VALUE"
+    assert ckpt("ls", model, key).rows == ckpt("ls", model, name).rows
+    assert ckpt("get", model, f"{key}[1:3]").out == ckpt("get", model, f"{name}[1:3]").out
+    ckpt("set", model, f"{key} = 3", "-i")
+    assert ckpt("get", model, f"{name}[0]").out == "3.0\n"
+    assert "nothing matches 'none'" in ckpt("get", model, "none/.ATTRIBUTES/VARIABLE_VALUE", status=2).err
+
+
 def test_a_data_file_that_is_not_there_is_named(model: Path, ckpt: Ckpt) -> None:
     (model / "ckpt-1.data-00000-of-00001").unlink()
     assert "ckpt-1.data-00000-of-00001, which holds it, is not beside the index" in ckpt("ls", model / "ckpt-1", status=2).err

@@ -27,11 +27,14 @@ def tree_of(types: Mapping[str, str], shapes: Mapping[str, Shape], separator: st
         if path:
             parent, _, name = path.rpartition(separator)
             below.setdefault(parent, {})[name] = path
+    own: dict[str, dict[str, Shape]] = {}
+    for name, shape in shapes.items():
+        parent, _, leaf = name.rpartition(separator)
+        own.setdefault(parent, {})[leaf] = shape
 
     def grown(path: str) -> Layer:
-        own = {name.rpartition(separator)[2]: shape for name, shape in shapes.items() if name.rpartition(separator)[0] == path}
         children = {name: grown(child) for name, child in below.get(path, {}).items()}
-        return layer_of(types[path], own, children)
+        return layer_of(types[path], own.get(path, {}), children)
 
     return grown("")
 

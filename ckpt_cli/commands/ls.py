@@ -44,8 +44,8 @@ def ls_command(
 
     In a pipe: NAME, DTYPE, SHAPE (8x4; a scalar's is empty), PARAMS, BYTES, TIED-TO, tab-separated; with --fold the NAME of several
     ends in ×N, their PARAMS and BYTES are added up, and TIED-TO is empty. Only the header is read.
-    With --optimizer the last field is OF, empty where the file does not tell: moments, momentum, master weights as torch's optimizers keep
-    them, and averages (ema, swa).
+    With --optimizer the last field is OF, empty where the file does not tell: moments, momentum, master weights as the optimizers of
+    torch, Keras, TensorFlow and optax keep them, and averages (ema, swa).
     """
     checkpoint = opened(path)
     if optimizer:

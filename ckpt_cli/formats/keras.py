@@ -57,7 +57,8 @@ class Keras(Format):
 
         if not isinstance(checkpoint.rest, keras.Archive):
             raise CannotHold(
-                "a .keras holds the config of its model, which is not there", "write .weights.h5, which the model itself can load"
+                "a .keras is written from another .keras alone: the config of the model that it holds is not there",
+                "write NAME.weights.h5 for model.load_weights(), from torch with --map torch-to-keras",
             )
         archive = zips.Writer(sink)
         for name, record in checkpoint.rest.records.items():

@@ -6,7 +6,8 @@ As in src/ndarray/ndarray.cc of apache/mxnet; byte for byte in containers/ndarra
 - Version 2 (no axis has length 0, no array is a scalar) and version 3 (`npx.set_np()`) exclude each other: MXNet loads either in its own
   mode alone. A file keeps its version; another one is written as version 2, or as 3 where a shape needs it. 0 and 1 become 2.
 - `nd.save(FILE, [x, y])` gives no names: arrays are called by their positions, and stay without names until one is dropped or renamed.
-- Module and `export` put `arg:` and `aux:` before the names; they are part of them here.
+- Module and `export` put `arg:` and `aux:` before the names; they are part of them here. The graph that they write beside the file,
+  `PREFIX-symbol.json`, tells the types of the layers (containers/symbol.py).
 - One Parameter in two places is written twice: there are no ties.
 - Sparse arrays are carried along as they are. int16, uint16, uint32 and uint64, which MXNet 1.9 does not load, are written where they
   were read.
@@ -53,6 +54,7 @@ class MXNet(Format):
         return file.head[:8] == b"\x12\1\0\0\0\0\0\0"
 
     def read(self, file: File) -> Checkpoint:
+        from ..containers import symbol
         from ..containers.ndarrays import read
 
         found = read(file)
@@ -62,7 +64,9 @@ class MXNet(Format):
             twin = next(one for one, two in pairwise(sorted(names)) if one == two)
             raise Malformed(f"two arrays are called {twin!r}")
         tensors = {name: array.tensor for name, array in arrays.items()}
-        return Checkpoint(tensors, rest=Rest(arrays, bool(found.names)))
+        layers = symbol.layers(file.path, tensors)
+        notes = (layers.note,) if layers.note else ()
+        return Checkpoint(tensors, layers=layers.types, homes=layers.homes, notes=notes, rest=Rest(arrays, bool(found.names)))
 
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
         read = checkpoint.rest.arrays if isinstance(checkpoint.rest, Rest) else {}

@@ -51,14 +51,14 @@ _TELLING: tuple[tuple[str, Kind], ...] = (
 # What a training checkpoint holds beside the model.
 _TRAINING = re.compile(r"(^|[./])(optim\w*|opt_state|\w*scheduler\w*|\w*scaler|rng\w*|random\w*)[./]")
 
-# A layer's type, as torch, Keras, Gluon and what builds upon them call it → what its weight is.
+# A layer's type, as torch, Keras, MXNet and what builds upon them call it → what its weight is.
 _TYPES: tuple[tuple[str, str], ...] = (
     (r"Norm(?!alization)|(Batch|Layer|Group|RMS)Normalization", "norm"),  # Keras' Normalization has statistics of the data
     (r"Embedding", "embedding"),
-    (r"Conv", "conv"),
-    (r"(^|[a-z])(Linear|Dense)$|Multi[Hh]eadAttention", "linear"),
+    (r"Conv|^Deconvolution$", "conv"),
+    (r"(^|[a-z])(Linear|Dense)$|^FullyConnected$|Multi[Hh]eadAttention", "linear"),
     (r"^(Simple|Lazy)?(LSTM|GRU|RNN)(Cell)?$", "recurrent"),
-    (r"^PReLU$", "slope"),
+    (r"^(PReLU|LeakyReLU)$", "slope"),  # MXNet's LeakyReLU has tensors where it is a PReLU
 )
 
 # The layer's own name, where its type is not known.
@@ -86,7 +86,7 @@ def role(target: Target, layer_type: str | None = None) -> Role:
 
 def _by_type(target: Target, leaf: str, layer_type: str, told: Kind | None) -> Kind | None:
     family = next((family for pattern, family in _TYPES if re.search(pattern, layer_type)), None)
-    if family is None or told:
+    if family is None or (told and family != "slope"):
         return told
     bias = re.fullmatch(_BIAS, leaf) is not None
     if family == "recurrent":
