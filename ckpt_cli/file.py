@@ -96,6 +96,19 @@ class Window(File):
         return self.of.read(self.start + offset, count)
 
 
+def is_plain(path: str) -> bool:
+    """Whether a path that a file tells of is one below its folder alone: relative, without `..`, of characters that names have."""
+    odd = any(char in "\\\0" or "\ud800" <= char <= "\udfff" for char in path)
+    return not odd and not any(part in ("", ".", "..") for part in path.split("/"))
+
+
+def leads_out(path: str, folder: str) -> bool:
+    """Whether a path below `folder` is a link to elsewhere. The hub's cache (snapshots/REVISION/… → blobs/…) is no elsewhere."""
+    real, home = os.path.realpath(path), os.path.realpath(folder)
+    blobs = os.path.join(os.path.dirname(os.path.dirname(home)), "blobs")
+    return os.path.dirname(real) != blobs and not real.startswith(os.path.join(home, ""))
+
+
 def _kind(mode: int) -> str:
     names = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a disk", stat.S_IFCHR: "a device"}
     return names.get(stat.S_IFMT(mode), "something special")

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ..checkpoint import Foreign, Tensor, numel_of
 from ..crc32c import CRC32C
 from ..errors import Malformed
-from ..file import File
+from ..file import File, leads_out
 from ..storage import Extent, Memory, Storage
 from .assembled import Assembled, check_tiling, piece
 from .protobuf import BYTES, FIXED32, VARINT, fields, message, number, varint
@@ -150,7 +150,7 @@ class Bundle:
             path = data_path(self.file.path, shard, self.shards)
             if not os.path.exists(path):
                 raise Malformed(f"{os.path.basename(path)}, which holds it, is not beside the index", "copy all files of the checkpoint")
-            if os.path.islink(path) and os.path.dirname(os.path.realpath(path)) not in _homes(self.file.path):
+            if not _beside(path, self.file.path):
                 raise Malformed(f"{os.path.basename(path)} is a link that leads out of the folder")
             self.files[shard] = File(path)
         return self.files[shard]
@@ -173,10 +173,10 @@ def data_path(index: str, shard: int, shards: int) -> str:
     return f"{prefix_of(index)}.data-{shard:05d}-of-{shards:05d}"
 
 
-def _homes(index: str) -> tuple[str, ...]:
-    """The real folders in which the files beside an index may lie: its own, that of its target, and the store of the hub's cache."""
-    home = os.path.realpath(os.path.dirname(os.path.abspath(index)))
-    return home, os.path.dirname(os.path.realpath(index)), os.path.join(os.path.dirname(os.path.dirname(home)), "blobs")
+def _beside(path: str, index: str) -> bool:
+    """Whether a data file lies where its index does, or where that, being a link, leads to."""
+    same = os.path.dirname(os.path.realpath(path)) == os.path.dirname(os.path.realpath(index))
+    return same or not leads_out(path, os.path.dirname(os.path.abspath(index)))
 
 
 def _header(key: bytes, value: bytes) -> int:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..checkpoint import Checkpoint, Foreign, Tensor, nbytes_of, show_shape
 from ..dtypes import DTYPES, DType
 from ..errors import CannotHold, Malformed, about
-from ..file import File
+from ..file import File, is_plain, leads_out
 from ..storage import Extent, Storage
 from . import Format, changed_storages, formats
 
@@ -153,7 +153,6 @@ class _Weights:
         self.summed: set[str] = set()
         self._storages: dict[tuple[int, int, int], Extent] = {}
         self._folder = os.path.dirname(os.path.abspath(file.path))
-        self._home = os.path.realpath(self._folder)
 
     def add(self, proto: Proto) -> None:
         if proto.name in self.tensors:
@@ -213,14 +212,11 @@ class _Weights:
         return self._extent(file, begin, nbytes)
 
     def _opened(self, location: str) -> File:
-        """A file below the model's folder; the one link that leads out of it is that of the hub's cache, to `../../blobs/`."""
-        names = location.split("/")
-        if len(self.files) >= 1 << 12 or any(name in ("", ".", "..") or "\\" in name or "\0" in name or ":" in name for name in names):
+        """A file below the model's folder."""
+        if len(self.files) >= 1 << 12 or ":" in location or not is_plain(location):
             raise Malformed(f"its external data are in {location!r}, which is no plain path below the folder")
-        path = os.path.join(self._folder, *names)
-        real = os.path.realpath(path)
-        blobs = os.path.join(os.path.dirname(os.path.dirname(self._home)), "blobs")
-        if os.path.commonpath([self._home, real]) != self._home and os.path.dirname(real) != blobs:
+        path = os.path.join(self._folder, location)
+        if leads_out(path, self._folder):
             raise Malformed(f"its external data {location!r} are a link that leads out of the folder")
         with about(path):
             return File(path)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..checkpoint import Checkpoint, Lazy, Tensor
 from ..errors import CkptError, Malformed
-from ..file import File
+from ..file import File, is_plain, leads_out
 from . import Format, formats
 
 if TYPE_CHECKING:
@@ -160,7 +160,6 @@ class Folder:
 
         allow_many()
         self.tree, self.path = tree, os.path.dirname(os.path.abspath(tree))
-        self.real = os.path.realpath(self.path)
         self.opened: dict[str, Storage] = {}
 
     def get(self, key: str) -> Storage | None:
@@ -187,12 +186,12 @@ class Folder:
 
     def _inside(self, key: str) -> str | None:
         """The path of a key; None where nothing, or a folder, is there."""
-        if "\0" in key or "\\" in key or any(part in ("", ".", "..") for part in key.split("/")):
+        if not is_plain(key):
             raise Malformed(f"the tree names the file {key[:200]!r}, which is no plain path", where=self.tree)
         path = os.path.join(self.path, key)
         if len(os.fsencode(path)) > 4000 or not os.path.lexists(path) or os.path.isdir(path):
             return None
-        if not os.path.realpath(path).startswith(os.path.join(self.real, "")):
+        if leads_out(path, self.path):
             raise Malformed(f"the file {key[:200]!r} is a link that leads out of the folder", where=self.tree)
         return path
 

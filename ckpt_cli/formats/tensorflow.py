@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from ..checkpoint import Checkpoint
 from ..errors import about
-from ..file import File
+from ..file import File, leads_out
 from ..storage import Storage
 from . import Format, changed_storages, formats
 
@@ -121,9 +121,8 @@ def _latest(folder: str) -> str | None:
         return None
     named = os.fsdecode(found[1])
     prefix = os.path.join(folder, os.path.basename(named) if os.path.isabs(named) else named)
-    home = os.path.realpath(folder)
     path = next((path for path in (prefix + ".index", prefix) if os.path.isfile(path)), None)
-    return path if path and os.path.realpath(path).startswith(os.path.join(home, "")) else None
+    return path if path and not leads_out(path, folder) else None
 
 
 formats.add(TensorFlow.name, TensorFlow())
