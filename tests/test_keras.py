@@ -381,3 +381,12 @@ def test_a_file_at_which_the_library_goes_wrong_is_an_error_as_any_other(
 
 def test_json_says_the_format(ckpt: Ckpt) -> None:
     assert [json.loads(ckpt("ls", SAMPLES / name, "--json").out)["format"] for name in MODELS] == ["keras", "hdf5", "hdf5"]
+
+
+def test_a_new_nested_network_is_all_layers(tmp_path: Path, ckpt: Ckpt) -> None:
+    ckpt("new", "nested", "--framework", "keras", "--seed", "0", "-o", tmp_path / "n.weights.h5")
+    told = ckpt("summary", tmp_path / "n.weights.h5", "--json").json
+    assert told["params"] == 309 and not told["besides"]
+    assert {row[0] for row in ckpt("ls", tmp_path / "n.weights.h5", "@Dense").rows} == {
+        row[0] for row in ckpt("ls", tmp_path / "n.weights.h5").rows
+    }

@@ -190,7 +190,7 @@ class _Numbered:
             if f"{path}/vars" not in self.tree.nodes:
                 for child in sorted(self.below.get(path, ()), key=natural):
                     inside = f"{path}/{child}"
-                    if inside not in seen and f"{inside}/vars" in self.tree.nodes:
+                    if inside not in seen and (f"{inside}/vars" in self.tree.nodes or f"{inside}/layers" in self.tree.nodes):
                         yield inside, self._said(inside) or child, None, _class_of(child)
 
     def _listed(self, config: Config | None) -> Iterator[tuple[str, Config]]:
