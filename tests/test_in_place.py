@@ -58,7 +58,7 @@ def shards(tmp_path: Path, ckpt: Ckpt) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
 def differing(before: bytes, after: bytes) -> int:

@@ -445,7 +445,7 @@ def test_a_name_that_is_empty_already_hinders_no_other(ckpt: Ckpt, tmp_path: Pat
     torch.save({"": torch.zeros(2), "a": torch.ones(2)}, tmp_path / "a.pt")
     ckpt("rename", tmp_path / "a.pt", rule, "-i")
     assert list(torch.load(tmp_path / "a.pt")) == {"a=b": ["", "b"], "*=x.*": ["x.", "x.a"], "=x": ["x", "a"]}.get(rule, ["", "y.a"])
-    assert "'a' would have no name left" in ckpt("rename", tmp_path / "a.pt", "re:^.*=", "-n", status=2).err or rule != "=x"
+    assert "would have no name left" in ckpt("rename", tmp_path / "a.pt", "re:^.*=", "-n", status=2).err or rule != "=x"
 
 
 @pytest.mark.parametrize(

@@ -204,13 +204,10 @@ class _Editor:
             _prune(self.root, emptied)
 
 
-_PLAIN = (bool, int, float, str, bytes, type(None))
-
-
 def written_objects(checkpoint: Checkpoint) -> list[str]:
-    """All those of a torch pickle; of other formats plain values; and what was not read at all, but made."""
+    """All those of a torch pickle, and what was not read at all, but made. Those of other formats would make it no state dict any more."""
     read = checkpoint.origin.read.objects if checkpoint.origin and not isinstance(checkpoint.rest, Tree) else {}
-    return [name for name, value in checkpoint.objects.items() if name not in read or type(value) in _PLAIN]
+    return [name for name in checkpoint.objects if name not in read]
 
 
 def _plain_class(pid: Any) -> Any:
