@@ -390,3 +390,9 @@ def test_a_new_nested_network_is_all_layers(tmp_path: Path, ckpt: Ckpt) -> None:
     assert {row[0] for row in ckpt("ls", tmp_path / "n.weights.h5", "@Dense").rows} == {
         row[0] for row in ckpt("ls", tmp_path / "n.weights.h5").rows
     }
+
+
+def test_a_bias_of_keras_2_is_drawn_by_the_kernel_beside_it(ckpt: Ckpt) -> None:
+    """Its names end in `:0`."""
+    rows = ckpt("reinit", SAMPLES / "mlp.h5", "--preset", "pytorch", "--seed", "0", "-n").rows
+    assert {row[0].rpartition("/")[2]: row[2] for row in rows[:2]} == {"kernel:0": "uniform(-0.5, 0.5)", "bias:0": "uniform(-0.5, 0.5)"}

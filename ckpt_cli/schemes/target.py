@@ -58,7 +58,7 @@ def layout_of(target: Target) -> str:
 
 
 _TWINS = (
-    (re.compile(r"(?<![a-z])(bias|beta|b)$"), ("weight", "kernel", "gamma", "w", "embeddings")),
+    (re.compile(r"(?<![a-z])(bias|beta|b)(?=(:0)?$)"), ("weight", "kernel", "gamma", "w", "embeddings")),
     (re.compile(r"(?<=vars/)\d+$"), ("0",)),  # Keras 3 numbers the variables of a layer
 )
 
