@@ -67,6 +67,16 @@ def changes(at: int, before: Storage, after: Storage) -> Iterator[Change]:
         yield Change(at + start, after if stop - start == after.nbytes else Slice(after, start, stop - start))
 
 
+def of_extents(pairs: Sequence[tuple[Storage, Storage]]) -> list[Change] | None:
+    """What changes in a file where storages of it, before and after, are exchanged, in file order; None where one is no run of its bytes."""
+    found: list[Change] = []
+    for before, after in pairs:
+        if not isinstance(before, Extent):
+            return None
+        found += changes(before.place(), before, after)
+    return sorted(found, key=lambda change: change.at)
+
+
 def differing(before: Storage, after: Storage) -> list[tuple[int, int]]:
     """The runs of bytes in which the two may differ, by what `after` is made of."""
     if after is before:

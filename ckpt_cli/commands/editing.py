@@ -131,17 +131,12 @@ def destination(before: Checkpoint, places: Places) -> tuple[str, Format]:
     source, output = before.origin.path if before.origin else "", places.output
     _check_places(source, places)
     origin = before.origin.format if before.origin else None
-    alike = output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or _prefixed(origin)
+    alike = (
+        output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or (origin is not None and formats[origin].prefixed)
+    )
     same = output is None or (alike and origin is not None and formats[origin].keeps)
     name = places.format_name or (origin if same else None)
     return output or source, files.format_for(output or source, name, default=origin if alike else None)
-
-
-def _prefixed(origin: str | None) -> bool:
-    """Whether what was read is called by a prefix, so that any name is one of its format."""
-    from ..formats import formats
-
-    return origin is not None and formats[origin].prefixed
 
 
 def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool) -> bool:

@@ -304,18 +304,12 @@ def _check_apart(file: File, spans: list[tuple[int, int, str]], end: int) -> Non
 
 def patch(file: File, pairs: Sequence[tuple[Storage, Storage]] | None) -> Patch | None:
     """What changes in an archive where stored members are replaced; None where more changes than the bytes of such."""
-    from ..patch import Change, Patch, changes
+    from ..patch import Patch, of_extents
 
-    if pairs is None or not all(isinstance(before, Member) for before, _ in pairs):
-        return None
-    found: list[Change] = []
-    checksums = []
-    for before, after in pairs:
-        if isinstance(before, Member):
-            found += changes(before.place(), before, after)
-            if before.crc:  # else torch was told to compute none (set_crc32_options)
-                checksums.append(before.checksum())
-    return Patch(file, sorted(found, key=lambda change: change.at), checksums)
+    members = [before for before, _ in pairs or () if isinstance(before, Member)]
+    found = of_extents(pairs) if pairs is not None and len(members) == len(pairs) else None
+    checksums = [member.checksum() for member in members if member.crc]  # else torch was told to compute none (set_crc32_options)
+    return None if found is None else Patch(file, found, checksums)
 
 
 class Writer:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..checkpoint import Checkpoint
@@ -151,6 +151,14 @@ def _tops(paths: object) -> list[str]:
 
 
 formats: Registry[Format] = Registry("format", __name__, likely=("safetensors", "torch_zip"))
+
+
+def patch_of(checkpoint: Checkpoint, pairs: Sequence[tuple[Storage, Storage]] | None) -> Patch | None:
+    """What turns the one file of `checkpoint` into its edited self, where storages of it are exchanged; None where they do not lie there."""
+    from ..patch import Patch, of_extents
+
+    found = None if pairs is None else of_extents(pairs)
+    return None if found is None or checkpoint.origin is None else Patch(checkpoint.origin.file, found, [])
 
 
 def changed_storages(checkpoint: Checkpoint) -> list[tuple[Storage, Storage]] | None:

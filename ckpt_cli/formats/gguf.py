@@ -18,7 +18,7 @@ from ..dtypes import DTYPES, DType
 from ..errors import CannotHold, Malformed
 from ..file import File
 from ..storage import Extent, Storage, swapped
-from . import Format, changed_storages, formats
+from . import Format, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
     from ..containers.gguf import Header, Info
@@ -72,16 +72,13 @@ class Gguf(Format):
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         """Values, and those of the metadata that keep their length."""
-        from ..patch import Patch, changes
-
         if checkpoint.origin is None:
             return None
         told = _changed(checkpoint, checkpoint.origin.read)
-        pairs = changed_storages(checkpoint.replacing(metadata=checkpoint.origin.read.metadata))
-        if told is None or pairs is None or not all(isinstance(before, Extent) for before, _ in pairs):
+        found = patch_of(checkpoint, changed_storages(checkpoint.replacing(metadata=checkpoint.origin.read.metadata)))
+        if told is None or found is None:
             return None
-        found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
-        return Patch(checkpoint.origin.file, sorted([*told, *found], key=lambda change: change.at), [])
+        return found._replace(changes=sorted([*told, *found.changes], key=lambda change: change.at))
 
 
 def _changed(checkpoint: Checkpoint, before: Checkpoint) -> list[Change] | None:

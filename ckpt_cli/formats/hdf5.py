@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..checkpoint import Checkpoint
 from ..file import File
 from ..storage import Extent
-from . import Format, changed_storages, formats
+from . import Format, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
     from ..patch import Patch
@@ -50,13 +50,7 @@ class HDF5(Format):
         sink.settle()
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        from ..patch import Patch, changes
-
-        pairs = changed_storages(checkpoint)
-        if pairs is None or checkpoint.origin is None or not all(isinstance(before, Extent) for before, _ in pairs):
-            return None
-        found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
-        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), [])
+        return patch_of(checkpoint, changed_storages(checkpoint))
 
 
 formats.add(HDF5.name, HDF5())

@@ -17,8 +17,8 @@ from ..checkpoint import Checkpoint
 from ..containers import zip as zips
 from ..errors import CannotHold, Malformed
 from ..file import File
-from ..storage import Extent, Memory
-from . import Format, changed_storages, formats
+from ..storage import Memory
+from . import Format, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
     from ..patch import Patch
@@ -66,14 +66,8 @@ class Keras(Format):
         archive.close()
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        from ..patch import Patch, changes
-
-        pairs, origin = changed_storages(checkpoint), checkpoint.origin
-        if pairs is None or origin is None or not all(isinstance(before, Extent) for before, _ in pairs):
-            return None
-        weights = zips.members(origin.file)[_WEIGHTS]
-        found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
-        return Patch(origin.file, sorted(found, key=lambda change: change.at), [weights.checksum()])
+        found = patch_of(checkpoint, changed_storages(checkpoint))
+        return found._replace(checksums=[zips.members(found.file)[_WEIGHTS].checksum()]) if found else None
 
 
 formats.add(Keras.name, Keras())

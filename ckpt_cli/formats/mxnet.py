@@ -23,8 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..checkpoint import Checkpoint, Tensor
 from ..errors import CannotHold, Malformed
 from ..file import File
-from ..storage import Extent
-from . import Format, changed_storages, formats
+from . import Format, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
     from ..containers.ndarrays import Array
@@ -82,13 +81,7 @@ class MXNet(Format):
         sink.write(pack("<Q", len(names)) + b"".join(pack("<Q", len(name)) + name for name in names))
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        from ..patch import Patch, changes
-
-        pairs = changed_storages(checkpoint)
-        if pairs is None or checkpoint.origin is None:
-            return None
-        found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
-        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), [])
+        return patch_of(checkpoint, changed_storages(checkpoint))
 
 
 def _version(checkpoint: Checkpoint, read: Mapping[str, Array]) -> int:

@@ -89,16 +89,11 @@ def before(checkpoint: Checkpoint, name: str) -> Header | None:
 
 def edits(checkpoint: Checkpoint) -> list[Change] | None:
     """What changes in the file, in file order and its byte order; None where that is more than values, or they do not lie there so."""
-    from ..patch import changes
+    from ..patch import of_extents
 
-    found: list[Change] = []
     pairs = changed_storages(checkpoint)
-    for old, new in pairs or ():
-        before, after = (old.of, swapped(new, old.before)) if isinstance(old, Mapped) else (old, new)
-        if not isinstance(before, Extent):
-            return None
-        found += changes(before.place(), before, after)
-    return None if pairs is None else sorted(found, key=lambda change: change.at)
+    own = [(old.of, swapped(new, old.before)) if isinstance(old, Mapped) else (old, new) for old, new in pairs or ()]
+    return None if pairs is None else of_extents(own)
 
 
 formats.add(Npy.name, Npy())

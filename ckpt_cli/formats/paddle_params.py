@@ -17,7 +17,7 @@ from ..dtypes import DTYPES
 from ..errors import Malformed
 from ..file import File
 from ..storage import Extent
-from . import ValuesOnly, changed_storages, formats
+from . import ValuesOnly, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
     from ..patch import Patch
@@ -58,13 +58,7 @@ class PaddleParams(ValuesOnly):
         return Checkpoint(dict(zip(names, found, strict=True)), notes=(note,) if note else ())
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        from ..patch import Patch, changes
-
-        pairs = changed_storages(checkpoint)
-        if pairs is None or checkpoint.origin is None:
-            return None
-        found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
-        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), [])
+        return patch_of(checkpoint, changed_storages(checkpoint))
 
 
 def _tensor(file: File, at: int) -> Tensor:
@@ -84,10 +78,12 @@ def _tensor(file: File, at: int) -> Tensor:
 
 def _desc(raw: bytes) -> tuple[int, tuple[int, ...]]:
     """Data type and dims, which are one field each or packed into one."""
+    from ..containers.protobuf import varint
+
     number, dims, at = -1, [], 0
     while at < len(raw):
-        key, at = _varint(raw, at)
-        value, at = _varint(raw, at)
+        key, at = varint(raw, at, len(raw))
+        value, at = varint(raw, at, len(raw))
         if key == 0x08:
             number = value
         elif key == 0x10:
@@ -95,23 +91,13 @@ def _desc(raw: bytes) -> tuple[int, tuple[int, ...]]:
         elif key == 0x12 and at + value <= len(raw):
             stop = at + value
             while at < stop:
-                value, at = _varint(raw, at)
+                value, at = varint(raw, at, len(raw))
                 dims.append(value)
         else:
             raise Malformed("a tensor is described in an unknown way")
     if len(dims) > 64 or any(n >= 1 << 63 for n in dims):
         raise Malformed("a tensor of over 64 dimensions, or of a negative one")
     return number, tuple(dims)
-
-
-def _varint(raw: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while at < len(raw) and shift < 70:
-        value |= (raw[at] & 0x7F) << shift
-        shift, at = shift + 7, at + 1
-        if raw[at - 1] < 0x80:
-            return value, at
-    raise Malformed("a tensor's description is cut off")
 
 
 def _names(file: File, tensors: list[Tensor]) -> tuple[list[str], str]:

@@ -22,7 +22,7 @@ from ..errors import CannotHold, Malformed
 from ..file import File
 from ..quantised import way_out
 from ..storage import Extent
-from . import Format, changed_storages, formats
+from . import Format, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
     from ..patch import Patch
@@ -83,13 +83,7 @@ class Safetensors(Format):
             sink.put(tensor.elements())
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        from ..patch import Patch, changes
-
-        pairs = changed_storages(checkpoint)
-        if pairs is None or checkpoint.origin is None:
-            return None
-        found = [change for before, after in pairs if isinstance(before, Extent) for change in changes(before.place(), before, after)]
-        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), [])
+        return patch_of(checkpoint, changed_storages(checkpoint))
 
 
 def _metadata(found: Any) -> dict[str, str]:
