@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 _WHERE = {
-    "open": "files",
-    "Checkpoint": "checkpoint",
-    "Tensor": "checkpoint",
+    "open": "reading",
+    "Checkpoint": "tensors.checkpoint",
+    "Tensor": "tensors.checkpoint",
     "CkptError": "errors",
-    "select": "selection",
-    "diff": "diff",
+    "select": "tensors.selection",
+    "diff": "analysis.diff",
     "cast": "edits.cast",
     "drop": "edits.drop",
     "reinit": "edits.reinit",
@@ -37,9 +37,9 @@ __all__ = ["save", *_WHERE]
 
 def save(checkpoint: Any, path: str, *, format: str | None = None, force: bool = False) -> None:
     """Write a checkpoint, all or nothing; the suffix of `path` chooses the format where none is named. Raises CkptError."""
-    from . import files
+    from . import writing
 
-    files.save(checkpoint, path, files.format_for(path, format), replace=force)
+    writing.save(checkpoint, path, writing.format_for(path, format), replace=force)
 
 
 def __getattr__(name: str) -> Any:

@@ -17,9 +17,12 @@ class Registry(Mapping[str, T], Generic[T]):
     so that a built-in name never costs the search for plug-ins.
     """
 
-    def __init__(self, kind: str, package: str, likely: tuple[str, ...] = ()) -> None:
-        """`likely`: the modules to be imported first, since most look-ups end there."""
-        self.kind, self.package, self.likely = kind, package, likely
+    def __init__(self, kind: str, package: str, likely: tuple[str, ...] = (), family: str = "") -> None:
+        """`likely`: the modules to be imported first, since most look-ups end there.
+
+        `family`: the package keeps its things a folder a family, in modules whose names begin so; what else is in there only serves them.
+        """
+        self.kind, self.package, self.likely, self.family = kind, package, likely, family
         self._things: dict[str, T] = {}
         self._waiting: Iterator[str] | None = None
         self._searched = False
@@ -83,8 +86,12 @@ class Registry(Mapping[str, T], Generic[T]):
         from importlib import import_module
         from pkgutil import iter_modules
 
-        found = {module.name for module in iter_modules(import_module(self.package).__path__)}
-        yield from sorted(found - set(self.likely))
+        own = import_module(self.package).__path__
+        found = {module.name for module in iter_modules(own) if not (self.family and module.ispkg)}
+        for folder in (module.name for module in iter_modules(own) if self.family and module.ispkg):
+            inside = iter_modules([f"{path}/{folder}" for path in own])
+            found |= {f"{folder}.{module.name}" for module in inside if module.name.startswith(self.family)}
+        yield from sorted(found - set(self.likely), key=lambda module: module.rpartition(".")[2])
 
     def _search(self) -> None:
         """Import the plug-ins that installed packages announce in the entry-point group named as the package."""

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from ckpt_cli.containers import sstable
-from ckpt_cli.containers.protobuf import fixed32, integer, nested
-from ckpt_cli.containers.tf_types import NUMBERS, Slice, slice_key, written_shape
-from ckpt_cli.crc32c import CRC32C
-from ckpt_cli.dtypes import DTYPES
+from ckpt_cli.formats.encodings.protobuf import fixed32, integer, nested
+from ckpt_cli.formats.tensorflow import sstable
+from ckpt_cli.formats.tensorflow.messages import NUMBERS, Slice, slice_key, written_shape
+from ckpt_cli.numbers.dtypes import DTYPES
+from ckpt_cli.storage.crc32c import CRC32C
 
 HEADER = integer(1, 1) + nested(3, integer(1, 1))
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from conftest import CASES, Ckpt
 
-from ckpt_cli import files
-from ckpt_cli.checkpoint import Checkpoint
+from ckpt_cli import reading
+from ckpt_cli.tensors.checkpoint import Checkpoint
 
 INDEX = CASES / "expect" / "INDEX.json"
 
@@ -32,7 +32,7 @@ def expected(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def opened(record: dict[str, Any]) -> Checkpoint:
-    return files.open(str(CASES / record["file"]))
+    return reading.open(str(CASES / record["file"]))
 
 
 def is_as_told(record: dict[str, Any], ckpt: Ckpt, name: Callable[[dict[str, Any]], str] = lambda tensor: str(tensor["name"])) -> None:

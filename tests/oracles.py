@@ -39,9 +39,9 @@ def loaded(path: Path, weights_only: bool = True) -> Any:
 
 def read_bits(path: Path) -> dict[str, Bits]:
     """What ckpt reads of the file."""
-    from ckpt_cli import files
+    from ckpt_cli import reading
 
-    return {name: (t.dtype.name, t.shape, t.tobytes()) for name, t in files.open(str(path)).items()}
+    return {name: (t.dtype.name, t.shape, t.tobytes()) for name, t in reading.open(str(path)).items()}
 
 
 def example(dtype: str, *shape: int, seed: int = 0) -> torch.Tensor:

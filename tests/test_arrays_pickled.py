@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ckpt_cli import files
-from ckpt_cli.file import File
+from ckpt_cli import reading
 from ckpt_cli.formats import formats
-from ckpt_cli.storage import Extent
+from ckpt_cli.storage.file import File
+from ckpt_cli.storage.storage import Extent
 
 every_case = cases.every_case("pickle", "paddle")
 every_protocol = pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
@@ -53,7 +53,7 @@ def test_every_kind_of_array_is_read_in_every_protocol(protocol: int, tmp_path: 
     }  # fmt: skip
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps(wanted, protocol))
-    found = files.open(str(path))
+    found = reading.open(str(path))
     assert list(found) == list(wanted)
     for name, array in wanted.items():
         assert found[name].array().tolist() == array.tolist() and found[name].shape == array.shape
@@ -69,7 +69,7 @@ def test_any_array_is_what_numpy_pickled(data: st.DataObject, protocol: int, tmp
     array = data.draw(arrays.arrays(kinds, arrays.array_shapes(max_dims=4, max_side=4)))
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps({"x": [array, 1]}, protocol))
-    tensor = files.open(str(path))["x.0"]
+    tensor = reading.open(str(path))["x.0"]
     want = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<")))
     assert tensor.tobytes() == want.tobytes() and tensor.shape == array.shape
 
@@ -78,7 +78,7 @@ def test_any_array_is_what_numpy_pickled(data: st.DataObject, protocol: int, tmp
 def test_long_arrays_stay_in_the_file(protocol: int, tmp_path: Path, ckpt: Ckpt) -> None:
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps({"w": np.arange(100_000.0), "epoch": 3}, protocol))
-    tensor = files.open(str(path))["w"]
+    tensor = reading.open(str(path))["w"]
     assert isinstance(tensor.storage, Extent) and path.read_bytes()[tensor.storage.place() :][:16] == np.arange(2.0).tobytes()
     assert ckpt("get", path, "w[99999]").out == "99999.0\n"
     assert ("object", "epoch", "3") in [tuple(row) for row in ckpt("summary", path).rows]

@@ -18,15 +18,16 @@ from conftest import heeds_ctrl_c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckpt_cli import blocks, workers
-from ckpt_cli.blocks import Reader, each, fold
-from ckpt_cli.checkpoint import Tensor
-from ckpt_cli.dtypes import named
 from ckpt_cli.errors import Malformed, Opaque, ReadError
-from ckpt_cli.file import File
+from ckpt_cli.numbers.dtypes import named
 from ckpt_cli.show import progress as progress_module
 from ckpt_cli.show.progress import Progress, line
-from ckpt_cli.storage import Drawn, Extent, Memory, Storage
+from ckpt_cli.storage import workers
+from ckpt_cli.storage.file import File
+from ckpt_cli.storage.storage import Drawn, Extent, Memory, Storage
+from ckpt_cli.tensors import blocks
+from ckpt_cli.tensors.blocks import Reader, each, fold
+from ckpt_cli.tensors.checkpoint import Tensor
 
 UINT8 = named("uint8")
 

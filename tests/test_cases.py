@@ -12,8 +12,8 @@ import pytest
 import torch
 from conftest import CASES, Ckpt
 
-from ckpt_cli import files
-from ckpt_cli.checkpoint import Checkpoint
+from ckpt_cli import reading
+from ckpt_cli.tensors.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 INDEX = CASES / "expect" / "INDEX.json"
@@ -40,7 +40,7 @@ def expected(name: str) -> dict[str, Any]:
 
 
 def read(name: str) -> Checkpoint:
-    return files.open(str(CASES / name))
+    return reading.open(str(CASES / name))
 
 
 def groups(found: list[list[str]]) -> list[list[str]]:
@@ -112,7 +112,7 @@ def test_it_is_there_and_back_in_the_other_format_without_a_difference(name: str
     ckpt("convert", CASES / name, first, *drops)
     ckpt("convert", first, second)
     assert ckpt("diff", first, second).out == ""
-    after = files.open(str(second))
+    after = reading.open(str(second))
     assert set(after) == set(kept)
     for key in kept:
         assert (after[key].dtype, after[key].shape, after[key].tobytes()) == (
@@ -143,7 +143,7 @@ def test_it_is_the_same_but_for_one_tensor_after_that_was_dropped(name: str, tmp
     origin = Path(before.origin.path if before.origin else "")
     out = tmp_path / ("out.safetensors" if before.origin and before.origin.format == "safetensors" else "out.pt")
     ckpt("drop", CASES / name, victim, "-o", out)
-    after = files.open(str(out))
+    after = reading.open(str(out))
     assert set(after) == set(before) - {victim} and set(after.objects) >= set(before.objects)
     for key, tensor in after.items():
         if not (tensor.layout == "object" or tensor.layout.startswith("sparse")):

@@ -26,13 +26,13 @@ from conftest import CASES, SAMPLES, Ckpt
 from oracles import DTYPES, SAFE_DTYPES, example, safetensors_file
 from torch.serialization import set_crc32_options
 
-from ckpt_cli import files
-from ckpt_cli.blocks import ITEM
+from ckpt_cli import reading
 from ckpt_cli.checking.checks import Asked, check
 from ckpt_cli.checking.finite import Finite, all_finite, may_be_infinite
-from ckpt_cli.containers.torch_globals import ALLOWED
-from ckpt_cli.dtypes import DTYPES as DTYPE_TABLE
-from ckpt_cli.dtypes import to_numpy
+from ckpt_cli.formats.torch.safe_globals import ALLOWED
+from ckpt_cli.numbers.dtypes import DTYPES as DTYPE_TABLE
+from ckpt_cli.numbers.dtypes import to_numpy
+from ckpt_cli.tensors.blocks import ITEM
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 SAMPLE_FILES = sorted(path for path in SAMPLES.iterdir() if path.is_file() and path.suffix != ".py")
@@ -208,7 +208,7 @@ def test_a_member_whose_header_was_overwritten_cannot_be_read(ckpt: Ckpt, tmp_pa
 @pytest.mark.parametrize("name", ["mlp.pt", "mlp.safetensors", "mlp.legacy.pt"])
 def test_a_file_that_becomes_shorter_while_it_is_read(name: str, sample: Callable[[str], Path]) -> None:
     path = sample(name)
-    checkpoint = files.open(str(path))
+    checkpoint = reading.open(str(path))
     os.truncate(path, min(storage_ends(checkpoint)) - 1)
     report = check(checkpoint, Asked(finite=True))
     tensors = {name for violation in report.violations for name in violation.facts["tensors"]}

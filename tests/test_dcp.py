@@ -23,8 +23,8 @@ from oracles import all_bits, example, read_bits
 from ranks import whole
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
-from ckpt_cli import files
-from ckpt_cli.storage import Assembled, Memory
+from ckpt_cli import reading
+from ckpt_cli.storage.storage import Assembled, Memory
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 every_case = cases.every_case("torch-dcp")
@@ -100,7 +100,7 @@ def test_tensors_and_objects_are_those_that_torch_saved(plain: Path, ckpt: Ckpt)
     assert {name: value for name, value in read_bits(plain).items() if name in want} == all_bits(want)
     assert ckpt("ls", plain, "none").rows == [["none", "float32", "0x3", "0", "0", ""]]
     assert ckpt("get", plain, "optimizer.state.0.step").out == "1.0\n"
-    objects = files.open(str(plain)).objects
+    objects = reading.open(str(plain)).objects
     assert (objects["epoch"], objects["note"], objects["optimizer.param_groups.0.lr"]) == (3, "x", 0.001)
 
 
@@ -241,7 +241,7 @@ def test_what_it_has_no_place_for_is_said(tmp_path: Path, ckpt: Ckpt) -> None:
     assert "b, which is sparse_coo" in ckpt("convert", tmp_path / "sparse.pt", tmp_path / "no", "--format", "dcp", status=2).err
     assert not (tmp_path / "no").exists()
     ckpt("convert", SAMPLES / "training.ckpt", tmp_path / "training", "--format", "dcp")
-    assert loaded(tmp_path / "training")["epoch"] == files.open(str(SAMPLES / "training.ckpt")).objects["epoch"]
+    assert loaded(tmp_path / "training")["epoch"] == reading.open(str(SAMPLES / "training.ckpt")).objects["epoch"]
 
 
 def test_a_folder_that_holds_one_already_is_not_written_over(plain: Path, tmp_path: Path, ckpt: Ckpt) -> None:

@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import DTYPES, bits, example, safetensors_file
 
-from ckpt_cli import files
-from ckpt_cli.checkpoint import Checkpoint, Tensor
-from ckpt_cli.diff import diff
-from ckpt_cli.distance import as_wide
-from ckpt_cli.dtypes import named, to_numpy
-from ckpt_cli.storage import Memory
+from ckpt_cli import reading
+from ckpt_cli.analysis.diff import diff
+from ckpt_cli.analysis.distance import as_wide
+from ckpt_cli.numbers.dtypes import named, to_numpy
+from ckpt_cli.storage.storage import Memory
+from ckpt_cli.tensors.checkpoint import Checkpoint, Tensor
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 
@@ -272,7 +272,7 @@ def test_two_names_of_one_storage_are_compared_once(tmp_path: Path) -> None:
     for seed in (0, 1):
         base = example("int32", 300, 300, seed=seed)
         torch.save({"a": base, "b": base, "turned": base.t(), "part": base[::2, 1:]}, tmp_path / f"{seed}.pt")
-        sides.append((files.open(str(tmp_path / f"{seed}.pt")), base))
+        sides.append((reading.open(str(tmp_path / f"{seed}.pt")), base))
     (one, a), (two, b) = sides
     heard: list[tuple[int, int]] = []
     found = {difference.name: difference.numbers for difference in diff(one, two, progress=lambda *done: heard.append(done))}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from oracles import SAFE_DTYPES, all_bits, example, read_bits
 from safetensors.torch import save_file
 
-from ckpt_cli import files
+from ckpt_cli import reading
 
 sys.path.insert(0, str(Path(__file__).parent / "hostile"))
 from msgpack_files import array, chunked, counted, packed
@@ -27,7 +27,7 @@ STATE = SAMPLES / "train-state.msgpack"
 
 def extents(path: Path) -> set[int]:
     """The bytes of a file in which arrays lie."""
-    storages = [piece for tensor in files.open(str(path)).values() for piece in tensor.storage.parts() or (tensor.storage,)]
+    storages = [piece for tensor in reading.open(str(path)).values() for piece in tensor.storage.parts() or (tensor.storage,)]
     return {at for piece in storages for at in range(piece.place(), piece.place() + piece.nbytes)}  # type: ignore[attr-defined]
 
 
@@ -44,14 +44,14 @@ def test_a_rebuilt_one_has_the_bytes_that_flax_wrote(record: dict[str, Any], tmp
 
 
 def test_what_is_no_array_is_an_object() -> None:
-    found = files.open(str(STATE)).objects
+    found = reading.open(str(STATE)).objects
     expected = {"list.1.x": None, "list.1.y": 1.5, "note": "a text", "opt_state.1": {}, "raw": b"\0\1", "step": 0, "z": 1 + 2j}
     assert dict(found) == expected
 
 
 def test_an_array_in_chunks_is_one_tensor(ckpt: Ckpt) -> None:
     assert ckpt("get", STATE, "big[1:3, ::3]", "--format", "json").json["values"] == [[8, 11, 14], [16, 19, 22]]
-    assert (files.open(str(STATE))["big"].array() == numpy.arange(40).reshape(5, 8)).all()
+    assert (reading.open(str(STATE))["big"].array() == numpy.arange(40).reshape(5, 8)).all()
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_an_array_in_chunks_is_edited_in_place(sample: Any, ckpt: Ckpt) -> None:
     wanted = numpy.arange(40).reshape(5, 8)
     wanted[0:4] *= 2
     wanted[:, 7] = 1
-    assert (files.open(str(path))["big"].array() == wanted).all()
+    assert (reading.open(str(path))["big"].array() == wanted).all()
 
 
 @pytest.mark.parametrize("there", ["x.safetensors", "x.pt"])
@@ -92,14 +92,14 @@ def test_it_is_there_and_back_without_a_difference(there: str, tmp_path: Path, c
 def test_all_else_stays_through_a_rebuild(tmp_path: Path, ckpt: Ckpt) -> None:
     out = tmp_path / "out.msgpack"
     ckpt("rename", STATE, "*.kernel=*.w", "-o", out)
-    before, after = files.open(str(STATE)), files.open(str(out))
+    before, after = reading.open(str(STATE)), reading.open(str(out))
     assert dict(after.objects) == dict(before.objects)
     assert [name.replace(".kernel", ".w") for name in before] == list(after)
     ckpt("drop", out, "list.0", "step", "-o", tmp_path / "less.msgpack")
-    less = files.open(str(tmp_path / "less.msgpack"))
+    less = reading.open(str(tmp_path / "less.msgpack"))
     assert set(after.objects) - set(less.objects) == {"step"} and set(after) - set(less) == {"list.0"}
     ckpt("cast", out, "float16", "*.w", "-o", tmp_path / "half.msgpack")
-    assert files.open(str(tmp_path / "half.msgpack"))["params.Dense_0.w"].dtype.name == "float16"
+    assert reading.open(str(tmp_path / "half.msgpack"))["params.Dense_0.w"].dtype.name == "float16"
 
 
 def test_check_reads_all_of_it(sample: Any, ckpt: Ckpt) -> None:
@@ -153,7 +153,7 @@ def of_arrays(tree: Any) -> Any:
 def test_any_tree_is_read_and_rebuilt(tree: Any, tmp_path: Path, ckpt: Ckpt) -> None:
     path, again = tmp_path / "a.msgpack", tmp_path / "b.msgpack"
     path.write_bytes(packed(of_arrays(tree)))
-    found = files.open(str(path))
+    found = reading.open(str(path))
     assert [(tensor.dtype.name, tensor.shape) for tensor in found.values()] == [(dtype, (2,)) for _, dtype in leaves(tree)]
     ckpt("rename", path, f"re:^{re.escape(next(iter(found)))}$=new", "-o", again, "--force")
     before = read_bits(path)
@@ -187,7 +187,7 @@ def test_what_a_list_loses_makes_a_map_of_it(tmp_path: Path, ckpt: Ckpt) -> None
     path, out = tmp_path / "a.msgpack", tmp_path / "b.msgpack"
     path.write_bytes(packed({"x": [array(), array(), array()]}))
     ckpt("drop", path, "x.1", "-o", out)
-    assert list(files.open(str(out))) == ["x.0", "x.2"]
+    assert list(reading.open(str(out))) == ["x.0", "x.2"]
     assert out.read_bytes().startswith(b"\x81\xa1x\x82\xa10\xc7")
 
 
@@ -196,7 +196,7 @@ def test_chunks_of_any_size_are_one_array(tmp_path: Path, ckpt: Ckpt) -> None:
     pieces = [array((n,), "float32", values[at : at + n].tobytes()) for at, n in ((0, 5), (5, 1), (6, 6))]
     path = tmp_path / "a.msgpack"
     path.write_bytes(packed({"x": chunked(counted(3, 4), counted(*pieces))}))
-    assert (files.open(str(path))["x"].array() == values.reshape(3, 4)).all()
+    assert (reading.open(str(path))["x"].array() == values.reshape(3, 4)).all()
     assert ckpt("check", path).status == 0
 
 
@@ -215,7 +215,7 @@ def test_what_has_no_place_is_refused(dtype: str, says: str, tmp_path: Path, ckp
 def test_plain_objects_of_other_formats_come_along(tmp_path: Path, ckpt: Ckpt) -> None:
     source = SAMPLES / "training.ckpt"
     done = ckpt("convert", source, tmp_path / "a.msgpack")
-    before, after = files.open(str(source)), files.open(str(tmp_path / "a.msgpack"))
+    before, after = reading.open(str(source)), reading.open(str(tmp_path / "a.msgpack"))
     plain = {name: value for name, value in before.objects.items() if type(value) in (int, float, str, bool, type(None))}
     assert plain and plain.items() <= dict(after.objects).items()
     odd = set(before.objects) - set(after.objects)
@@ -231,7 +231,7 @@ def test_types_of_less_than_a_byte_stay_what_they_are(tmp_path: Path, ckpt: Ckpt
     path = tmp_path / "a.msgpack"
     path.write_bytes(packed({"a": array((3,), "int4", b"\1\2\3"), "b": array((2,), "float4_e2m1fn", b"\1\2"), "c": array()}))
     ckpt("drop", path, "c", "-o", tmp_path / "b.msgpack")
-    assert {name: (t.dtype.name, t.tobytes()) for name, t in files.open(str(tmp_path / "b.msgpack")).items()} == {
+    assert {name: (t.dtype.name, t.tobytes()) for name, t in reading.open(str(tmp_path / "b.msgpack")).items()} == {
         "a": ("int4", b"\1\2\3"),
         "b": ("float4_e2m1fn", b"\1\2"),
     }

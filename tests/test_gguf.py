@@ -16,11 +16,11 @@ from gguf import GGUFWriter, quants
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ckpt_cli import files
-from ckpt_cli.dtypes import DTYPES
-from ckpt_cli.file import File
+from ckpt_cli import reading
 from ckpt_cli.formats import formats
-from ckpt_cli.quantised import decodable
+from ckpt_cli.numbers.dtypes import DTYPES
+from ckpt_cli.numbers.quantised import decodable
+from ckpt_cli.storage.file import File
 
 REUSE = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PLAIN = {
@@ -112,7 +112,7 @@ def test_every_type_of_the_package_is_listed_with_its_true_shape_and_size(name: 
     path = written(tmp_path / "a.gguf", {"x": (blocks(dtype.name), Type[name]), "y": (np.ones(3, "f4"), None)})
     (row, other) = ckpt("ls", path).rows
     assert row == ["x", dtype.name, f"3x{2 * dtype.elements}", str(6 * dtype.elements), str(6 * dtype.nbytes), ""]
-    assert other[0] == "y" and files.open(str(path))["x"].tobytes() == blocks(dtype.name).tobytes()
+    assert other[0] == "y" and reading.open(str(path))["x"].tobytes() == blocks(dtype.name).tobytes()
 
 
 def test_every_block_type_of_the_package_is_in_the_table_of_dtypes() -> None:
@@ -144,7 +144,7 @@ def test_both_versions_and_both_byte_orders_are_read(version: int, order: str, t
     path = tmp_path / "a.gguf"
     path.write_bytes(head + bytes(-len(head) % 32) + np.arange(6, dtype=order + "f4").tobytes())
     assert ckpt("get", path, "x", "--json").json["values"] == [[0, 1, 2], [3, 4, 5]]
-    assert files.open(str(path)).metadata["n"] == "0.5"
+    assert reading.open(str(path)).metadata["n"] == "0.5"
     ckpt("set", path, "x[1,2] = 9", "-o", tmp_path / "b.gguf")
     assert ckpt("get", tmp_path / "b.gguf", "x[1]", "--json").json["values"] == [3, 4, 9]
     if order == "<":
@@ -172,8 +172,8 @@ def test_blocks_are_decoded_bit_for_bit_as_the_package_decodes_them(name: str, t
 
 @pytest.mark.parametrize(("name", "scale"), [("Q8_1", "<f2"), ("Q8_K", "<f4")])
 def test_eight_bits_and_a_scale_are_their_product(name: str, scale: str) -> None:
-    from ckpt_cli.checkpoint import Tensor
-    from ckpt_cli.storage import Memory
+    from ckpt_cli.storage.storage import Memory
+    from ckpt_cli.tensors.checkpoint import Tensor
 
     dtype = DTYPES[name]
     fields: list[Any] = [("d", scale), ("rest", "u1", dtype.nbytes - np.dtype(scale).itemsize - (0 if name == "Q8_1" else 32))]

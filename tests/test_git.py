@@ -16,7 +16,7 @@ import pytest
 import torch
 from conftest import SAMPLES, Ckpt
 
-from ckpt_cli.lfs import Pointer, pointer
+from ckpt_cli.formats.git_lfs import Pointer, pointer
 
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="no git")
 CKPT = Path(sys.executable).with_name("ckpt")

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from oracles import DTYPES, SAFE_DTYPES, bits, example, safetensors_file
 from safetensors.torch import save_file
 
-from ckpt_cli import files
-from ckpt_cli.digest import digests, whole
+from ckpt_cli import reading
+from ckpt_cli.analysis.digest import digests, whole
 
 Case = Callable[[str], Path]
 
@@ -92,7 +92,7 @@ def test_every_dtype(tmp_path_factory: pytest.TempPathFactory, dtype: str, shape
     tensors = {"w": example(dtype, *shape, seed=seed), "x.y": example("int8", 2)}
     path = tmp_path_factory.mktemp("hash") / "w"
     torch.save(tensors, path) if dtype not in SAFE_DTYPES or seed % 2 else save_file(tensors, path)
-    found = list(digests(files.open(str(path))))
+    found = list(digests(reading.open(str(path))))
     rows = {row[1]: row for row in expected(tensors)}
     assert {digest.name: list(digest) for digest in found} == {name: row for name, row in rows.items() if name != "*"}
     assert whole(found) == rows["*"][0]
@@ -101,7 +101,7 @@ def test_every_dtype(tmp_path_factory: pytest.TempPathFactory, dtype: str, shape
 def test_forked_is_the_same(tmp_path: Path) -> None:
     tensors = {f"w.{at}": example("float32", 1000 * at, seed=at) for at in range(12)}
     save_file(tensors, tmp_path / "w.safetensors")
-    checkpoint = files.open(str(tmp_path / "w.safetensors"))
+    checkpoint = reading.open(str(tmp_path / "w.safetensors"))
     alone, side_by_side = list(digests(checkpoint, workers=1)), list(digests(checkpoint, workers=3))
     assert alone == side_by_side
     assert [list(digest) for digest in sorted(alone)] == sorted(expected(tensors)[:-1])

@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from oracles import loaded, members
 from safetensors.torch import load_file, save_file
 
-from ckpt_cli.checksums import CRC32
 from ckpt_cli.cli import main
-from ckpt_cli.crc32c import CRC32C
-from ckpt_cli.storage import Memory, Scattered, Storage, Strided
+from ckpt_cli.storage.checksums import CRC32
+from ckpt_cli.storage.crc32c import CRC32C
+from ckpt_cli.storage.storage import Memory, Scattered, Storage, Strided
 
 FULL = os.environ.get("CKPT_CRASH") == "full"  # every way to die; otherwise one of two
 
@@ -424,7 +424,7 @@ def test_a_new_file_does_not_take_the_mark_over(path: Path, ckpt: Ckpt, tmp_path
     os.setxattr(path, MARK, mark)
     os.setxattr(path, "user.mine", b"kept")
     path.with_name(f".{path.name}.ckpt-journal").unlink(missing_ok=True)
-    from ckpt_cli.staging import Staged
+    from ckpt_cli.disk.temporary import Staged
 
     with Staged(str(path), lambda fd: os.write(fd, other.read_bytes())) as staged:
         staged.move()
@@ -604,8 +604,8 @@ def test_several_shards_where_there_are_no_hard_links(shards: Path, ckpt: Ckpt, 
 
 def test_undoing_writes_even_what_reads_the_same(path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an error of fsync the pages may read right and the disk be wrong."""
-    from ckpt_cli import journal
-    from ckpt_cli.descriptors import fingerprint
+    from ckpt_cli.disk import journal
+    from ckpt_cli.storage.descriptors import fingerprint
 
     record = journal.Journal(str(path))
     with open(path, "r+b") as file:
@@ -670,9 +670,9 @@ def test_edits_of_one_file_wait_for_each_other_and_none_is_lost(path: Path) -> N
 
 
 def test_a_file_that_another_program_changed_meanwhile_is_not_overwritten(path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ckpt_cli import files
+    from ckpt_cli import reading
 
-    opened = files.open
+    opened = reading.open
 
     def late(name: str, lock: bool = False) -> Any:
         checkpoint = opened(name, lock)
@@ -681,7 +681,7 @@ def test_a_file_that_another_program_changed_meanwhile_is_not_overwritten(path: 
         os.utime(path, (1, 1))
         return checkpoint
 
-    monkeypatch.setattr(files, "open", late)
+    monkeypatch.setattr(reading, "open", late)
     assert "another program has changed the file since it was read" in ckpt("set", path, "a.bias = 1", "-i", status=2).err
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from conftest import CASES, SAMPLES, Ckpt
 
-from ckpt_cli import files
-from ckpt_cli.containers import hdf5_walk
+from ckpt_cli import reading
+from ckpt_cli.formats.keras import hdf5_walk
 
 every_case = cases.every_case("keras3", "keras-h5")
 MODELS = ("mlp.keras", "mlp.weights.h5", "mlp.h5")
@@ -135,7 +135,7 @@ def test_layers_are_picked_by_type_by_position_and_by_what_keras_calls_their_var
 def test_models_in_models_are_gone_through_as_in_python(name: str, case: Callable[[str], Path], ckpt: Ckpt) -> None:
     path = case(name)
     (bias,) = picked(ckpt, path, "[0][1][0].bias")
-    assert files.open(str(path)).homes[bias] == ("inner/block_1/dense_2", "bias")
+    assert reading.open(str(path)).homes[bias] == ("inner/block_1/dense_2", "bias")
     assert len(picked(ckpt, path, "inner[0]")) == 4 and len(picked(ckpt, path, "[0]")) == 16
 
 
@@ -210,7 +210,7 @@ def test_values_are_edited_into_a_new_file_as_in_place(name: str, tmp_path: Path
 
 def test_a_keras_file_whose_weights_were_changed_behind_its_back_does_not_hold(tmp_path: Path, ckpt: Ckpt) -> None:
     path = Path(shutil.copy(SAMPLES / "mlp.keras", tmp_path))
-    tensor = files.open(str(path))["layers/dense/vars/0"]
+    tensor = reading.open(str(path))["layers/dense/vars/0"]
     raw = bytearray(path.read_bytes())
     raw[tensor.storage.place()] ^= 1  # type: ignore[attr-defined]
     path.write_bytes(raw)
@@ -292,8 +292,8 @@ def test_chunks_are_read_and_become_contiguous_when_they_are_edited(how: str, li
     with h5py.File(path, "w", libver=libver) as file:
         file.create_dataset("x", data=values, **CHUNKED[how])
         file.create_dataset("never written", (5, 3), "f4", chunks=(2, 2), fillvalue=7)
-    assert np.array_equal(files.open(str(path))["x"].array(), values)
-    assert (files.open(str(path))["never written"].array() == 7).all()
+    assert np.array_equal(reading.open(str(path))["x"].array(), values)
+    assert (reading.open(str(path))["never written"].array() == 7).all()
     ckpt("set", path, "x[9, 6] = -1", "-i")
     values[9, 6] = -1
     assert np.array_equal(hdf5(path)["x"], values)
@@ -304,7 +304,7 @@ def test_either_byte_order_is_read_as_it_is_meant(dtype: str, tmp_path: Path, ck
     path, values = tmp_path / "a.h5", np.array([[1, 0], [3, 4]], dtype)
     with h5py.File(path, "w") as file:
         file["x"] = values
-    assert np.array_equal(files.open(str(path))["x"].array(), values)
+    assert np.array_equal(reading.open(str(path))["x"].array(), values)
     ckpt("set", path, "x[0, 0] = 0", "-i")
     assert hdf5(path)["x"].tolist()[0][0] == 0
 

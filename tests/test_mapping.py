@@ -19,7 +19,7 @@ from oracles import all_bits, loaded
 from safetensors.torch import save_file
 from torch import nn
 
-from ckpt_cli import files
+from ckpt_cli import reading
 from ckpt_cli.edits.mapping import carry
 from ckpt_cli.mapping.layers import names
 from ckpt_cli.mapping.rules import read
@@ -449,7 +449,7 @@ def test_any_layout_and_back_is_the_identity_and_moves_what_numpy_moves(tmp_path
 
 def test_a_transposed_tensor_is_a_view_of_the_same_storage(tmp_path: Path) -> None:
     path = written(tmp_path, "a", {"w": torch.arange(6.0).view(2, 3)})
-    before = files.open(str(path))
+    before = reading.open(str(path))
     after = carry(before, read('[[rule]]\nfrom = "w"\nto = "v"\nlayout = "io->oi"')).checkpoint
     assert after["v"].storage is before["w"].storage
 

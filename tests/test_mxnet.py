@@ -20,7 +20,7 @@ from ndarrays import FLAGS, array, csr, listed, row_sparse, versions
 from oracles import DTYPES, all_bits, example, read_bits
 from safetensors.torch import save_file
 
-from ckpt_cli import files
+from ckpt_cli import reading
 
 every_case = cases.every_case("mxnet-params")
 TWO = pack("<2f", 1, 2)
@@ -75,7 +75,7 @@ def test_an_edit_in_place_writes_the_bytes_of_that_tensor_alone(record: dict[str
     path = Path(shutil.copy(CASES / record["file"], tmp_path / Path(record["file"]).name))
     path.chmod(0o644)
     name, before = cases.expected(record)["tensors"][0]["name"], path.read_bytes()
-    extent = files.open(str(path))[name].storage
+    extent = reading.open(str(path))[name].storage
     start, stop = extent.place(), extent.place() + extent.nbytes  # type: ignore[attr-defined]
     ckpt("set", path, f"{name} += 1", "-i")
     after = path.read_bytes()
@@ -105,7 +105,7 @@ def test_every_dtype_is_read_as_what_it_is(name: str, made: Callable[..., Path],
     data = bytes(range(2 * SIZES[name])) if name != "bool" else b"\0\1"
     path = made(array(data, 2, flag=FLAGS.index(name)))
     assert ckpt("ls", path).rows == [["a", name, "2", "2", str(len(data)), ""]]
-    assert files.open(str(path))["a"].tobytes() == data
+    assert reading.open(str(path))["a"].tobytes() == data
 
 
 @pytest.mark.parametrize("name", DTYPES)

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from oracles import DTYPES, example
 
-from ckpt_cli import files
+from ckpt_cli import reading
 
 every_case = cases.every_case("npy", "npz")
 _WORDS = "b1 u1 i1 u2 i2 u4 i4 u8 i8 f2 f4 f8 c8 c16"
@@ -112,7 +112,7 @@ def test_every_dtype_is_read_edited_where_it_lies_and_loaded_by_numpy(
 def test_fortran_order_is_a_view_and_is_kept(suffix: str, tmp_path: Path, ckpt: Ckpt) -> None:
     before = numpy.asfortranarray(numpy.arange(24.0).reshape(2, 3, 4))
     path, name = saved(tmp_path / f"a{suffix}", a=before), "" if suffix == ".npy" else "a"
-    assert files.open(str(path))[name].strides == (1, 2, 6)
+    assert reading.open(str(path))[name].strides == (1, 2, 6)
     assert ckpt("get", path, f"{name}[1, 2]").out == "[20. 21. 22. 23.]\n"
     ckpt("set", path, f"{name}[0, 1, :] = [9, 8, 7, 6]", "-i")
     after = before.copy(order="F")
@@ -220,7 +220,7 @@ def test_compressed_arrays_are_read_and_an_edit_stores_them(tmp_path: Path, ckpt
     }
     path = tmp_path / "a.npz"
     numpy.savez_compressed(path, **tensors)
-    assert all(same(files.open(str(path))[name].array(), value) for name, value in tensors.items())
+    assert all(same(reading.open(str(path))[name].array(), value) for name, value in tensors.items())
     assert ckpt("get", path, "i[4990:4993]").out == "[4990 4991 4992]\n"
     ckpt("check", path, "--finite")
     ckpt("set", path, "w[0] = 1", "-i")

@@ -14,7 +14,7 @@ from conftest import Ckpt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ckpt_cli import files
+from ckpt_cli import reading
 
 REUSE = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -80,7 +80,7 @@ def test_elements_are_read_from_every_field(kind: int, content: bytes, dtype: st
 def test_numbers_of_any_length_are_read_from_anywhere(values: list[int], times: int, data: st.DataObject, tmp_path: Path) -> None:
     values = values * times
     path = put(tmp_path / "a.onnx", om.tensor("x", (len(values),), om.INT64, om.varints(7, *values)))
-    storage = files.open(str(path))["x"].storage
+    storage = reading.open(str(path))["x"].storage
     want = np.array(values, "<i8").tobytes()
     for _ in range(3):
         start = data.draw(st.integers(0, len(want)))

@@ -15,8 +15,8 @@ from conftest import SAMPLES, Ckpt
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ckpt_cli import files
-from ckpt_cli.crc32c import crc32c
+from ckpt_cli import reading
+from ckpt_cli.storage.crc32c import crc32c
 
 sys.path.insert(0, str(Path(__file__).parent / "hostile"))
 from orbax_files import Made, build, sharded, version_2, version_3
@@ -30,7 +30,7 @@ def opened(folder: Path, made: Made) -> Any:
     shutil.rmtree(folder / "x", ignore_errors=True)
     (folder / "x").mkdir()
     build({"a": made})(folder / "x" / "_METADATA")
-    return files.open(str(folder / "x"))["a"].array()
+    return reading.open(str(folder / "x"))["a"].array()
 
 
 def chunks_of(values: Any, chunk: tuple[int, ...]) -> dict[tuple[int, ...], bytes]:
@@ -56,7 +56,7 @@ def test_pythons_numbers_are_objects(record: dict[str, Any]) -> None:
 
 
 def test_the_sample_is_read_out_of_its_database(ckpt: Ckpt) -> None:
-    found = files.open(str(SAMPLE))
+    found = reading.open(str(SAMPLE))
     assert list(found) == [
         "bf16", "list.0", "list.1", "name/with slash", "params.Dense_0.bias", "params.Dense_0.kernel", "params.Dense_1.bias",
         "params.Dense_1.kernel",
@@ -77,7 +77,7 @@ def test_it_is_converted_without_a_difference(out: str, tmp_path: Path, ckpt: Ck
 
 def test_it_is_edited_into_another_format(tmp_path: Path, ckpt: Ckpt) -> None:
     ckpt("set", SAMPLE, "list.1[0, 1] = 3", "-o", tmp_path / "x.safetensors")
-    assert files.open(str(tmp_path / "x.safetensors"))["list.1"].array().tolist() == [[0, 3], [0, 0]]
+    assert reading.open(str(tmp_path / "x.safetensors"))["list.1"].array().tolist() == [[0, 3], [0, 0]]
     assert "read, not written" in ckpt("set", SAMPLE, "bf16 = 1", "-i", status=2).err
 
 

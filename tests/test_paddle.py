@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import Ckpt
 
-from ckpt_cli import files
+from ckpt_cli import reading
 
 every_case = cases.every_case("paddle-jit")
 W, B = np.arange(6, dtype="f4").reshape(2, 3), np.arange(3, dtype="i8")
@@ -65,7 +65,7 @@ def test_a_real_one_is_edited_where_it_lies(record: dict[str, Any], tmp_path: Pa
 
 
 def test_names_are_those_of_the_program_in_their_order(model: Path, ckpt: Ckpt) -> None:
-    found = files.open(str(model))
+    found = reading.open(str(model))
     assert list(found) == ["linear.b_0", "linear.w_0"]
     assert found["linear.w_0"].array().tolist() == W.tolist() and found["linear.b_0"].array().tolist() == B.tolist()
 

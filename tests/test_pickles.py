@@ -20,12 +20,12 @@ from conftest import SAMPLES, Ckpt
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ckpt_cli import files
-from ckpt_cli.containers import unpickling
-from ckpt_cli.containers.nodes import Node
-from ckpt_cli.containers.pickling import Pickler
-from ckpt_cli.containers.unpickling import Unpickler
+from ckpt_cli import reading
 from ckpt_cli.errors import CkptError, Malformed
+from ckpt_cli.formats.encodings import pickle_reader
+from ckpt_cli.formats.encodings.object_nodes import Node
+from ckpt_cli.formats.encodings.pickle_reader import Unpickler
+from ckpt_cli.formats.encodings.pickle_writer import Pickler
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
@@ -366,7 +366,7 @@ def test_deep_containers_of_a_program_are_read_and_written(tmp_path: Path) -> No
     for _ in range(150):
         thing = {"a": [thing]}
     torch.save({"deep": thing, "extra": torch.ones(1)}, tmp_path / "a.pt")
-    assert next(iter(files.open(str(tmp_path / "a.pt")))).count(".") == 300
+    assert next(iter(reading.open(str(tmp_path / "a.pt")))).count(".") == 300
 
 
 def state_pickle() -> bytes:
@@ -416,8 +416,8 @@ def read_by(load: Any) -> Any:
 
 
 def test_most_tensors_of_a_state_dict_are_read_as_repeating_others() -> None:
-    assert unpickling.load(STATE).pairs[0][1].pairs[69][1].like is not None
-    assert told(unpickling.load(STATE)) == told(Unpickler(STATE).load())
+    assert pickle_reader.load(STATE).pairs[0][1].pairs[69][1].like is not None
+    assert told(pickle_reader.load(STATE)) == told(Unpickler(STATE).load())
 
 
 @settings(max_examples=300)
@@ -429,4 +429,4 @@ def test_what_repeats_is_read_as_opcode_by_opcode(at: int, put: int, how: str) -
         changed = STATE[:-1] + b"j" + (put + at % 512).to_bytes(4, "little") + b"0."
     else:
         changed = STATE[:at] + (b"" if how == "-" else byte) + STATE[at + (how != "+") :]
-    assert read_by(lambda: unpickling.load(changed)) == read_by(lambda: Unpickler(changed).load())
+    assert read_by(lambda: pickle_reader.load(changed)) == read_by(lambda: Unpickler(changed).load())

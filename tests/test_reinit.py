@@ -14,14 +14,14 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import init
 
-from ckpt_cli.checkpoint import Checkpoint, Tensor
 from ckpt_cli.cli import main
-from ckpt_cli.dtypes import DTYPES
 from ckpt_cli.edits.reinit import Stream, reinit
 from ckpt_cli.errors import CkptError, EditError, NoMatch, Opaque
-from ckpt_cli.schemes.recipe import read_recipe
+from ckpt_cli.numbers.dtypes import DTYPES
 from ckpt_cli.schemes.rules import parse_rule
-from ckpt_cli.storage import Drawn, Memory, Storage
+from ckpt_cli.schemes.rules_file import read_recipe
+from ckpt_cli.storage.storage import Drawn, Memory, Storage
+from ckpt_cli.tensors.checkpoint import Checkpoint, Tensor
 
 
 def raw(tensor):

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from oracles import DTYPES, SAFE_DTYPES, all_bits, bits, example, loaded, read_bits, safetensors_file, safetensors_header
 from torch import nn
 
-from ckpt_cli.containers.header import Unusual
 from ckpt_cli.errors import Malformed
-from ckpt_cli.file import File
-from ckpt_cli.formats.safetensors import Safetensors
+from ckpt_cli.formats.safetensors.format_safetensors import Safetensors
+from ckpt_cli.formats.safetensors.header import Unusual
+from ckpt_cli.storage.file import File
 
 SHAPES: list[tuple[int, ...]] = [(), (0,), (3, 0, 2), (1,), (2, 3), (1, 2, 1, 3)]
 REUSE = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -202,9 +202,9 @@ def test_a_header_is_read_in_windows_as_the_strict_reader_reads_it(header: tuple
     path = tmp_path / "a.safetensors"
     path.write_bytes(safetensors_file(header[0], bytes(header[1])))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ckpt_cli.containers.header._WINDOW", window)
+        patch.setattr("ckpt_cli.formats.safetensors.header._WINDOW", window)
         found = outcome(path)
-        patch.setattr("ckpt_cli.formats.safetensors.scan", unusual)
+        patch.setattr("ckpt_cli.formats.safetensors.format_safetensors.scan", unusual)
         assert outcome(path) == found
 
 
@@ -214,8 +214,8 @@ def unusual(*_: object) -> None:
 
 @pytest.mark.parametrize("window", [1, 50, 1 << 17])
 def test_what_the_library_writes_is_read_in_windows(window: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ckpt_cli.containers.header._WINDOW", window)
-    monkeypatch.setattr("ckpt_cli.formats.safetensors._strictly", unusual)
+    monkeypatch.setattr("ckpt_cli.formats.safetensors.header._WINDOW", window)
+    monkeypatch.setattr("ckpt_cli.formats.safetensors.format_safetensors._strictly", unusual)
     path = tmp_path / "a.safetensors"
     tensors = {f"{i}.é": example("float32" if i % 2 else "int8", i, 2) for i in range(9)}
     safetensors.torch.save_file(tensors, path, metadata={"format": "pt", "long": "x" * 200})

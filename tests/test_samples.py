@@ -12,9 +12,9 @@ import torch
 from conftest import SAMPLES, Ckpt
 from oracles import SAFE_DTYPES, all_bits, loaded, read_bits
 
-from ckpt_cli import files
-from ckpt_cli.file import File
+from ckpt_cli import reading
 from ckpt_cli.formats import formats
+from ckpt_cli.storage.file import File
 
 FILES = sorted(p.name for p in SAMPLES.iterdir() if p.is_file() and p.suffix != ".py")
 NAMES = [name for name in FILES if name.endswith((".pt", ".ckpt", ".safetensors"))]  # those that torch and safetensors read
@@ -136,5 +136,5 @@ def test_each_sample_stays_what_it_is_while_it_is_read(ckpt: Ckpt) -> None:
     before = {name: (SAMPLES / name).read_bytes() for name in FILES}
     for name in FILES:
         ckpt("tied", "--equal", SAMPLES / name)
-        files.open(str(SAMPLES / name))
+        reading.open(str(SAMPLES / name))
     assert before == {name: (SAMPLES / name).read_bytes() for name in FILES}

@@ -347,8 +347,8 @@ def test_a_signal_ends_a_save_with_its_own_status_and_leaves_nothing_behind(numb
 
 def test_a_new_file_in_place_of_one_whose_edit_died_is_not_undone_with_it(path: Path, ckpt: Ckpt, tmp_path: Path) -> None:
     """The journal belongs to what was there before."""
-    from ckpt_cli import journal
-    from ckpt_cli.descriptors import fingerprint
+    from ckpt_cli.disk import journal
+    from ckpt_cli.storage.descriptors import fingerprint
 
     other = tmp_path / ("other" + path.suffix)
     shutil.copy(path, other)

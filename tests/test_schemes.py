@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import init
 
 from ckpt_cli.errors import CkptError, EditError, UnknownName, UsageError, UserCodeError
-from ckpt_cli.schemes import Target, drawing, schemes
+from ckpt_cli.schemes import Target, sampling, schemes
 from ckpt_cli.schemes.draws import Fill, Normal, Uniform
 from ckpt_cli.schemes.presets import presets
 from ckpt_cli.schemes.roles import role
@@ -38,7 +38,7 @@ def target(shape, dtype="float32", name="0.weight", **facts):
 def draw(text, shape, dtype="float32", seed=7, stream=None, **facts):
     """The tensor that a scheme, written as on the command line, draws."""
     answer = parse_call(text).draw(target(shape, dtype, **facts))
-    data = b"".join(drawing.blocks(answer, dtype, tuple(shape), stream or generator(seed)))
+    data = b"".join(sampling.blocks(answer, dtype, tuple(shape), stream or generator(seed)))
     return tensor(data, shape, dtype)
 
 
@@ -58,7 +58,7 @@ def bits(t):
 
 @pytest.fixture
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(drawing, "CHUNK", 64)
+    monkeypatch.setattr(sampling, "CHUNK", 64)
 
 
 # ---------------------------------------------------------------- torch, bit for bit
@@ -197,7 +197,7 @@ def test_constants_fill_every_dtype(dtype):
 @example(1 + 2**-8 + 2**-40, "bfloat16")
 def test_constants_round_as_torch_does(value, dtype):
     want = torch.full((1,), value, dtype=torch.float32 if dtype.startswith("float8") else getattr(torch, dtype)).to(getattr(torch, dtype))
-    assert same(tensor(drawing.constant(value, dtype), (1,), dtype), want)
+    assert same(tensor(sampling.constant(value, dtype), (1,), dtype), want)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_constants_round_as_torch_does(value, dtype):
 )
 def test_constants_that_cannot_be_held(value, dtype):
     with pytest.raises(EditError, match="hold"):
-        drawing.blocks(Fill(value), dtype, (2,))
+        sampling.blocks(Fill(value), dtype, (2,))
 
 
 def test_big_integers_stay_exact():
@@ -629,7 +629,7 @@ def test_pytorch_preset_is_reset_parameters(module, types):
     holder = nn.Sequential()
     holder.add_module("embed" if isinstance(module, nn.Embedding) else "layer", module)
     for facts, answer, value in by_preset("pytorch", holder, types):
-        data = b"".join(drawing.blocks(answer, facts.dtype, facts.shape, stream))
+        data = b"".join(sampling.blocks(answer, facts.dtype, facts.shape, stream))
         assert same(tensor(data, facts.shape, facts.dtype), value.detach()), facts.name
 
 
@@ -685,7 +685,7 @@ def test_keras_preset_of_lstm():
     facts = {name: target(shape, name=name, shapes=shapes, layout="io") for name, shape in shapes.items()}
     answers = {name: presets["keras"](fact, role(fact, "LSTM").kind) for name, fact in facts.items()}
     assert str(answers["lstm/recurrent_kernel"]) == "orthogonal(1)"
-    assert tensor(b"".join(drawing.blocks(answers["lstm/bias"], "float32", (8,))), (8,), "float32").tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
+    assert tensor(b"".join(sampling.blocks(answers["lstm/bias"], "float32", (8,))), (8,), "float32").tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
     gru = target((6,), name="gru/bias", shapes={"gru/recurrent_kernel": (2, 6)}, layout="io")
     assert presets["keras"](gru, "recurrent_bias") == Fill(0)
 

@@ -15,9 +15,9 @@ from conftest import SAMPLES, Ckpt
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from ckpt_cli import files
+from ckpt_cli import reading
 from ckpt_cli.errors import CkptError
-from ckpt_cli.selection import glob, refer, select
+from ckpt_cli.tensors.selection import glob, refer, select
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 
@@ -210,7 +210,7 @@ def test_a_glob_agrees_with_fnmatch_on_what_both_have(names: list[str], pattern:
 @relaxed
 @given(st.one_of(st.text(max_size=20), strange, strange.map("re:{}".format), strange.map("@{}".format), strange.map("0.weight[{}]".format)))
 def test_any_text_at_all_as_a_pattern_gives_names_or_one_of_our_errors(pattern: str) -> None:
-    checkpoint = files.open(str(SAMPLES / "mlp.pt"))
+    checkpoint = reading.open(str(SAMPLES / "mlp.pt"))
     try:
         names = select(checkpoint, [pattern])
         assert names and set(names) <= set(checkpoint)
@@ -231,7 +231,7 @@ def test_any_name_at_all_is_found_by_itself(ckpt: Ckpt, tmp_path: Path, name: st
     assume(name != "__metadata__")
     torch.save({name: torch.tensor(7.0), "other": torch.tensor(8.0)} if name != "other" else {name: torch.tensor(7.0)}, tmp_path / "a.pt")
     escaped = name.replace(".", r"\.")
-    known = list(files.open(str(tmp_path / "a.pt")))
+    known = list(reading.open(str(tmp_path / "a.pt")))
     found = name if name in known else escaped
     assert ckpt("get", tmp_path / "a.pt", "--", found).out == "7.0\n"
 

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from oracles import DTYPES, example
 from safetensors.torch import save_file
 
-from ckpt_cli import files
-from ckpt_cli.checkpoint import Tensor
-from ckpt_cli.dtypes import named, to_numpy
-from ckpt_cli.stats import Figures, histograms, stats, total
-from ckpt_cli.stats.histogram import BINS
-from ckpt_cli.stats.kernels import figures_of
-from ckpt_cli.storage import Fill, Memory
+from ckpt_cli import reading
+from ckpt_cli.analysis.histogram import BINS
+from ckpt_cli.analysis.kernels import figures_of
+from ckpt_cli.analysis.stats import Figures, histograms, stats, total
+from ckpt_cli.numbers.dtypes import named, to_numpy
+from ckpt_cli.storage.storage import Fill, Memory
+from ckpt_cli.tensors.checkpoint import Tensor
 
 Case = Callable[[str], Path]
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -135,7 +135,7 @@ def test_complex(dtype: str) -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_forked_is_the_same(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ckpt_cli.blocks.ITEM", 1 << 16)
+    monkeypatch.setattr("ckpt_cli.tensors.blocks.ITEM", 1 << 16)
     tensors = {}
     for at, count in enumerate((0, 3, 70_001, 200_000)):
         tensor = example(dtype, count, seed=at)
@@ -272,16 +272,16 @@ def test_a_file_cut_off_while_it_is_read_is_one_line(ckpt: Ckpt, tmp_path: Path,
     """In a worker: its error is said as if there were none."""
     path = tmp_path / "w.safetensors"
     save_file({"w": torch.zeros(100_000), "v": torch.zeros(100_000)}, path)
-    opened = files.open
+    opened = reading.open
 
     def cutting(name: str, lock: bool = False) -> Any:
         checkpoint = opened(name, lock)
         path.write_bytes(path.read_bytes()[:1000])
         return checkpoint
 
-    monkeypatch.setattr(files, "open", cutting)
-    monkeypatch.setattr("ckpt_cli.blocks.SMALL", 0)
-    monkeypatch.setattr("ckpt_cli.blocks.ITEM", 1 << 16)
+    monkeypatch.setattr(reading, "open", cutting)
+    monkeypatch.setattr("ckpt_cli.tensors.blocks.SMALL", 0)
+    monkeypatch.setattr("ckpt_cli.tensors.blocks.ITEM", 1 << 16)
     for command in ("stats", "hash"):
         result = ckpt(command, path, status=2)
         assert str(path) in result.err and "shorter" in result.err and result.out == ""
@@ -337,7 +337,7 @@ def test_memory_and_imports_stay_small(tmp_path: Path) -> None:
     row, facts = done.stdout.splitlines()
     assert row.split("\t")[3:] == ["0.0", "0.0", "0.0", "0.0", "0.0", str(size // 4), "0", "0"]
     assert facts == "0 False True"
-    assert files.open(str(path))["w"].numel == size // 4
+    assert reading.open(str(path))["w"].numel == size // 4
 
 
 def test_nothing_is_said_about_odd_values(tmp_path: Path) -> None:
@@ -355,7 +355,7 @@ def test_nothing_is_said_about_odd_values(tmp_path: Path) -> None:
 
 
 def test_ml_dtypes_and_we_agree_on_the_bits_of_infinity() -> None:
-    from ckpt_cli.stats.kernels import _INFINITY
+    from ckpt_cli.analysis.kernels import _INFINITY
 
     for name, found in _INFINITY.items():
         kind = getattr(ml_dtypes, name, None) or np.dtype(name).type

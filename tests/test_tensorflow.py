@@ -15,13 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ckpt_cli
-from ckpt_cli.containers import protobuf, sstable
-from ckpt_cli.containers.snappy import unpack
-from ckpt_cli.containers.sstable import Table
-from ckpt_cli.containers.tensor_bundle import text_of
-from ckpt_cli.crc32c import CRC32C
 from ckpt_cli.errors import Malformed
-from ckpt_cli.file import File
+from ckpt_cli.formats.encodings import protobuf
+from ckpt_cli.formats.tensorflow import sstable
+from ckpt_cli.formats.tensorflow.bundle import text_of
+from ckpt_cli.formats.tensorflow.snappy import unpack
+from ckpt_cli.formats.tensorflow.sstable import Table
+from ckpt_cli.storage.crc32c import CRC32C
+from ckpt_cli.storage.file import File
 
 SAMPLE = SAMPLES / "tensorflow"
 KERNEL, SLOT = "net/layer_with_weights-0/kernel", "net/layer_with_weights-0/kernel/.OPTIMIZER_SLOT/optimizer/m"

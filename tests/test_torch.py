@@ -155,9 +155,9 @@ def test_nested_containers_are_named_by_their_path_and_the_rest_are_objects(tmp_
     listed = names(ckpt, path)
     assert listed[:3] == ["model.0.weight", "model.0.bias", "model.1.weight"]
     assert {"model.1.num_batches_tracked", "optimizer.state.0.exp_avg", "optimizer.state.5.step"} <= set(listed)
-    from ckpt_cli import files
+    from ckpt_cli import reading
 
-    objects = files.open(str(path)).objects
+    objects = reading.open(str(path)).objects
     assert objects["epoch"] == 3 and objects["optimizer.param_groups.0.lr"] == 0.001 and objects["note"] is None
     assert objects["optimizer.param_groups.0.betas.1"] == 0.999 and objects["losses.0"] == 1.5
 
@@ -296,9 +296,9 @@ def test_a_module_whose_class_cannot_be_imported_is_listed_edited_and_loads_wher
     found = read_bits(path)
     assert {name: found[name] for name in expected} == expected
     assert [name for name in found if name in expected] == list(expected)
-    from ckpt_cli import files
+    from ckpt_cli import reading
 
-    checkpoint = files.open(str(path))
+    checkpoint = reading.open(str(path))
     assert checkpoint.layers["blocks.0"] == "Block" and checkpoint.layers["blocks.1.inner"] == "Linear" and checkpoint.layers[""] == "Net"
     assert names(ckpt, path) == list(found)
     assert {row[0] for row in ckpt("ls", path, "@Linear").rows} == {n for n in expected if ".inner." in n or n.startswith("head.")}

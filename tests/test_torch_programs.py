@@ -14,9 +14,9 @@ import torch
 from conftest import Ckpt
 from oracles import all_bits, read_bits
 
-from ckpt_cli import files
-from ckpt_cli.file import File
+from ckpt_cli import reading
 from ckpt_cli.formats import formats
+from ckpt_cli.storage.file import File
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 every_case = cases.every_case("pt2")
@@ -105,7 +105,7 @@ def test_names_and_values_are_those_of_the_state_dict(name: str, tmp_path: Path,
 @pytest.mark.parametrize("name", ["script.pt", "export.pt2"])
 def test_a_tensor_that_is_in_no_state_dict_is_an_object(name: str, tmp_path: Path) -> None:
     WRITERS[name](tmp_path / name)
-    objects = files.open(str(tmp_path / name)).objects
+    objects = reading.open(str(tmp_path / name)).objects
     assert any(key.endswith("loose") and value.text == "3 of float32" for key, value in objects.items())
     assert name != "script.pt" or objects["inner.size"] == 3
 

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 from oracles import members, safetensors_file
 from safetensors.torch import load_file, save_file
 
-from ckpt_cli.checksums import CRC32, Crc
-from ckpt_cli.crc32c import CRC32C
-from ckpt_cli.file import File
-from ckpt_cli.sink import Sink
-from ckpt_cli.storage import Drawn, Fill, Mapped, Memory, Storage
+from ckpt_cli.disk.layout import Sink
+from ckpt_cli.storage.checksums import CRC32, Crc
+from ckpt_cli.storage.crc32c import CRC32C
+from ckpt_cli.storage.file import File
+from ckpt_cli.storage.storage import Drawn, Fill, Mapped, Memory, Storage
 
 WEIGHTS = {
     "embed.weight": torch.rand(301, 97), "layers.0.weight": torch.rand(64, 97), "layers.0.bias": torch.rand(64),
@@ -61,11 +61,11 @@ def test_workers_and_parts_change_nothing(
         return next(tmp_path.glob(f"{stem}.*")).read_bytes()
 
     alone = written("alone")
-    monkeypatch.setattr("ckpt_cli.blocks.SMALL", 0)
-    monkeypatch.setattr("ckpt_cli.blocks._crew", lambda total: 3)
-    monkeypatch.setattr("ckpt_cli.blocks.ITEM", 1 << 12)
-    monkeypatch.setattr("ckpt_cli.sink._SMALL", 0)
-    monkeypatch.setattr("ckpt_cli.sink._SYNCED", 0)
+    monkeypatch.setattr("ckpt_cli.tensors.blocks.SMALL", 0)
+    monkeypatch.setattr("ckpt_cli.tensors.blocks._crew", lambda total: 3)
+    monkeypatch.setattr("ckpt_cli.tensors.blocks.ITEM", 1 << 12)
+    monkeypatch.setattr("ckpt_cli.disk.layout._SMALL", 0)
+    monkeypatch.setattr("ckpt_cli.disk.layout._SYNCED", 0)
     assert written("forked") == alone
     monkeypatch.delattr(os, "copy_file_range", raising=False)
     assert written("copied") == alone
@@ -119,7 +119,7 @@ def test_a_zip_that_was_written_in_parts_has_the_checksums_of_the_whole(
     tmp_path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_file(WEIGHTS, tmp_path / "m.safetensors")
-    monkeypatch.setattr("ckpt_cli.blocks.ITEM", 1 << 10)
+    monkeypatch.setattr("ckpt_cli.tensors.blocks.ITEM", 1 << 10)
     ckpt("convert", tmp_path / "m.safetensors", tmp_path / "m.pt")
     assert len(members(tmp_path / "m.pt")) > len(WEIGHTS)  # zipfile has checked them
     ckpt("convert", tmp_path / "m.pt", tmp_path / "again.safetensors")
@@ -146,8 +146,8 @@ def test_a_sink_holds_what_was_laid_out(
     path = tmp_path_factory.mktemp("sink") / "out"
     want, filled, puts = bytearray(), [], []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ckpt_cli.blocks.ITEM", item)
-        patch.setattr("ckpt_cli.sink._SMALL", item)
+        patch.setattr("ckpt_cli.tensors.blocks.ITEM", item)
+        patch.setattr("ckpt_cli.disk.layout._SMALL", item)
         with open(path, "w+b") as file:
             sink = Sink(file.fileno())
             for piece in laid:

@@ -10,10 +10,10 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from .blocks import ITEM, Progress, Reader, each
-from .checkpoint import Checkpoint, Tensor, show_shape
+from ..storage.storage import Extent, Storage, Strided
+from ..tensors.blocks import ITEM, Progress, Reader, each
+from ..tensors.checkpoint import Checkpoint, Tensor, show_shape
 from .distance import Distance, Numbers, Sums
-from .storage import Extent, Storage, Strided
 
 
 class Difference(NamedTuple):

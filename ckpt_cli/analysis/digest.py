@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
-from .blocks import Progress, fold
-from .checkpoint import Tensor
+from ..tensors.blocks import Progress, fold
+from ..tensors.checkpoint import Tensor
 
 
 class Digest(NamedTuple):

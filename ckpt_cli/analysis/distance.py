@@ -10,15 +10,15 @@ from __future__ import annotations
 from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .dtypes import DType, to_numpy
-from .values import item
-from .widening import kept, widened
+from ..numbers.dtypes import DType, to_numpy
+from ..numbers.float32 import kept, widened
+from ..numbers.values import item
 
 if TYPE_CHECKING:
     import numpy
 
     Array = numpy.ndarray[Any, Any]
-    from .widening import Block
+    from ..numbers.float32 import Block
 
 _AT_ONCE = 8192  # elements: too few for BLAS to wake its threads, and for their arrays to be mapped and unmapped anew
 

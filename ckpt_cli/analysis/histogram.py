@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..dtypes import DType
-from ..storage import AT_ONCE
-from ..values import decoded
+from ..numbers.dtypes import DType
+from ..numbers.values import decoded
+from ..storage.storage import AT_ONCE
 from .kernels import distinct
 
 BINS = 20

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..dtypes import DType, to_numpy
-from ..values import decoded, item
-from ..widening import halves, widened
+from ..numbers.dtypes import DType, to_numpy
+from ..numbers.float32 import halves, widened
+from ..numbers.values import decoded, item
 from .figures import Figures
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from .architectures import recognition
-from .architectures.layers import Shape
-from .checkpoint import Checkpoint
-from .slots import told
+from ..architectures import recognition
+from ..architectures.layers import Shape
+from ..tensors.checkpoint import Checkpoint
+from .optimizer_slots import told
 from .summary import is_buffer
 
 _STATE = re.compile(r"(?P<home>(?:.*\.)?)state\.(?P<key>.+)\.(?P<slot>[^.]+)", re.DOTALL)

@@ -15,8 +15,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .checkpoint import Checkpoint
-from .selection import natural
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.selection import natural
 from .summary import is_buffer
 
 Of = dict[str, "str | None"]

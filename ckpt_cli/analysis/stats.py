@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from ..blocks import Progress, fold
-from ..checkpoint import Tensor
+from ..tensors.blocks import Progress, fold
+from ..tensors.checkpoint import Tensor
 from .figures import Figures
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .architectures.layers import Shape
-from .architectures.recognition import TRAINING, Model
-from .checkpoint import Checkpoint, Tensor
-from .formats import formats
+from ..architectures.layers import Shape
+from ..architectures.recognition import TRAINING, Model
+from ..formats import formats
+from ..tensors.checkpoint import Checkpoint, Tensor
 
 DEEPEST = 100
 # Statistics of a normalisation: kept in the file, but no parameters.

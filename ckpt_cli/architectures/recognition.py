@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ..checkpoint import Checkpoint
 from ..errors import UsageError
+from ..tensors.checkpoint import Checkpoint
 from . import Architecture, Found, architectures, exactly
 from .hyperparameters import checked, read_call, schema
 from .layers import Shape, Ties, joined

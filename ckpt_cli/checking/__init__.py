@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint, Tensor
 
 
 class Violation(NamedTuple):

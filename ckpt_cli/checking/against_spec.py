@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import inf
 from typing import NamedTuple
 
-from ..blocks import Progress
-from ..checkpoint import Checkpoint, Kind, show_shape
-from ..digest import digests
+from ..analysis.digest import digests
+from ..analysis.stats import computable, stats
 from ..errors import NoMatch
-from ..selection import Layers, matches, no_layers
-from ..stats import computable, stats
+from ..tensors.blocks import Progress
+from ..tensors.checkpoint import Checkpoint, Kind, show_shape
+from ..tensors.selection import Layers, matches, no_layers
 from . import Violation, violation
 from .spec import Entry, Range, Spec, as_glob
 

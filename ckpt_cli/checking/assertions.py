@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..checkpoint import Checkpoint, show_shape
-from ..dtypes import named
 from ..errors import NoMatch, UsageError, did_you_mean
-from ..selection import Layers, Named, matches, no_layers, one, select
+from ..numbers.dtypes import named
+from ..tensors.checkpoint import Checkpoint, show_shape
+from ..tensors.selection import Layers, Named, matches, no_layers, one, select
 
 
 def check(table: Mapping[str, Any]) -> None:
@@ -68,7 +68,7 @@ def _tied(checkpoint: Checkpoint, groups: list[list[str]], layers: Layers) -> It
 
 
 def _finite(checkpoint: Checkpoint, patterns: list[str], layers: Layers) -> Iterator[str]:
-    from ..stats import computable, stats
+    from ..analysis.stats import computable, stats
 
     tensors = {name: checkpoint[name] for name in select(checkpoint, patterns, layers)}
     for name, figures in stats({name: tensor for name, tensor in tensors.items() if computable(tensor)}):

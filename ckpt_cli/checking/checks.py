@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..blocks import Progress
-from ..checkpoint import Checkpoint
-from ..selection import Layers, Named, no_layers, select
+from ..tensors.blocks import Progress
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.selection import Layers, Named, no_layers, select
 from . import Violation
+from .against_spec import Matched, header_holds, matched, values_hold
 from .code import names_no_code
-from .holding import Matched, header_holds, matched, values_hold
 from .integrity import integrity, not_finite
 from .names import as_architecture, as_other
 from .spec import Spec

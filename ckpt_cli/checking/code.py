@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..checkpoint import Checkpoint
 from ..formats import formats
+from ..tensors.checkpoint import Checkpoint
 from . import Violation, violation
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from math import isnan
 
-from ..dtypes import DType
+from ..numbers.dtypes import DType
 
 # The least bits, sign aside, that stand for no finite number: infinity, or the first NaN where there is no infinity.
 _LEAST = {
@@ -46,7 +46,7 @@ class Finite:
         """Element by element: it is known, or not known better, that something is found."""
         import numpy
 
-        from ..values import decoded
+        from ..numbers.values import decoded
 
         values = decoded(self.dtype, bytes(block))
         wrong = numpy.flatnonzero(~numpy.isfinite(values))

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..blocks import Part, Progress, Reader, costs, cut, each
-from ..checkpoint import Checkpoint, Tensor
-from ..checksums import CRC32, Crc
-from ..containers import zip as zips
-from ..distance import unravelled
+from ..analysis.distance import unravelled
 from ..errors import CkptError, os_error
 from ..formats import formats
-from ..storage import Extent, Storage
+from ..formats.encodings import zip as zips
+from ..storage.checksums import CRC32, Crc
+from ..storage.storage import Extent, Storage
+from ..tensors.blocks import Part, Progress, Reader, costs, cut, each
+from ..tensors.checkpoint import Checkpoint, Tensor
 from . import Violation, some, views, violation
 from .finite import Finite, may_be_infinite
 
@@ -207,7 +207,7 @@ def not_finite(
     checkpoint: Checkpoint, names: Iterable[str], known: Mapping[object, Finite], progress: Progress | None = None
 ) -> Iterator[Violation]:
     """The tensors with NaN or infinite elements; `known`: what was found of some on the way."""
-    from ..blocks import fold
+    from ..tensors.blocks import fold
 
     wanted = {(name, number): _once(view) for name in names for number, view in enumerate(views(checkpoint[name]))}
     wanted = {place: view for place, view in wanted.items() if may_be_infinite(view.dtype)}

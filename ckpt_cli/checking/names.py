@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from ..architectures import recognition
 from ..architectures.hyperparameters import shown_all
 from ..architectures.mismatch import by, compare
-from ..checkpoint import Checkpoint
+from ..tensors.checkpoint import Checkpoint
 from . import Violation, violation
 
 _PLAIN = re.compile(r"[\w.-]+")

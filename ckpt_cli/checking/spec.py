@@ -171,7 +171,7 @@ _OF_NUMPY = re.compile(r"[<>][A-Za-z]\d+|[SV]\d+|object")
 
 def _called(name: str) -> str:
     """A dtype by the name that tensors have. What numpy alone has (`<U3`) is compared as it is written. Raises UnknownName."""
-    from ..dtypes import named
+    from ..numbers.dtypes import named
 
     return name if _OF_NUMPY.fullmatch(name) else named(name).name
 

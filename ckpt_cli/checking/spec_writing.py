@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..blocks import Progress
-from ..checkpoint import Checkpoint
-from ..digest import digests
+from ..analysis.digest import digests
 from ..show.tree import folded
+from ..tensors.blocks import Progress
+from ..tensors.checkpoint import Checkpoint
 from .integrity import not_finite
 
 _HALF = re.compile("[\ud800-\udfff]")

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import files
-from ..checkpoint import Checkpoint
+from .. import reading
 from ..errors import UsageError, about
 from ..show.output import Output, note, verdict
+from ..tensors.checkpoint import Checkpoint
 from .editing import NOWHERE, Places, finish, placed
 from .params import Json, Path, layers_of, like_of, opened
 from .reinit import any_seed, tell
 
 if TYPE_CHECKING:
-    from ..edits.steps import Made
+    from ..edits.recipes import Made
 
 
 @placed
@@ -50,13 +50,13 @@ def apply_command(
 
 def _made(path: str, recipe: str, lock: bool) -> tuple[Checkpoint, list[Made]]:
     """The checkpoint, and what the steps of the recipe make of it."""
-    from ..edits.steps import Means, made, read_steps
+    from ..edits.recipes import Means, made, read_steps
 
     shown = "standard input" if recipe == "-" else recipe
     with about(shown):
         steps = read_steps(_text(recipe), shown, any_seed)
     before = opened(path, lock)
-    return before, list(made(before, steps, Means(layers_of, cache(files.open), like_of)))
+    return before, list(made(before, steps, Means(layers_of, cache(reading.open), like_of)))
 
 
 def _text(recipe: str) -> str:

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from ..checkpoint import Checkpoint
-from ..dtypes import named
 from ..edits.cast import cast
-from ..selection import Layers, no_layers
+from ..numbers.dtypes import named
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.selection import Layers, no_layers
 from .editing import editing
 from .params import Patterns
 

@@ -10,10 +10,10 @@ from ..checking import KINDS, Violation, format_of, violation
 from ..checking.checks import Asked, Report, check
 from ..checking.names import prefix_hint
 from ..checking.spec import read_spec
-from ..checkpoint import Checkpoint
 from ..errors import CkptError, UsageError, about
 from ..show.output import Output, note, size, verdict
 from ..show.progress import Progress
+from ..tensors.checkpoint import Checkpoint
 from .params import Color, Colors, Json, Path, Patterns, layers_of, opened
 
 Arch = Annotated[

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import typer
 
-from .. import files
-from ..checkpoint import Checkpoint
+from .. import writing
 from ..errors import UsageError, about
 from ..formats import Format
 from ..show.output import note
+from ..tensors.checkpoint import Checkpoint
 from .editing import show_plan, write
 from .params import Arch, DryRun, Force, FormatName, Json, layers_of, like_of, opened
 
@@ -75,10 +75,10 @@ def convert_command(
     if shard_size is not None:
         target = os.path.join(target, "model.safetensors") if os.path.isdir(target) else target
         target = f"{target.removesuffix('.index.json')}.index.json"
-    form = files.format_for(target, format_name)
+    form = writing.format_for(target, format_name)
     form = _sharded(shard_size) if shard_size is not None else form
     if dry_run:
-        files.check(after, target, form, replace=force)
+        writing.check(after, target, form, replace=force)
         with about(source):
             changes = show_plan(before, after, form, as_json)
         many = f"{len(after):,} tensor{'s' * (len(after) != 1)}"
@@ -88,7 +88,7 @@ def convert_command(
 
 
 def _sharded(size: str) -> Format:
-    from ..formats.sharded import Sharded
+    from ..formats.safetensors.format_sharded import Sharded
 
     return Sharded(_bytes(size))
 
@@ -119,10 +119,10 @@ def _edited(
     dtype: str | None,
     arch: str,
 ) -> Checkpoint:
-    from ..dtypes import named
     from ..edits.cast import cast
     from ..edits.drop import drop, keep
     from ..edits.rename import rename
+    from ..numbers.dtypes import named
 
     layers = layers_of(before, "auto" if carried else arch)
     after = keep(before, selected, layers) if selected else before

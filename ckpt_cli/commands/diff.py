@@ -7,11 +7,11 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from ..checkpoint import Checkpoint
-from ..diff import Difference, diff
+from ..analysis.diff import Difference, diff
 from ..errors import UsageError, about
 from ..show.output import Output, note, verdict
 from ..show.progress import Progress
+from ..tensors.checkpoint import Checkpoint
 from .params import Color, Colors, Json, Patterns, layers_of, opened
 
 Maps = Annotated[
@@ -71,7 +71,7 @@ def _same_file(a: str, b: str) -> bool:
 
 
 def _names(one: Checkpoint, two: Checkpoint, patterns: list[str] | None) -> list[str] | None:
-    from ..selection import Named, select
+    from ..tensors.selection import Named, select
 
     return select(Named([*one, *two], one), patterns, layers_of(one)) if patterns else None
 

@@ -8,8 +8,8 @@ from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Any, NamedTuple, get_type_hints
 
-from ..checkpoint import Checkpoint
 from ..formats import Format, formats
+from ..tensors.checkpoint import Checkpoint
 from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of, opened
 
 Edit = Callable[..., Checkpoint]
@@ -108,7 +108,7 @@ def show_step(said: dict[str, Any]) -> None:
 
 def finish(before: Checkpoint, after: Checkpoint, places: Places, as_json: bool = False) -> None:
     """Write an edited checkpoint where it was asked to go, or print what would change. Raises UsageError where no place is named."""
-    from .. import files
+    from .. import writing
     from ..errors import about
     from ..show.output import note
 
@@ -117,7 +117,7 @@ def finish(before: Checkpoint, after: Checkpoint, places: Places, as_json: bool 
         write(after, target, form, replace=places.in_place or places.force, backup=places.backup, as_json=as_json)
         return
     if places.output is not None:
-        files.check(after, target, form, replace=places.force)
+        writing.check(after, target, form, replace=places.force)
     with about(before.origin.path if before.origin else ""):
         changes = show_plan(before, after, form, as_json)
     if not changes:
@@ -126,7 +126,7 @@ def finish(before: Checkpoint, after: Checkpoint, places: Places, as_json: bool 
 
 def destination(before: Checkpoint, places: Places) -> tuple[str, Format]:
     """Where the edited checkpoint goes, and in which format. Raises UsageError where the command line does not say."""
-    from .. import files
+    from .. import writing
 
     source, output = before.origin.path if before.origin else "", places.output
     _check_places(source, places)
@@ -136,7 +136,7 @@ def destination(before: Checkpoint, places: Places) -> tuple[str, Format]:
     )
     same = output is None or (alike and origin is not None and formats[origin].keeps)
     name = places.format_name or (origin if same else None)
-    return output or source, files.format_for(output or source, name, default=origin if alike else None)
+    return output or source, writing.format_for(output or source, name, default=origin if alike else None)
 
 
 def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool) -> bool:
@@ -170,12 +170,12 @@ def _check_places(source: str, places: Places) -> None:
 
 def write(checkpoint: Checkpoint, target: str, form: Format, *, replace: bool, backup: str | None = None, as_json: bool = False) -> None:
     """Save `checkpoint` as `target`, and say what its format has no place for."""
-    from .. import files
+    from .. import writing
     from ..show.output import Output, note
     from ..show.progress import Progress
 
     with Progress() as progress:
-        told = files.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress)
+        told = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress)
     for line in told:
         note(line)
     for line in form.left_behind(checkpoint):

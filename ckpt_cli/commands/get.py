@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import files
-from ..checkpoint import Foreign, Tensor
+from .. import writing
 from ..errors import ReadError, UsageError, about
-from ..selection import refer
 from ..show.escape import escape
 from ..show.output import Output, note
+from ..tensors.checkpoint import Foreign, Tensor
+from ..tensors.selection import refer
 from .params import Arch, Force, Json, Path, layers_of, opened
 
 
@@ -62,7 +62,7 @@ def get_command(
             name, tensor = refer(checkpoint, reference, layers_of(checkpoint, arch))
             pieces = encoded(path, name, tensor.decoded(name), form, precision, output is None and sys.stdout.isatty())
     if output is not None:
-        files.write_new(output, pieces, force)
+        writing.write_new(output, pieces, force)
     else:
         put(pieces, form, "-o FILE, or a pipe")
 
@@ -103,7 +103,7 @@ def encoded(path: str, name: str, tensor: Tensor, form: As, precision: int | Non
 
 
 def _pieces(path: str, name: str, tensor: Tensor, form: As, precision: int | None, terminal: bool) -> Iterator[bytes | memoryview]:
-    from ..values import nested, printed
+    from ..numbers.values import nested, printed
 
     if form is As.raw:
         yield from tensor.elements().blocks()
@@ -128,7 +128,7 @@ def _npy(tensor: Tensor) -> bytes:
 
     import numpy
 
-    from ..values import foreign
+    from ..numbers.values import foreign
 
     values = tensor.array()
     if foreign(values.dtype):

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from .. import files, lfs
-from ..checkpoint import Checkpoint, Foreign
-from ..diff import Difference, diff
-from ..digest import digests
+from .. import reading
+from ..analysis.diff import Difference, diff
+from ..analysis.digest import digests
 from ..errors import CkptError, UsageError, os_error
+from ..formats import git_lfs
 from ..show.output import Output
+from ..tensors.checkpoint import Checkpoint, Foreign
 from .diff import show
 
 _INDEX = "the index of a model whose shards git does not hand over with it (give the attribute to the shards, not to the index)"
@@ -106,11 +107,11 @@ def _held(path: str) -> Checkpoint | str:
     if path == os.devnull:
         return Checkpoint({})
     try:
-        pointer = lfs.pointer(path)
+        pointer = git_lfs.pointer(path)
         kept = pointer.kept() if pointer else path
         if kept is None:
             return f"{pointer}, is not in the local store (git lfs fetch)"
-        return files.open(kept)
+        return reading.open(kept)
     except (CkptError, OSError) as error:
         return _INDEX if path.endswith(".index.json") else _said(error)
 
@@ -159,7 +160,7 @@ def _tensors(held: Checkpoint, with_stats: bool) -> Iterator[tuple[str, ...]]:
 
 
 def _figures(held: Checkpoint) -> Mapping[str, tuple[str, ...]]:
-    from ..stats import computable, stats
+    from ..analysis.stats import computable, stats
 
     found = stats({name: tensor for name, tensor in held.items() if computable(tensor)})
     return {name: tuple(_shown(key, getattr(one, key)) for key in ("min", "max", "mean", "std", "nan", "inf")) for name, one in found}

@@ -10,11 +10,11 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from ..architectures.recognition import Model
-from ..checkpoint import Checkpoint
 from ..errors import UsageError, about
-from ..selection import Layers, indexed, one, split_index
 from ..show.output import Output, note
-from ..show.sheet import model_document
+from ..show.summary_view import model_document
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.selection import Layers, indexed, one, split_index
 from ..training.gradients import Figures, Gradient, figures, gradients
 from ..training.losses import by
 from .get import As, Form, encoded, put
@@ -139,9 +139,9 @@ def _run(checkpoint: Checkpoint, arch: str, asked: Asked) -> tuple[Model, Told, 
 
 def _blank(gradients: dict[str, Gradient]) -> Checkpoint:
     """The names with their shapes, to be selected from."""
-    from ..checkpoint import Tensor, numel_of
-    from ..dtypes import named
-    from ..storage import Fill
+    from ..numbers.dtypes import named
+    from ..storage.storage import Fill
+    from ..tensors.checkpoint import Tensor, numel_of
 
     byte = named("uint8")
     tensors = {name: Tensor.whole(byte, each.shape, Fill(b"\0", numel_of(each.shape))) for name, each in gradients.items()}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..digest import Digest, digests, whole
+from ..analysis.digest import Digest, digests, whole
 from ..errors import about
-from ..selection import select
 from ..show.output import Output, note
 from ..show.progress import Progress
+from ..tensors.selection import select
 from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
 
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ..checkpoint import Checkpoint, Kind
 from ..errors import NoMatch, UsageError, about
-from ..selection import Layers, select
 from ..show.escape import escape
 from ..show.output import Output, size
+from ..tensors.checkpoint import Checkpoint, Kind
+from ..tensors.selection import Layers, select
 from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
 
 
@@ -97,7 +97,7 @@ def _plain(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
 
 def _show_states(out: Output, path: str, checkpoint: Checkpoint, patterns: list[str], sort: Sort, layers: Layers) -> None:
     """What optimizers keep, each with its parameter. Raises NoMatch where there is nothing."""
-    from ..optimizer import states
+    from ..analysis.optimizer import states
 
     of = states(checkpoint)
     if not of:

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import files
-from ..checkpoint import Checkpoint, Tensor
-from ..dtypes import named
+from .. import reading, writing
 from ..errors import UsageError
+from ..numbers.dtypes import named
 from ..show.output import note
-from ..storage import Memory, Storage
+from ..storage.storage import Memory, Storage
+from ..tensors.checkpoint import Checkpoint, Tensor
 from .params import Force, FormatName, Out
 from .reinit import any_seed
 
@@ -58,11 +58,11 @@ def new_command(
     if output is None:
         raise UsageError("where should the result go?", "-o OUT writes a new file")
     theirs = convention(framework)
-    form = files.format_for(output, format_name, theirs.format if framework != "torch" and theirs.format in formats else None)
+    form = writing.format_for(output, format_name, theirs.format if framework != "torch" and theirs.format in formats else None)
     values = read_pairs(pairs or [])
     seed = any_seed() if seed is None else seed
     checkpoint = checkpoint_of(fresh(architecture, values, seed)) if framework == "torch" else elsewhere(architecture, values, theirs, seed)
-    for line in files.save(checkpoint, output, form, replace=force):
+    for line in writing.save(checkpoint, output, form, replace=force):
         note(line)
     count = sum(tensor.numel for tensor in checkpoint.distinct().values())
     note(f"{output}: {architecture}, {len(checkpoint):,} tensors of {count:,} elements, seed {seed}")
@@ -88,7 +88,7 @@ def elsewhere(architecture: str, values: dict[str, object], theirs: Convention, 
     torchs = checkpoint_of(fresh(architecture, values, seed))
     named = carry(torchs, (convention("torch"), theirs), like).checkpoint
     constants = [parse_rule("rand_weight=uniform(0, 1)")] if "rand_weight" in named else []
-    return reinit(named, constants, seed=seed, preset=theirs.preset, layout=theirs.layout, open=files.open)[0]
+    return reinit(named, constants, seed=seed, preset=theirs.preset, layout=theirs.layout, open=reading.open)[0]
 
 
 def checkpoint_of(tensors: list[tuple[str, torch.Tensor]]) -> Checkpoint:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..checkpoint import Checkpoint
+from ..tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from ..mapping.pairing import Like
@@ -48,10 +48,10 @@ FormatName = Annotated[
 
 def opened(path: str, lock: bool = False) -> Checkpoint:
     """The checkpoint at `path`; what its reader has to say goes to standard error. `lock`: it is going to be changed."""
-    from .. import files
+    from .. import reading
     from ..show.output import later
 
-    checkpoint = files.open(path, lock)
+    checkpoint = reading.open(path, lock)
     later(checkpoint.notes)
     return checkpoint
 
@@ -70,13 +70,13 @@ def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Callable[[], Mappin
 
 def like_of(by: str, path: str | None, arch: str) -> Like | None:
     """The names that the map `by` is to give: those of the checkpoint at `path`, or of the architecture, whose names are torch's."""
-    from .. import files
+    from .. import reading
     from ..architectures import recognition
     from ..errors import UsageError
     from ..mapping.pairing import Like
 
     if path:
-        other = files.open(path)
+        other = reading.open(path)
         return Like({name: kind.shape for name, kind in other.kinds().items()}, other.ties())
     if arch in ("auto", "none"):
         return None

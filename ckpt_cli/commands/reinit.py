@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from .. import files
+from .. import reading
 from ..errors import UsageError, about
 from ..show.output import Output, note
 from ..show.tree import folded
@@ -68,7 +68,7 @@ def reinit_command(
     with about(path):
         layers = layers_of(before, arch)
         after, plan = reinit(
-            before, asked.rules, seed=asked.seed, preset=asked.preset, rng=rng.value, layers=layers, open=cache(files.open)
+            before, asked.rules, seed=asked.seed, preset=asked.preset, rng=rng.value, layers=layers, open=cache(reading.open)
         )
     if print_recipe:
         show_step({"reinit": list(map(str, asked.rules)), "preset": asked.preset, "seed": asked.seed, "rng": rng.value, "arch": arch})
@@ -86,8 +86,8 @@ class Asked(NamedTuple):
 
 def _asked(rules: list[str], recipe: str, preset: str, seed: int | None) -> Asked:
     """The recipe, then the command line, which comes first in seed and preset and last in rules."""
-    from ..schemes.recipe import Recipe, read_recipe
     from ..schemes.rules import parse_rule
+    from ..schemes.rules_file import Recipe, read_recipe
 
     written = read_recipe(recipe) if recipe else Recipe()
     every, preset = [*written.rules, *map(parse_rule, rules)], preset or written.preset

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ..checkpoint import Checkpoint
 from ..edits.rename import rename
+from ..tensors.checkpoint import Checkpoint
 from .editing import editing
 
 

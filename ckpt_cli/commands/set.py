@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from ..checkpoint import Checkpoint
 from ..edits.set import set_values
-from ..selection import Layers, no_layers
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.selection import Layers, no_layers
 from .editing import editing
 
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from .. import files
-from ..checking.writing import written
+from .. import writing
+from ..checking.spec_writing import written
 from ..errors import about
 from ..show.output import Output
 from ..show.progress import Progress
@@ -34,4 +34,4 @@ def spec_command(
     if output is None:
         Output().lines(lines)
     else:
-        files.write_new(output, (f"{line}\n".encode() for line in lines), force)
+        writing.write_new(output, (f"{line}\n".encode() for line in lines), force)

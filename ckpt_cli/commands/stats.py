@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from ..checkpoint import Checkpoint, Tensor
+from ..analysis.stats import Figures, computable, histograms, stats, total
 from ..errors import about
-from ..selection import select
 from ..show.output import Output, note
 from ..show.progress import Progress
-from ..stats import Figures, computable, histograms, stats, total
+from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.selection import select
 from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
 
 if TYPE_CHECKING:
-    from ..stats.histogram import Histogram
+    from ..analysis.histogram import Histogram
 
 _HEADER = ("NAME", "DTYPE", "SHAPE", "MIN", "MAX", "MEAN", "STD", "L2", "ZEROS", "NAN", "INF")
 
@@ -102,7 +102,7 @@ def _total(tensors: dict[str, Tensor], hist: bool, progress: Progress) -> Row:
     dtypes = {tensor.dtype.name for tensor in counted.values()}
     histogram = None
     if hist and figures.min is not None and figures.max is not None:
-        from ..stats.histogram import together
+        from ..analysis.histogram import together
 
         span = dict.fromkeys(counted, (figures.min, figures.max))
         histogram = together([one for _, one in histograms(counted, span, progress=progress)])

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
+from ..analysis.summary import summarise, to_depth
 from ..architectures import recognition
 from ..architectures.recognition import Model
-from ..checkpoint import Checkpoint
 from ..errors import UsageError
 from ..show.output import Output, note
-from ..show.sheet import show_sheet
-from ..summary import summarise, to_depth
+from ..show.summary_view import show_sheet
+from ..tensors.checkpoint import Checkpoint
 from .params import Color, Colors, Json, Path, opened
 
 Arch = Annotated[

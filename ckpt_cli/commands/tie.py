@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ..checkpoint import Checkpoint
 from ..edits.tie import tie
+from ..tensors.checkpoint import Checkpoint
 from .editing import editing
 
 

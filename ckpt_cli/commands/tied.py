@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ..checkpoint import Checkpoint
 from ..show.output import Output
+from ..tensors.checkpoint import Checkpoint
 from .params import Color, Colors, Json, Path, opened
 
 
@@ -40,7 +40,7 @@ def _same_view(checkpoint: Checkpoint, group: list[str]) -> bool:
 
 def equal_groups(checkpoint: Checkpoint) -> list[list[str]]:
     """Names of separate storages with the same dtype, shape and bytes; only what could be equal is read."""
-    from ..digest import digests, has_bytes
+    from ..analysis.digest import digests, has_bytes
 
     candidates: dict[tuple[object, ...], list[str]] = {}
     for name, tensor in checkpoint.distinct().items():

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from .. import files
+from .. import writing
 from ..architectures.recognition import Model
-from ..checkpoint import Checkpoint
 from ..errors import CannotHold, UsageError, about
 from ..formats import Format
 from ..show.output import Output, note, verdict
 from ..show.progress import Progress
-from ..show.sheet import model_document
+from ..show.summary_view import model_document
+from ..tensors.checkpoint import Checkpoint
 from ..training import network
 from ..training.descent import Data, Line, Run, check_rate, descend, random_data
 from ..training.inputs import fitted, read_npz
@@ -104,7 +104,7 @@ def train_command(
             training = _begun(before, model, asked, settings)
             planned = training.result(form)
         if not places.dry_run:
-            files.check(planned, target, form, replace=places.in_place or places.force)
+            writing.check(planned, target, form, replace=places.in_place or places.force)
         with about(path):
             lines = _watched(training, asked, out)
         after = training.result(form)
@@ -114,7 +114,7 @@ def train_command(
         write(after, target, form, replace=places.in_place or places.force, backup=places.backup)
         _tell_written(training, after, target, form)
     if plot is not None:
-        files.write_new(plot, [picture(plot, training.names, lines)], places.force)
+        writing.write_new(plot, [picture(plot, training.names, lines)], places.force)
     if as_json:
         out.json(_document(training, lines, None if places.dry_run else target, form))
 

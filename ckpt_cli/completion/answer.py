@@ -12,7 +12,7 @@ from .names import Candidate, by_last_part, by_part, starting
 from .words import Word, as_bash_takes_it, split
 
 if TYPE_CHECKING:
-    from ..checkpoint import Checkpoint
+    from ..tensors.checkpoint import Checkpoint
 
 Command = Callable[[str], Any]
 FILES = None  # the shell knows better what files there are
@@ -107,9 +107,9 @@ class _Line(NamedTuple):
         return {**checkpoint.kinds(), **(checkpoint.objects if self.command in ("get", "drop") else {})}
 
     def checkpoint(self) -> Checkpoint:
-        from .. import files
+        from .. import reading
 
-        return files.open(os.path.expanduser(self.given[0]))
+        return reading.open(os.path.expanduser(self.given[0]))
 
     def layer_types(self) -> list[str]:
         from ..architectures import recognition
@@ -168,7 +168,7 @@ def _schemes(before: str, begun: str) -> list[Candidate]:
 
 
 def _dtypes(typed: str, line: _Line) -> list[Candidate]:
-    from ..dtypes import DTYPES
+    from ..numbers.dtypes import DTYPES
 
     return starting((name for name, dtype in DTYPES.items() if dtype.addressable), typed)
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import NamedTuple
 
-from ..selection import natural, part_end
 from ..show.escape import escape
+from ..tensors.selection import natural, part_end
 
 _FEW = 64  # names that are listed whole
 _MOST = 1000  # more candidates than anyone reads

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from . import descriptors, locks
-from .errors import ReadError
+from ..errors import ReadError
+from ..storage import descriptors
+from . import locks
 
 _MAGIC = b"ckpt journal 1\n"
 HOT, OVER = b"\0", b"\1"

@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .descriptors import fingerprint
+from ..storage.descriptors import fingerprint
 
 NAME = "user.ckpt.journal"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from . import descriptors
-from .blocks import Part, Progress, Reader, costs, cut, each
-from .checksums import Crc
-from .file import File
-from .storage import Extent, Memory, Storage
+from ..storage import descriptors
+from ..storage.checksums import Crc
+from ..storage.file import File
+from ..storage.storage import Extent, Memory, Storage
+from ..tensors.blocks import Part, Progress, Reader, costs, cut, each
 
 _SMALL = 1 << 16  # bytes that are copied sooner than they are queued
 _BUFFER = 1 << 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from time import monotonic, sleep
 
-from .errors import ReadError
+from ..errors import ReadError
 
 _PATIENCE = 5.0  # seconds
 _held: dict[int, tuple[int, int]] = {}  # open files whose lock this program has → device and inode

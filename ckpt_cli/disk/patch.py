@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
-from .checksums import CRC32, Crc
-from .file import File
-from .sink import Put, Sink
-from .storage import Drawn, Extent, Fill, Mapped, Memory, Overlay, Scattered, Slice, Storage, runs
+from ..storage.checksums import CRC32, Crc
+from ..storage.file import File
+from ..storage.storage import Drawn, Extent, Fill, Mapped, Memory, Overlay, Scattered, Slice, Storage, runs
+from .layout import Put, Sink
 
 _NEAR = 4096  # runs that are closer are one change: a disk writes whole pages
 _AT_ONCE = 16 << 20  # bytes that are held
@@ -68,7 +68,7 @@ def changes(at: int, before: Storage, after: Storage) -> Iterator[Change]:
 
 
 def of_extents(pairs: Sequence[tuple[Storage, Storage]]) -> list[Change] | None:
-    """What changes in a file where storages of it, before and after, are exchanged, in file order; None where one is no run of its bytes."""
+    """The changes, in file order, that exchange storages of a file, each given before and after; None where one is no run of its bytes."""
     found: list[Change] = []
     for before, after in pairs:
         if not isinstance(before, Extent):

@@ -14,10 +14,11 @@ import errno
 import os
 from collections.abc import Mapping
 
-from . import descriptors, journal, locks, mark
-from .errors import ReadError, WriteError, about
+from ..errors import ReadError, WriteError, about
+from ..storage import descriptors
+from . import journal, journal_mark, locks
 from .journal import HOT, OVER, Entry, Found, Journal, beside
-from .mark import Mark
+from .journal_mark import Mark
 
 _undone: list[str] = []  # paths of edits that were interrupted and that this process undid, until the user is told
 
@@ -51,7 +52,7 @@ def recover(target: str) -> None:
     for left in (2, 1, 0):  # an edit may begin, or end, just now
         while _settled(target):
             pass
-        marked = mark.read(target)
+        marked = journal_mark.read(target)
         if marked is None or _is_mine(target):
             return
         with about(target):
@@ -59,7 +60,9 @@ def recover(target: str) -> None:
                 return
             if not left:
                 what = f"an edit of this file was interrupted, and its undo journal {beside(marked.file)} is gone"
-                raise ReadError(what, f"copy it again; if you know that it is whole, setfattr -x {mark.NAME} makes it an ordinary one")
+                raise ReadError(
+                    what, f"copy it again; if you know that it is whole, setfattr -x {journal_mark.NAME} makes it an ordinary one"
+                )
 
 
 def _settled(target: str) -> bool:
@@ -196,7 +199,7 @@ def _drop_mark(path: str) -> None:
 def _unmark(path: str) -> None:
     fd = os.open(path, os.O_RDONLY)
     try:
-        mark.remove(fd)
+        journal_mark.remove(fd)
     finally:
         os.close(fd)
 
@@ -288,7 +291,7 @@ def _put_extents(path: str, found: Found) -> None:
         for at, block in found.blocks():
             _restore(fd, block, at)
         os.fsync(fd)
-        mark.remove(fd)
+        journal_mark.remove(fd)
     finally:
         os.close(fd)
 

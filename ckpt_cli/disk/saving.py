@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from . import descriptors, locks, mark, recovery
-from .blocks import Progress
-from .errors import ReadError, WriteError, about
+from ..errors import ReadError, WriteError, about
+from ..storage import descriptors
+from ..tensors.blocks import Progress
+from . import journal_mark, locks, recovery
 from .journal import Entry, Journal, beside
+from .layout import Sink
 from .patch import Change, Patch, copy, in_place, mended, told
-from .sink import Sink
-from .staging import Staged, known_as, link, quietly, sweep, temporary
+from .temporary import Staged, known_as, link, quietly, sweep, temporary
 
 _MANY = 4 << 20
 
@@ -157,7 +158,7 @@ def _overwrite(target: str, patch: Patch, how: How) -> None:
         record.write(overwriting.entry, fd, overwriting.pieces)
         descriptors.sync_folders([target])
         overwriting.write(fd, target, how)
-        mark.remove(fd)
+        journal_mark.remove(fd)
         recovery.complete(target, {target: Entry()})
     except BaseException:
         recovery.abandon(target)
@@ -188,7 +189,7 @@ class _Overwriting(NamedTuple):
         return cls(changes, entry, pieces)
 
     def write(self, fd: int, target: str, how: How) -> None:
-        mark.put(fd, target, self.entry.extents)
+        journal_mark.put(fd, target, self.entry.extents)
         sink = Sink(fd, how.progress)
         for change in self.changes:
             sink.place(change.at, change.contents)

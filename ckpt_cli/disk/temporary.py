@@ -12,8 +12,8 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from . import locks, mark
-from .descriptors import same
+from ..storage.descriptors import same
+from . import journal_mark, locks
 from .journal import beside
 
 
@@ -161,7 +161,7 @@ def _attribute(fd: int, target: str) -> None:
     except OSError:  # a file system without any
         return
     for name in names:
-        if name == mark.NAME:  # it is of that file alone
+        if name == journal_mark.NAME:  # it is of that file alone
             continue
         try:
             os.setxattr(fd, name, os.getxattr(target, name))

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from operator import add, mul, sub, truediv
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import Tensor
-from ..distance import unravelled
-from ..dtypes import DType
+from ..analysis.distance import unravelled
 from ..errors import EditError
-from ..values import as_none, check_fits, decoded, encoded, real
+from ..numbers.dtypes import DType
+from ..numbers.values import as_none, check_fits, decoded, encoded, real
+from ..tensors.checkpoint import Tensor
 
 if TYPE_CHECKING:
     import numpy

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..checkpoint import Checkpoint, Tensor
-from ..dtypes import DType
 from ..errors import EditError
-from ..selection import Layers, no_layers, select
+from ..numbers.dtypes import DType
+from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.selection import Layers, no_layers, select
 
 
 def cast(checkpoint: Checkpoint, to: DType, patterns: Sequence[str] = (), layers: Layers = no_layers) -> Checkpoint:

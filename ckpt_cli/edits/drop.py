@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..checkpoint import Checkpoint
 from ..errors import EditError
-from ..selection import Layers, Named, matches, no_layers
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.selection import Layers, Named, matches, no_layers
 
 
 def drop(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_layers) -> Checkpoint:

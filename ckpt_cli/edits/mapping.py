@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..checkpoint import Checkpoint
 from ..errors import EditError, UnknownName, UsageError, about, did_you_mean
 from ..mapping.layers import Convention, convention, names
 from ..mapping.pairing import Like, paired
 from ..mapping.rules import Rules, read, ruled
+from ..tensors.checkpoint import Checkpoint
 
 Map = tuple[Convention, Convention] | Rules
 

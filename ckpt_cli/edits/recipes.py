@@ -21,12 +21,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..checkpoint import Checkpoint
-from ..dtypes import named
+from ..checking import assertions
 from ..errors import CkptError, NoMatch, UsageError, did_you_mean, os_error
-from ..selection import Layers
-from ..storage import Storage
-from . import claims
+from ..numbers.dtypes import named
+from ..storage.storage import Storage
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.selection import Layers
 from .cast import cast
 from .drop import drop
 from .rename import rename
@@ -144,7 +144,7 @@ def made(checkpoint: Checkpoint, steps: Sequence[Step], means: Means) -> Iterato
         with _about(step), _of_names(list(checkpoint) != first):
             done = _VERBS[step.verb].edit(checkpoint, step.table, means)
             broken = (
-                claims.broken(checkpoint, step.table["assert"], _layers(checkpoint, step.table, means)) if step.verb == "assert" else []
+                assertions.broken(checkpoint, step.table["assert"], _layers(checkpoint, step.table, means)) if step.verb == "assert" else []
             )
         before = checkpoint
         checkpoint, plan = done if isinstance(done, tuple) else (done, [])
@@ -250,7 +250,7 @@ def _map(checkpoint: Checkpoint, table: Table, means: Means) -> Checkpoint:
 
 
 def _broken(checkpoint: Checkpoint, table: Table, means: Means) -> list[str]:
-    return claims.broken(checkpoint, table["assert"], _layers(checkpoint, table, means))
+    return assertions.broken(checkpoint, table["assert"], _layers(checkpoint, table, means))
 
 
 def _fine(table: Table) -> None:
@@ -267,7 +267,7 @@ _VERBS = {
     "drop": Verb({"drop": _TEXTS, "arch": _TEXT}, _fine, _drop),
     "cast": Verb({"cast": _TEXT, "patterns": _TEXTS, "arch": _TEXT}, lambda table: named(table["cast"]), _cast),
     "assert": Verb(
-        {"assert": _TABLE, "arch": _TEXT}, lambda table: claims.check(table["assert"]), lambda checkpoint, table, means: checkpoint
+        {"assert": _TABLE, "arch": _TEXT}, lambda table: assertions.check(table["assert"]), lambda checkpoint, table, means: checkpoint
     ),
 }
 _ALL = {key for verb in _VERBS.values() for key in verb.keys}

@@ -7,19 +7,19 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ..checkpoint import Checkpoint, Tensor
 from ..errors import EditError, about
 from ..formats import formats
-from ..schemes.drawing import blocks, check, constant, portable
 from ..schemes.draws import Draw, Fill, Values
 from ..schemes.presets import Preset, presets
 from ..schemes.roles import Kind, role
 from ..schemes.rules import Rule
+from ..schemes.sampling import blocks, check, constant, portable
 from ..schemes.seeds import generator, import_torch, subseed
 from ..schemes.target import Source, Target, layout_of
-from ..selection import Layers, matches, no_layers
-from ..storage import Drawn, Storage, span
-from ..storage import Fill as Filled
+from ..storage.storage import Drawn, Storage, span
+from ..storage.storage import Fill as Filled
+from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.selection import Layers, matches, no_layers
 
 if TYPE_CHECKING:
     from torch import Generator

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..checkpoint import Checkpoint
 from ..errors import EditError, UsageError
-from ..selection import glob, no_match
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.selection import glob, no_match
 
 
 def rename(checkpoint: Checkpoint, rules: Sequence[str]) -> Checkpoint:

@@ -6,13 +6,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..checkpoint import Checkpoint, Tensor
-from ..dtypes import DType, to_numpy
 from ..errors import CkptError, EditError, UsageError, naming
 from ..formats import formats
-from ..selection import Layers, matches, no_layers, refer, split_index
-from ..storage import Fill, Mapped, Memory, Storage
-from ..values import check_fits, check_holds, check_kept, element, encoded
+from ..numbers.dtypes import DType, to_numpy
+from ..numbers.values import check_fits, check_holds, check_kept, element, encoded
+from ..storage.storage import Fill, Mapped, Memory, Storage
+from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.selection import Layers, matches, no_layers, refer, split_index
 from .arithmetic import arithmetic, operand
 
 if TYPE_CHECKING:

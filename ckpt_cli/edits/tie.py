@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..checkpoint import Checkpoint, Tensor, show_shape
 from ..errors import EditError, UsageError
-from ..selection import select
-from ..storage import Slice
+from ..storage.storage import Slice
+from ..tensors.checkpoint import Checkpoint, Tensor, show_shape
+from ..tensors.selection import select
 
 
 def tie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:

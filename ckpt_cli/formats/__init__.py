@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..checkpoint import Checkpoint
-from ..file import File
 from ..registry import Registry
-from ..storage import Storage
+from ..storage.file import File
+from ..storage.storage import Storage
+from ..tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from ..containers.zip import Member
-    from ..patch import Patch
-    from ..saving import Output
-    from ..sink import Sink
+    from ..disk.layout import Sink
+    from ..disk.patch import Patch
+    from ..disk.saving import Output
+    from .encodings.zip import Member
 
 
 class Format:
@@ -61,7 +61,7 @@ class Format:
 
     def check(self, checkpoint: Checkpoint) -> None:
         """Raises what writing `checkpoint` would raise for want of a place for something in it. Reads no data, writes nothing."""
-        from ..sink import Nowhere
+        from ..disk.layout import Nowhere
 
         self.write(checkpoint, Nowhere())
 
@@ -94,7 +94,7 @@ class Format:
 
     def output(self, checkpoint: Checkpoint, path: str) -> Output:
         """One file: a patch of the one that it was read from, where nothing but values changed, else written anew."""
-        from ..saving import Output
+        from ..disk.saving import Output
 
         origin = checkpoint.origin
         patch = self.patch(checkpoint) if origin and origin.format == self.name else None
@@ -118,7 +118,7 @@ class Format:
 
     def archives(self, checkpoint: Checkpoint) -> Iterator[Mapping[str, Member]]:
         """The members of every zip that it was read from: all of them have checksums."""
-        from ..containers import zip as zips
+        from .encodings import zip as zips
 
         yield from (zips.members(file) for file in self.parts(checkpoint) if zips.is_zip(file))
 
@@ -150,12 +150,12 @@ def _tops(paths: object) -> list[str]:
     return tops[:5] + (["…"] if len(tops) > 5 else [])
 
 
-formats: Registry[Format] = Registry("format", __name__, likely=("safetensors", "torch_zip"))
+formats: Registry[Format] = Registry("format", __name__, likely=("safetensors.format_safetensors", "torch.format_torch"), family="format_")
 
 
 def patch_of(checkpoint: Checkpoint, pairs: Sequence[tuple[Storage, Storage]] | None) -> Patch | None:
-    """What turns the one file of `checkpoint` into its edited self, where storages of it are exchanged; None where they do not lie there."""
-    from ..patch import Patch, of_extents
+    """The patch of the one file of `checkpoint` that exchanges storages, each given before and after; None where they do not lie there."""
+    from ..disk.patch import Patch, of_extents
 
     found = None if pairs is None else of_extents(pairs)
     return None if found is None or checkpoint.origin is None else Patch(checkpoint.origin.file, found, [])

@@ -6,8 +6,8 @@ import os
 import re
 from typing import Any
 
-from .errors import UnknownFormat
-from .file import File
+from ..errors import UnknownFormat
+from ..storage.file import File
 
 # First bytes → what they begin, and the mend. Registered or documented by each format: RFC 1952, the xz and zstd formats, APPNOTE, PNG, …
 _ARCHIVES = {

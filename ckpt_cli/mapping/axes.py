@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from itertools import pairwise
 from math import prod
 
-from ..checkpoint import Tensor, show_shape
 from ..errors import EditError, UsageError
+from ..tensors.checkpoint import Tensor, show_shape
 
 Axes = tuple[str, ...]  # the letters of each axis; none for a single element
 Sizes = dict[str, int]  # of a letter, or of letters whose product alone is known: {"cm": 8}

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..checkpoint import Checkpoint, Tensor, show_shape
-from ..dtypes import named
 from ..errors import EditError
+from ..numbers.dtypes import named
+from ..tensors.checkpoint import Checkpoint, Tensor, show_shape
 from .axes import Axes, Sizes, agreed, moved, shape_of, shown, spatial
 from .layers import Convention, Fit, Kind, Layer, Shapes
 from .sums import added, filled

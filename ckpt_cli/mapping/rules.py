@@ -22,8 +22,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..checkpoint import Checkpoint, Tensor
 from ..errors import EditError, UsageError, about, did_you_mean
+from ..tensors.checkpoint import Checkpoint, Tensor
 from .axes import Axes, Sizes, moved, parse
 from .sums import added, filled
 

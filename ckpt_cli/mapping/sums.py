@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ..checkpoint import Tensor
-from ..dtypes import DType
 from ..errors import EditError
-from ..storage import Fill, Storage
-from ..values import decoded, element, encoded
+from ..numbers.dtypes import DType
+from ..numbers.values import decoded, element, encoded
+from ..storage.storage import Fill, Storage
+from ..tensors.checkpoint import Tensor
 
 
 class Added(Storage):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .errors import EditError
+from ..errors import EditError
 
 if TYPE_CHECKING:
     import numpy
@@ -81,7 +81,7 @@ _SHORT = {
 
 def named(name: str) -> DType:
     """The type called `name` (`bf16`, `fp16`, `q4_0`, … and `torch.float32` are understood). Raises UnknownName."""
-    from .errors import UnknownName, did_you_mean
+    from ..errors import UnknownName, did_you_mean
 
     plain = name.removeprefix("torch.").removeprefix("numpy.").lower()
     try:

@@ -6,13 +6,13 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..errors import EditError
 from .dtypes import DType, to_numpy
-from .errors import EditError
 
 if TYPE_CHECKING:
     import numpy
 
-    from .checkpoint import Tensor
+    from ..tensors.checkpoint import Tensor
 
 _LETTERS = {
     "bool": "?", "uint8": "B", "int8": "b", "uint16": "H", "int16": "h", "uint32": "I", "int32": "i",

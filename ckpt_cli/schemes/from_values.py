@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from ..dtypes import named, to_numpy
 from ..errors import EditError
-from ..values import caster
+from ..numbers.dtypes import named, to_numpy
+from ..numbers.values import caster
 from .draws import Draw, Values, Whole
 from .scheme import scheme
 from .target import Target

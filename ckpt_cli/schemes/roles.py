@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from ..dtypes import named
+from ..numbers.dtypes import named
 from .target import Target, weight_beside
 
 Kind = Literal[

@@ -12,9 +12,9 @@ from contextlib import contextmanager, nullcontext
 from math import isfinite, isnan, prod
 from typing import TYPE_CHECKING, Any
 
-from ..dtypes import named
 from ..errors import EditError
-from ..values import element, item
+from ..numbers.dtypes import named
+from ..numbers.values import element, item
 from .draws import Draw, Fill, Normal, Uniform, Values, Whole
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..analysis.summary import Row, Summary
 from ..architectures.hyperparameters import shown, shown_all
 from ..architectures.layers import Shape
 from ..architectures.recognition import Model
-from ..summary import Row, Summary
 from .output import Output, size
 
 

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any
 
 from ..errors import UsageError
-from ..selection import part_end
+from ..tensors.selection import part_end
 
 _DEEPEST = 1000
 _Level = list[tuple[str, list[str], int]]

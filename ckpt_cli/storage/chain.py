@@ -6,10 +6,10 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..storage import Extent, Slice, Storage
+from .storage import Extent, Slice, Storage
 
 if TYPE_CHECKING:
-    from ..patch import Change
+    from ..disk.patch import Change
 
 
 class Chain(Storage):
@@ -45,7 +45,7 @@ class Chain(Storage):
 
 def changes_of(before: Storage, after: Storage) -> Iterator[Change]:
     """What changes in the file where `before`, an extent or a chain of extents, becomes `after`."""
-    from ..patch import Change, changes
+    from ..disk.patch import Change, changes
 
     if isinstance(before, Extent):
         yield from changes(before.place(), before, after)

@@ -7,9 +7,9 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from . import locks
-from .errors import CkptError, Malformed, ReadError, about
-from .recovery import recover
+from ..disk import locks
+from ..disk.recovery import recover
+from ..errors import CkptError, Malformed, ReadError, about
 
 
 class File:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import Malformed, ReadError
-from ..storage import BLOCK, Storage
+from .storage import BLOCK, Storage
 
 _WIDEST = 1 << 27  # bytes of a window: what zstd itself allows unless it is told otherwise
 

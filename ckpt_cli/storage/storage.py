@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
+from ..errors import EditError
 from .checksums import CRC32, Crc
-from .errors import EditError
 from .file import File
 
 BLOCK = 1 << 20

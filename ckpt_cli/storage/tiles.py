@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..errors import Malformed
-from ..storage import Storage, Strided, hits
+from .storage import Storage, Strided, hits
 
 _MOST_PIECES = 4096
 Box = Sequence[tuple[int, int]]  # start and length of each axis

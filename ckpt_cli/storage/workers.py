@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from .errors import ReadError
+from ..errors import ReadError
 from .storage import Storage
 
 T = TypeVar("T")

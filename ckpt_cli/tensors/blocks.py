@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
+from ..storage.storage import Storage
+from ..storage.workers import BLOCK, Job, Reader, alone, forked, threaded
 from .checkpoint import Tensor
-from .storage import Storage
-from .workers import BLOCK, Job, Reader, alone, forked, threaded
 
 __all__ = ["BLOCK", "ITEM", "Fold", "Part", "Reader", "costs", "cut", "each", "fold"]
 

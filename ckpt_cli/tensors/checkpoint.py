@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .dtypes import DType
-from .errors import Malformed, NoMatch, Opaque, ReadError, did_you_mean, naming
-from .file import File
-from .quantised import FLOAT, decodable, decoder
-from .storage import Mapped, Overlay, Scattered, Slice, Storage, Strided, span
+from ..errors import Malformed, NoMatch, Opaque, ReadError, did_you_mean, naming
+from ..numbers.dtypes import DType
+from ..numbers.quantised import FLOAT, decodable, decoder
+from ..storage.file import File
+from ..storage.storage import Mapped, Overlay, Scattered, Slice, Storage, Strided, span
 
 if TYPE_CHECKING:
     import numpy
@@ -144,7 +144,7 @@ class Tensor:
         Quantised blocks are decoded on the way; nothing is cast to them.
         Integers that do not fit are an EditError then, which says `name`.
         """
-        from .values import caster
+        from ..numbers.values import caster
 
         source = self.decoded(name)
         if source.dtype == to:
@@ -157,7 +157,7 @@ class Tensor:
         """Its values as a numpy array; reads the bytes that it needs, no others."""
         import numpy
 
-        from .dtypes import to_numpy
+        from ..numbers.dtypes import to_numpy
 
         elements = self.elements()  # refused before memory is taken for it
         data = bytearray(self.nbytes)

@@ -17,8 +17,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import EllipsisType
 
+from ..errors import NoMatch, UsageError, did_you_mean
 from .checkpoint import Checkpoint, Tensor, show_shape
-from .errors import NoMatch, UsageError, did_you_mean
 
 Layers = Callable[[], Mapping[str, str]]
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from ..architectures.mismatch import hold
 from ..architectures.own import told
 from ..architectures.recognition import Model, get
-from ..checkpoint import Checkpoint, Tensor
-from ..dtypes import named
 from ..errors import CkptError, EditError, UsageError
+from ..numbers.dtypes import named
 from ..schemes.seeds import import_torch
-from ..storage import Memory, Storage, span
+from ..storage.storage import Memory, Storage, span
+from ..tensors.checkpoint import Checkpoint, Tensor
 
 if TYPE_CHECKING:
     import torch

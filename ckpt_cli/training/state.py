@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..checkpoint import Checkpoint
 from ..errors import UsageError
+from ..tensors.checkpoint import Checkpoint
 from .descent import check_rate
 from .losses import LOSSES
 

@@ -13,7 +13,7 @@ from random import Random
 from scenarios import Content, State
 from tracing import Call, raw
 
-from ckpt_cli.mark import NAME
+from ckpt_cli.disk.journal_mark import NAME
 
 _PAGE = 4096
 MARK = '"' + "".join(f"\\x{byte:02x}" for byte in NAME.encode()) + '"'

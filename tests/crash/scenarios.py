@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from ckpt_cli.cli import main
-from ckpt_cli.mark import NAME
+from ckpt_cli.disk.journal_mark import NAME
 
 FULL = os.environ.get("CKPT_CRASH") == "full"  # every call and many states; otherwise a sample of both
 State = dict[str, bytes]  # the files of a folder by name

@@ -6,10 +6,11 @@ import os
 import sys
 from typing import Any
 
-from ckpt_cli import descriptors, mark, recovery
 from ckpt_cli.cli import run
+from ckpt_cli.disk import journal_mark, recovery
+from ckpt_cli.storage import descriptors
 
-_fsync, _complete, _put, _remove = os.fsync, recovery.complete, mark.put, mark.remove
+_fsync, _complete, _put, _remove = os.fsync, recovery.complete, journal_mark.put, journal_mark.remove
 
 
 def _name(fd: int) -> str:
@@ -34,7 +35,7 @@ def journal_not_synced() -> None:
 def journal_gone_early() -> None:
     """The journal is removed before what was written in place is durable."""
     waiting: list[int] = []
-    os.fdatasync = mark.remove = lambda fd: waiting.append(os.dup(fd))  # type: ignore[assignment]
+    os.fdatasync = journal_mark.remove = lambda fd: waiting.append(os.dup(fd))  # type: ignore[assignment]
 
     def complete(target: str, entries: Any) -> None:
         _complete(target, entries)
@@ -90,7 +91,7 @@ def mark_not_synced() -> None:
         _put(fd, target, extents)
         os.fsync = _fsync
 
-    mark.put = put
+    journal_mark.put = put
 
 
 def mark_gone_early() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import atheris
 
 with atheris.instrument_imports(include=["ckpt_cli"]):
-    from ckpt_cli import files
+    from ckpt_cli import reading
     from ckpt_cli.errors import CkptError
     from ckpt_cli.formats import formats
     from ckpt_cli.show.escape import escape
@@ -32,7 +32,7 @@ def one(data: bytes) -> None:
     path = PLACE / "a.index.json" if data[:1] == b"{" else PLACE / "a.pt"
     path.write_bytes(data)
     try:
-        found = files.open(str(path))
+        found = reading.open(str(path))
         for name, tensor in found.items():
             assert escape(name).isprintable() or not name.isascii()
             if tensor.nbytes <= MOST and not tensor.layout:

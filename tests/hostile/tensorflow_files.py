@@ -11,9 +11,9 @@ import numpy
 from bundles import HEADER, Part, bundle, data_of, entry, index, part
 from judge import Build, Case
 
-from ckpt_cli.containers import sstable
-from ckpt_cli.containers.protobuf import fixed32, integer, nested, number
-from ckpt_cli.containers.tf_types import slice_key, written_shape
+from ckpt_cli.formats.encodings.protobuf import fixed32, integer, nested, number
+from ckpt_cli.formats.tensorflow import sstable
+from ckpt_cli.formats.tensorflow.messages import slice_key, written_shape
 
 ONE = {b"a": entry()}
 FLOATS = numpy.arange(6, dtype="<f4").reshape(2, 3)

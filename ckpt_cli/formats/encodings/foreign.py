@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..checkpoint import Foreign
-from . import numpy_objects
-from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Set, Tuple
-from .torch_objects import TORCH_DTYPES, is_pid
+from ...tensors.checkpoint import Foreign
+from . import pickled_arrays
+from .object_nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Set, Tuple
+from .pickled_tensors import TORCH_DTYPES, is_pid
 
 
 def plain(node: Any) -> Any:
@@ -16,12 +16,12 @@ def plain(node: Any) -> Any:
         return node
     if type(node) is ByteString:
         return node.text
-    raw = numpy_objects.as_bytes(node)
+    raw = pickled_arrays.as_bytes(node)
     if raw is not None:
         return raw
     if type(node) in (Dict, List, Tuple):
         return {Dict: {}, List: [], Tuple: ()}[type(node)]
-    number = numpy_objects.scalar(node)
+    number = pickled_arrays.scalar(node)
     return number if number is not None else Foreign(_type_name(node), sketch(node))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ..storage import Storage
+    from ...storage.storage import Storage
 
 
 class Node:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from ..errors import Malformed
-from .nodes import ByteString, Call, Dict, Global, List, Node, Set, Tuple
+from ...errors import Malformed
+from .object_nodes import ByteString, Call, Dict, Global, List, Node, Set, Tuple
 
 # Far above what programs write; a hostile pickle reaches them within seconds.
 _MOST_STEPS = 3_000_000

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from mmap import ACCESS_READ, mmap
 from typing import Any
 
-from ..checkpoint import Checkpoint
-from ..dtypes import DType
-from ..errors import Malformed
-from ..file import File
-from ..storage import Extent, Storage
+from ...errors import Malformed
+from ...numbers.dtypes import DType
+from ...storage.file import File
+from ...storage.storage import Extent, Storage
+from ...tensors.checkpoint import Checkpoint
 from .foreign import plain
-from .nodes import Held
-from .torch_objects import Reader
-from .torch_tree import find
-from .unpickling import Truncated, Unpickler
+from .object_nodes import Held
+from .pickle_reader import Truncated, Unpickler
+from .pickle_tree import find
+from .pickled_tensors import Reader
 
 _LONG = 4096  # bytes: shorter runs are copied
 

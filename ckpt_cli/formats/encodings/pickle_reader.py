@@ -12,8 +12,8 @@ from struct import Struct
 from struct import error as StructError
 from typing import Any
 
-from ..errors import Malformed
-from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Persistent, Set, Tuple
+from ...errors import Malformed
+from .object_nodes import ByteArray, ByteString, Call, Dict, Global, List, Persistent, Set, Tuple
 
 # Far above what programs write: with these, a pickle takes some 3 GB and 10 s at the very worst.
 _MOST_OPCODES = 20_000_000

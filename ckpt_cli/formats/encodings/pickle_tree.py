@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from ..checkpoint import Checkpoint, Tensor
-from ..dtypes import DType
-from ..storage import Storage
+from ...numbers.dtypes import DType
+from ...storage.storage import Storage
+from ...tensors.checkpoint import Checkpoint, Tensor
 from .foreign import plain
-from .torch_objects import Reader
-from .unpickling import load
-from .walk import Place, Walk, joined, names
+from .object_walk import Place, Walk, joined, names
+from .pickle_reader import load
+from .pickled_tensors import Reader
 
 
 class Tree(NamedTuple):

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from struct import pack
 from typing import Any
 
-from ..errors import CannotHold
-from .nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Persistent, Set, Tuple
+from ...errors import CannotHold
+from .object_nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Persistent, Set, Tuple
 
 
 class Pickler:

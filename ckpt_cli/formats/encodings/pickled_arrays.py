@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..checkpoint import Tensor, contiguous_strides, nbytes_of
-from ..dtypes import DTYPES, DType, opaque
-from ..errors import CannotHold, Malformed
-from ..storage import Memory, Storage, swapped
-from .nodes import ByteArray, ByteString, Call, Global, Held, List, Tuple
+from ...errors import CannotHold, Malformed
+from ...numbers.dtypes import DTYPES, DType, opaque
+from ...storage.storage import Memory, Storage, swapped
+from ...tensors.checkpoint import Tensor, contiguous_strides, nbytes_of
+from .object_nodes import ByteArray, ByteString, Call, Global, Held, List, Tuple
 
 _KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
 
@@ -116,7 +116,7 @@ def scalar(node: Any) -> Any:
     raw = as_bytes(node.arguments()[1])
     if raw is None or not dtype.addressable or len(raw) != dtype.nbytes:
         return None
-    from ..values import item
+    from ...numbers.values import item
 
     return item(dtype, swapped(Memory(raw), dtype.part).read() if order == ">" else raw)
 

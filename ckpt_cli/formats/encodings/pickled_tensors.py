@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..checkpoint import Tensor
-from ..dtypes import BLOCKS, DTYPES, DType
-from ..errors import Malformed
-from ..storage import Storage
-from . import numpy_objects
-from .nodes import ByteString, Call, Dict, Global, List, Persistent, Tuple, said
+from ...errors import Malformed
+from ...numbers.dtypes import BLOCKS, DTYPES, DType
+from ...storage.storage import Storage
+from ...tensors.checkpoint import Tensor
+from . import pickled_arrays
+from .object_nodes import ByteString, Call, Dict, Global, List, Persistent, Tuple, said
 
 # The typed storages of torch/__init__.py and the dtype of their elements.
 STORAGES = {
@@ -81,7 +81,7 @@ class Reader:
         self.depth = 0
 
     def is_leaf(self, node: Any) -> bool:
-        return is_tensor(node) or is_pid(node) or (type(node) is Call and (numpy_objects.is_array(node) or node.path in _PLAIN_CALLS))
+        return is_tensor(node) or is_pid(node) or (type(node) is Call and (pickled_arrays.is_array(node) or node.path in _PLAIN_CALLS))
 
     def tensor(self, node: Any) -> Tensor | None:
         """The tensor that `node` describes, or None. Raises Malformed where it describes an impossible one."""
@@ -93,8 +93,8 @@ class Reader:
                 found = self._repeated(node)
             elif is_tensor(node):
                 found = _REBUILD[node.path](self, node, node.arguments())
-            elif numpy_objects.is_array(node):
-                found = numpy_objects.array(node)
+            elif pickled_arrays.is_array(node):
+                found = pickled_arrays.array(node)
             else:
                 return None
             self.seen[id(node)] = found

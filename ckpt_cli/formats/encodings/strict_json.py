@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..errors import Malformed
+from ...errors import Malformed
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..dtypes import DType
-from ..errors import Malformed
-from ..storage import Extent, Storage
+from ...errors import Malformed
+from ...numbers.dtypes import DType
+from ...storage.storage import Extent, Storage
 
 _WINDOW = 1 << 16
 

@@ -11,14 +11,14 @@ from struct import Struct, pack
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
-from ..checksums import CRC32
-from ..errors import Malformed
-from ..file import File, Window
-from ..storage import BLOCK, Extent, Memory, Storage
+from ...errors import Malformed
+from ...storage.checksums import CRC32
+from ...storage.file import File, Window
+from ...storage.storage import BLOCK, Extent, Memory, Storage
 
 if TYPE_CHECKING:
-    from ..patch import Checksum, Patch
-    from ..sink import Put, Sink
+    from ...disk.layout import Put, Sink
+    from ...disk.patch import Checksum, Patch
 
 _END = Struct("<4s4H2LH")
 _END64 = Struct("<4sQ2H2L4Q")
@@ -59,7 +59,7 @@ class Member(Extent):
 
     def checksum(self) -> Checksum:
         """Its CRC-32, which stands in the central directory, and behind the data (the signature there is optional) or before them."""
-        from ..patch import Checksum
+        from ...disk.patch import Checksum
 
         start = self.place()
         stop, again = start + self.nbytes, self.header + 14
@@ -304,7 +304,7 @@ def _check_apart(file: File, spans: list[tuple[int, int, str]], end: int) -> Non
 
 def patch(file: File, pairs: Sequence[tuple[Storage, Storage]] | None) -> Patch | None:
     """What changes in an archive where stored members are replaced; None where more changes than the bytes of such."""
-    from ..patch import Patch, of_extents
+    from ...disk.patch import Patch, of_extents
 
     members = [before for before, _ in pairs or () if isinstance(before, Member)]
     found = of_extents(pairs) if pairs is not None and len(members) == len(pairs) else None

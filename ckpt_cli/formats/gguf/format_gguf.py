@@ -13,17 +13,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..checkpoint import Checkpoint, Tensor, show_shape
-from ..dtypes import DTYPES, DType
-from ..errors import CannotHold, Malformed
-from ..file import File
-from ..storage import Extent, Storage, swapped
-from . import Format, changed_storages, formats, patch_of
+from ...errors import CannotHold, Malformed
+from ...numbers.dtypes import DTYPES, DType
+from ...storage.file import File
+from ...storage.storage import Extent, Storage, swapped
+from ...tensors.checkpoint import Checkpoint, Tensor, show_shape
+from .. import Format, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
-    from ..containers.gguf import Header, Info
-    from ..patch import Change, Patch
-    from ..sink import Sink
+    from ...disk.layout import Sink
+    from ...disk.patch import Change, Patch
+    from .header import Header, Info
 
 _DTYPES = {
     0: "float32", 1: "float16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K",
@@ -47,13 +47,13 @@ class Gguf(Format):
         return file.head[:4] == b"GGUF"
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers.gguf import Header, arrays, metadata
+        from .header import Header, arrays, metadata
 
         header = Header(file)
         return Checkpoint(_tensors(header), metadata(header), arrays(header), rest=header)
 
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
-        from ..containers.gguf import Header, head, info
+        from .header import Header, head, info
 
         header = checkpoint.rest if isinstance(checkpoint.rest, Header) else None
         order, version, alignment = (header.order, header.version, header.alignment) if header else ("<", 3, _alignment(checkpoint))
@@ -83,8 +83,8 @@ class Gguf(Format):
 
 def _changed(checkpoint: Checkpoint, before: Checkpoint) -> list[Change] | None:
     """What changes in the metadata; None where that takes another length, or an entry is not there any more."""
-    from ..patch import Change
-    from ..storage import Memory
+    from ...disk.patch import Change
+    from ...storage.storage import Memory
 
     header: Header = before.rest
     if checkpoint.metadata is before.metadata:
@@ -140,7 +140,7 @@ def _dtype(found: Info, header: Header) -> DType:
 
 
 def _nbytes(dtype: DType, shape: tuple[int, ...]) -> int:
-    from ..checkpoint import nbytes_of
+    from ...tensors.checkpoint import nbytes_of
 
     return nbytes_of(dtype, shape)
 
@@ -158,7 +158,7 @@ def _alignment(checkpoint: Checkpoint) -> int:
 
 def _pairs(checkpoint: Checkpoint, header: Header | None, alignment: int) -> list[bytes]:
     """The key/values: as they stand in the file that they were read from; else as strings."""
-    from ..containers.gguf import pair
+    from .header import pair
 
     if header and checkpoint.origin:
         before = checkpoint.origin.read
@@ -171,7 +171,7 @@ def _pairs(checkpoint: Checkpoint, header: Header | None, alignment: int) -> lis
 
 def _laid_out(checkpoint: Checkpoint, alignment: int) -> tuple[list[Info], int]:
     """What is to be said of each tensor, and the bytes of all data, padded. Raises CannotHold."""
-    from ..containers.gguf import Info
+    from .header import Info
 
     at, infos = 0, []
     for name, tensor in checkpoint.items():

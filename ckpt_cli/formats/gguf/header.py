@@ -10,9 +10,9 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from ..checkpoint import Foreign
-from ..errors import EditError, Malformed
-from ..file import File
+from ...errors import EditError, Malformed
+from ...storage.file import File
+from ...tensors.checkpoint import Foreign
 
 MAGIC = b"GGUF"
 _MOST_HEADER = 256 << 20  # bytes; those of the largest vocabularies have about 10 MB
@@ -146,8 +146,8 @@ def arrays(header: Header) -> Values[Any]:
 def text(value: Any, kind: int) -> str:
     """A scalar as it is shown: the fewest digits that give the same number back."""
     if kind == 6:
-        from ..dtypes import DTYPES
-        from ..values import text as spelled
+        from ...numbers.dtypes import DTYPES
+        from ...numbers.values import text as spelled
 
         return spelled(DTYPES["float32"], value)
     return str(value).lower() if kind == 7 else str(value)

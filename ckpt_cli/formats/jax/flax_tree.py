@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..checkpoint import Checkpoint, Foreign, Tensor, numel_of
-from ..dtypes import DTYPES, DType, opaque
-from ..errors import Malformed
-from ..file import File
-from ..storage import Extent, Storage
-from .chain import Chain
+from ...errors import Malformed
+from ...numbers.dtypes import DTYPES, DType, opaque
+from ...storage.chain import Chain
+from ...storage.file import File
+from ...storage.storage import Extent, Storage
+from ...tensors.checkpoint import Checkpoint, Foreign, Tensor, numel_of
+from ..encodings.object_nodes import Dict, List
+from ..encodings.object_walk import Path, joined, names
 from .msgpack import Reader, Span
-from .nodes import Dict, List
-from .walk import Path, joined, names
 
 ARRAY, COMPLEX, SCALAR = 1, 2, 3
 CHUNKED = "__msgpack_chunked_array__"

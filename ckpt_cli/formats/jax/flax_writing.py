@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..checkpoint import Checkpoint, Tensor
-from ..errors import CannotHold, Malformed
-from ..sink import Sink
-from ..storage import Extent, Slice, Storage
+from ...disk.layout import Sink
+from ...errors import CannotHold, Malformed
+from ...storage.storage import Extent, Slice, Storage
+from ...tensors.checkpoint import Checkpoint, Tensor
+from ..encodings.object_walk import Path, joined, names
 from . import msgpack
 from .flax_tree import ARRAY, CHUNKED, COMPLEX, SCALAR, UNPACKED, Leaf, Tree
 from .msgpack import DEEPEST, LONGEST_TEXT, Span
-from .walk import Path, joined, names
 
 _MOST_CHUNK = 1 << 30  # bytes: MAX_CHUNK_SIZE of flax/serialization.py
 

@@ -14,13 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..checkpoint import Checkpoint
-from ..file import File
-from . import Format, changed_storages, formats
+from ...storage.file import File
+from ...tensors.checkpoint import Checkpoint
+from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
-    from ..patch import Patch
-    from ..sink import Sink
+    from ...disk.layout import Sink
+    from ...disk.patch import Patch
 
 _ARRAY = {0xC7: 2, 0xC8: 3, 0xC9: 5, 0xD4: 1, 0xD5: 1, 0xD6: 1, 0xD7: 1, 0xD8: 1}  # how an extension begins → where its type stands
 _TEXTS = {0xD9: 1, 0xDA: 2, 0xDB: 4}  # how a text of over 31 bytes begins → bytes of its length
@@ -52,26 +52,26 @@ class Flax(Format):
         return False
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers.flax_tree import read_tree
+        from .flax_tree import read_tree
 
         return read_tree(file)
 
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
-        from ..containers.flax_writing import write_tree
+        from .flax_writing import write_tree
 
         write_tree(checkpoint, sink)
 
     def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
         """All of its own, and what msgpack has a place for of others'."""
-        from ..containers.flax_tree import Tree
-        from ..containers.flax_writing import holdable
+        from .flax_tree import Tree
+        from .flax_writing import holdable
 
         own = isinstance(checkpoint.rest, Tree)
         return [name for name, value in checkpoint.objects.items() if own or holdable(value)]
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        from ..containers.chain import changes_of, patchable
-        from ..patch import Patch
+        from ...disk.patch import Patch
+        from ...storage.chain import changes_of, patchable
 
         pairs = changed_storages(checkpoint)
         if pairs is None or checkpoint.origin is None or not all(patchable(before) for before, _ in pairs):

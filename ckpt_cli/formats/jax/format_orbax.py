@@ -15,14 +15,14 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import Checkpoint, Lazy, Tensor
-from ..errors import CkptError, Malformed
-from ..file import File, is_plain, leads_out
-from . import Format, formats
+from ...errors import CkptError, Malformed
+from ...storage.file import File, is_plain, leads_out
+from ...tensors.checkpoint import Checkpoint, Lazy, Tensor
+from .. import Format, formats
 
 if TYPE_CHECKING:
-    from ..containers.zarr import Array
-    from ..storage import Storage
+    from ...storage.storage import Storage
+    from .zarr import Array
 
 _MOST = 100_000_000
 _ITEMS = ("", "default", "state", "params", "items")  # what a step of a CheckpointManager calls the model
@@ -49,8 +49,8 @@ class Orbax(Format):
         return file.head.lstrip()[:1] == b"{" and b'"tree_metadata"' in file.head
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers import strict_json
-        from ..containers.walk import names
+        from ..encodings import strict_json
+        from ..encodings.object_walk import names
 
         if file.size > _MOST:
             raise Malformed(f"the tree has {file.size:,} bytes; {_MOST:,} are read at most")
@@ -86,7 +86,7 @@ class Arrays(Lazy):
         self.store, self.headers = store, headers
 
     def make(self, name: str) -> Tensor:
-        from ..containers.zarr import tensor
+        from .zarr import tensor
 
         prefix, array = self.headers[name]
         found: Tensor = _of(name, lambda: tensor(array, lambda key: self.store(f"{prefix}/{key}")))
@@ -120,7 +120,7 @@ def _entries(document: Any) -> list[tuple[tuple[str, ...], str]]:
 
 
 def _header(store: Callable[[str], Storage | None], prefix: str) -> Array | None:
-    from ..containers.zarr import header
+    from .zarr import header
 
     found: Array | None = _of(prefix, lambda: header(lambda key: store(f"{prefix}/{key}")))
     return found
@@ -130,8 +130,8 @@ def _object(store: Callable[[str], Storage | None], path: tuple[str, ...], kind:
     """What a leaf that is no array says: an empty container, a number, a text."""
     from struct import unpack
 
-    from ..checkpoint import Foreign
-    from ..containers.zarr import tensor
+    from ...tensors.checkpoint import Foreign
+    from .zarr import tensor
 
     if kind in _EMPTY:
         return _EMPTY[kind]
@@ -147,7 +147,7 @@ def _store(file: File, document: Any) -> Callable[[str], Storage | None]:
     folder = Folder(file.path)
     if document.get("use_ocdbt") is False or not os.path.lexists(os.path.join(folder.path, "manifest.ocdbt")):
         return folder.get
-    from ..containers.ocdbt import read
+    from .ocdbt import read
 
     return read(folder.open).get
 
@@ -156,7 +156,7 @@ class Folder:
     """The files below the folder of `tree`, by plain paths; what leads out of it is refused."""
 
     def __init__(self, tree: str) -> None:
-        from ..descriptors import allow_many
+        from ...storage.descriptors import allow_many
 
         allow_many()
         self.tree, self.path = tree, os.path.dirname(os.path.abspath(tree))
@@ -164,7 +164,7 @@ class Folder:
 
     def get(self, key: str) -> Storage | None:
         """The file called `key`, or None where there is none."""
-        from ..storage import Extent
+        from ...storage.storage import Extent
 
         if key not in self.opened:
             path = self._inside(key)

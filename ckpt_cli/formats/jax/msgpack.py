@@ -9,9 +9,9 @@ from __future__ import annotations
 from struct import pack, unpack
 from typing import Any, NamedTuple
 
-from ..errors import Malformed
-from ..file import File
-from .nodes import Dict, List
+from ...errors import Malformed
+from ...storage.file import File
+from ..encodings.object_nodes import Dict, List
 
 DEEPEST = 500  # msgpack for Python takes no more than 511
 _MOST_VALUES = 3_000_000

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..crc32c import crc32c
-from ..errors import Malformed
-from ..storage import Memory, Slice, Storage
-from .decoding import decoded
-from .protobuf import varint
+from ...errors import Malformed
+from ...storage.crc32c import crc32c
+from ...storage.sequential import decoded
+from ...storage.storage import Memory, Slice, Storage
+from ..encodings.protobuf import varint
 
 _MANIFEST, _NODE = 0x0CDB3A2A, 0x0CDB20DE
 _MOST_NODE = 1 << 28  # bytes, decoded

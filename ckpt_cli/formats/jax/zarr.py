@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any, NamedTuple
 
-from ..checkpoint import Kind, Tensor, nbytes_of, numel_of
-from ..crc32c import crc32c
-from ..dtypes import DTYPES, DType, opaque
-from ..errors import Malformed
-from ..storage import Fill, Slice, Storage, swapped
-from . import strict_json
-from .chain import Chain
-from .decoding import CODECS, Decoded
+from ...errors import Malformed
+from ...numbers.dtypes import DTYPES, DType, opaque
+from ...storage.chain import Chain
+from ...storage.crc32c import crc32c
+from ...storage.sequential import CODECS, Decoded
+from ...storage.storage import Fill, Slice, Storage, swapped
+from ...tensors.checkpoint import Kind, Tensor, nbytes_of, numel_of
+from ..encodings import strict_json
 
 Get = Callable[[str], Storage | None]  # the value of a key below the array's own
 _MOST_HEADER = 1 << 20

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..checkpoint import Checkpoint
-from ..file import File
-from ..storage import Extent
-from . import Format, changed_storages, formats, patch_of
+from ...storage.file import File
+from ...storage.storage import Extent
+from ...tensors.checkpoint import Checkpoint
+from .. import Format, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
-    from ..patch import Patch
-    from ..sink import Sink
+    from ...disk.layout import Sink
+    from ...disk.patch import Patch
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -38,13 +38,13 @@ class HDF5(Format):
         return file.head[:8] == _MAGIC
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers import hdf5, keras
+        from . import hdf5, weights
 
         tree = hdf5.read(Extent(file, 0, file.size))
-        return keras.checkpoint(tree, keras.stated(tree))
+        return weights.checkpoint(tree, weights.stated(tree))
 
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
-        from ..containers import hdf5_writing
+        from . import hdf5_writing
 
         hdf5_writing.laid_out(checkpoint).put(sink)
         sink.settle()

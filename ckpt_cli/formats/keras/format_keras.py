@@ -13,16 +13,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..checkpoint import Checkpoint
-from ..containers import zip as zips
-from ..errors import CannotHold, Malformed
-from ..file import File
-from ..storage import Memory
-from . import Format, changed_storages, formats, patch_of
+from ...errors import CannotHold, Malformed
+from ...storage.file import File
+from ...storage.storage import Memory
+from ...tensors.checkpoint import Checkpoint
+from .. import Format, changed_storages, formats, patch_of
+from ..encodings import zip as zips
 
 if TYPE_CHECKING:
-    from ..patch import Patch
-    from ..sink import Sink
+    from ...disk.layout import Sink
+    from ...disk.patch import Patch
 
 _WEIGHTS = "model.weights.h5"
 
@@ -38,24 +38,24 @@ class Keras(Format):
         return zips.is_zip(file) and {"config.json", "metadata.json"} <= zips.members(file).keys()
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers import hdf5, keras
+        from . import hdf5, weights
 
         members = zips.members(file)
         if _WEIGHTS not in members:
             kept = next((name for name in members if name.startswith("model.weights")), "nothing")
             raise Malformed(f"the weights are not in {_WEIGHTS} but in {kept}", "save the model with Keras' defaults")
-        weights = members[_WEIGHTS]
-        tree = hdf5.read(Memory(weights.contents()) if weights.method else weights)
-        rest = keras.Archive(tree, {name: zips.Inflated(each) if each.method else each for name, each in members.items()})
-        config = keras.config(members["config.json"].contents(), "config.json")
-        metadata = keras.config(members["metadata.json"].contents(), "metadata.json")
-        found = keras.checkpoint(tree, config, rest)
+        data = members[_WEIGHTS]
+        tree = hdf5.read(Memory(data.contents()) if data.method else data)
+        rest = weights.Archive(tree, {name: zips.Inflated(each) if each.method else each for name, each in members.items()})
+        config = weights.config(members["config.json"].contents(), "config.json")
+        metadata = weights.config(members["metadata.json"].contents(), "metadata.json")
+        found = weights.checkpoint(tree, config, rest)
         return found.replacing(metadata={key: value for key, value in metadata.items() if type(value) is str} | dict(found.metadata))
 
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
-        from ..containers import hdf5_writing, keras
+        from . import hdf5_writing, weights
 
-        if not isinstance(checkpoint.rest, keras.Archive):
+        if not isinstance(checkpoint.rest, weights.Archive):
             raise CannotHold(
                 "a .keras is written from another .keras alone: the config of the model that it holds is not there",
                 "write NAME.weights.h5 for model.load_weights(), from torch with --map torch-to-keras",

@@ -13,10 +13,10 @@ from itertools import pairwise
 from signal import SIG_DFL, SIGINT, SIGKILL, SIGTERM, SIGXCPU, signal
 from typing import Any, NamedTuple, NoReturn
 
-from ..checkpoint import Tensor, contiguous_strides, nbytes_of
-from ..dtypes import DTYPES, DType, opaque
-from ..errors import Malformed, ReadError
-from ..storage import Extent, Fill, Memory, Slice, Storage, swapped
+from ...errors import Malformed, ReadError
+from ...numbers.dtypes import DTYPES, DType, opaque
+from ...storage.storage import Extent, Fill, Memory, Slice, Storage, swapped
+from ...tensors.checkpoint import Tensor, contiguous_strides, nbytes_of
 
 _SECONDS = 7  # of processor time; any file that people made takes a small part of it
 _WAIT = 16  # seconds by the clock

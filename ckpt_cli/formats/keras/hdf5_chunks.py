@@ -9,8 +9,8 @@ from __future__ import annotations
 import zlib
 from typing import Any, NamedTuple
 
-from ..errors import Malformed
-from ..storage import Fill, Storage
+from ...errors import Malformed
+from ...storage.storage import Fill, Storage
 
 _MOST = 256 << 20  # bytes of a row of chunks, which is decoded at once
 _DEFLATE, _SHUFFLE, _FLETCHER = 1, 2, 3

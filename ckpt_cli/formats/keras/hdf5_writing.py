@@ -10,15 +10,15 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import Checkpoint, Tensor
-from ..dtypes import DTYPES
-from ..errors import CannotHold
-from ..storage import Memory, Storage
+from ...errors import CannotHold
+from ...numbers.dtypes import DTYPES
+from ...storage.storage import Memory, Storage
+from ...tensors.checkpoint import Checkpoint, Tensor
 from .hdf5 import Attribute, Node, Tree
 from .hdf5_walk import library
 
 if TYPE_CHECKING:
-    from ..sink import Sink
+    from ...disk.layout import Sink
 
 _PAGE = 4096
 _NUMPY = ("bool", "complex64", "complex128", "float16", "float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)))

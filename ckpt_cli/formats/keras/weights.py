@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..checkpoint import Checkpoint, Foreign
-from ..errors import Malformed
-from ..storage import Storage
-from . import strict_json
+from ...errors import Malformed
+from ...storage.storage import Storage
+from ...tensors.checkpoint import Checkpoint, Foreign
+from ..encodings import strict_json
 from .hdf5 import Node, Tree
-from .keras_layers import naming
+from .layers import naming
 
 _CONFIGS = ("model_config", "training_config")
 _SHOWN = 1000  # characters of a text that are listed

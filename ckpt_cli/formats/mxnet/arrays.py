@@ -14,11 +14,11 @@ from __future__ import annotations
 from struct import Struct
 from typing import NamedTuple
 
-from ..checkpoint import Tensor, nbytes_of, show_shape
-from ..dtypes import DTYPES, DType
-from ..errors import Malformed
-from ..file import File
-from ..storage import Extent
+from ...errors import Malformed
+from ...numbers.dtypes import DTYPES, DType
+from ...storage.file import File
+from ...storage.storage import Extent
+from ...tensors.checkpoint import Tensor, nbytes_of, show_shape
 
 MAGIC = 0x112
 VERSIONS = {0xF993FAC8: 1, 0xF993FAC9: 2, 0xF993FACA: 3}

@@ -20,15 +20,15 @@ from itertools import pairwise
 from struct import pack
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..checkpoint import Checkpoint, Tensor
-from ..errors import CannotHold, Malformed
-from ..file import File
-from . import Format, changed_storages, formats, patch_of
+from ...errors import CannotHold, Malformed
+from ...storage.file import File
+from ...tensors.checkpoint import Checkpoint, Tensor
+from .. import Format, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
-    from ..containers.ndarrays import Array
-    from ..patch import Patch
-    from ..sink import Sink
+    from ...disk.layout import Sink
+    from ...disk.patch import Patch
+    from .arrays import Array
 
 _CPU = (1, 0)
 _MAGICS = {2: 0xF993FAC9, 3: 0xF993FACA}
@@ -53,8 +53,8 @@ class MXNet(Format):
         return file.head[:8] == b"\x12\1\0\0\0\0\0\0"
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers import symbol
-        from ..containers.ndarrays import read
+        from . import symbol
+        from .arrays import read
 
         found = read(file)
         names = found.names or list(map(str, range(len(found.arrays))))
@@ -98,7 +98,7 @@ def _version(checkpoint: Checkpoint, read: Mapping[str, Array]) -> int:
 
 def _head(name: str, tensor: Tensor, before: Array | None, version: int) -> bytes:
     """What stands before an array's elements; nothing for what is carried along as a whole."""
-    from ..containers.ndarrays import FLAGS
+    from .arrays import FLAGS
 
     if before and tensor.layout and tensor.storage is before.tensor.storage:
         return b""

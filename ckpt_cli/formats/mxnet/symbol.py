@@ -16,9 +16,9 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ..errors import CkptError, Malformed
-from ..file import File
-from . import strict_json
+from ...errors import CkptError, Malformed
+from ...storage.file import File
+from ..encodings import strict_json
 
 _MOST = 1 << 24  # bytes: a network of ten thousand nodes has two million
 _DEEPEST = 50  # dots in a name

@@ -15,16 +15,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..checkpoint import Checkpoint
-from ..errors import CannotHold, Malformed
-from ..file import File
-from ..storage import Extent, Mapped, swapped
-from . import Format, changed_storages, formats
+from ...errors import CannotHold, Malformed
+from ...storage.file import File
+from ...storage.storage import Extent, Mapped, swapped
+from ...tensors.checkpoint import Checkpoint
+from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
-    from ..containers.npy import Header
-    from ..patch import Change, Patch
-    from ..sink import Sink
+    from ...disk.layout import Sink
+    from ...disk.patch import Change, Patch
+    from .npy import Header
 
 
 class Rest(NamedTuple):
@@ -46,7 +46,7 @@ class Npy(Format):
         return file.head[:6] == b"\x93NUMPY"
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers.npy import elements_of, header, tensor
+        from .npy import elements_of, header, tensor
 
         found = header(lambda start, stop: file.read(start, stop - start), file.size)
         need, left = elements_of(found), file.size - found.size
@@ -60,7 +60,7 @@ class Npy(Format):
         return Checkpoint({"": tensor(found, Extent(file, found.size, need))}, rest=Rest({"": found}, behind), notes=notes)
 
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
-        from ..containers.npy import written
+        from .npy import written
 
         if len(checkpoint) != 1:
             raise CannotHold(f"a .npy file holds one array, not {len(checkpoint):,}", "write .npz, or choose one: --select NAME")
@@ -76,7 +76,7 @@ class Npy(Format):
         return super().left_behind(checkpoint) + names
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        from ..patch import Patch
+        from ...disk.patch import Patch
 
         found = edits(checkpoint)
         return Patch(checkpoint.origin.file, found, []) if checkpoint.origin and found is not None else None
@@ -89,7 +89,7 @@ def before(checkpoint: Checkpoint, name: str) -> Header | None:
 
 def edits(checkpoint: Checkpoint) -> list[Change] | None:
     """What changes in the file, in file order and its byte order; None where that is more than values, or they do not lie there so."""
-    from ..patch import of_extents
+    from ...disk.patch import of_extents
 
     pairs = changed_storages(checkpoint)
     own = [(old.of, swapped(new, old.before)) if isinstance(old, Mapped) else (old, new) for old, new in pairs or ()]

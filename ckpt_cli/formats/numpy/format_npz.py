@@ -13,18 +13,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..checkpoint import Checkpoint, Tensor
-from ..containers import zip as zips
-from ..errors import CannotHold, Malformed
-from ..file import File
-from ..storage import Extent, Slice
-from . import Format, formats
-from .npy import Rest, before, edits
+from ...errors import CannotHold, Malformed
+from ...storage.file import File
+from ...storage.storage import Extent, Slice
+from ...tensors.checkpoint import Checkpoint, Tensor
+from .. import Format, formats
+from ..encodings import zip as zips
+from .format_npy import Rest, before, edits
 
 if TYPE_CHECKING:
-    from ..containers.npy import Header
-    from ..patch import Patch
-    from ..sink import Sink
+    from ...disk.layout import Sink
+    from ...disk.patch import Patch
+    from .npy import Header
 
 _END = b"PK\5\6" + bytes(18)
 
@@ -55,7 +55,7 @@ class Npz(Format):
         return Checkpoint(tensors, rest=Rest(headers), separator="/" if any("/" in name for name in tensors) else ".")
 
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
-        from ..containers.npy import written
+        from .npy import written
 
         arrays = {_member(name): written(name, array, before(checkpoint, name)) for name, array in checkpoint.items()}
         archive = zips.Writer(sink)
@@ -64,7 +64,7 @@ class Npz(Format):
         archive.close()
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        from ..patch import Patch
+        from ...disk.patch import Patch
 
         found = edits(checkpoint)
         if found is None or checkpoint.origin is None:
@@ -75,7 +75,7 @@ class Npz(Format):
 
 def _array(member: zips.Member) -> tuple[Tensor, Header]:
     """The array in a member of the zip, which has to be all that is in it."""
-    from ..containers.npy import elements_of, header, tensor
+    from .npy import elements_of, header, tensor
 
     found = header((zips.Inflated(member) if member.method else member).read, member.nbytes)
     left, need = member.nbytes - found.size, elements_of(found)

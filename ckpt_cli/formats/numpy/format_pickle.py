@@ -9,9 +9,9 @@ Not written: what loads such a file would run what is in it; safetensors or .npz
 
 from __future__ import annotations
 
-from ..checkpoint import Checkpoint
-from ..file import File
-from . import Format, formats
+from ...storage.file import File
+from ...tensors.checkpoint import Checkpoint
+from .. import Format, formats
 
 # How a pickle begins: its protocol, or what protocols 0 and 1 have there, a container or a class.
 _BEGINS = rb"\x80[\x02-\x05]|\((?:[dl]p\d|[(c])|[}\]][q(]|c(?:numpy|collections|copy_reg|_codecs|__builtin__)"
@@ -41,13 +41,13 @@ class Pickle(Format):
     ties = objects = True
 
     def sniff(self, file: File) -> bool:
-        from .paddle import is_paddle
+        from ..paddle.format_paddle import is_paddle
 
         return is_pickle(file) and not is_paddle(file)
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers.file_pickle import no_storage, read_pickle
-        from ..containers.torch_objects import Reader
+        from ..encodings.pickle_file import no_storage, read_pickle
+        from ..encodings.pickled_tensors import Reader
 
         return read_pickle(file, Reader(no_storage))
 

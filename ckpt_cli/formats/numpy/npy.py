@@ -12,10 +12,10 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ..checkpoint import Tensor, contiguous_strides, nbytes_of, show_shape
-from ..dtypes import DTYPES, DType, opaque
-from ..errors import CannotHold, Malformed
-from ..storage import Storage, swapped
+from ...errors import CannotHold, Malformed
+from ...numbers.dtypes import DTYPES, DType, opaque
+from ...storage.storage import Storage, swapped
+from ...tensors.checkpoint import Tensor, contiguous_strides, nbytes_of, show_shape
 
 MAGIC = b"\x93NUMPY"
 _MOST_HEADER = 1 << 16

@@ -17,18 +17,18 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..checkpoint import Checkpoint, Foreign, Tensor, nbytes_of, show_shape
-from ..dtypes import DTYPES, DType
-from ..errors import CannotHold, Malformed, about
-from ..file import File, is_plain, leads_out
-from ..storage import Extent, Storage
-from . import Format, changed_storages, formats
+from ...errors import CannotHold, Malformed, about
+from ...numbers.dtypes import DTYPES, DType
+from ...storage.file import File, is_plain, leads_out
+from ...storage.storage import Extent, Storage
+from ...tensors.checkpoint import Checkpoint, Foreign, Tensor, nbytes_of, show_shape
+from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
-    from ..containers.onnx import Proto, Sparse
-    from ..patch import Patch
-    from ..saving import Output
-    from ..sink import Sink
+    from ...disk.layout import Sink
+    from ...disk.patch import Patch
+    from ...disk.saving import Output
+    from .graph import Proto, Sparse
 
 _DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64",
@@ -60,12 +60,12 @@ class Onnx(Format):
     def sniff(self, file: File) -> bool:
         if file.head[:1] != b"\x08":
             return False
-        from ..containers.onnx import begins_as_one
+        from .graph import begins_as_one
 
         return begins_as_one(file)
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers.onnx import Model
+        from .graph import Model
 
         model = Model(file)
         weights = _Weights(file)
@@ -89,7 +89,7 @@ class Onnx(Format):
 
     def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
         """The files that change; in a new place all of them, under the names that the model has for them."""
-        from ..saving import Output
+        from ...disk.saving import Output
 
         patches = _patches(checkpoint)
         here = checkpoint.origin is not None and os.path.realpath(path) == os.path.realpath(checkpoint.origin.path)
@@ -121,7 +121,7 @@ def _is(path: str, file: File) -> bool:
 
 def _patches(checkpoint: Checkpoint) -> list[Patch]:
     """What changes in the model, and in each file beside it. Raises CannotHold where more than values did, or these cannot."""
-    from ..patch import Patch, changes
+    from ...disk.patch import Patch, changes
 
     pairs = changed_storages(checkpoint)
     origin = checkpoint.origin
@@ -172,7 +172,7 @@ class _Weights:
                 raise Malformed(f"tensors overlap at byte {next_begin:,} of {self._storages[other, next_begin, _].file.path}")
 
     def _storage(self, proto: Proto, dtype: DType) -> Storage:
-        from ..containers.varints import Varints
+        from ..encodings.varints import Varints
 
         nbytes, data = nbytes_of(dtype, proto.dims), proto.data
         if proto.external is not None:
@@ -233,7 +233,7 @@ def _number(said: dict[str, str], key: str, default: int) -> int:
 
 def _told(found: Proto | Sparse) -> tuple[str, str]:
     """Type and text of what is no plain weight."""
-    from ..containers.onnx import Sparse
+    from .graph import Sparse
 
     if isinstance(found, Sparse):
         count = found.values.dims[0] if len(found.values.dims) == 1 else 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..errors import Malformed
-from ..file import File
-from .protobuf import BYTES, DEEPEST, Field, Window, fields, varints
+from ...errors import Malformed
+from ...storage.file import File
+from ..encodings.protobuf import BYTES, DEEPEST, Field, Window, fields, varints
 
 EXTERNAL = 1
 _MOST_TEXT = 1 << 24  # bytes

@@ -8,10 +8,10 @@ As in python/paddle/framework/io.py. Nothing is called; bfloat16 lies in arrays 
 
 from __future__ import annotations
 
-from ..checkpoint import Checkpoint
-from ..file import File
-from . import Format, formats
-from .pickles import beginning, is_pickle
+from ...storage.file import File
+from ...tensors.checkpoint import Checkpoint
+from .. import Format, formats
+from ..numpy.format_pickle import beginning, is_pickle
 
 _TABLE = "StructuredToParameterName@@"
 _CALLS = rb"builtins(?:\x94|q.|r.{4})?\x8c\x05tuple|c(?:builtins|__builtin__)\n(?:tuple|eval)\n|builtins\x94?\x8c\x04eval"
@@ -40,8 +40,8 @@ class Paddle(Format):
         return is_pickle(file) and is_paddle(file)
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers.file_pickle import no_storage, read_pickle
-        from ..containers.paddle_objects import PaddleReader
+        from ..encodings.pickle_file import no_storage, read_pickle
+        from .objects import PaddleReader
 
         return read_pickle(file, PaddleReader(no_storage))
 

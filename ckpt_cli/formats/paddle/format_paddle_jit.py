@@ -12,15 +12,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import Checkpoint, Tensor, nbytes_of
-from ..dtypes import DTYPES
-from ..errors import Malformed
-from ..file import File
-from ..storage import Extent
-from . import ValuesOnly, changed_storages, formats, patch_of
+from ...errors import Malformed
+from ...numbers.dtypes import DTYPES
+from ...storage.file import File
+from ...storage.storage import Extent
+from ...tensors.checkpoint import Checkpoint, Tensor, nbytes_of
+from .. import ValuesOnly, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
-    from ..patch import Patch
+    from ...disk.patch import Patch
 
 _DTYPES = {0: "bool", 1: "int16", 2: "int32", 3: "int64", 4: "float16", 5: "float32", 6: "float64", 20: "uint8", 21: "int8", 22: "bfloat16",
            23: "complex64", 24: "complex128", 32: "float8_e4m3fn", 33: "float8_e5m2"}  # fmt: skip
@@ -78,7 +78,7 @@ def _tensor(file: File, at: int) -> Tensor:
 
 def _desc(raw: bytes) -> tuple[int, tuple[int, ...]]:
     """Data type and dims, which are one field each or packed into one."""
-    from ..containers.protobuf import varint
+    from ..encodings.protobuf import varint
 
     number, dims, at = -1, [], 0
     while at < len(raw):
@@ -117,7 +117,7 @@ def _names(file: File, tensors: list[Tensor]) -> tuple[list[str], str]:
 
 def _parameters(file: File) -> dict[str, tuple[int, ...]]:
     """Name → shape of the parameters that the program says: {"#": "p", "A": [0, 1, 1, NAME], "O": {"TT": {"D": [dtype, SHAPE]}}}."""
-    from ..containers import strict_json
+    from ..encodings import strict_json
 
     if file.size > _MOST_PROGRAM:
         return {}

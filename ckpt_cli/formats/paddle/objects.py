@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..checkpoint import Tensor
-from ..dtypes import DTYPES
-from . import numpy_objects
-from .nodes import Call, Dict, Tuple, said
-from .torch_objects import Reader
+from ...numbers.dtypes import DTYPES
+from ...tensors.checkpoint import Tensor
+from ..encodings import pickled_arrays
+from ..encodings.object_nodes import Call, Dict, Tuple, said
+from ..encodings.pickled_tensors import Reader
 
 _TUPLES = ("builtins.tuple", "__builtin__.tuple")
 _EVALS = ("builtins.eval", "__builtin__.eval")
@@ -21,14 +21,14 @@ _EVALS = ("builtins.eval", "__builtin__.eval")
 def array_of(node: Any) -> Call | None:
     """The array in a tensor of Paddle's."""
     args = node.arguments() if type(node) is Call else []
-    if type(node) is Call and numpy_objects.is_array(node):
+    if type(node) is Call and pickled_arrays.is_array(node):
         return node
     if type(node) is Call and node.path in _TUPLES and len(args) == 1 and type(args[0]) is Tuple and len(args[0].items) == 2:
         name, array = args[0].items
-        return array if said(name) is not None and type(array) is Call and numpy_objects.is_array(array) else None
+        return array if said(name) is not None and type(array) is Call and pickled_arrays.is_array(array) else None
     if type(node) is Call and node.path in _EVALS and len(args) == 2 and said(args[0]) == "data" and type(args[1]) is Dict:
         array = args[1].get("data")
-        return array if type(array) is Call and numpy_objects.is_array(array) else None
+        return array if type(array) is Call and pickled_arrays.is_array(array) else None
     return None
 
 

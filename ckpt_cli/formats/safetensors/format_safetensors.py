@@ -14,19 +14,19 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import Checkpoint, Kind, Lazy, Tensor, show_shape
-from ..containers import strict_json
-from ..containers.header import Header, Unusual, scan
-from ..dtypes import DTYPES
-from ..errors import CannotHold, Malformed
-from ..file import File
-from ..quantised import way_out
-from ..storage import Extent
-from . import Format, changed_storages, formats, patch_of
+from ...errors import CannotHold, Malformed
+from ...numbers.dtypes import DTYPES
+from ...numbers.quantised import way_out
+from ...storage.file import File
+from ...storage.storage import Extent
+from ...tensors.checkpoint import Checkpoint, Kind, Lazy, Tensor, show_shape
+from .. import Format, changed_storages, formats, patch_of
+from ..encodings import strict_json
+from .header import Header, Unusual, scan
 
 if TYPE_CHECKING:
-    from ..patch import Patch
-    from ..sink import Sink
+    from ...disk.layout import Sink
+    from ...disk.patch import Patch
 
 _DTYPES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",

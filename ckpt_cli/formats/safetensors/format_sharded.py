@@ -13,16 +13,16 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..checkpoint import Checkpoint, Kind, Lazy, Origin, Tensor
-from ..containers import strict_json
-from ..descriptors import allow_many
-from ..errors import CannotHold, Malformed, about
-from ..file import File
-from ..unknown import unknown
-from . import Format, formats
+from ...errors import CannotHold, Malformed, about
+from ...storage.descriptors import allow_many
+from ...storage.file import File
+from ...tensors.checkpoint import Checkpoint, Kind, Lazy, Origin, Tensor
+from .. import Format, formats
+from ..encodings import strict_json
+from ..unrecognised import unknown
 
 if TYPE_CHECKING:
-    from ..saving import Output
+    from ...disk.saving import Output
 
 _MOST_INDEX = 100_000_000
 DEFAULT_SIZE = 5_000_000_000
@@ -78,7 +78,7 @@ class Sharded(Format):
         """The shards that changed (all of them, in a new place), then the index."""
         import json
 
-        from ..saving import Output
+        from ...disk.saving import Output
 
         parts = _parts(checkpoint, path, self.shard_size)
         folder = os.path.dirname(path)

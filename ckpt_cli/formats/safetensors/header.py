@@ -14,10 +14,10 @@ from itertools import accumulate
 from operator import add, attrgetter
 from typing import Any
 
-from ..checkpoint import Kind
-from ..errors import Malformed
-from ..file import File
-from . import strict_json
+from ...errors import Malformed
+from ...storage.file import File
+from ...tensors.checkpoint import Kind
+from ..encodings import strict_json
 
 _WINDOW = 1 << 16
 _MOST_LEFT = 1 << 20

@@ -14,16 +14,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from ..checkpoint import Foreign, Tensor, numel_of
-from ..crc32c import CRC32C
-from ..errors import Malformed
-from ..file import File, leads_out
-from ..storage import Extent, Memory, Storage
-from .assembled import Assembled, check_tiling, piece
-from .protobuf import BYTES, FIXED32, VARINT, fields, message, number, varint
-from .protobuf import piece as cut
+from ...errors import Malformed
+from ...storage.crc32c import CRC32C
+from ...storage.file import File, leads_out
+from ...storage.storage import Extent, Memory, Storage
+from ...storage.tiles import Assembled, check_tiling, piece
+from ...tensors.checkpoint import Foreign, Tensor, numel_of
+from ..encodings.protobuf import BYTES, FIXED32, VARINT, fields, message, number, varint
+from ..encodings.protobuf import piece as cut
+from .messages import KINDS, OBJECTS, STRING, Slice, resolved, shape_of, slice_key, slice_of
 from .sstable import Block, Stored, Table, masked, unmasked
-from .tf_types import KINDS, OBJECTS, STRING, Slice, resolved, shape_of, slice_key, slice_of
 
 SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"  # of what an object graph calls a variable; left out of names
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"

@@ -11,19 +11,19 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..checkpoint import Checkpoint, Tensor
-from ..crc32c import CRC32C
-from ..errors import CannotHold, Malformed
-from ..patch import Change, Patch, changes, crc_of
-from ..saving import Output
-from ..sink import Put, Sink
-from ..storage import Extent, Memory, Slice, Storage
-from .assembled import Assembled
+from ...disk.layout import Put, Sink
+from ...disk.patch import Change, Patch, changes, crc_of
+from ...disk.saving import Output
+from ...errors import CannotHold, Malformed
+from ...storage.crc32c import CRC32C
+from ...storage.storage import Extent, Memory, Slice, Storage
+from ...storage.tiles import Assembled
+from ...tensors.checkpoint import Checkpoint, Tensor
+from ..encodings.protobuf import fixed32, integer, nested
+from .bundle import GRAPH, SUFFIX, Bundle, data_path, text_of, written_text
+from .messages import NUMBERS, written_shape
 from .object_graph import rekeyed
-from .protobuf import fixed32, integer, nested
 from .sstable import Block, Stored, masked, table
-from .tensor_bundle import GRAPH, SUFFIX, Bundle, data_path, text_of, written_text
-from .tf_types import NUMBERS, written_shape
 
 _HEADER = integer(1, 1) + nested(3, integer(1, 1))  # one data file, of the first version of the format
 

@@ -17,14 +17,14 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from ..checkpoint import Checkpoint
-from ..errors import about
-from ..file import File, leads_out
-from ..storage import Storage
-from . import Format, changed_storages, formats
+from ...errors import about
+from ...storage.file import File, leads_out
+from ...storage.storage import Storage
+from ...tensors.checkpoint import Checkpoint
+from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
-    from ..saving import Output
+    from ...disk.saving import Output
 
 _MAGIC = bytes.fromhex("57fb808b247547db")
 _LATEST = re.compile(rb'\s*model_checkpoint_path:\s*"([^"\\]{1,4096})"')
@@ -47,23 +47,23 @@ class TensorFlow(Format):
         return is_table(file) and not is_first_version(file)
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers.tensor_bundle import Bundle
+        from .bundle import Bundle
 
         bundle = Bundle(file)
         return Checkpoint(bundle.tensors(), objects=bundle.objects(), rest=bundle, separator="/")
 
     def check(self, checkpoint: Checkpoint) -> None:
-        from ..containers.bundle_writing import Plan
+        from .bundle_writing import Plan
 
         Plan(checkpoint)
 
     def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
-        from ..containers.bundle_writing import carried
+        from .bundle_writing import carried
 
         return carried(checkpoint)
 
     def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
-        from ..containers.bundle_writing import anew, patched
+        from .bundle_writing import anew, patched
 
         origin = checkpoint.origin
         own = origin is not None and origin.format == self.name
@@ -71,19 +71,19 @@ class TensorFlow(Format):
         yield from anew(checkpoint, path) if found is None else found
 
     def emptied(self, checkpoint: Checkpoint, path: str) -> list[str]:
-        from ..containers.bundle_writing import superseded
+        from .bundle_writing import superseded
 
         origin = checkpoint.origin
         same = origin and origin.format == self.name and os.path.realpath(path) == os.path.realpath(origin.path)
         return superseded(checkpoint, changed_storages(checkpoint)) if same else []
 
     def records(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
-        from ..containers.tensor_bundle import Bundle
+        from .bundle import Bundle
 
         return checkpoint.rest.records() if isinstance(checkpoint.rest, Bundle) else ()
 
     def parts(self, checkpoint: Checkpoint) -> list[File]:
-        from ..containers.tensor_bundle import Bundle
+        from .bundle import Bundle
 
         files = checkpoint.rest.files if isinstance(checkpoint.rest, Bundle) else {}
         return super().parts(checkpoint) + [files[shard] for shard in sorted(files)]
@@ -96,8 +96,8 @@ def is_table(file: File) -> bool:
 
 def is_first_version(file: File) -> bool:
     """Whether the value of the first key is a message, as in the files from before 0.12, and not the header of a bundle."""
-    from ..containers.sstable import Table, first_value
-    from ..errors import Malformed
+    from ...errors import Malformed
+    from .sstable import Table, first_value
 
     try:
         return first_value(Table(file))[:1] == b"\n"

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..checkpoint import Checkpoint
-from ..file import File
-from ..storage import Storage
-from . import Format, formats
-from .tensorflow import is_first_version, is_table
+from ...storage.file import File
+from ...storage.storage import Storage
+from ...tensors.checkpoint import Checkpoint
+from .. import Format, formats
+from .format_tensorflow import is_first_version, is_table
 
 
 class TensorFlowV1(Format):
@@ -28,13 +28,13 @@ class TensorFlowV1(Format):
         return is_table(file) and is_first_version(file)
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers.saved_slices import SavedSlices
+        from .saved_slices import SavedSlices
 
         found = SavedSlices(file)
         return Checkpoint(found.tensors, objects=found.objects, rest=found, separator="/")
 
     def records(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
-        from ..containers.saved_slices import SavedSlices
+        from .saved_slices import SavedSlices
 
         return checkpoint.rest.records() if isinstance(checkpoint.rest, SavedSlices) else ()
 

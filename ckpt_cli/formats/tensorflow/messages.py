@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ..checkpoint import numel_of
-from ..dtypes import DTYPES, DType, opaque
-from ..errors import Malformed
-from .protobuf import BYTES, VARINT, Data, fields, integer, message, nested, piece
+from ...errors import Malformed
+from ...numbers.dtypes import DTYPES, DType, opaque
+from ...tensors.checkpoint import numel_of
+from ..encodings.protobuf import BYTES, VARINT, Data, fields, integer, message, nested, piece
 
 _NAMES = {
     1: "float32", 2: "float64", 3: "int32", 4: "uint8", 5: "int16", 6: "int8", 8: "complex64", 9: "int64", 10: "bool",

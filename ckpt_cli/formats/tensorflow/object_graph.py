@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .protobuf import BYTES, fields, nested
+from ..encodings.protobuf import BYTES, fields, nested
 
 _NODE, _ATTRIBUTE, _KEY = 1, 2, 3
 

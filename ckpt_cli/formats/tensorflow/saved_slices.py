@@ -12,17 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..checkpoint import Foreign, Tensor, numel_of
-from ..dtypes import DType
-from ..errors import Malformed
-from ..file import File
-from ..storage import Extent, Memory, Storage
-from .assembled import Assembled, check_tiling, piece
-from .protobuf import BYTES, VARINT, Data, Field, fields, message
-from .protobuf import piece as cut
+from ...errors import Malformed
+from ...numbers.dtypes import DType
+from ...storage.file import File
+from ...storage.storage import Extent, Memory, Storage
+from ...storage.tiles import Assembled, check_tiling, piece
+from ...tensors.checkpoint import Foreign, Tensor, numel_of
+from ..encodings.protobuf import BYTES, VARINT, Data, Field, fields, message
+from ..encodings.protobuf import piece as cut
+from ..encodings.varints import Varints
+from .messages import KINDS, OBJECTS, STRING, Slice, resolved, shape_of, slice_key, slice_of
 from .sstable import Block, Table
-from .tf_types import KINDS, OBJECTS, STRING, Slice, resolved, shape_of, slice_key, slice_of
-from .varints import Varints
 
 _VERSION = 1
 _CONTENT = 4  # TensorProto.tensor_content: the bytes as they are

@@ -5,8 +5,8 @@ As in format_description.txt of google/snappy. No more is made than the stated l
 
 from __future__ import annotations
 
-from ..errors import Malformed
-from .protobuf import varint
+from ...errors import Malformed
+from ..encodings.protobuf import varint
 
 _MOST_RATIO = 32  # a copy of three bytes gives at most 64
 _BROKEN = "the snappy-compressed data are broken"

@@ -13,11 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..crc32c import CRC32C
-from ..errors import Malformed
-from ..file import File
-from ..storage import Extent
-from .protobuf import Data, Window, number, piece, varint
+from ...errors import Malformed
+from ...storage.crc32c import CRC32C
+from ...storage.file import File
+from ...storage.storage import Extent
+from ..encodings.protobuf import Data, Window, number, piece, varint
 
 MAGIC = bytes.fromhex("57fb808b247547db")
 FOOTER = 48

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..dtypes import DType
-from ..errors import Malformed
-from ..storage import Storage, swapped
-from . import zip as zips
+from ...errors import Malformed
+from ...numbers.dtypes import DType
+from ...storage.storage import Storage, swapped
+from ..encodings import zip as zips
 
 _FIRST = {".format_version": b"1", ".storage_alignment": b"64", "byteorder": b"little"}
 

@@ -11,16 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ..checkpoint import Kind, Lazy, Tensor, numel_of, show_shape
-from ..dtypes import DTYPES
-from ..errors import Malformed, Opaque, about
-from ..file import File
-from ..storage import Assembled, Memory, Storage
-from . import zip as zips
-from .nodes import Call, Dict, Global, List, Tuple, said
-from .torch_archive import Archive
-from .torch_objects import TORCH_DTYPES, Reader
-from .unpickling import load
+from ...errors import Malformed, Opaque, about
+from ...numbers.dtypes import DTYPES
+from ...storage.file import File
+from ...storage.storage import Assembled, Memory, Storage
+from ...tensors.checkpoint import Kind, Lazy, Tensor, numel_of, show_shape
+from ..encodings import zip as zips
+from ..encodings.object_nodes import Call, Dict, Global, List, Tuple, said
+from ..encodings.pickle_reader import load
+from ..encodings.pickled_tensors import TORCH_DTYPES, Reader
+from .archive import Archive
 
 _MOST = 1 << 63
 _MOST_COMPARED = 20_000_000  # pairs of chunks, in a whole file: a few seconds
@@ -270,8 +270,8 @@ class Objects(Mapping[str, Any]):
 
 def _object(run: Run) -> Any:
     """A number or a text as it is; a container or an object by its type and a sketch."""
-    from ..checkpoint import Foreign
-    from .foreign import plain, sketch
+    from ...tensors.checkpoint import Foreign
+    from ..encodings.foreign import plain, sketch
 
     root = load(Archive(zips.within(*run)).pickle)
     if type(root) in (Dict, List, Tuple) and (getattr(root, "pairs", None) or getattr(root, "items", None)):

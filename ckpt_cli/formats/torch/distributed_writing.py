@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..checkpoint import Checkpoint, Foreign, Tensor
-from ..errors import CannotHold
-from ..file import File
-from ..patch import Change, Checksum, Patch, changes, differing
-from ..sink import Nowhere, Sink
-from ..storage import Assembled, Box, Extent, Slice, Storage, Strided
-from . import zip as zips
-from .dcp import Contents, Piece
-from .nodes import Call, Dict, Global, List, Tuple
-from .pickling import Pickler
-from .torch_archive import lay_out
-from .torch_nodes import check_dtypes, tensor_node
+from ...disk.layout import Nowhere, Sink
+from ...disk.patch import Change, Checksum, Patch, changes, differing
+from ...errors import CannotHold
+from ...storage.file import File
+from ...storage.storage import Assembled, Box, Extent, Slice, Storage, Strided
+from ...tensors.checkpoint import Checkpoint, Foreign, Tensor
+from ..encodings import zip as zips
+from ..encodings.object_nodes import Call, Dict, Global, List, Tuple
+from ..encodings.pickle_writer import Pickler
+from .archive import lay_out
+from .distributed import Contents, Piece
+from .tensor_nodes import check_dtypes, tensor_node
 
 _METADATA = "torch.distributed.checkpoint.metadata"
 _MOST_LINES = 4096  # changes within one chunk; beyond, the chunk is one change

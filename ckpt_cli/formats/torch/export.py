@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..checkpoint import Foreign, Tensor, show_shape
-from ..dtypes import DTYPES, DType
-from ..errors import Malformed
-from ..storage import Memory
-from . import strict_json
-from . import zip as zips
-from .nodes import Dict
-from .torch_archive import Archive
-from .torch_objects import Reader
-from .torch_tree import find
-from .unpickling import load
+from ...errors import Malformed
+from ...numbers.dtypes import DTYPES, DType
+from ...storage.storage import Memory
+from ...tensors.checkpoint import Foreign, Tensor, show_shape
+from ..encodings import strict_json
+from ..encodings import zip as zips
+from ..encodings.object_nodes import Dict
+from ..encodings.pickle_reader import load
+from ..encodings.pickle_tree import find
+from ..encodings.pickled_tensors import Reader
+from .archive import Archive
 
 # torch/_export/serde/schema.py, ScalarType.
 _SCALARS = {

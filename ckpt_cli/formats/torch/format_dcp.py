@@ -14,18 +14,18 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import Checkpoint
-from ..errors import Malformed, about
-from ..file import File
-from ..storage import Extent
-from . import Format, changed_storages, formats
+from ...errors import Malformed, about
+from ...storage.file import File
+from ...storage.storage import Extent
+from ...tensors.checkpoint import Checkpoint
+from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
-    from ..containers.dcp import Contents
-    from ..containers.zip import Member
-    from ..patch import Patch
-    from ..saving import Output
-    from ..sink import Sink
+    from ...disk.layout import Sink
+    from ...disk.patch import Patch
+    from ...disk.saving import Output
+    from ..encodings.zip import Member
+    from .distributed import Contents
 
 _NAME = ".metadata"
 _MOST = 1 << 30  # bytes of .metadata
@@ -44,8 +44,8 @@ class DistributedCheckpoint(Format):
         return file.head[:1] == b"\x80" and b"torch.distributed.checkpoint.metadata" in file.head[:64]
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers.dcp import Objects, Tensors, contents
-        from ..descriptors import allow_many
+        from ...storage.descriptors import allow_many
+        from .distributed import Objects, Tensors, contents
 
         if file.size > _MOST:
             raise Malformed(f"the metadata have {file.size:,} bytes; over {_MOST:,} are not read")
@@ -59,13 +59,13 @@ class DistributedCheckpoint(Format):
 
     def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
         """Its own, and plain values of others'."""
-        from ..containers.dcp_writing import written_objects
+        from .distributed_writing import written_objects
 
         return written_objects(checkpoint)
 
     def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
         """Copies of the files with the values that changed; where more than values did, one file and the metadata, anew."""
-        from ..saving import Output
+        from ...disk.saving import Output
 
         main = self.main(path)
         patches = self._patches(checkpoint)
@@ -76,14 +76,14 @@ class DistributedCheckpoint(Format):
                     target = os.path.join(os.path.dirname(main), os.path.basename(file.path))
                     yield Output(target, lambda sink, file=file: _copy(file, sink), patch)  # type: ignore[misc]
             return
-        from ..containers.dcp_writing import Writing
+        from .distributed_writing import Writing
 
         writing = Writing(checkpoint)
         yield Output(os.path.join(os.path.dirname(main), writing.file_name), writing.data)
         yield Output(main, lambda sink: sink.write(writing.metadata()))
 
     def check(self, checkpoint: Checkpoint) -> None:
-        from ..containers.torch_nodes import check_dtypes
+        from .tensor_nodes import check_dtypes
 
         check_dtypes(dict(checkpoint.items()))
 
@@ -92,7 +92,7 @@ class DistributedCheckpoint(Format):
         origin = checkpoint.origin
         if origin is None or os.path.realpath(self.main(path)) != os.path.realpath(origin.path) or self._patches(checkpoint) is not None:
             return []
-        from ..containers.dcp_writing import Writing
+        from .distributed_writing import Writing
 
         return [file.path for file in self.parts(checkpoint)[1:] if os.path.basename(file.path) != Writing.file_name]
 
@@ -103,12 +103,12 @@ class DistributedCheckpoint(Format):
         pairs = changed_storages(checkpoint)
         if pairs is None:
             return None
-        from ..containers.dcp_writing import patches
+        from .distributed_writing import patches
 
         return patches(self.parts(checkpoint), pairs)
 
     def archives(self, checkpoint: Checkpoint) -> Iterator[Mapping[str, Member]]:
-        from ..containers import zip as zips
+        from ..encodings import zip as zips
 
         found: Contents | Any = checkpoint.rest
         for run in [*(chunk.run for chunks in found.chunks.values() for chunk in chunks), *found.objects.values()]:

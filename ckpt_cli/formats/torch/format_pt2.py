@@ -14,14 +14,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..checkpoint import Checkpoint
-from ..containers import zip as zips
-from ..errors import CannotHold, Malformed
-from ..file import File
-from . import ValuesOnly, changed_storages, formats
+from ...errors import CannotHold, Malformed
+from ...storage.file import File
+from ...tensors.checkpoint import Checkpoint
+from .. import ValuesOnly, changed_storages, formats
+from ..encodings import zip as zips
 
 if TYPE_CHECKING:
-    from ..patch import Patch
+    from ...disk.patch import Patch
 
 _MARK = "/archive_format"
 _OLD = "serialized_exported_program.json"
@@ -44,7 +44,7 @@ class PT2(ValuesOnly):
         return zips.is_zip(file) and _root(file) is not None
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers.pt2 import constants, weights
+        from .export import constants, weights
 
         members, root = zips.members(file), _root(file) or ""
         tensors = weights(members, root)

@@ -15,19 +15,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import Checkpoint
-from ..containers import zip as zips
-from ..containers.torch_archive import Archive, lay_out, root_of
-from ..containers.torch_globals import refused
-from ..containers.torch_tree import Tree, read_tree
-from ..containers.unpickling import globals_of
-from ..file import File
-from . import Format, changed_storages, formats
-from .torch_script import is_script
+from ...storage.file import File
+from ...tensors.checkpoint import Checkpoint
+from .. import Format, changed_storages, formats
+from ..encodings import zip as zips
+from ..encodings.pickle_reader import globals_of
+from ..encodings.pickle_tree import Tree, read_tree
+from .archive import Archive, lay_out, root_of
+from .format_torchscript import is_script
+from .safe_globals import refused
 
 if TYPE_CHECKING:
-    from ..patch import Patch
-    from ..sink import Sink
+    from ...disk.layout import Sink
+    from ...disk.patch import Patch
 
 
 class TorchZip(Format):
@@ -44,7 +44,7 @@ class TorchZip(Format):
         return read_tree(Tree(archive.pickle, archive.storage, archive.carried(), archive.root))
 
     def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
-        from ..containers.torch_writing import write_tree
+        from .writing import write_tree
 
         pickle, storages = write_tree(checkpoint)
         records: Mapping[str, Any] = checkpoint.rest.records if isinstance(checkpoint.rest, Tree) else {}
@@ -54,7 +54,7 @@ class TorchZip(Format):
         archive.close()
 
     def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
-        from ..containers.torch_writing import written_objects
+        from .writing import written_objects
 
         return written_objects(checkpoint)
 

@@ -11,20 +11,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import Checkpoint
-from ..containers.nodes import ByteString, List
-from ..containers.torch_globals import refused
-from ..containers.torch_objects import Pid, is_pid
-from ..containers.torch_tree import Tree, read_tree
-from ..containers.unpickling import Truncated, Unpickler
-from ..dtypes import DType
-from ..errors import Malformed
-from ..file import File
-from ..storage import Extent, Storage
-from . import Format, formats
+from ...errors import Malformed
+from ...numbers.dtypes import DType
+from ...storage.file import File
+from ...storage.storage import Extent, Storage
+from ...tensors.checkpoint import Checkpoint
+from .. import Format, formats
+from ..encodings.object_nodes import ByteString, List
+from ..encodings.pickle_reader import Truncated, Unpickler
+from ..encodings.pickle_tree import Tree, read_tree
+from ..encodings.pickled_tensors import Pid, is_pid
+from .safe_globals import refused
 
 if TYPE_CHECKING:
-    from ..sink import Sink
+    from ...disk.layout import Sink
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PICKLES = 5

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..checkpoint import Checkpoint
-from ..containers import zip as zips
-from ..containers.torch_archive import Archive, root_of
-from ..file import File
-from . import ValuesOnly, changed_storages, formats
+from ...storage.file import File
+from ...tensors.checkpoint import Checkpoint
+from .. import ValuesOnly, changed_storages, formats
+from ..encodings import zip as zips
+from .archive import Archive, root_of
 
 if TYPE_CHECKING:
-    from ..patch import Patch
+    from ...disk.patch import Patch
 
 
 def is_script(file: File) -> bool:
@@ -38,7 +38,7 @@ class TorchScript(ValuesOnly):
         return zips.is_zip(file) and is_script(file)
 
     def read(self, file: File) -> Checkpoint:
-        from ..containers.torchscript import read_modules
+        from .script import read_modules
 
         return read_modules(Archive(zips.members(file)))
 

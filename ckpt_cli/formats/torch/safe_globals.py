@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .nodes import Global
+from ..encodings.object_nodes import Global
 
 _PLAIN = """
 collections.OrderedDict collections.Counter builtins.bytearray builtins.set builtins.complex _codecs.encode

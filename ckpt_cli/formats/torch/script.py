@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ..checkpoint import Checkpoint, Foreign, Tensor, show_shape
-from ..errors import Malformed
-from .foreign import plain
-from .nodes import Call, said
-from .torch_archive import Archive
-from .torch_objects import Reader, is_tensor
-from .unpickling import load
+from ...errors import Malformed
+from ...tensors.checkpoint import Checkpoint, Foreign, Tensor, show_shape
+from ..encodings.foreign import plain
+from ..encodings.object_nodes import Call, said
+from ..encodings.pickle_reader import load
+from ..encodings.pickled_tensors import Reader, is_tensor
+from .archive import Archive
 
 _CLASS = re.compile(r"^class (\w+)\(Module\):\n(?:  __parameters__ = \[([^\]]*)\]\n)?(?:  __buffers__ = \[([^\]]*)\]\n)?", re.MULTILINE)
 _NAME = re.compile(r'"((?:[^"\\]|\\.)*)"')

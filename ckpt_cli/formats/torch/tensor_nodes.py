@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..checkpoint import Tensor, contiguous_strides
-from ..dtypes import DType
-from .nodes import Call, Global, Persistent, Tuple
-from .torch_objects import STORAGES, TORCH_DTYPES, Pid, is_pid, is_tensor
+from ...numbers.dtypes import DType
+from ...tensors.checkpoint import Tensor, contiguous_strides
+from ..encodings.object_nodes import Call, Global, Persistent, Tuple
+from ..encodings.pickled_tensors import STORAGES, TORCH_DTYPES, Pid, is_pid, is_tensor
 
 _STORAGE_OF = {dtype: name for name, dtype in STORAGES.items()}
 
@@ -62,8 +62,8 @@ def rewrapped(node: Any, tensor: Call) -> Call:
 
 def check_dtypes(tensors: Mapping[str, Tensor]) -> None:
     """Raises CannotHold where torch has no name for a dtype."""
-    from ..errors import CannotHold
-    from ..quantised import way_out
+    from ...errors import CannotHold
+    from ...numbers.quantised import way_out
 
     for name, tensor in tensors.items():
         if tensor.dtype.name not in TORCH_DTYPES or tensor.dtype.name.startswith(("float4_", "float6_")):

@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..checkpoint import Checkpoint
-from ..errors import CannotHold, EditError
-from ..storage import Storage
-from . import torch_nodes
-from .nodes import Call, Dict, Global, Persistent, Tuple, node_of, said
-from .numpy_objects import array_node, is_array
-from .pickling import Pickler
-from .torch_objects import Pid, Reader, is_pid
-from .torch_tree import Tree, find
-from .unpickling import Unpickler
-from .walk import Place, key_text, spellings
+from ...errors import CannotHold, EditError
+from ...storage.storage import Storage
+from ...tensors.checkpoint import Checkpoint
+from ..encodings.object_nodes import Call, Dict, Global, Persistent, Tuple, node_of, said
+from ..encodings.object_walk import Place, key_text, spellings
+from ..encodings.pickle_reader import Unpickler
+from ..encodings.pickle_tree import Tree, find
+from ..encodings.pickle_writer import Pickler
+from ..encodings.pickled_arrays import array_node, is_array
+from ..encodings.pickled_tensors import Pid, Reader, is_pid
+from . import tensor_nodes
 
 
 def write_tree(checkpoint: Checkpoint) -> tuple[bytes, dict[str, Storage]]:
     """The pickle of an edited checkpoint, and its storages by key, in the order in which the pickle names them."""
-    torch_nodes.check_dtypes({name: tensor for name, tensor in checkpoint.items() if not tensor.layout})
+    tensor_nodes.check_dtypes({name: tensor for name, tensor in checkpoint.items() if not tensor.layout})
     tree = checkpoint.rest
     if isinstance(tree, Tree) and checkpoint.origin:
         return _Editor(checkpoint, tree).written()
@@ -34,7 +34,7 @@ def write_tree(checkpoint: Checkpoint) -> tuple[bytes, dict[str, Storage]]:
             f"a new .pt file cannot hold {refused}, which is {checkpoint[refused].layout}", f"leave it out: --drop '{refused}'"
         )
     storages = _Storages(None)
-    pairs = [(name, torch_nodes.tensor_node(tensor, storages.reserve(tensor.storage))) for name, tensor in checkpoint.items()]
+    pairs = [(name, tensor_nodes.tensor_node(tensor, storages.reserve(tensor.storage))) for name, tensor in checkpoint.items()]
     pairs += [(name, node_of(checkpoint.objects[name])) for name in written_objects(checkpoint)]
     return Pickler(2, storages.renumbered).dump(Dict(list(pairs))), storages.written
 
@@ -124,7 +124,7 @@ class _Editor:
         """Bring one entry up to date: gone, moved, or with another tensor. A dict that is reached by two paths is edited alike for both."""
         name = self.now.get(source)
         tensor = None if name is None else self.checkpoint[name]
-        unchanged = tensor is self.before[source] and not torch_nodes.through_view(place.node)
+        unchanged = tensor is self.before[source] and not tensor_nodes.through_view(place.node)
         said = (None if tensor is None else tensor.key, None if name == source or name is None else name)
         spot = (id(place.holder), place.entry)
         if spot in edits:
@@ -151,8 +151,8 @@ class _Editor:
             return like
         if is_array(like):
             return array_node(tensor)
-        made = torch_nodes.tensor_node(tensor, self.storages.reserve(tensor.storage), like)
-        return torch_nodes.rewrapped(like, made)
+        made = tensor_nodes.tensor_node(tensor, self.storages.reserve(tensor.storage), like)
+        return tensor_nodes.rewrapped(like, made)
 
     def _put(self, place: Place, node: Any) -> None:
         if place.holder is None:
