@@ -12,7 +12,7 @@ from .formats import Format, formats
 from .tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from .disk.layout import Sink
+    from .disk.layout import FileLayout
     from .tensors.blocks import Progress
 
 
@@ -100,12 +100,12 @@ def _of_the_source(checkpoint: Checkpoint) -> Iterator[None]:
 def write_new(path: str, pieces: Iterable[bytes | memoryview], replace: bool = False) -> None:
     """The pieces, one after another, as a new file, all or nothing. An existing one is refused unless `replace`."""
 
-    from .disk.saving import How, Output, save_all
+    from .disk.saving import FileToWrite, How, save_all
 
-    def write(sink: Sink) -> None:
+    def write(file_layout: FileLayout) -> None:
         for piece in pieces:
-            sink.write(piece)
+            file_layout.write(piece)
 
     with about(path):
         _check_folder(path)
-        save_all(path, [Output(path, write)], [], How(replace))
+        save_all(path, [FileToWrite(path, write)], [], How(replace))

@@ -75,7 +75,7 @@ def test_each_variable_is_called_in_its_layer_what_keras_calls_it(record: dict[s
     checkpoint = cases.opened(record)
     for tensor in cases.expected(record)["tensors"]:
         if tensor.get("variables") and not tensor["name"].startswith("optimizer") and not tensor["name"].endswith("vars/2"):
-            path, called = checkpoint.homes[tensor["name"]]
+            path, called = checkpoint.layer_of[tensor["name"]]
             said = tensor["variables"][0].split(":")[0].split("/")
             assert f"{path}/{called}".split("/")[-2:] == said[-2:]  # Keras 2 leaves out the models around a layer
 
@@ -135,7 +135,7 @@ def test_layers_are_picked_by_type_by_position_and_by_what_keras_calls_their_var
 def test_models_in_models_are_gone_through_as_in_python(name: str, case: Callable[[str], Path], ckpt: Ckpt) -> None:
     path = case(name)
     (bias,) = picked(ckpt, path, "[0][1][0].bias")
-    assert reading.open(str(path)).homes[bias] == ("inner/block_1/dense_2", "bias")
+    assert reading.open(str(path)).layer_of[bias] == ("inner/block_1/dense_2", "bias")
     assert len(picked(ckpt, path, "inner[0]")) == 4 and len(picked(ckpt, path, "[0]")) == 16
 
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import safetensors_file
 
-from ckpt_cli.show.output import Output
+from ckpt_cli.show.output import Answer
 from ckpt_cli.show.tree import folded
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -233,7 +233,7 @@ def test_what_is_told_of_very_many_names_takes_little_memory(asked: str, lines: 
 
 @pytest.mark.parametrize("indent", [None, 2])
 def test_json_that_is_streamed_is_the_document(indent: int | None, capsys: pytest.CaptureFixture[str]) -> None:
-    out = Output(as_json=True)
+    out = Answer(as_json=True)
     out.terminal = indent is not None
     items = [{"a": [1, 2], "é\n": float("nan")}, {}, "x"] * 1000
     for count in (0, 1, 3, 3000):

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from oracles import members, safetensors_file
 from safetensors.torch import load_file, save_file
 
-from ckpt_cli.disk.layout import Sink
+from ckpt_cli.disk.layout import FileLayout
 from ckpt_cli.storage.checksums import CRC32, Crc
 from ckpt_cli.storage.crc32c import CRC32C
 from ckpt_cli.storage.file import File
@@ -81,12 +81,12 @@ def test_a_clone_that_is_written_over_is_what_a_copy_would_be(
     ckpt(*edit, tmp_path / f"copy{path.suffix}")
     cloned = []
 
-    def clone(sink: Sink, file: File) -> bool:
+    def clone(file_layout: FileLayout, file: File) -> bool:
         cloned.append(file.path)
-        sink.fill(0, file.read(0, file.size))
+        file_layout.fill(0, file.read(0, file.size))
         return True
 
-    monkeypatch.setattr(Sink, "clone", clone)
+    monkeypatch.setattr(FileLayout, "clone", clone)
     ckpt(*edit, tmp_path / f"clone{path.suffix}")
     assert cloned == [str(path)] and (tmp_path / f"clone{path.suffix}").read_bytes() == (tmp_path / f"copy{path.suffix}").read_bytes()
 
@@ -149,21 +149,21 @@ def test_a_sink_holds_what_was_laid_out(
         patch.setattr("ckpt_cli.tensors.blocks.ITEM", item)
         patch.setattr("ckpt_cli.disk.layout._SMALL", item)
         with open(path, "w+b") as file:
-            sink = Sink(file.fileno())
+            file_layout = FileLayout(file.fileno())
             for piece in laid:
                 if isinstance(piece, bytes):
-                    sink.write(piece)
+                    file_layout.write(piece)
                     want += piece
                 elif isinstance(piece, int):
-                    filled.append((sink.skip(piece), b"\xaa" * piece))
+                    filled.append((file_layout.skip(piece), b"\xaa" * piece))
                     want += b"\xaa" * piece
                 else:
-                    puts.append(sink.put(piece, sums))
+                    puts.append(file_layout.put(piece, sums))
                     want += piece.read()
-                assert sink.at == len(want)
-            sink.settle()
+                assert file_layout.at == len(want)
+            file_layout.settle()
             for at, data in filled:
-                sink.fill(at, data)
+                file_layout.fill(at, data)
     assert path.read_bytes() == bytes(want)
     assert [put.crc for put in puts] == [sums.of(put.storage.read()) for put in puts]
     assert sums.joined(sums.of(b"ab"), sums.of(b"c"), 1) == sums.of(b"abc")

@@ -183,8 +183,8 @@ def _part_sums(stream: _Stream, part: _Part, how: How, reader: Reader) -> tuple[
     distance, sums = Distance(one.dtype, two.dtype, how.rtol, how.atol, how.exact), Sums()
     widths = one.dtype.nbytes, two.dtype.nbytes
     other = reader if widths[0] == widths[1] else Reader(reader.size // widths[0] * widths[1], reader.report)
-    left = reader.blocks(first, part.start * widths[0], part.stop * widths[0], slot=0)
-    right = other.blocks(second, part.start * widths[1], part.stop * widths[1], slot=1)
+    left = reader.blocks(first, part.start * widths[0], part.stop * widths[0], buffer_index=0)
+    right = other.blocks(second, part.start * widths[1], part.stop * widths[1], buffer_index=1)
     at, begin = part.start, part.stop
     for a, b in zip(left, right, strict=True):
         if one.dtype != two.dtype or a != b:

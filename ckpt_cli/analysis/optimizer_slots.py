@@ -51,10 +51,14 @@ def _named(checkpoint: Checkpoint) -> Of:
 
 def _in_order(checkpoint: Checkpoint) -> Of:
     """Keras 3's, by number: what the order tells, else the one variable of that shape."""
-    numbers = {name: int(found["number"]) for name in checkpoint if (found := _NUMBERED.fullmatch(name)) and name not in checkpoint.homes}
+    numbers = {
+        name: int(found["number"]) for name in checkpoint if (found := _NUMBERED.fullmatch(name)) and name not in checkpoint.layer_of
+    }
     slots = [name for name in sorted(numbers, key=lambda name: numbers[name]) if numbers[name] >= _FIXED]
     listed = sorted((name for name in checkpoint if _TRAINED.fullmatch(name)), key=natural)
-    variables = listed or [n for n in checkpoint.homes if n in checkpoint and not is_buffer(checkpoint.own(n), checkpoint[n], None)]
+    variables = listed or [
+        n for n in checkpoint.layer_of if n in checkpoint and not is_buffer(checkpoint.layer_name(n), checkpoint[n], None)
+    ]
     of: Of = dict.fromkeys(numbers)
     each = len(slots) // len(variables) if variables else 0
     order = [name for name in variables for _ in range(each)]
@@ -67,15 +71,15 @@ def _in_order(checkpoint: Checkpoint) -> Of:
 def _ordered(checkpoint: Checkpoint) -> bool:
     """Whether the file's order is the model's: its config is there, or its layers are of one class, which are numbered in that order."""
     config = checkpoint.origin is not None and checkpoint.origin.format == "keras"
-    kinds = {checkpoint.layers.get(path) for path, _ in checkpoint.homes.values()}
-    flat = all(re.fullmatch(r"layers/\w+/vars/\d+", name) for name in checkpoint.homes)
+    kinds = {checkpoint.layers.get(path) for path, _ in checkpoint.layer_of.values()}
+    flat = all(re.fullmatch(r"layers/\w+/vars/\d+", name) for name in checkpoint.layer_of)
     return config or (flat and len(kinds) == 1)
 
 
 def _legacy(checkpoint: Checkpoint) -> Of:
     """Those in optimizer_weights, whose names begin with a variable's own, be its slashes underscores."""
     owns: dict[str, list[str]] = {}
-    for name in checkpoint.homes:
+    for name in checkpoint.layer_of:
         own = re.sub(r":\d+$", "", name.removeprefix("model_weights/").partition("/")[2])
         owns.setdefault(own.replace("/", "_"), []).append(name)
     found: Of = {}

@@ -71,7 +71,7 @@ def summarise(checkpoint: Checkpoint, model: Model | None, outputs: Mapping[str,
     """The summary of a checkpoint, by the layers of `model` where it is known; `outputs` gives a layer path the shape that comes out."""
     own = the_model(checkpoint, model)
     distinct = own.distinct()
-    buffers = {name for name, tensor in own.items() if is_buffer(own.own(name), tensor, model)}
+    buffers = {name for name, tensor in own.items() if is_buffer(own.layer_name(name), tensor, model)}
     params = sum(tensor.numel for name, tensor in distinct.items() if name not in buffers)
     origin = checkpoint.origin
     return Summary(
@@ -96,8 +96,8 @@ def summarise(checkpoint: Checkpoint, model: Model | None, outputs: Mapping[str,
 def the_model(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
     """The model's tensors alone: those that the file says are in its layers, or what lies under its prefix; else all but the state of a
     training, if anything is left then."""
-    if checkpoint.homes:
-        names = [name for name in checkpoint if name in checkpoint.homes]
+    if checkpoint.layer_of:
+        names = [name for name in checkpoint if name in checkpoint.layer_of]
     elif model:
         names = [name for name in checkpoint if name.startswith(model.prefix)]
     else:
@@ -130,7 +130,7 @@ def rows(own: Checkpoint, buffers: set[str], model: Model | None, outputs: Mappi
     """A row a layer, in the order of the tree: the architecture's layers, or what the names' parts make."""
     types = dict(model.placed if model else own.layers)
     root, separator = model.prefix[:-1] if model else "", own.separator
-    homes = {name: own.homes[name][0] if name in own.homes else above(name, separator) for name in own}
+    homes = {name: own.layer_of[name][0] if name in own.layer_of else above(name, separator) for name in own}
     paths = in_tree_order([*types, *homes.values()], separator)
     found = {path: row_of(path, types.get(path, ""), root, separator) for path in paths}
     tied = own.tied_to()

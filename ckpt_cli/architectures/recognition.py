@@ -65,7 +65,7 @@ class Model:
 
 def of(checkpoint: Checkpoint, spec: str) -> Model | None:
     """The model that a checkpoint holds, by what `--arch` says (see `get`). What a file tells by layers' own names is not guessed at."""
-    if spec == "auto" and checkpoint.homes:
+    if spec == "auto" and checkpoint.layer_of:
         return as_told(checkpoint) if checkpoint.layers else None
     shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
     return get(spec, shapes, checkpoint.ties(), checkpoint.layers)
@@ -73,9 +73,9 @@ def of(checkpoint: Checkpoint, spec: str) -> Model | None:
 
 def as_told(checkpoint: Checkpoint) -> Model:
     """The model as the file itself says it: types by path, and what each tensor is called in its layer."""
-    shapes = {checkpoint.own(name): checkpoint[name].shape for name in checkpoint if name in checkpoint.homes}
+    shapes = {checkpoint.layer_name(name): checkpoint[name].shape for name in checkpoint if name in checkpoint.layer_of}
     tree = tree_of(checkpoint.layers, shapes, checkpoint.separator)
-    tied = {frozenset(map(checkpoint.own, group)) for group in checkpoint.ties()}
+    tied = {frozenset(map(checkpoint.layer_name, group)) for group in checkpoint.ties()}
     return Model("", {}, checkpoint.layers, shapes, frozenset(), tied, no_module, tree.__str__)
 
 

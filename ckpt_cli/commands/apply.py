@@ -10,7 +10,7 @@ import typer
 
 from .. import reading
 from ..errors import UsageError, about
-from ..show.output import Output, note, verdict
+from ..show.output import Answer, note, verdict
 from ..tensors.checkpoint import Checkpoint
 from .editing import NOWHERE, Places, finish, placed
 from .params import Json, Path, layers_of, like_of, opened
@@ -83,4 +83,4 @@ def _show_broken(done: Made, path: str, as_json: bool) -> None:
     note(f"{path}: nothing is written")
     if as_json:
         with verdict():
-            Output(True).json({"path": path, "holds": False, "step": done.step.where, "broken": done.broken})
+            Answer(True).json({"path": path, "holds": False, "step": done.step.where, "broken": done.broken})

@@ -11,7 +11,7 @@ from ..checking.checks import Asked, Report, check
 from ..checking.names import prefix_hint
 from ..checking.spec import read_spec
 from ..errors import CkptError, UsageError, about
-from ..show.output import Output, note, size, verdict
+from ..show.output import Answer, note, size, verdict
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
 from .params import Color, Colors, Json, Path, Patterns, layers_of, opened
@@ -49,7 +49,7 @@ def check_command(
     """
     if as_json and as_sarif:
         raise UsageError("--json and --sarif are two documents", "choose one")
-    out = Output(as_json or as_sarif, color.value)
+    out = Answer(as_json or as_sarif, color.value)
     checkpoint = _opened(path, out, as_sarif)
     other = opened(same_names_as) if same_names_as else None
     asked = Asked(patterns or [], finite, arch or "", read_spec(spec) if spec else None, other, same_names_as or "", safe)
@@ -69,7 +69,7 @@ def check_command(
     return 1 if report.violations else 0
 
 
-def _opened(path: str, out: Output, as_sarif: bool) -> Checkpoint:
+def _opened(path: str, out: Answer, as_sarif: bool) -> Checkpoint:
     """The checkpoint. What cannot be opened is an error, and for SARIF a finding, too: its readers take no empty file."""
     try:
         with about(path):

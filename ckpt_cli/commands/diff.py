@@ -9,7 +9,7 @@ import typer
 
 from ..analysis.diff import Difference, diff
 from ..errors import UsageError, about
-from ..show.output import Output, note, verdict
+from ..show.output import Answer, note, verdict
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
 from .params import Color, Colors, Json, Patterns, layers_of, opened
@@ -52,7 +52,7 @@ def diff_command(
     with Progress() as progress:
         differences = list(diff(one, two, names, rtol, atol, exact, progress))
     differences = [each for each in differences if not mapped.across or each.status not in ("tied", "untied")]
-    out = Output(as_json, color.value)
+    out = Answer(as_json, color.value)
     with verdict():
         if name_only and not as_json:
             out.lines(dict.fromkeys(difference.name for difference in differences))
@@ -118,11 +118,11 @@ def show_differences(before: Checkpoint, after: Checkpoint, as_json: bool = Fals
     now = before.replacing(tensors={moved.get(name, name): tensor for name, tensor in before.items()}) if moved else before
     dropped = [Difference("removed", name, before="object") for name in before.objects if name not in after.objects]
     differences = [*renamed, *diff(now, after), *dropped]
-    show(Output(as_json, color), differences, False, {})
+    show(Answer(as_json, color), differences, False, {})
     return bool(differences)
 
 
-def show(out: Output, differences: list[Difference], stat: bool, paths: dict[str, str]) -> None:
+def show(out: Answer, differences: list[Difference], stat: bool, paths: dict[str, str]) -> None:
     """The differences as a table, or counted, or as JSON."""
     if out.as_json:
         same = {"same": not differences} if paths else {}

@@ -171,7 +171,7 @@ def _check_places(source: str, places: Places) -> None:
 def write(checkpoint: Checkpoint, target: str, form: Format, *, replace: bool, backup: str | None = None, as_json: bool = False) -> None:
     """Save `checkpoint` as `target`, and say what its format has no place for."""
     from .. import writing
-    from ..show.output import Output, note
+    from ..show.output import Answer, note
     from ..show.progress import Progress
 
     with Progress() as progress:
@@ -181,4 +181,4 @@ def write(checkpoint: Checkpoint, target: str, form: Format, *, replace: bool, b
     for line in form.left_behind(checkpoint):
         note(f"{target}: {form.called or form.name} has no place for {line}: left behind")
     if as_json:
-        Output(True).json({"path": target, "format": form.name, "tensors": len(checkpoint)})
+        Answer(True).json({"path": target, "format": form.name, "tensors": len(checkpoint)})

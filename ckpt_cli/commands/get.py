@@ -13,7 +13,7 @@ import typer
 from .. import writing
 from ..errors import ReadError, UsageError, about
 from ..show.escape import escape
-from ..show.output import Output, note
+from ..show.output import Answer, note
 from ..tensors.checkpoint import Foreign, Tensor
 from ..tensors.selection import refer
 from .params import Arch, Force, Json, Path, layers_of, opened
@@ -86,7 +86,7 @@ def _of_objects(path: str, objects: Mapping[str, Any], form: As) -> Iterator[byt
         name, value = next(iter(objects.items()))
         kind = value.type if isinstance(value, Foreign) else type(value).__name__
         facts = {"name": name, "type": kind, "value": shown[name]} if len(objects) == 1 else {"values": shown}
-        yield Output(True).document({"path": path} | facts).encode("utf-8", "backslashreplace")
+        yield Answer(True).document({"path": path} | facts).encode("utf-8", "backslashreplace")
         return
     for name, value in shown.items():
         line = (f"{escape(name)}\t" if len(objects) > 1 else "") + escape(str(value)) + "\n"
@@ -113,7 +113,7 @@ def _pieces(path: str, name: str, tensor: Tensor, form: As, precision: int | Non
         yield from ((line + "\n").encode() for line in printed(tensor, precision, 1000 if terminal else None, _columns()))
     else:
         facts = {"path": path, "name": name, "dtype": tensor.dtype.name, "shape": list(tensor.shape)}
-        yield Output(True).document(facts | {"values": nested(tensor)}).encode("utf-8", "backslashreplace")
+        yield Answer(True).document(facts | {"values": nested(tensor)}).encode("utf-8", "backslashreplace")
 
 
 def _columns() -> int:

@@ -13,7 +13,7 @@ from ..analysis.diff import Difference, diff
 from ..analysis.digest import digests
 from ..errors import CkptError, UsageError, os_error
 from ..formats import git_lfs
-from ..show.output import Output
+from ..show.output import Answer
 from ..tensors.checkpoint import Checkpoint, Foreign
 from .diff import show
 
@@ -41,7 +41,7 @@ def git_diff_command(
     A Git LFS pointer stands for its object, where that was fetched.
     """
     if len(arguments) == 1 and "GIT_DIFF_PATH_COUNTER" in os.environ:
-        Output().lines([f"* Unmerged path {arguments[0]}"])
+        Answer().lines([f"* Unmerged path {arguments[0]}"])
     elif len(arguments) == 1:
         _describe(arguments[0], with_stats)
     elif len(arguments) in (7, 9):
@@ -78,11 +78,11 @@ def _compare(path: str, old: str, old_hex: str, old_mode: str, new: str, new_hex
         out.lines(["no value differs: the files hold the same in other bytes"])
 
 
-def _output() -> Output:
+def _output() -> Answer:
     """A table where git has a pager, colours where git itself would use them: it knows of the pager, and of what the user wants."""
     import subprocess
 
-    out = Output()
+    out = Answer()
     asked = ["git", "config", "--get-colorbool", "color.diff", str(out.terminal).lower()]
     out.terminal = out.terminal or "GIT_PAGER_IN_USE" in os.environ
     try:
@@ -140,7 +140,7 @@ def _describe(path: str, with_stats: bool) -> None:
     """The text of one checkpoint, a line for each thing in it, in the order of the names: what git compares line by line."""
     held = _held(path)
     if isinstance(held, str):
-        Output().lines([held])
+        Answer().lines([held])
         return
     rows: list[tuple[str, ...]] = [("format", held.origin.format if held.origin else "")]
     rows += [("metadata", name, _value(value)) for name, value in sorted(held.metadata.items())]
@@ -149,7 +149,7 @@ def _describe(path: str, with_stats: bool) -> None:
         rows += _tensors(held, with_stats)
     except (CkptError, OSError) as error:
         rows.append((_said(error),))
-    Output().records(rows)
+    Answer().records(rows)
 
 
 def _tensors(held: Checkpoint, with_stats: bool) -> Iterator[tuple[str, ...]]:

@@ -11,7 +11,7 @@ import typer
 
 from ..architectures.recognition import Model
 from ..errors import UsageError, about
-from ..show.output import Output, note
+from ..show.output import Answer, note
 from ..show.summary_view import model_document
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, indexed, one, split_index
@@ -84,7 +84,7 @@ def grad_command(
     with about(path):
         model, told, found = _run(checkpoint, arch, asked)
     names = {gradient.name: gradient for gradient in found}
-    out = Output(as_json, color.value)
+    out = Answer(as_json, color.value)
     if reference is not None and not by_use:
         with about(path):
             _values(path, names, reference, As.json if as_json else form or As.text, precision, layers_of(checkpoint, arch))
@@ -163,14 +163,14 @@ def _values(path: str, gradients: dict[str, Gradient], reference: str, form: As,
         tensor = tensor if index is None else indexed(tensor, index, name)
         put(encoded(path, name, tensor, form, precision, sys.stdout.isatty()), form, "pipe it into a file")
     elif form is As.json:
-        Output(True).json({"path": path, "name": name, "dtype": None, "shape": list(gradients[name].shape), "values": None})
+        Answer(True).json({"path": path, "name": name, "dtype": None, "shape": list(gradients[name].shape), "values": None})
     elif form is As.text:
-        Output().lines(["None"])
+        Answer().lines(["None"])
     else:
         raise UsageError(f"the gradient of {name} is None", "nothing flows into it; text and json can say that")
 
 
-def _show(out: Output, found: list[Gradient], by_use: bool) -> None:
+def _show(out: Answer, found: list[Gradient], by_use: bool) -> None:
     rows: Iterator[tuple[Any, ...]]
     if by_use:
         rows = (row for gradient in found if not gradient.tied_to for row in _uses(gradient, out.terminal))

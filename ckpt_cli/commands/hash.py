@@ -6,7 +6,7 @@ from typing import Any
 
 from ..analysis.digest import Digest, digests, whole
 from ..errors import about
-from ..show.output import Output, note
+from ..show.output import Answer, note
 from ..show.progress import Progress
 from ..tensors.selection import select
 from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
@@ -27,7 +27,7 @@ def hash_command(path: Path, patterns: Patterns = None, arch: Arch = "auto", as_
     for digest in found:
         if not digest.sha256:
             note(f"{digest.name}: no bytes of its own to hash ({checkpoint[digest.name].layout})")
-    out = Output(as_json, color.value)
+    out = Answer(as_json, color.value)
     if as_json:
         document = {"path": path, "format": checkpoint.origin.format if checkpoint.origin else "", "sha256": whole(found)}
         out.json(document | {"tensors": [_record(digest, checkpoint[digest.name].shape) for digest in found]})

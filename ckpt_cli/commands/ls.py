@@ -11,7 +11,7 @@ import typer
 
 from ..errors import NoMatch, UsageError, about
 from ..show.escape import escape
-from ..show.output import Output, size
+from ..show.output import Answer, size
 from ..tensors.checkpoint import Checkpoint, Kind
 from ..tensors.selection import Layers, select
 from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
@@ -52,11 +52,11 @@ def ls_command(
         if tree or fold:
             raise UsageError("--optimizer is a list", "leave out --tree and --fold")
         with about(path):
-            _show_states(Output(as_json, color.value), path, checkpoint, patterns or [], sort, layers_of(checkpoint, arch))
+            _show_states(Answer(as_json, color.value), path, checkpoint, patterns or [], sort, layers_of(checkpoint, arch))
         return
     with about(path):
         names = _sorted(checkpoint, select(checkpoint, patterns or [], layers_of(checkpoint, arch)), sort)
-    out = Output(as_json, color.value)
+    out = Answer(as_json, color.value)
     if as_json:
         out.json(_document(path, checkpoint, names))
     elif tree:
@@ -88,14 +88,14 @@ class _Told(dict[Kind, str]):
         return text
 
 
-def _plain(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
+def _plain(out: Answer, checkpoint: Checkpoint, names: list[str]) -> None:
     tied, kinds = checkpoint.tied_to(), checkpoint.kinds()
     found = kinds.values() if names == list(kinds) else map(kinds.__getitem__, names)
     rest = map(_Told().__getitem__, found)
     out.named(names, map(add, rest, [escape(tied.get(name, "")) for name in names]) if tied else rest)
 
 
-def _show_states(out: Output, path: str, checkpoint: Checkpoint, patterns: list[str], sort: Sort, layers: Layers) -> None:
+def _show_states(out: Answer, path: str, checkpoint: Checkpoint, patterns: list[str], sort: Sort, layers: Layers) -> None:
     """What optimizers keep, each with its parameter. Raises NoMatch where there is nothing."""
     from ..analysis.optimizer import states
 
@@ -129,7 +129,7 @@ def totals(checkpoint: Checkpoint, names: list[str]) -> tuple[int, int]:
     return sum(kinds[name].numel for name in wanted), sum(kinds[name].nbytes for name in wanted)
 
 
-def _footer(out: Output, checkpoint: Checkpoint, names: list[str]) -> str:
+def _footer(out: Answer, checkpoint: Checkpoint, names: list[str]) -> str:
     if not out.terminal:
         return ""
     params, count = totals(checkpoint, names)
@@ -154,8 +154,8 @@ def _entries(checkpoint: Checkpoint, names: list[str]) -> Iterator[dict[str, Any
         yield {"name": name, **facts, "tied_to": tied.get(name)}
 
 
-def _tree(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
-    from ..show.tree import drawn
+def _tree(out: Answer, checkpoint: Checkpoint, names: list[str]) -> None:
+    from ..show.tree import tree_lines
 
     tied, kinds = checkpoint.tied_to(), checkpoint.kinds()
     told = {kind: "  {} {}".format(*_cells(kind)).rstrip() for kind in {*kinds.values()}}
@@ -164,10 +164,10 @@ def _tree(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
         link = f" = {tied[name]}" if name in tied else ""
         return told[kinds[name]] + link
 
-    out.lines(drawn(names, label, checkpoint.separator))
+    out.lines(tree_lines(names, label, checkpoint.separator))
 
 
-def _folded(out: Output, checkpoint: Checkpoint, names: list[str]) -> None:
+def _folded(out: Answer, checkpoint: Checkpoint, names: list[str]) -> None:
     from ..show.tree import folded
 
     kinds = checkpoint.kinds()

@@ -10,7 +10,7 @@ import typer
 
 from .. import reading
 from ..errors import UsageError, about
-from ..show.output import Output, note
+from ..show.output import Answer, note
 from ..show.tree import folded
 from .editing import NOWHERE, Places, finish, placed, show_step
 from .params import Arch, Color, Colors, Json, Path, PrintRecipe, layers_of, opened
@@ -75,7 +75,7 @@ def reinit_command(
         return
     if not places.dry_run:
         finish(before, after, places)
-    _answer(Output(as_json, color.value) if places.dry_run or as_json else None, asked, rng, plan)
+    _answer(Answer(as_json, color.value) if places.dry_run or as_json else None, asked, rng, plan)
 
 
 class Asked(NamedTuple):
@@ -106,7 +106,7 @@ def any_seed() -> int:
 _FEW = 24  # lines that one reads one by one
 
 
-def _answer(out: Output | None, asked: Asked, rng: Rng, plan: list[Planned]) -> None:
+def _answer(out: Answer | None, asked: Asked, rng: Rng, plan: list[Planned]) -> None:
     """The plan, as the answer or as notes, and the seed where chance played a part."""
     if out is not None:
         _show(out, asked, rng, plan)
@@ -124,7 +124,7 @@ def tell(plan: list[Planned], where: str = "") -> None:
         note(f"{where}{name}{f' ×{count:,}' if count > 1 else ''}: {scheme}: {draw} ({reason})")
 
 
-def _show(out: Output, asked: Asked, rng: Rng, plan: list[Planned]) -> None:
+def _show(out: Answer, asked: Asked, rng: Rng, plan: list[Planned]) -> None:
     if out.as_json:
         steps: list[dict[str, Any]] = [step._asdict() | {"seed": None if step.seed is None else str(step.seed)} for step in plan]
         out.json({"seed": str(asked.seed), "rng": rng.value, "preset": asked.preset or None, "tensors": steps})

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..show.output import Output
+from ..show.output import Answer
 from .params import Color, Colors, Json
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def schemes_command(name: Name = None, as_json: Json = False, color: Colors = Co
 
     In a pipe: NAME, FAMILY, PARAMETERS with their defaults, FORMULA, tab-separated. Presets, for --preset, have the family `preset`.
     """
-    out = Output(as_json, color.value)
+    out = Answer(as_json, color.value)
     entries = [_found(name)] if name else _entries()
     if as_json:
         out.json(entries[0] if name else {"schemes": entries})

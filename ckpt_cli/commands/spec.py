@@ -9,7 +9,7 @@ import typer
 from .. import writing
 from ..checking.spec_writing import written
 from ..errors import about
-from ..show.output import Output
+from ..show.output import Answer
 from ..show.progress import Progress
 from .params import Force, Path, opened
 
@@ -32,6 +32,6 @@ def spec_command(
     with about(path), Progress() as progress:
         lines = list(written(checkpoint, finite, hashes, progress))
     if output is None:
-        Output().lines(lines)
+        Answer().lines(lines)
     else:
         writing.write_new(output, (f"{line}\n".encode() for line in lines), force)

@@ -9,7 +9,7 @@ import typer
 
 from ..analysis.stats import Figures, computable, histograms, stats, total
 from ..errors import about
-from ..show.output import Output, note
+from ..show.output import Answer, note
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint, Tensor
 from ..tensors.selection import select
@@ -55,7 +55,7 @@ def stats_command(
         names = select(checkpoint, patterns or [], layers_of(checkpoint, arch))
     tensors = {name: checkpoint[name] for name in names}
     rows = _found(path, tensors, whole, hist)
-    out = Output(as_json, color.value)
+    out = Answer(as_json, color.value)
     if as_json:
         out.json(_document(path, checkpoint, list(rows), whole))
     else:

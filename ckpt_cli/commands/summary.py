@@ -10,7 +10,7 @@ from ..analysis.summary import summarise, to_depth
 from ..architectures import recognition
 from ..architectures.recognition import Model
 from ..errors import UsageError
-from ..show.output import Output, note
+from ..show.output import Answer, note
 from ..show.summary_view import show_sheet
 from ..tensors.checkpoint import Checkpoint
 from .params import Color, Colors, Json, Path, opened
@@ -45,11 +45,11 @@ def summary_command(
     checkpoint = opened(path)
     model = model_of(checkpoint, arch)
     if as_repr:
-        show_repr(Output(as_json, color.value), model)
+        show_repr(Answer(as_json, color.value), model)
         return
     summary = summarise(checkpoint, model, outputs_of(model, input_shape))
     layers = summary.layers if depth is None else to_depth(summary.layers, depth)
-    show_sheet(Output(as_json, color.value), summary, layers)
+    show_sheet(Answer(as_json, color.value), summary, layers)
 
 
 def model_of(checkpoint: Checkpoint, arch: str) -> Model | None:
@@ -74,7 +74,7 @@ def outputs_of(model: Model | None, input_shape: str | None) -> dict[str, tuple[
     return output_shapes(model, shape)
 
 
-def show_repr(out: Output, model: Model | None) -> None:
+def show_repr(out: Answer, model: Model | None) -> None:
     """What print(net) prints, and on standard error what of it was assumed."""
     if not model:
         raise UsageError("no architecture is recognised in this file, so what print(net) says is not known", "name it with --arch")

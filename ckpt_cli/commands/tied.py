@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..show.output import Output
+from ..show.output import Answer
 from ..tensors.checkpoint import Checkpoint
 from .params import Color, Colors, Json, Path, opened
 
@@ -25,7 +25,7 @@ def tied_command(
     groups = [("tied" if _same_view(checkpoint, group) else "views", group) for group in checkpoint.sharing()]
     if equal:
         groups += [("equal", group) for group in equal_groups(checkpoint)]
-    out = Output(as_json, color.value)
+    out = Answer(as_json, color.value)
     if as_json:
         out.json({"path": path, "groups": [{"kind": kind, "names": names} for kind, names in groups]})
     elif out.terminal:

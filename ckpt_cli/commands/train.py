@@ -12,7 +12,7 @@ from .. import writing
 from ..architectures.recognition import Model
 from ..errors import CannotHold, UsageError, about
 from ..formats import Format
-from ..show.output import Output, note, verdict
+from ..show.output import Answer, note, verdict
 from ..show.progress import Progress
 from ..show.summary_view import model_document
 from ..tensors.checkpoint import Checkpoint
@@ -98,7 +98,7 @@ def train_command(
     with about(path):
         settings = _settings(before, asked)
         model = network.model_in(before, arch)
-    out = Output(as_json, color.value)
+    out = Answer(as_json, color.value)
     with network.steady(settings.seed):
         with about(path):
             training = _begun(before, model, asked, settings)
@@ -197,7 +197,7 @@ def _tell(training: Training, asked: Asked) -> None:
     note(f"sgd from step {run.start} to {run.stop}: lr {run.lr:g}, loss {run.loss}, {samples}; seed {run.seed}")
 
 
-def _watched(training: Training, asked: Asked, out: Output) -> list[Line]:
+def _watched(training: Training, asked: Asked, out: Answer) -> list[Line]:
     """Make the steps, and show the lines as they come, unless they are asked for as JSON. A reader that goes away does not end the run."""
     widths = [max(len("STEP"), len(str(training.run.stop))), 8, *(max(len(name), 12) for name in training.names)]
     lines: list[Line] = []

@@ -17,7 +17,7 @@ _FICLONE = 0x40049409  # of linux/fs.h
 _SYNCED = 64 << 20  # what is larger is on its way to the disk while the rest is written
 
 
-class Put:
+class Placed:
     """The place `at` that a storage has in a file. `crc`: the checksum of its bytes, of the kind asked for, once it is written."""
 
     __slots__ = ("at", "checked", "crc", "storage")
@@ -27,12 +27,12 @@ class Put:
         self.crc = 0
 
 
-class Sink:
+class FileLayout:
     """An open file. `at`: the bytes laid out so far. Nothing is sure to be written before `settle`."""
 
     def __init__(self, fd: int, progress: Progress | None = None) -> None:
         self.fd, self.at, self.progress = fd, 0, progress
-        self._waiting: list[Put] = []
+        self._waiting: list[Placed] = []
         self._buffer, self._start = bytearray(), 0  # bytes to be written, and where
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -45,9 +45,9 @@ class Sink:
         if len(self._buffer) >= _BUFFER:
             self._flush()
 
-    def put(self, storage: Storage, checksum: Crc | None = None) -> Put:
+    def put(self, storage: Storage, checksum: Crc | None = None) -> Placed:
         """Lay out all bytes of `storage` next."""
-        put = Put(storage, self.at, checksum)
+        put = Placed(storage, self.at, checksum)
         if storage.nbytes <= _SMALL and isinstance(storage, (Extent, Memory)):
             data = storage.read()
             put.crc = checksum.of(data) if checksum else 0
@@ -57,9 +57,9 @@ class Sink:
             self.at += storage.nbytes
         return put
 
-    def place(self, at: int, storage: Storage, checksum: Crc | None = None) -> Put:
+    def place(self, at: int, storage: Storage, checksum: Crc | None = None) -> Placed:
         """All bytes of `storage` from `at` on, over what is there."""
-        put = Put(storage, at, checksum)
+        put = Placed(storage, at, checksum)
         self._waiting.append(put)
         return put
 
@@ -110,10 +110,10 @@ class Sink:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(self.fd, 0, self.at)
 
-    def _written(self, item: Sequence[Part[Put]], reader: Reader) -> list[int]:
+    def _written(self, item: Sequence[Part[Placed]], reader: Reader) -> list[int]:
         return [self._write_part(part, reader) for part in item]
 
-    def _write_part(self, part: Part[Put], reader: Reader) -> int:
+    def _write_part(self, part: Part[Placed], reader: Reader) -> int:
         """Write a part; its checksum, if that is wanted."""
         put, at, crc = part.of, part.of.at + part.start, 0
         known = not put.checked or (_told(put) and part.nbytes == put.storage.nbytes)
@@ -125,7 +125,7 @@ class Sink:
             at += len(block)
         return crc
 
-    def _copied(self, extent: Extent, part: Part[Put], reader: Reader) -> bool:
+    def _copied(self, extent: Extent, part: Part[Placed], reader: Reader) -> bool:
         """Copy in the kernel. False where that kernel or file system cannot, with nothing written."""
         source, target, left = extent.place() + part.start, part.of.at + part.start, part.nbytes
         begun = False
@@ -149,12 +149,12 @@ class Sink:
         raise OSError("the file became shorter while it was copied")
 
 
-def _divisible(put: Put) -> bool:
+def _divisible(put: Placed) -> bool:
     """Not where its checksum is known of the whole alone, and it would be read to know that of a part."""
     return put.storage.divisible() and not _told(put)
 
 
-def _told(put: Put) -> bool:
+def _told(put: Placed) -> bool:
     """Whether the file that it is in says the checksum that is wanted."""
     return isinstance(put.storage, Extent) and put.storage.crc is not None and put.storage.sums is put.checked
 
@@ -193,8 +193,8 @@ class _Syncing:
             self._error = error
 
 
-class Nowhere(Sink):
-    """A sink that only counts: for finding out whether a format has a place for everything."""
+class Nowhere(FileLayout):
+    """A layout that only counts: for finding out whether a format has a place for everything."""
 
     def __init__(self) -> None:
         super().__init__(-1)
@@ -202,9 +202,9 @@ class Nowhere(Sink):
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.at += len(data)
 
-    def put(self, storage: Storage, checksum: Crc | None = None) -> Put:
+    def put(self, storage: Storage, checksum: Crc | None = None) -> Placed:
         self.at += storage.nbytes
-        return Put(storage, self.at, checksum)
+        return Placed(storage, self.at, checksum)
 
     def fill(self, at: int, data: bytes | bytearray | memoryview) -> None:
         pass

@@ -9,7 +9,7 @@ from zlib import crc32
 from ..storage.checksums import CRC32, Crc
 from ..storage.file import File
 from ..storage.storage import Drawn, Extent, Fill, Mapped, Memory, Overlay, Scattered, Slice, Storage, runs
-from .layout import Put, Sink
+from .layout import FileLayout, Placed
 
 _NEAR = 4096  # runs that are closer are one change: a disk writes whole pages
 _AT_ONCE = 16 << 20  # bytes that are held
@@ -130,26 +130,26 @@ def _stays(storage: Storage, file: File, at: int) -> bool:
     return isinstance(storage, (Memory, Fill)) or (isinstance(storage, Drawn) and storage.portable())
 
 
-def copy(patch: Patch, sink: Sink) -> None:
+def copy(patch: Patch, file_layout: FileLayout) -> None:
     """Write the edited file anew: what stays is shared with the old one, or copied in the kernel; what changes is written once."""
-    puts = placed(patch, sink) if sink.clone(patch.file) else _in_gaps(patch, sink)
-    sink.settle()
+    puts = placed(patch, file_layout) if file_layout.clone(patch.file) else _in_gaps(patch, file_layout)
+    file_layout.settle()
     for at, contents in mended(patch, [put.crc for put in puts]):
-        sink.fill(at, contents.read())
+        file_layout.fill(at, contents.read())
 
 
-def placed(patch: Patch, sink: Sink) -> list[Put]:
+def placed(patch: Patch, file_layout: FileLayout) -> list[Placed]:
     """The changes, each over what is there."""
-    return [sink.place(change.at, change.contents, CRC32 if checksum else None) for checksum, change in patch.covered()]
+    return [file_layout.place(change.at, change.contents, CRC32 if checksum else None) for checksum, change in patch.covered()]
 
 
-def _in_gaps(patch: Patch, sink: Sink) -> list[Put]:
+def _in_gaps(patch: Patch, file_layout: FileLayout) -> list[Placed]:
     at, puts = 0, []
     for checksum, change in patch.covered():
-        sink.put(Extent(patch.file, at, change.at - at))
-        puts.append(sink.put(change.contents, CRC32 if checksum else None))
+        file_layout.put(Extent(patch.file, at, change.at - at))
+        puts.append(file_layout.put(change.contents, CRC32 if checksum else None))
         at = change.stop
-    sink.put(Extent(patch.file, at, patch.file.size - at))
+    file_layout.put(Extent(patch.file, at, patch.file.size - at))
     return puts
 
 

@@ -18,18 +18,18 @@ from ..storage import descriptors
 from ..tensors.blocks import Progress
 from . import journal_mark, locks, recovery
 from .journal import Entry, Journal, beside
-from .layout import Sink
+from .layout import FileLayout
 from .patch import Change, Patch, copy, in_place, mended, told
 from .temporary import Staged, known_as, link, quietly, sweep, temporary
 
 _MANY = 4 << 20
 
 
-class Output(NamedTuple):
+class FileToWrite(NamedTuple):
     """A file to be written: `write` lays it out anew. `patch`, where there is one: what turns the file it was read from into the same."""
 
     path: str
-    write: Callable[[Sink], None]
+    write: Callable[[FileLayout], None]
     patch: Patch | None = None
 
 
@@ -42,7 +42,7 @@ class How(NamedTuple):
     mend: str = "--force replaces it, or choose another name"
 
 
-def save_all(main: str, outputs: Iterable[Output], removed: Sequence[str], how: How) -> list[str]:
+def save_all(main: str, outputs: Iterable[FileToWrite], removed: Sequence[str], how: How) -> list[str]:
     """Write `outputs` and remove the files `removed`, as one edit. `main`: the file that names the others. Symbolic links stay links.
 
     The lines are what the user should be told.
@@ -57,7 +57,7 @@ def save_all(main: str, outputs: Iterable[Output], removed: Sequence[str], how: 
     return together.told
 
 
-def targets(outputs: Iterable[Output], how: How) -> list[tuple[str, Output]]:
+def targets(outputs: Iterable[FileToWrite], how: How) -> list[tuple[str, FileToWrite]]:
     """Each with the file that it becomes. Raises WriteError for one that may not be written."""
     found = []
     for output in outputs:
@@ -68,7 +68,7 @@ def targets(outputs: Iterable[Output], how: How) -> list[tuple[str, Output]]:
     return found
 
 
-def _save_one(target: str, output: Output, how: How) -> list[str]:
+def _save_one(target: str, output: FileToWrite, how: How) -> list[str]:
     fd = _locked(target)
     try:
         recovery.recover(target)
@@ -104,7 +104,7 @@ def _locked(target: str) -> int:
     return fd
 
 
-def _parted(target: str, output: Output) -> list[str]:
+def _parted(target: str, output: FileToWrite) -> list[str]:
     """That other names of the file that is replaced (hard links) keep its old content."""
     try:
         others = os.stat(target).st_nlink - 1
@@ -114,7 +114,7 @@ def _parted(target: str, output: Output) -> list[str]:
     return [f"{output.path} is written anew: the hard link is broken to {names} the old content"] if others > 0 else []
 
 
-def _patch_of(target: str, output: Output, how: How) -> Patch | None:
+def _patch_of(target: str, output: FileToWrite, how: How) -> Patch | None:
     """What to overwrite in place; None where a new file is to be written.
 
     A journal doubles what is written: beyond half of the file, writing it anew is less. But a file of several names (hard links) stays one.
@@ -190,26 +190,26 @@ class _Overwriting(NamedTuple):
 
     def write(self, fd: int, target: str, how: How) -> None:
         journal_mark.put(fd, target, self.entry.extents)
-        sink = Sink(fd, how.progress)
+        file_layout = FileLayout(fd, how.progress)
         for change in self.changes:
-            sink.place(change.at, change.contents)
-        sink.settle()
+            file_layout.place(change.at, change.contents)
+        file_layout.settle()
         os.fdatasync(fd)
 
 
-def _write(fd: int, output: Output, how: How) -> None:
-    sink = Sink(fd, how.progress)
+def _write(fd: int, output: FileToWrite, how: How) -> None:
+    file_layout = FileLayout(fd, how.progress)
     if output.patch is None:
-        output.write(sink)
-        sink.settle()
+        output.write(file_layout)
+        file_layout.settle()
     else:
-        copy(output.patch, sink)
+        copy(output.patch, file_layout)
 
 
 class _Together:
     """An edit of several files: all are prepared, the journals are written, then all are changed; the leader's journal ends it."""
 
-    def __init__(self, leader: str, outputs: Sequence[tuple[str, Output]], removed: Sequence[str], how: How) -> None:
+    def __init__(self, leader: str, outputs: Sequence[tuple[str, FileToWrite]], removed: Sequence[str], how: How) -> None:
         self.leader, self.outputs, self.removed, self.how = leader, outputs, removed, how
         self.staged: dict[str, Staged] = {}
         self.overwriting: dict[str, _Overwriting] = {}

@@ -119,13 +119,13 @@ def _decided(wish: Wish, target: Target) -> Draw | None:
 def _by_preset(checkpoint: Checkpoint, preset: str, layers: Layers) -> dict[str, Wish]:
     """A wish for each tensor that is no tie of an earlier one and has plain elements, by its role."""
     fill, types = presets[preset], layers()
-    shapes = {checkpoint.own(name): tensor.shape for name, tensor in checkpoint.tensors.items()}
+    shapes = {checkpoint.layer_name(name): tensor.shape for name, tensor in checkpoint.tensors.items()}
     wishes = {}
     for name, tensor in checkpoint.distinct().items():
         if tensor.layout or not tensor.dtype.addressable:
             continue
-        target = Target(checkpoint.own(name), tensor.shape, tensor.dtype.name, shapes=shapes)
-        kind, reason = role(target, types.get(checkpoint.home(name)[0]))
+        target = Target(checkpoint.layer_name(name), tensor.shape, tensor.dtype.name, shapes=shapes)
+        kind, reason = role(target, types.get(checkpoint.layer_and_leaf(name)[0]))
         if layout_of(target) == "io" and kind == "linear":
             reason += ", in x out by its bias"
         wishes[name] = Wish(partial(_by_role, fill, kind), f"preset {preset}", f"{kind}, {reason}")

@@ -25,7 +25,7 @@ def rename(checkpoint: Checkpoint, rules: Sequence[str]) -> Checkpoint:
     _check_apart(now)
     sources = {name: checkpoint.sources.get(source, source) for source, name in now.items()}
     tensors = {name: checkpoint[source] for source, name in now.items()}
-    told: dict[str, Any] = {"layers": {}, "homes": {}} if any(a != b for a, b in now.items()) else {}
+    told: dict[str, Any] = {"layers": {}, "layer_of": {}} if any(a != b for a, b in now.items()) else {}
     return checkpoint.replacing(tensors=tensors, sources=sources, **told)
 
 

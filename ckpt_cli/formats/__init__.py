@@ -14,9 +14,9 @@ from ..storage.storage import Storage
 from ..tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from ..disk.layout import Sink
+    from ..disk.layout import FileLayout
     from ..disk.patch import Patch
-    from ..disk.saving import Output
+    from ..disk.saving import FileToWrite
     from .encodings.zip import Member
 
 
@@ -55,7 +55,7 @@ class Format:
         """The header, as a checkpoint. Raises Malformed."""
         raise NotImplementedError
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """Stream `checkpoint`. Raises CannotHold before the first byte where there is no place for something."""
         raise NotImplementedError
 
@@ -88,17 +88,17 @@ class Format:
         """What turns the file it was read from into its edited self; None where only a rebuild does."""
         return None
 
-    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
+    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         """The files that make up `checkpoint` at `path`. Most formats have one."""
         yield self.output(checkpoint, path)
 
-    def output(self, checkpoint: Checkpoint, path: str) -> Output:
+    def output(self, checkpoint: Checkpoint, path: str) -> FileToWrite:
         """One file: a patch of the one that it was read from, where nothing but values changed, else written anew."""
-        from ..disk.saving import Output
+        from ..disk.saving import FileToWrite
 
         origin = checkpoint.origin
         patch = self.patch(checkpoint) if origin and origin.format == self.name else None
-        return Output(path, lambda sink: self.write(checkpoint, sink), patch)
+        return FileToWrite(path, lambda file_layout: self.write(checkpoint, file_layout), patch)
 
     def emptied(self, checkpoint: Checkpoint, path: str) -> list[str]:
         """Files that belonged to the checkpoint at `path` and that its edited self has no use for."""
@@ -133,7 +133,7 @@ class ValuesOnly(Format):
     writes = False
     patches = keeps = True
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         from ..errors import CannotHold
 
         raise CannotHold(

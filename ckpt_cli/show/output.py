@@ -13,7 +13,7 @@ from typing import Any
 from .escape import escape, is_safe, line
 
 
-class Output:
+class Answer:
     """One answer. `as_json`: one JSON document; else a table on a terminal and tab-separated records in a pipe."""
 
     def __init__(self, as_json: bool = False, color: str = "auto") -> None:

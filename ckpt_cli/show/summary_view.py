@@ -9,10 +9,10 @@ from ..analysis.summary import Row, Summary
 from ..architectures.hyperparameters import shown, shown_all
 from ..architectures.layers import Shape
 from ..architectures.recognition import Model
-from .output import Output, size
+from .output import Answer, size
 
 
-def show_sheet(out: Output, summary: Summary, layers: Sequence[Row]) -> None:
+def show_sheet(out: Answer, summary: Summary, layers: Sequence[Row]) -> None:
     """The sheet, in the form that `out` asks for. `layers` is what is to be shown of the tree."""
     if out.as_json:
         out.json(document(summary, layers))
@@ -41,7 +41,7 @@ def described(model: Model) -> str:
     return f"{model.architecture}{arguments}" + (f", under {model.prefix[:-1]}" if model.prefix else "")
 
 
-def draw_layers(out: Output, layers: Sequence[Row]) -> None:
+def draw_layers(out: Answer, layers: Sequence[Row]) -> None:
     """The tree as a table; columns that say nothing are left out."""
     columns = {
         "LAYER": [lead + name for lead, name in zip(guides(layers), map(label, layers), strict=True)],

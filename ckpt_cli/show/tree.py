@@ -14,7 +14,7 @@ _DEEPEST = 1000
 _Level = list[tuple[str, list[str], int]]
 
 
-def drawn(names: Iterable[str], label: Callable[[str], str], separator: str = ".") -> Iterator[str]:
+def tree_lines(names: Iterable[str], label: Callable[[str], str], separator: str = ".") -> Iterator[str]:
     """The lines of the tree of the parts between separators; `label` says what stands behind a name. Held is a list of names a level."""
     levels, leads = [_level(names, 0, separator)], [""]
     while levels:

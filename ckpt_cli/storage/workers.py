@@ -31,24 +31,24 @@ class Reader:
         self.size, self.report = size, report
         self._buffers: dict[int, bytearray] = {}
 
-    def blocks(self, storage: Storage, start: int, stop: int, slot: int = 0) -> Iterator[bytearray]:
-        """The bytes [start, stop) in order; a block is valid until the next one of its `slot` is asked for.
+    def blocks(self, storage: Storage, start: int, stop: int, buffer_index: int = 0) -> Iterator[bytearray]:
+        """The bytes [start, stop) in order; a block is valid until the next one of its `buffer_index` is asked for.
 
-        To read two storages in lockstep, zip the blocks of two slots: bytearrays are compared as fast as memory is read.
+        To read two storages in lockstep, zip the blocks of two buffer indices: bytearrays are compared as fast as memory is read.
         """
         for at in range(start, stop, self.size):
-            block = self._buffer(min(self.size, stop - at), slot)
+            block = self._buffer(min(self.size, stop - at), buffer_index)
             storage.readinto(at, memoryview(block))
             yield block
             if self.report:
                 self.report(len(block))
 
-    def _buffer(self, count: int, slot: int) -> bytearray:
+    def _buffer(self, count: int, buffer_index: int) -> bytearray:
         if count < self.size:
             return bytearray(count)
-        if slot not in self._buffers:
-            self._buffers[slot] = bytearray(count)
-        return self._buffers[slot]
+        if buffer_index not in self._buffers:
+            self._buffers[buffer_index] = bytearray(count)
+        return self._buffers[buffer_index]
 
 
 Job = Callable[[T, Reader], R]

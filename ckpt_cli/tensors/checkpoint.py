@@ -261,7 +261,7 @@ class Origin(NamedTuple):
         return self.file.path
 
 
-_PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "homes")
+_PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "layer_of")
 
 
 class Checkpoint(Mapping[str, Tensor]):
@@ -270,7 +270,7 @@ class Checkpoint(Mapping[str, Tensor]):
     `metadata`: string → string. `objects`: what is in the file besides tensors, by dotted path. `layers`: layer path → type,
     where the file itself says it. `rest`: what only its format understands, carried along. `notes`: what its reader has to say.
     `sources`: name → the name it was read under, for names that an edit changed. `separator` divides the parts of its names.
-    `homes`: name → the path of its layer in `layers`, and what it is called there, where the name itself does not say.
+    `layer_of`: name → the path of its layer in `layers`, and what it is called there, where the name itself does not say.
     """
 
     def __init__(
@@ -284,10 +284,10 @@ class Checkpoint(Mapping[str, Tensor]):
         notes: tuple[str, ...] = (),
         sources: Mapping[str, str] | None = None,
         separator: str = ".",
-        homes: Mapping[str, tuple[str, str]] | None = None,
+        layer_of: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         self.tensors, self.separator = tensors, separator
-        self.homes: Mapping[str, tuple[str, str]] = {} if homes is None else homes
+        self.layer_of: Mapping[str, tuple[str, str]] = {} if layer_of is None else layer_of
         self.metadata: Mapping[str, str] = {} if metadata is None else metadata
         self.objects: Mapping[str, Any] = {} if objects is None else objects
         self.layers: Mapping[str, str] = {} if layers is None else layers
@@ -309,18 +309,18 @@ class Checkpoint(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self.tensors)
 
-    def home(self, name: str) -> tuple[str, str]:
+    def layer_and_leaf(self, name: str) -> tuple[str, str]:
         """The path of the layer that a tensor is in, and what it is called there."""
-        if name in self.homes:
-            return self.homes[name]
+        if name in self.layer_of:
+            return self.layer_of[name]
         path, _, leaf = name.rpartition(self.separator)
         return path, leaf
 
-    def own(self, name: str) -> str:
+    def layer_name(self, name: str) -> str:
         """What a tensor is called by its layer's path: in most files its name."""
-        if name not in self.homes:
+        if name not in self.layer_of:
             return name
-        path, leaf = self.homes[name]
+        path, leaf = self.layer_of[name]
         return f"{path}{self.separator}{leaf}" if path else leaf
 
     def replacing(self, **changes: Any) -> Checkpoint:

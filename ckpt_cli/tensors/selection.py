@@ -135,7 +135,7 @@ def _of_layers(names: Mapping[str, object], wanted: str, layers: Mapping[str, st
     if kind not in layers.values():
         types = sorted({t for t in layers.values() if t})
         raise NoMatch(f"there is no layer of type {kind!r}", did_you_mean(kind, types) or f"there are {', '.join(types)}")
-    homes = {name: _like(names).home(name) for name in names}
+    homes = {name: _like(names).layer_and_leaf(name) for name in names}
     found = [name for name, (path, _) in homes.items() if layers.get(path) == kind]
     return [name for name in found if not leaf or leaf in (homes[name][1], name.rpartition(_like(names).separator)[2])]
 
@@ -176,7 +176,7 @@ _LONGEST = 4_000  # Python makes no integer of more digits than 4300
 def _in_place(names: Mapping[str, object], pattern: str, layers: Layers) -> list[str]:
     """What a position means among the layers, those without parameters included, where the file tells of them; else among the names."""
     like = _like(names)
-    own = {like.own(name): name for name in names if name in like.homes}
+    own = {like.layer_name(name): name for name in names if name in like.layer_of}
     if own:
         found = _by_position([*filter(None, layers()), *own], pattern, like.separator)
         if any(each in own for each in found):

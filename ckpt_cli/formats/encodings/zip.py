@@ -17,7 +17,7 @@ from ...storage.file import File, Window
 from ...storage.storage import BLOCK, Extent, Memory, Storage
 
 if TYPE_CHECKING:
-    from ...disk.layout import Put, Sink
+    from ...disk.layout import FileLayout, Placed
     from ...disk.patch import Checksum, Patch
 
 _END = Struct("<4s4H2LH")
@@ -315,39 +315,41 @@ def patch(file: File, pairs: Sequence[tuple[Storage, Storage]] | None) -> Patch 
 class Writer:
     """Writes an archive as torch does: stored members, each one's data at a multiple of `alignment`, checksums behind the data."""
 
-    def __init__(self, sink: Sink, alignment: int = 64) -> None:
-        self.sink, self.alignment, self.start = sink, alignment, sink.at  # offsets count from where the archive begins
+    def __init__(self, file_layout: FileLayout, alignment: int = 64) -> None:
+        self.file_layout, self.alignment, self.start = file_layout, alignment, file_layout.at  # offsets count from where the archive begins
         self.entries: list[_Entry] = []
         self.end = -1
 
     def add(self, name: str, *contents: Storage | bytes) -> None:
         """Lay out one member. What lies whole in another archive is copied in the kernel with the checksum that stands there."""
         storages = [Memory(part) if isinstance(part, bytes) else part for part in contents]
-        raw, size, header = name.encode(), sum(storage.nbytes for storage in storages), self.sink.at - self.start
+        raw, size, header = name.encode(), sum(storage.nbytes for storage in storages), self.file_layout.at - self.start
         wide = size >= 0xFFFFFFFF
         extra = _padding(header + _LOCAL.size + len(raw), self.alignment, pack("<HH2Q", 1, 16, size, size) if wide else b"")
         shown = 0xFFFFFFFF if wide else 0
-        self.sink.write(_LOCAL.pack(b"PK\3\4", 45 if wide else 0, 0x0808, 0, 0, 0, 0, shown, shown, len(raw), len(extra)) + raw + extra)
-        puts = [self.sink.put(storage, CRC32) for storage in storages]
-        self.entries.append(_Entry(raw, header, size, puts, self.sink.skip(24 if wide else 16)))
+        self.file_layout.write(
+            _LOCAL.pack(b"PK\3\4", 45 if wide else 0, 0x0808, 0, 0, 0, 0, shown, shown, len(raw), len(extra)) + raw + extra
+        )
+        puts = [self.file_layout.put(storage, CRC32) for storage in storages]
+        self.entries.append(_Entry(raw, header, size, puts, self.file_layout.skip(24 if wide else 16)))
 
     def close(self) -> None:
         """Write the members, and the directory of what became of them."""
         self.lay_end()
-        self.sink.settle()
+        self.file_layout.settle()
         self.fill_end()
 
     def lay_end(self) -> int:
         """Leave room for the directory, whose checksums are not known yet; the bytes that the whole archive takes."""
-        self.end = self.sink.at
-        self.sink.skip(len(self._directory()))
-        return self.sink.at - self.start
+        self.end = self.file_layout.at
+        self.file_layout.skip(len(self._directory()))
+        return self.file_layout.at - self.start
 
     def fill_end(self) -> None:
-        """Once the sink is settled: the directory of what became of the members."""
+        """Once the layout is settled: the directory of what became of the members."""
         for entry in self.entries:
-            self.sink.fill(entry.behind, entry.descriptor())
-        self.sink.fill(self.end, self._directory())
+            self.file_layout.fill(entry.behind, entry.descriptor())
+        self.file_layout.fill(self.end, self._directory())
 
     def _directory(self) -> bytes:
         central = b"".join([entry.record() for entry in self.entries])
@@ -365,7 +367,7 @@ class _Entry(NamedTuple):
     name: bytes
     header: int
     size: int
-    puts: list[Put]
+    puts: list[Placed]
     behind: int
 
     @property

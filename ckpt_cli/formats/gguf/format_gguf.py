@@ -21,7 +21,7 @@ from ...tensors.checkpoint import Checkpoint, Tensor, show_shape
 from .. import Format, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
     from ...disk.patch import Change, Patch
     from .header import Header, Info
 
@@ -52,23 +52,23 @@ class Gguf(Format):
         header = Header(file)
         return Checkpoint(_tensors(header), metadata(header), arrays(header), rest=header)
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         from .header import Header, head, info
 
         header = checkpoint.rest if isinstance(checkpoint.rest, Header) else None
         order, version, alignment = (header.order, header.version, header.alignment) if header else ("<", 3, _alignment(checkpoint))
         pairs = _pairs(checkpoint, header, alignment)
         infos, end = _laid_out(checkpoint, alignment)
-        sink.write(head(order, version, len(infos), len(pairs)))
+        file_layout.write(head(order, version, len(infos), len(pairs)))
         for piece in (*pairs, *(info(found, order) for found in infos)):
-            sink.write(piece)
-        base = sink.at + -sink.at % alignment
+            file_layout.write(piece)
+        base = file_layout.at + -file_layout.at % alignment
         for found, tensor in zip(infos, checkpoint.values(), strict=True):
-            sink.write(bytes(base + found.offset - sink.at))
-            sink.put(_in_order(tensor.elements(), tensor.dtype, order))
-        sink.write(bytes(base + end - sink.at))
+            file_layout.write(bytes(base + found.offset - file_layout.at))
+            file_layout.put(_in_order(tensor.elements(), tensor.dtype, order))
+        file_layout.write(bytes(base + end - file_layout.at))
         if header and header.end < header.file.size:  # nobody reads it, and it is not ours to leave out
-            sink.put(Extent(header.file, header.end, header.file.size - header.end))
+            file_layout.put(Extent(header.file, header.end, header.file.size - header.end))
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         """Values, and those of the metadata that keep their length."""

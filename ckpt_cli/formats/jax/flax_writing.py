@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ...disk.layout import Sink
+from ...disk.layout import FileLayout
 from ...errors import CannotHold, Malformed
 from ...storage.storage import Extent, Slice, Storage
 from ...tensors.checkpoint import Checkpoint, Tensor
@@ -26,7 +26,7 @@ class _Entry(NamedTuple):
     scalar: bool = False
 
 
-def write_tree(checkpoint: Checkpoint, sink: Sink) -> None:
+def write_tree(checkpoint: Checkpoint, file_layout: FileLayout) -> None:
     """Raises CannotHold before the first byte."""
     entries = _entries(checkpoint)
     paths = _paths(checkpoint, [entry.name for entry in entries])
@@ -34,9 +34,9 @@ def write_tree(checkpoint: Checkpoint, sink: Sink) -> None:
     lists = checkpoint.rest.lists if isinstance(checkpoint.rest, Tree) else frozenset()
     for piece in _pieces(root, lists, checkpoint):
         if isinstance(piece, Storage):
-            sink.put(piece)
+            file_layout.put(piece)
         else:
-            sink.write(piece)
+            file_layout.write(piece)
 
 
 def holdable(value: Any) -> bool:

@@ -19,7 +19,7 @@ from ...tensors.checkpoint import Checkpoint
 from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
     from ...disk.patch import Patch
 
 _ARRAY = {0xC7: 2, 0xC8: 3, 0xC9: 5, 0xD4: 1, 0xD5: 1, 0xD6: 1, 0xD7: 1, 0xD8: 1}  # how an extension begins → where its type stands
@@ -56,10 +56,10 @@ class Flax(Format):
 
         return read_tree(file)
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         from .flax_writing import write_tree
 
-        write_tree(checkpoint, sink)
+        write_tree(checkpoint, file_layout)
 
     def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
         """All of its own, and what msgpack has a place for of others'."""

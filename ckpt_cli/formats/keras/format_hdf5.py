@@ -20,7 +20,7 @@ from ...tensors.checkpoint import Checkpoint
 from .. import Format, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
     from ...disk.patch import Patch
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -43,11 +43,11 @@ class HDF5(Format):
         tree = hdf5.read(Extent(file, 0, file.size))
         return weights.checkpoint(tree, weights.stated(tree))
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         from . import hdf5_writing
 
-        hdf5_writing.laid_out(checkpoint).put(sink)
-        sink.settle()
+        hdf5_writing.laid_out(checkpoint).put(file_layout)
+        file_layout.settle()
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         return patch_of(checkpoint, changed_storages(checkpoint))

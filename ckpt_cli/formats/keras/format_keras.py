@@ -21,7 +21,7 @@ from .. import Format, changed_storages, formats, patch_of
 from ..encodings import zip as zips
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
     from ...disk.patch import Patch
 
 _WEIGHTS = "model.weights.h5"
@@ -52,7 +52,7 @@ class Keras(Format):
         found = weights.checkpoint(tree, config, rest)
         return found.replacing(metadata={key: value for key, value in metadata.items() if type(value) is str} | dict(found.metadata))
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         from . import hdf5_writing, weights
 
         if not isinstance(checkpoint.rest, weights.Archive):
@@ -60,7 +60,7 @@ class Keras(Format):
                 "a .keras is written from another .keras alone: the config of the model that it holds is not there",
                 "write NAME.weights.h5 for model.load_weights(), from torch with --map torch-to-keras",
             )
-        archive = zips.Writer(sink)
+        archive = zips.Writer(file_layout)
         for name, record in checkpoint.rest.records.items():
             archive.add(name, hdf5_writing.laid_out(checkpoint) if name == _WEIGHTS else record)
         archive.close()

@@ -18,7 +18,7 @@ from .hdf5 import Attribute, Node, Tree
 from .hdf5_walk import library
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
 
 _PAGE = 4096
 _NUMPY = ("bool", "complex64", "complex128", "float16", "float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)))
@@ -48,10 +48,10 @@ class Laid(Storage):
             piece.readinto(skip, view[done : done + count])
             at, done = at + 1, done + count
 
-    def put(self, sink: Sink) -> None:
+    def put(self, file_layout: FileLayout) -> None:
         """Lay out the pieces, each by itself, so that workers share them and extents are copied in the kernel."""
         for piece in self.pieces:
-            sink.put(piece)
+            file_layout.put(piece)
 
 
 class _Pages:

@@ -51,7 +51,7 @@ class Naming(NamedTuple):
 
     names: list[str]
     layers: dict[str, str]
-    homes: dict[str, tuple[str, str]]
+    layer_of: dict[str, tuple[str, str]]
 
 
 def naming(tree: Tree, config: Config | None) -> Naming:
@@ -64,11 +64,12 @@ def naming(tree: Tree, config: Config | None) -> Naming:
     else:
         found = Naming([], {}, {})
     rest = sorted(
-        (name for name in tree.tensors if name not in found.homes), key=lambda name: (name.split("/")[0].startswith("optim"), natural(name))
+        (name for name in tree.tensors if name not in found.layer_of),
+        key=lambda name: (name.split("/")[0].startswith("optim"), natural(name)),
     )
     weights = [f"optimizer_weights/{name}" for name in tree.texts("optimizer_weights", "weight_names")]
     told = [name for name in dict.fromkeys(weights) if name in tree.tensors]
-    return found._replace(names=[*found.homes, *(name for name in rest if name not in told), *told])
+    return found._replace(names=[*found.layer_of, *(name for name in rest if name not in told), *told])
 
 
 def natural(name: str) -> list[tuple[int, str]]:
@@ -148,12 +149,12 @@ class _Numbered:
                 parent, _, name = path.rpartition("/")
                 self.below.setdefault(parent, []).append(name)
         self.layers: dict[str, str] = {}
-        self.homes: dict[str, tuple[str, str]] = {}
+        self.layer_of: dict[str, tuple[str, str]] = {}
 
     def naming(self) -> Naming:
         kind = str(self.config.get("class_name", "")) if self.config else _class_of(self._said(""))
         self._place("", "", self.config, kind)
-        return Naming([], self.layers, self.homes)
+        return Naming([], self.layers, self.layer_of)
 
     def _place(self, group: str, own: str, config: Config | None, kind: str) -> None:
         """The layer in `group`, whose path by own names is `own`, and all in it."""
@@ -171,7 +172,7 @@ class _Numbered:
         for place, number in enumerate(numbers):
             if f"{variables}/{number}" in self.tree.tensors:
                 called = known[place] if place < len(known) and number == str(place) else number
-                self.homes[f"{variables}/{number}"] = own, called
+                self.layer_of[f"{variables}/{number}"] = own, called
 
     def _children(self, group: str, own: str, config: Config | None, kind: str) -> Iterator[tuple[str, str, Config | None, str]]:
         """The layers in a layer: the group of each, its own name, its config and its type."""
@@ -230,7 +231,7 @@ class _Legacy:
     def __init__(self, tree: Tree, root: str, config: Config | None) -> None:
         self.tree, self.root, self.config = tree, root, config
         self.layers: dict[str, str] = {"": str(config.get("class_name", ""))} if config else {}
-        self.homes: dict[str, tuple[str, str]] = {}
+        self.layer_of: dict[str, tuple[str, str]] = {}
 
     def naming(self) -> Naming:
         known = {_own_name(inner): inner for inner in _layers_in(self.config)}
@@ -239,7 +240,7 @@ class _Legacy:
             if name in known:
                 self._list(known[name], _beneath("", name), inside)
             self._weights(name, inside)
-        return Naming([], self.layers if self.config else {}, self.homes)
+        return Naming([], self.layers if self.config else {}, self.layer_of)
 
     def _list(self, config: Config, own: str, inside: dict[str, list[str]]) -> None:
         """The layer and those in it, by their own names."""
@@ -254,7 +255,7 @@ class _Legacy:
             path = f"{group}/{weight}"
             if path in self.tree.tensors:
                 *above, leaf = weight.split("/")
-                self.homes[path] = self._home(name, above, inside), re.sub(r":\d+$", "", leaf)
+                self.layer_of[path] = self._home(name, above, inside), re.sub(r":\d+$", "", leaf)
 
     def _home(self, name: str, above: list[str], inside: dict[str, list[str]]) -> str:
         """The layer that a weight is in: the innermost that the config knows, and the parts of it that only the weight's name tells."""

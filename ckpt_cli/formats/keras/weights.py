@@ -23,7 +23,7 @@ def checkpoint(tree: Tree, config: dict[str, Any] | None, rest: Any = None) -> C
         metadata={each.name: each.text for each in tree.nodes[""].attributes if each.text is not None and each.name not in _CONFIGS},
         objects={path: listed(node) for path, node in tree.nodes.items() if node.kind not in ("group", "dataset")},
         layers=named.layers,
-        homes=named.homes,
+        layer_of=named.layer_of,
         rest=tree if rest is None else rest,
         separator="/",
     )

@@ -26,7 +26,7 @@ from ...tensors.checkpoint import Checkpoint, Tensor
 from .. import Format, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
     from ...disk.patch import Patch
     from .arrays import Array
 
@@ -65,20 +65,20 @@ class MXNet(Format):
         tensors = {name: array.tensor for name, array in arrays.items()}
         layers = symbol.layers(file.path, tensors)
         notes = (layers.note,) if layers.note else ()
-        return Checkpoint(tensors, layers=layers.types, homes=layers.homes, notes=notes, rest=Rest(arrays, bool(found.names)))
+        return Checkpoint(tensors, layers=layers.types, layer_of=layers.layer_of, notes=notes, rest=Rest(arrays, bool(found.names)))
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         read = checkpoint.rest.arrays if isinstance(checkpoint.rest, Rest) else {}
         version = _version(checkpoint, read)
         before = {name: read.get(checkpoint.sources.get(name, name)) for name in checkpoint}
         heads = {name: _head(name, tensor, before[name], version) for name, tensor in checkpoint.items()}
         names = list(map(_encoded, checkpoint)) if _named(checkpoint) else []
-        sink.write(pack("<QQQ", 0x112, 0, len(checkpoint)))
+        file_layout.write(pack("<QQQ", 0x112, 0, len(checkpoint)))
         for name, tensor in checkpoint.items():
-            sink.write(heads[name])
+            file_layout.write(heads[name])
             array = before[name]
-            sink.put(array.whole if array and tensor.layout else tensor.elements())
-        sink.write(pack("<Q", len(names)) + b"".join(pack("<Q", len(name)) + name for name in names))
+            file_layout.put(array.whole if array and tensor.layout else tensor.elements())
+        file_layout.write(pack("<Q", len(names)) + b"".join(pack("<Q", len(name)) + name for name in names))
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         return patch_of(checkpoint, changed_storages(checkpoint))

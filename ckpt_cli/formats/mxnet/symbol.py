@@ -29,7 +29,7 @@ class Layers(NamedTuple):
     """`types` and `homes` as Checkpoint's layers and homes; `note`: why there are none though a graph is there."""
 
     types: dict[str, str]
-    homes: dict[str, tuple[str, str]]
+    layer_of: dict[str, tuple[str, str]]
     note: str = ""
 
 

@@ -22,7 +22,7 @@ from ...tensors.checkpoint import Checkpoint
 from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
     from ...disk.patch import Change, Patch
     from .npy import Header
 
@@ -59,17 +59,17 @@ class Npy(Format):
         notes = (f"{file.path}: another array follows the first, which alone is read",) if behind.nbytes else ()
         return Checkpoint({"": tensor(found, Extent(file, found.size, need))}, rest=Rest({"": found}, behind), notes=notes)
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         from .npy import written
 
         if len(checkpoint) != 1:
             raise CannotHold(f"a .npy file holds one array, not {len(checkpoint):,}", "write .npz, or choose one: --select NAME")
         [(name, array)] = checkpoint.items()
         header, elements = written(name, array, before(checkpoint, name))
-        sink.write(header)
-        sink.put(elements)
+        file_layout.write(header)
+        file_layout.put(elements)
         if isinstance(checkpoint.rest, Rest) and checkpoint.rest.behind:
-            sink.put(checkpoint.rest.behind)
+            file_layout.put(checkpoint.rest.behind)
 
     def left_behind(self, checkpoint: Checkpoint) -> list[str]:
         names = [f"the name {name}" for name in checkpoint if name]

@@ -22,7 +22,7 @@ from ..encodings import zip as zips
 from .format_npy import Rest, before, edits
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
     from ...disk.patch import Patch
     from .npy import Header
 
@@ -54,11 +54,11 @@ class Npz(Format):
                 raise
         return Checkpoint(tensors, rest=Rest(headers), separator="/" if any("/" in name for name in tensors) else ".")
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         from .npy import written
 
         arrays = {_member(name): written(name, array, before(checkpoint, name)) for name, array in checkpoint.items()}
-        archive = zips.Writer(sink)
+        archive = zips.Writer(file_layout)
         for name, contents in arrays.items():
             archive.add(name, *contents)
         archive.close()

@@ -25,9 +25,9 @@ from ...tensors.checkpoint import Checkpoint, Foreign, Tensor, nbytes_of, show_s
 from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
     from ...disk.patch import Patch
-    from ...disk.saving import Output
+    from ...disk.saving import FileToWrite
     from .graph import Proto, Sparse
 
 _DTYPES = {
@@ -78,7 +78,7 @@ class Onnx(Format):
         weights.check_apart()
         return Checkpoint(weights.tensors, model.metadata, objects, rest=Parts(weights.files, weights.summed))
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         raise CannotHold("an ONNX file holds a graph, and of that only the values can change", "convert it to another format first")
 
     def check(self, checkpoint: Checkpoint) -> None:
@@ -87,9 +87,9 @@ class Onnx(Format):
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         return _patches(checkpoint)[0]
 
-    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
+    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         """The files that change; in a new place all of them, under the names that the model has for them."""
-        from ...disk.saving import Output
+        from ...disk.saving import FileToWrite
 
         patches = _patches(checkpoint)
         here = checkpoint.origin is not None and os.path.realpath(path) == os.path.realpath(checkpoint.origin.path)
@@ -101,7 +101,7 @@ class Onnx(Format):
                 if patch.changes:
                     raise CannotHold(f"the values in {target} belong to the model that was read, too", "write to another folder, or -i")
                 continue
-            yield Output(target, lambda sink: self.write(checkpoint, sink), patch)
+            yield FileToWrite(target, lambda file_layout: self.write(checkpoint, file_layout), patch)
 
     def parts(self, checkpoint: Checkpoint) -> list[File]:
         return [*super().parts(checkpoint), *_parts(checkpoint).files.values()]

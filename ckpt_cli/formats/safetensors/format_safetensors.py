@@ -25,7 +25,7 @@ from ..encodings import strict_json
 from .header import Header, Unusual, scan
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
     from ...disk.patch import Patch
 
 _DTYPES = {
@@ -69,7 +69,7 @@ class Safetensors(Format):
         tensors = Entries(file, 8 + length, header, aliases)
         return Checkpoint(tensors, {key: value for key, value in metadata.items() if key not in aliases})
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         kept = checkpoint.distinct()
         metadata = dict(checkpoint.metadata)
         if checkpoint.origin and checkpoint.origin.format.startswith(("torch", "dcp")):
@@ -78,9 +78,9 @@ class Safetensors(Format):
         if clash is not None:
             raise CannotHold(f"the tied name {clash!r} is a key of the metadata, too", "rename it")
         metadata |= checkpoint.tied_to()
-        sink.write(_header(kept, metadata))
+        file_layout.write(_header(kept, metadata))
         for tensor in _in_data_order(kept):
-            sink.put(tensor.elements())
+            file_layout.put(tensor.elements())
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         return patch_of(checkpoint, changed_storages(checkpoint))

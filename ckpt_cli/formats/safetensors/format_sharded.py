@@ -22,7 +22,7 @@ from ..encodings import strict_json
 from ..unrecognised import unknown
 
 if TYPE_CHECKING:
-    from ...disk.saving import Output
+    from ...disk.saving import FileToWrite
 
 _MOST_INDEX = 100_000_000
 DEFAULT_SIZE = 5_000_000_000
@@ -74,11 +74,11 @@ class Sharded(Format):
         for part, form in _parts(checkpoint, path, self.shard_size).values():
             form.check(part)
 
-    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
+    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         """The shards that changed (all of them, in a new place), then the index."""
         import json
 
-        from ...disk.saving import Output
+        from ...disk.saving import FileToWrite
 
         parts = _parts(checkpoint, path, self.shard_size)
         folder = os.path.dirname(path)
@@ -92,7 +92,7 @@ class Sharded(Format):
         if before and strict_json.loads(old) == json.loads(index):
             index = old
         if not (same_place and index == old):
-            yield Output(path, lambda sink: sink.write(index))
+            yield FileToWrite(path, lambda file_layout: file_layout.write(index))
 
     def emptied(self, checkpoint: Checkpoint, path: str) -> list[str]:
         """Shards beside the index at `path` that hold nothing any more."""

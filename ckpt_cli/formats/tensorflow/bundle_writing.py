@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ...disk.layout import Put, Sink
+from ...disk.layout import FileLayout, Placed
 from ...disk.patch import Change, Patch, changes, crc_of
-from ...disk.saving import Output
+from ...disk.saving import FileToWrite
 from ...errors import CannotHold, Malformed
 from ...storage.crc32c import CRC32C
 from ...storage.storage import Extent, Memory, Slice, Storage
@@ -39,7 +39,7 @@ class _Item(NamedTuple):
     storage: Storage
     crc: int | None = None
 
-    def entry(self, put: Put) -> bytes:
+    def entry(self, put: Placed) -> bytes:
         crc = masked(put.crc if self.crc is None else self.crc)
         place = integer(4, put.at) + integer(5, self.storage.nbytes)
         return integer(1, self.kind) + nested(2, written_shape(self.shape)) + place + fixed32(6, crc)
@@ -63,19 +63,19 @@ class Plan:
         if len(found) < len(checkpoint) + len(objects):
             raise CannotHold(f"two names are the same to TensorFlow, which adds {SUFFIX} to one of them", "rename it")
         self.items = dict(sorted(found.items()))
-        self.puts: dict[Storage, Put] = {}
+        self.puts: dict[Storage, Placed] = {}
 
-    def write_data(self, sink: Sink) -> None:
+    def write_data(self, file_layout: FileLayout) -> None:
         self.puts = {}
         for item in self.items.values():
             if item.storage not in self.puts:
-                self.puts[item.storage] = sink.put(item.storage, CRC32C)
+                self.puts[item.storage] = file_layout.put(item.storage, CRC32C)
 
-    def write_index(self, sink: Sink) -> None:
+    def write_index(self, file_layout: FileLayout) -> None:
         """Once the data are written, and their checksums known."""
         entries = ((key, item.entry(self.puts[item.storage])) for key, item in self.items.items())
         for piece in table(iter([(b"", _HEADER), *entries])):
-            sink.write(piece)
+            file_layout.write(piece)
 
 
 def carried(checkpoint: Checkpoint) -> dict[str, tuple[bytes, _Item]]:
@@ -129,11 +129,11 @@ def _key(name: str, checkpoint: Checkpoint, bundle: Bundle | None) -> bytes:
     return key
 
 
-def anew(checkpoint: Checkpoint, path: str) -> Iterator[Output]:
+def anew(checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
     """The data file, then the index, which tells of it."""
     plan = Plan(checkpoint)
-    yield Output(data_path(path, 0, 1), plan.write_data)
-    yield Output(path, plan.write_index)
+    yield FileToWrite(data_path(path, 0, 1), plan.write_data)
+    yield FileToWrite(path, plan.write_index)
 
 
 def superseded(checkpoint: Checkpoint, pairs: Pairs | None) -> list[str]:
@@ -144,7 +144,7 @@ def superseded(checkpoint: Checkpoint, pairs: Pairs | None) -> list[str]:
     return [path for shard in range(bundle.shards) if os.path.isfile(path := data_path(bundle.file.path, shard, bundle.shards))]
 
 
-def patched(checkpoint: Checkpoint, pairs: Pairs | None, path: str) -> list[Output] | None:
+def patched(checkpoint: Checkpoint, pairs: Pairs | None, path: str) -> list[FileToWrite] | None:
     """The files as they are but for the values that changed, by `pairs` of storages; None where only a rebuild does."""
     bundle = checkpoint.rest
     found = _changes(bundle, pairs) if isinstance(bundle, Bundle) else None
@@ -162,8 +162,8 @@ def patched(checkpoint: Checkpoint, pairs: Pairs | None, path: str) -> list[Outp
     return [*outputs, _output(path, Patch(bundle.file, mends.changes(), []))]
 
 
-def _output(path: str, patch: Patch) -> Output:
-    return Output(path, lambda sink: None, patch)
+def _output(path: str, patch: Patch) -> FileToWrite:
+    return FileToWrite(path, lambda file_layout: None, patch)
 
 
 def _changes(bundle: Bundle, pairs: Pairs | None) -> dict[Stored, list[Change]] | None:

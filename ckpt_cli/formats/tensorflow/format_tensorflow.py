@@ -24,7 +24,7 @@ from ...tensors.checkpoint import Checkpoint
 from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
-    from ...disk.saving import Output
+    from ...disk.saving import FileToWrite
 
 _MAGIC = bytes.fromhex("57fb808b247547db")
 _LATEST = re.compile(rb'\s*model_checkpoint_path:\s*"([^"\\]{1,4096})"')
@@ -62,7 +62,7 @@ class TensorFlow(Format):
 
         return carried(checkpoint)
 
-    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
+    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         from .bundle_writing import anew, patched
 
         origin = checkpoint.origin

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...disk.layout import Nowhere, Sink
+from ...disk.layout import FileLayout, Nowhere
 from ...disk.patch import Change, Checksum, Patch, changes, differing
 from ...errors import CannotHold
 from ...storage.file import File
@@ -37,22 +37,22 @@ class Writing:
         self.checkpoint, self.objects = checkpoint, written_objects(checkpoint)
         self.runs: dict[str, tuple[int, int]] = {}
 
-    def data(self, sink: Sink) -> None:
+    def data(self, file_layout: FileLayout) -> None:
         """Objects, then tensors, each as a zip of its own."""
         archives = []
         for name, contents in self.objects.items():
-            at = sink.at
+            at = file_layout.at
             if isinstance(contents, Storage):
-                sink.put(contents)
+                file_layout.put(contents)
             else:
-                archives.append(_zip(sink, Pickler(2).dump(contents), {}))
-            self.runs[name] = at, sink.at - at
+                archives.append(_zip(file_layout, Pickler(2).dump(contents), {}))
+            self.runs[name] = at, file_layout.at - at
         for name, tensor in self.checkpoint.items():
-            at, elements = sink.at, tensor.elements()
+            at, elements = file_layout.at, tensor.elements()
             whole = Tensor.whole(tensor.dtype, tensor.shape, elements)
-            archives.append(_zip(sink, Pickler(2).dump(tensor_node(whole, "0")), {"0": elements}))
-            self.runs[name] = at, sink.at - at
-        sink.settle()
+            archives.append(_zip(file_layout, Pickler(2).dump(tensor_node(whole, "0")), {"0": elements}))
+            self.runs[name] = at, file_layout.at - at
+        file_layout.settle()
         for archive in archives:
             archive.fill_end()
 
@@ -72,8 +72,8 @@ class Writing:
         return Pickler(2).dump(_made("Metadata", facts | {"version": "1.0.0"}))
 
 
-def _zip(sink: Sink, pickle: bytes, storages: dict[str, Storage]) -> zips.Writer:
-    archive = zips.Writer(sink)
+def _zip(file_layout: FileLayout, pickle: bytes, storages: dict[str, Storage]) -> zips.Writer:
+    archive = zips.Writer(file_layout)
     lay_out(archive, "archive", pickle, storages, {})
     archive.lay_end()
     return archive

@@ -21,9 +21,9 @@ from ...tensors.checkpoint import Checkpoint
 from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
     from ...disk.patch import Patch
-    from ...disk.saving import Output
+    from ...disk.saving import FileToWrite
     from ..encodings.zip import Member
     from .distributed import Contents
 
@@ -63,9 +63,9 @@ class DistributedCheckpoint(Format):
 
         return written_objects(checkpoint)
 
-    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[Output]:
+    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         """Copies of the files with the values that changed; where more than values did, one file and the metadata, anew."""
-        from ...disk.saving import Output
+        from ...disk.saving import FileToWrite
 
         main = self.main(path)
         patches = self._patches(checkpoint)
@@ -74,13 +74,13 @@ class DistributedCheckpoint(Format):
             for file, patch in patches.items():
                 if patch.changes or not same_place:
                     target = os.path.join(os.path.dirname(main), os.path.basename(file.path))
-                    yield Output(target, lambda sink, file=file: _copy(file, sink), patch)  # type: ignore[misc]
+                    yield FileToWrite(target, lambda file_layout, file=file: _copy(file, file_layout), patch)  # type: ignore[misc]
             return
         from .distributed_writing import Writing
 
         writing = Writing(checkpoint)
-        yield Output(os.path.join(os.path.dirname(main), writing.file_name), writing.data)
-        yield Output(main, lambda sink: sink.write(writing.metadata()))
+        yield FileToWrite(os.path.join(os.path.dirname(main), writing.file_name), writing.data)
+        yield FileToWrite(main, lambda file_layout: file_layout.write(writing.metadata()))
 
     def check(self, checkpoint: Checkpoint) -> None:
         from .tensor_nodes import check_dtypes
@@ -138,8 +138,8 @@ def _inside(target: str, folder: str) -> bool:
     return os.path.dirname(target) in (folder, os.path.join(cache, "blobs") if found else folder)
 
 
-def _copy(file: File, sink: Sink) -> None:
-    sink.put(Extent(file, 0, file.size))
+def _copy(file: File, file_layout: FileLayout) -> None:
+    file_layout.put(Extent(file, 0, file.size))
 
 
 formats.add(DistributedCheckpoint.name, DistributedCheckpoint())

@@ -26,7 +26,7 @@ from .format_torchscript import is_script
 from .safe_globals import refused
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
     from ...disk.patch import Patch
 
 
@@ -43,13 +43,13 @@ class TorchZip(Format):
         archive = Archive(zips.members(file))
         return read_tree(Tree(archive.pickle, archive.storage, archive.carried(), archive.root))
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         from .writing import write_tree
 
         pickle, storages = write_tree(checkpoint)
         records: Mapping[str, Any] = checkpoint.rest.records if isinstance(checkpoint.rest, Tree) else {}
         root = checkpoint.rest.root if records else "archive"
-        archive = zips.Writer(sink)
+        archive = zips.Writer(file_layout)
         lay_out(archive, root, pickle, storages, records)
         archive.close()
 

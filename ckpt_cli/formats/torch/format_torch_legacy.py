@@ -24,7 +24,7 @@ from ..encodings.pickled_tensors import Pid, is_pid
 from .safe_globals import refused
 
 if TYPE_CHECKING:
-    from ...disk.layout import Sink
+    from ...disk.layout import FileLayout
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PICKLES = 5
@@ -54,8 +54,8 @@ class TorchLegacy(Format):
         storages = _Storages(file, keys, machine.persistents, data)
         return read_tree(Tree(file.read(at, end - at), storages.find, {}))
 
-    def write(self, checkpoint: Checkpoint, sink: Sink) -> None:
-        formats["torch"].write(checkpoint, sink)
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        formats["torch"].write(checkpoint, file_layout)
 
     def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
         return formats["torch"].carried(checkpoint)
