@@ -3,16 +3,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test oracle crash fuzz lint samples docs check-docs bench bench-quick bench-peers clean
+.PHONY: help demo test test-all oracle crash fuzz lint ruff types samples docs check-docs bench bench-quick bench-peers clean
 help:
 	@echo "make demo     set up, then run the main job on the sample models"
 	@echo "make test     set up, then run the tests"
+	@echo "make test-all the same, with all of what is sampled otherwise"
 	@echo "make oracle   the frameworks that wrote the formats load what ckpt writes; set up in .venv-oracle-*"
-	@echo "make crash    make every call of a save fail, kill it there, and cut the power after it; some minutes"
+	@echo "make crash    make every call of a save fail, kill it there, and cut the power after it; a long while"
 	@echo "make fuzz     hostile files made of good ones, for as long as SECONDS says (60); by atheris where it can be installed"
 	@echo "make lint     ruff and mypy"
 	@echo "make samples  rebuild sample_models/, byte for byte"
 	@echo "make docs     rebuild what is generated: the reference, tables, transcripts"
+	@echo "make check-docs   say which of it is stale"
 	@echo "make bench    time every task against its yardstick; write docs/performance.md"
 	@echo "make bench-quick   the same with small files, in about a minute; writes nothing"
 	@echo "make bench-peers   the same tasks by other programs, set up in .venv-peers"
@@ -34,6 +36,9 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n auto
 
+test-all: setup
+	CKPT_TESTS=all $(BIN)/python -m pytest -n auto
+
 # Environments of their own: some of these frameworks exclude each other.
 .venv-oracle-%/ready: tests/oracle/%/requirements.txt
 	$(PYTHON) -m venv $(@D)
@@ -45,7 +50,7 @@ oracle: setup .venv-oracle-frameworks/ready .venv-oracle-mxnet/ready
 		CKPT="$(abspath $(BIN))/ckpt" .venv-oracle-$$name/bin/python -m pytest --override-ini addopts= --confcutdir=tests/oracle tests/oracle/$$name || exit; done
 
 crash: setup
-	CKPT_CRASH=full $(BIN)/python -m pytest -n auto tests/crash
+	CKPT_TESTS=crash $(BIN)/python -m pytest -n auto tests/crash tests/test_in_place.py
 
 SECONDS = 60
 fuzz: setup
@@ -53,9 +58,13 @@ fuzz: setup
 	@if $(BIN)/python -c 'import atheris' 2>/dev/null; then $(BIN)/python tests/hostile/fuzz.py $(SECONDS); \
 	else $(BIN)/python tests/hostile/mutations.py --seconds $(SECONDS); fi
 
-lint: setup
+lint: ruff types
+
+ruff: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: setup
 	$(BIN)/mypy
 
 samples: setup

@@ -22,6 +22,7 @@ settings.load_profile("ckpt")
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "sample_models"
 CASES = Path(os.environ.get("CKPT_CASES", ROOT.parent / "shared" / "cases"))
+WHOLE = os.environ.get("CKPT_TESTS") in ("all", "crash")  # `make test-all`, `make crash`: what is sampled otherwise
 
 
 class Result(NamedTuple):

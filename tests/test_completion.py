@@ -236,9 +236,12 @@ def typed(program: list[str], here: Path, start: str, keys: str, env: dict[str, 
         os.write(ours, start.encode())
         until(b"ready-now", 30)
         seen = b""
+        (here / "answered").unlink(missing_ok=True)
         os.write(ours, keys.encode())
-        time.sleep(3)  # TAB has its answer
-        until(b"\0", 0.5)
+        end = time.monotonic() + 10
+        while not (here / "answered").exists() and time.monotonic() < end:
+            until(b"\0", 0.1)
+        until(b"\0", 0.5)  # what TAB was answered is inserted
         os.write(ours, b"\n")
         end = time.monotonic() + 10
         while not (here / "args").exists() and time.monotonic() < end:
@@ -250,10 +253,11 @@ def typed(program: list[str], here: Path, start: str, keys: str, env: dict[str, 
     return (here / "args").read_text() if (here / "args").exists() else f"nothing; the terminal shows {seen!r}"
 
 
-# The real program answers; what is run in the end writes down its arguments.
+# The real program answers, and that it did is written down; what is run in the end writes down its arguments.
 SPY = """#!/bin/sh
 case $1 in
-    _complete|completion) exec {ckpt} "$@" ;;
+    completion) exec {ckpt} "$@" ;;
+    _complete) {ckpt} "$@"; : > answered ;;
     *) for word do printf '<%s>' "$word"; done > args.new; mv args.new args ;;
 esac
 """

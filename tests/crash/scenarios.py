@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from ckpt_cli.cli import main
 from ckpt_cli.disk.journal_mark import NAME
 
-FULL = os.environ.get("CKPT_CRASH") == "full"  # every call and many states; otherwise a sample of both
+FULL = os.environ.get("CKPT_TESTS") == "crash"  # `make crash`: every call and many states; otherwise a sample of both
 State = dict[str, bytes]  # the files of a folder by name
 
 

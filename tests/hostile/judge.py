@@ -63,6 +63,13 @@ class Warm:
         print(json.dumps(request), file=self.process.stdin, flush=True)
         return Answer(**json.loads(self.process.stdout.readline()))
 
+    def together(self, lines: list[tuple[Path, list[str]]]) -> list[Answer | None]:
+        """Command lines, each in its folder, one after the other in one child; None for those that it did not live to end."""
+        assert self.process.stdin and self.process.stdout
+        requests = [{"folder": str(folder), "args": args, "writes": False} for folder, args in lines]
+        print(json.dumps(requests), file=self.process.stdin, flush=True)
+        return [Answer(**each) if each else None for each in json.loads(self.process.stdout.readline())]
+
     def close(self) -> None:
         self.process.communicate()
 

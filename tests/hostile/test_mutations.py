@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mutations
 import pytest
+from conftest import WHOLE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from judge import Warm, judge, lay_lures, untouched
@@ -44,7 +45,7 @@ def test_any_mutation(seed: int, folder: Path, warm: Warm) -> None:
     mutations.check(seed, folder, warm)
 
 
-@settings(ANY, max_examples=20)
+@settings(ANY, max_examples=20 if WHOLE else 8)
 @given(data=st.data())
 @pytest.mark.parametrize("sample", mutations.samples(), ids=lambda path: path.name)
 def test_any_truncation_is_an_error(sample: Path, data: st.DataObject, folder: Path, warm: Warm) -> None:

@@ -1,6 +1,6 @@
 """A warm process that forks a child for every command line: each has its own limits, its own streams, and may only read.
 
-Run as a program: a request is a line of JSON on standard input, the answer a line on standard output.
+Run as a program: a request is a line of JSON on standard input, the answer a line on standard output. A list of requests shares a child.
 """
 
 from __future__ import annotations
@@ -72,16 +72,21 @@ def watch(event: str, args: tuple[Any, ...]) -> None:
         os._exit(CAUGHT)
 
 
-def child(request: dict[str, Any], out: int, err: int) -> None:
-    """Become the command line: never returns."""
+def confine(out: int, err: int) -> None:
+    """Give this process, a new child, the limits and the streams of a case."""
     os.setsid()
     null = os.open(os.devnull, os.O_RDONLY)
     for ours, theirs in ((null, 0), (out, 1), (err, 2)):
         os.dup2(ours, theirs)
-    os.closerange(3, 64)
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def child(request: dict[str, Any], out: int, err: int) -> None:
+    """Become the command line: never returns."""
+    confine(out, err)
+    os.closerange(3, 64)
     os.chdir(request["folder"])
     sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115 (as long as the process)
     sys.argv = ["ckpt", *request["args"]]
@@ -92,7 +97,46 @@ def child(request: dict[str, Any], out: int, err: int) -> None:
     run()
 
 
+def children(requests: list[dict[str, Any]], streams: list[tuple[int, int]], ended: int) -> None:
+    """Run the command lines one after the other, in one process; each status is written to `ended` as a line. Never returns."""
+    confine(*streams[0])
+    sys.stdin = open(0)  # noqa: SIM115 (as long as the process)
+    texts = [(open(out, "w"), open(err, "w")) for out, err in streams]  # noqa: SIM115 (before opening is watched)
+    sys.addaudithook(watch)
+    from ckpt_cli.cli import main
+
+    for request, (out, err), (sys.stdout, sys.stderr) in zip(requests, streams, texts, strict=True):
+        os.dup2(out, 1)
+        os.dup2(err, 2)
+        os.chdir(request["folder"])
+        sys.argv = ["ckpt", *request["args"]]
+        status = main()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.write(ended, f"{status}\n".encode())
+    os._exit(0)
+
+
+def awaited(pid: int) -> tuple[int, bool, int]:
+    """How a child ends: its exit code, whether it had to be killed, and the most kilobytes that it held."""
+    handle = os.pidfd_open(pid)
+    late = not select.select([handle], [], [], WAIT)[0]
+    if late:
+        os.killpg(pid, signal.SIGKILL)
+    _, status, usage = os.wait4(pid, 0)
+    os.close(handle)
+    return os.waitstatus_to_exitcode(status), late, usage.ru_maxrss
+
+
+def taken(fd: int) -> str:
+    """What was written to a file in memory, which is then closed."""
+    text = os.pread(fd, os.fstat(fd).st_size, 0).decode("utf-8", "backslashreplace")
+    os.close(fd)
+    return text
+
+
 def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Run a command line in a child of its own."""
     out, err = os.memfd_create("out"), os.memfd_create("err")
     began = time.monotonic()
     pid = os.fork()
@@ -101,17 +145,27 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             child(request, out, err)
         finally:
             os._exit(98)
-    handle = os.pidfd_open(pid)
-    late = not select.select([handle], [], [], WAIT)[0]
-    if late:
-        os.killpg(pid, signal.SIGKILL)
-    _, status, usage = os.wait4(pid, 0)
+    status, late, kilobytes = awaited(pid)
     seconds = time.monotonic() - began
-    texts = [os.pread(fd, os.fstat(fd).st_size, 0).decode("utf-8", "backslashreplace") for fd in (out, err)]
-    for fd in (out, err, handle):
-        os.close(fd)
-    status = os.waitstatus_to_exitcode(status)
-    return {"status": status, "out": texts[0], "err": texts[1], "late": late, "seconds": seconds, "kilobytes": usage.ru_maxrss}
+    return {"status": status, "out": taken(out), "err": taken(err), "late": late, "seconds": seconds, "kilobytes": kilobytes}
+
+
+def answers(requests: list[dict[str, Any]]) -> list[dict[str, Any] | None]:
+    """Run command lines, which only read, in one child; None for those that it did not live to end."""
+    streams = [(os.memfd_create("out"), os.memfd_create("err")) for _ in requests]
+    ended = os.memfd_create("ended")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            children(requests, streams, ended)
+        finally:
+            os._exit(98)
+    _, _, kilobytes = awaited(pid)
+    texts = [(taken(out), taken(err)) for out, err in streams]
+    statuses = [int(line) for line in taken(ended).split()]
+    known = {"late": False, "seconds": 0.0, "kilobytes": kilobytes}
+    found = [{"status": status, "out": out, "err": err} | known for status, (out, err) in zip(statuses, texts, strict=False)]
+    return [*found, *[None] * (len(requests) - len(found))]
 
 
 def serve(modules: list[str]) -> None:
@@ -126,7 +180,8 @@ def serve(modules: list[str]) -> None:
     for name in loaded:  # a command that wants one looks for it anew, and so may find the one that lies in its folder
         del sys.modules[name]
     for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), flush=True)
+        request = json.loads(line)
+        print(json.dumps(answers(request) if isinstance(request, list) else answer(request)), flush=True)
 
 
 if __name__ == "__main__":
