@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,40 @@ KERNEL, SLOT = "net/layer_with_weights-0/kernel", "net/layer_with_weights-0/kern
 
 def short(tensor: dict[str, Any]) -> str:
     return str(tensor.get("short", tensor["name"]))
+
+
+MADE = Path(__file__).parent / "from_tensorflow"
+READ = json.loads((MADE / "expect.json").read_text())["checkpoints"]
+
+
+@pytest.mark.parametrize("prefix", READ)
+def test_what_tensorflow_made_is_what_tensorflow_reads_in_it(prefix: str, ckpt: Ckpt) -> None:
+    """On files of its own, apart from CKPT_CASES and from our encoder."""
+    hashes = {row[1]: row for row in ckpt("hash", MADE / prefix).rows if row[1] != "*"}
+    keys = {name.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE"): facts for name, facts in READ[prefix].items()}
+    assert {name: {"dtype": dtype, "shape": shape, "sha256": digest} for digest, name, dtype, shape in hashes.values()} == {
+        name: facts | {"shape": "x".join(map(str, facts["shape"]))} for name, facts in keys.items()
+    }
+    assert ckpt("check", MADE / prefix, "--json").json["holds"]
+
+
+@pytest.mark.parametrize("prefix", [prefix for prefix in READ if (MADE / f"{prefix}.index").exists()])
+def test_an_index_of_tensorflow_is_written_again_byte_for_byte(prefix: str) -> None:
+    items = [
+        (entry.key, data[entry.start : entry.stop]) for _, data, found in Table(File(f"{MADE / prefix}.index")).opened() for entry in found
+    ]
+    assert b"".join(sstable.table(iter(items))) == Path(f"{MADE / prefix}.index").read_bytes()
+
+
+@pytest.mark.parametrize("prefix", [prefix for prefix in READ if (MADE / f"{prefix}.index").exists()])
+def test_what_tensorflow_made_is_edited_in_place(prefix: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    for path in (MADE / prefix).parent.glob(f"{Path(prefix).name}.*"):
+        shutil.copy(path, tmp_path)
+    model, first = tmp_path / Path(prefix).name, next(name for name, facts in READ[prefix].items() if facts["dtype"] == "float32")
+    first = first.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE")
+    ckpt("set", model, f"{first} = 2", "-i")
+    assert [row[1] for row in ckpt("diff", MADE / prefix, model, status=1).rows] == [first]
+    assert ckpt("check", model, "--json").json["holds"]
 
 
 @every_case("tf-v2", "tf-savedmodel", "tf-v1")
