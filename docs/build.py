@@ -25,7 +25,7 @@ from ckpt_cli.cli import COMMANDS
 from ckpt_cli.commands.formats import ABILITIES, abilities
 from ckpt_cli.formats import formats
 from ckpt_cli.mapping.axes import shown
-from ckpt_cli.mapping.layers import convention, names
+from ckpt_cli.mapping.convention import convention, names
 from ckpt_cli.schemes import schemes
 from ckpt_cli.schemes.presets import presets
 

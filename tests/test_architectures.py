@@ -20,8 +20,8 @@ from torch import nn
 from ckpt_cli.architectures import architectures
 from ckpt_cli.architectures.hyperparameters import checked, read_call, read_pairs, schema, shown_all
 from ckpt_cli.architectures.mismatch import compare, hold
+from ckpt_cli.architectures.output_shapes import fresh, output_shapes, read_shape
 from ckpt_cli.architectures.recognition import get, recognise
-from ckpt_cli.architectures.running import fresh, output_shapes, read_shape
 from ckpt_cli.errors import CkptError, UnknownName, UsageError, UserCodeError
 
 ROOT = Path(__file__).parent.parent
@@ -455,7 +455,7 @@ def test_own_architecture_of_a_package():
 
 
 def test_own_architecture_costs_no_memory(user_file):
-    from ckpt_cli.architectures.own import on_meta
+    from ckpt_cli.architectures.user_module import on_meta
 
     built = []
     on_meta(lambda: built.append(nn.Linear(2, 2)) or built[0])

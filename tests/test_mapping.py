@@ -21,7 +21,7 @@ from torch import nn
 
 from ckpt_cli import reading
 from ckpt_cli.edits.mapping import carry
-from ckpt_cli.mapping.layers import names
+from ckpt_cli.mapping.convention import names
 from ckpt_cli.mapping.rules import read
 
 State = dict[str, torch.Tensor]

@@ -20,7 +20,7 @@ from torch.nn import init
 
 from ckpt_cli.errors import CkptError, EditError, UnknownName, UsageError, UserCodeError
 from ckpt_cli.schemes import Target, sampling, schemes
-from ckpt_cli.schemes.draws import Fill, Normal, Uniform
+from ckpt_cli.schemes.distribution import Fill, Normal, Uniform
 from ckpt_cli.schemes.presets import presets
 from ckpt_cli.schemes.roles import role
 from ckpt_cli.schemes.rules import parse_call, parse_rule
@@ -235,7 +235,7 @@ def test_big_integers_stay_exact():
 
 def test_constants_need_no_torch():
     code = (
-        "import sys; from ckpt_cli.schemes import Target; from ckpt_cli.schemes.drawing import blocks\n"
+        "import sys; from ckpt_cli.schemes import Target; from ckpt_cli.schemes.sampling import blocks\n"
         "from ckpt_cli.schemes.rules import parse_rule\n"
         "from ckpt_cli.schemes.presets import presets\n"
         "for text in ('*=zeros', '*=constant(42)', '*=mxnet.One'):\n"

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from . import Architecture, Found, architecture
-from .chain import Link, container, find_chain
 from .layers import ACTIVATIONS, Layer, Shape, activation_layer, linear
+from .linear_chain import Link, container, find_chain
 
 if TYPE_CHECKING:
     from torch.nn import Module

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from ..tensors.checkpoint import Checkpoint
 from . import Architecture, Found, architectures, exactly
+from .declared_layers import root_of, tree_of
 from .hyperparameters import checked, read_call, schema
 from .layers import Shape, Ties, joined
-from .stated import root_of, tree_of
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -88,7 +88,7 @@ def get(spec: str, shapes: Mapping[str, Shape], ties: Sequence[Sequence[str]] = 
     if spec in ("auto", "none"):
         return found_in(shapes, ties, types or {}) if spec == "auto" else None
     if own := OWN.fullmatch(spec):
-        from .own import load
+        from .user_module import load
 
         return at_home(load(spec, own["source"], own["call"]), shapes)
     if spec.endswith(".py"):

@@ -18,7 +18,7 @@ from .reinit import any_seed
 if TYPE_CHECKING:
     import torch
 
-    from ..mapping.layers import Convention
+    from ..mapping.convention import Convention
 
 Architecture = Annotated[
     str, typer.Argument(metavar="ARCH", help="An architecture (`ckpt archs` lists them), or FILE.py:CALLABLE.", show_default=False)
@@ -51,9 +51,9 @@ def new_command(
     With --framework, it has the names and the layouts of that framework, and what its layers draw by default (`ckpt reinit --preset`).
     """
     from ..architectures.hyperparameters import read_pairs
-    from ..architectures.running import fresh
+    from ..architectures.output_shapes import fresh
     from ..formats import formats
-    from ..mapping.layers import convention
+    from ..mapping.convention import convention
 
     if output is None:
         raise UsageError("where should the result go?", "-o OUT writes a new file")
@@ -72,11 +72,11 @@ def elsewhere(architecture: str, values: dict[str, object], theirs: Convention, 
     """The architecture as another framework has it: its names, its layouts, its own initialisation."""
     from ..architectures import architectures
     from ..architectures.hyperparameters import checked, schema
+    from ..architectures.output_shapes import fresh
     from ..architectures.recognition import OWN
-    from ..architectures.running import fresh
     from ..edits.mapping import carry
     from ..edits.reinit import reinit
-    from ..mapping.layers import convention
+    from ..mapping.convention import convention
     from ..mapping.naming import names_of
     from ..schemes.rules import parse_rule
 

@@ -66,7 +66,7 @@ def outputs_of(model: Model | None, input_shape: str | None) -> dict[str, tuple[
     """Layer path → the shape that comes out, for an input of that shape."""
     if input_shape is None:
         return {}
-    from ..architectures.running import output_shapes, read_shape
+    from ..architectures.output_shapes import output_shapes, read_shape
 
     shape = read_shape(input_shape)
     if not model or not model.architecture:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..errors import EditError, UnknownName, UsageError, about, did_you_mean
-from ..mapping.layers import Convention, convention, names
+from ..mapping.convention import Convention, convention, names
 from ..mapping.pairing import Like, paired
 from ..mapping.rules import Rules, read, ruled
 from ..tensors.checkpoint import Checkpoint

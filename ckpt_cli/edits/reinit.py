@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import EditError, about
 from ..formats import formats
-from ..schemes.draws import Draw, Fill, Values
+from ..schemes.distribution import Draw, Fill, Values
 from ..schemes.presets import Preset, presets
 from ..schemes.roles import Kind, role
 from ..schemes.rules import Rule

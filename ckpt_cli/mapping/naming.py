@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..architectures.layers import Layer, joined
 from .axes import shape_of, spatial
-from .layers import Convention, convention
+from .convention import Convention, convention
 from .pairing import Like
 
 

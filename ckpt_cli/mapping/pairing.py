@@ -13,7 +13,7 @@ from ..errors import EditError
 from ..numbers.dtypes import named
 from ..tensors.checkpoint import Checkpoint, Tensor, show_shape
 from .axes import Axes, Sizes, agreed, moved, shape_of, shown, spatial
-from .layers import Convention, Fit, Kind, Layer, Shapes
+from .convention import Convention, Fit, Kind, Layer, Shapes
 from .sums import added, filled
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .draws import Draw, Fill
+from .distribution import Draw, Fill
 from .scheme import scheme
 from .target import Target
 

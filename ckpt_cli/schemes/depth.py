@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from math import sqrt
 
 from ..errors import EditError
-from .draws import Draw, Normal
+from .distribution import Draw, Normal
 from .scheme import scheme
 from .target import Target
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import EditError
 from ..numbers.dtypes import named, to_numpy
 from ..numbers.values import caster
-from .draws import Draw, Values, Whole
+from .distribution import Draw, Values, Whole
 from .scheme import scheme
 from .target import Target
 

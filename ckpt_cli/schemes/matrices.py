@@ -6,7 +6,7 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from ..errors import EditError, UsageError
-from .draws import Draw, Whole
+from .distribution import Draw, Whole
 from .scheme import scheme
 from .target import Target
 

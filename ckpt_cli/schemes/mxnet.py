@@ -10,8 +10,8 @@ from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
 
 from ..errors import EditError
-from . import draws
-from .draws import Draw, Fill, Whole
+from . import distribution
+from .distribution import Draw, Fill, Whole
 from .matrices import dims
 from .scaling import scaled
 from .scheme import Scheme, scheme, schemes
@@ -64,7 +64,7 @@ def Uniform(target: Target, scale: float = 0.07) -> Draw:
 
     mxnet.init.Uniform, the default of Gluon's layers.
     """
-    return draws.Uniform(-scale, scale)
+    return distribution.Uniform(-scale, scale)
 
 
 @initialiser
@@ -73,7 +73,7 @@ def Normal(target: Target, sigma: float = 0.01) -> Draw:
 
     mxnet.init.Normal.
     """
-    return draws.Normal(0.0, sigma)
+    return distribution.Normal(0.0, sigma)
 
 
 @initialiser

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from .draws import Draw
+from .distribution import Draw
 from .scheme import Scheme, schemes
 from .target import Target
-from .user import load
+from .user_function import load
 
 _CALL = re.compile(r"(?P<name>[^()=,'\"]+\.py:[^\W\d]\w*|[^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL)
 _TOKEN = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\[\]{}()"',]+|.""", re.DOTALL)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import EditError
 from ..numbers.dtypes import named
 from ..numbers.values import element, item
-from .draws import Draw, Fill, Normal, Uniform, Values, Whole
+from .distribution import Draw, Fill, Normal, Uniform, Values, Whole
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from math import sqrt
 from typing import Literal
 
-from .distributions import truncated
-from .draws import Draw, Normal, Uniform
+from .distribution import Draw, Normal, Uniform
 from .fans import fans
+from .independent import truncated
 from .scheme import scheme
 from .target import Target
 

@@ -8,7 +8,7 @@ from typing import Any, Concatenate, Generic, Literal, ParamSpec, get_args, get_
 
 from ..errors import UsageError, did_you_mean
 from ..registry import Registry
-from .draws import Draw
+from .distribution import Draw
 from .target import Target
 
 P = ParamSpec("P")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..architectures.running import read_shape
+from ..architectures.output_shapes import read_shape
 from ..errors import UsageError
 from ..schemes.seeds import generator, subseed
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ..architectures.mismatch import hold
-from ..architectures.own import told
 from ..architectures.recognition import Model, get
+from ..architectures.user_module import told
 from ..errors import CkptError, EditError, UsageError
 from ..numbers.dtypes import named
 from ..schemes.seeds import import_torch

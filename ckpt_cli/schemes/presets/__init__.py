@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ...registry import Registry
 from ..constant import ones, zeros
-from ..draws import Draw
+from ..distribution import Draw
 from ..roles import Kind
 from ..target import Target
 

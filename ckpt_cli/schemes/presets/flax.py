@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
-from ..draws import Draw, Normal
+from ..distribution import Draw, Normal
 from ..matrices import orthogonal
 from ..roles import Kind
 from ..scaling import lecun_normal

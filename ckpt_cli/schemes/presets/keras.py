@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..constant import zeros
-from ..draws import Draw, Uniform
+from ..distribution import Draw, Uniform
 from ..matrices import orthogonal
 from ..mxnet import LSTMBias
 from ..roles import Kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..draws import Draw, Fill
+from ..distribution import Draw, Fill
 from ..mxnet import Uniform
 from ..roles import Kind
 from ..target import Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from math import prod, sqrt
 
-from ..draws import Draw, Fill, Normal, Uniform
+from ..distribution import Draw, Fill, Normal, Uniform
 from ..roles import Kind
 from ..scaling import kaiming_uniform, xavier_normal, xavier_uniform
 from ..target import Target, weight_beside

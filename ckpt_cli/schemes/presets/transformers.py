@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ..depth import gpt2_residual, layers_of
-from ..draws import Draw, Normal
+from ..distribution import Draw, Normal
 from ..roles import Kind
 from ..target import Target
 from . import neutral, preset

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, UserCodeError, did_you_mean
-from .draws import Draw, Whole
+from .distribution import Draw, Whole
 from .fans import fans
 from .scheme import Scheme
 from .target import Target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
-from .draws import Draw, Normal, Uniform, Whole
+from .distribution import Draw, Normal, Uniform, Whole
 from .scheme import scheme
 from .target import Target
 

@@ -13,8 +13,8 @@ from . import architectures
 from .hyperparameters import checked, shown_all
 from .layers import Shape
 from .mismatch import by
-from .own import load, told
 from .recognition import OWN, Model
+from .user_module import load, told
 
 if TYPE_CHECKING:
     from torch import Tensor
