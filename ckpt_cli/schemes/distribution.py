@@ -1,4 +1,7 @@
-"""What a scheme answers: a Draw, which says how the elements come about, and draws nothing itself."""
+"""What a scheme returns: a Distribution, a description of how the elements of a tensor come about. It draws nothing itself.
+
+As text (`str`) it is what the plan of `ckpt reinit -n` shows.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Fill:
+class Constant:
     """Every element is `value`."""
 
     value: complex
@@ -33,7 +36,7 @@ class Uniform:
 
 @dataclass(frozen=True, slots=True)
 class Normal:
-    """Independent elements, normal."""
+    """Independent elements, normal with this mean and standard deviation."""
 
     mean: float
     std: float
@@ -43,32 +46,41 @@ class Normal:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
-    """What needs the whole tensor at once: `function` fills it in place, out of the generator.
+class InPlace:
+    """Elements that a function writes into the whole tensor at once.
 
-    `halves`: torch can do it in float16 and bfloat16. `random`: it has no meaning for integers. `elementwise`: it does arithmetic on each
-    element alone, so that its bits do not depend on the number of threads.
+    Attributes:
+        text: what the plan shows.
+        function: fills a torch tensor of the target's shape in place, drawing from the generator.
+        halves: the function works in float16 and bfloat16; otherwise these are drawn in float32 and cast.
+        random: the function draws numbers, so it is refused for dtypes other than real floats.
+        elementwise: each element is computed on its own, so the bits do not depend on the number of threads.
     """
 
-    says: str
+    text: str
     function: Callable[[Tensor, Generator], object]
     halves: bool = True
     random: bool = True
     elementwise: bool = False
 
     def __str__(self) -> str:
-        return self.says
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
-    """Elements that are computed from others without chance: `elements` gives them C-contiguous, little-endian."""
+class Computed:
+    """Elements that follow from other values without chance.
 
-    says: str
+    Attributes:
+        text: what the plan shows.
+        elements: returns all elements, C-contiguous and little-endian, in the target's dtype.
+    """
+
+    text: str
     elements: Callable[[], bytes]
 
     def __str__(self) -> str:
-        return self.says
+        return self.text
 
 
-Draw = Fill | Uniform | Normal | Whole | Values
+Distribution = Constant | Uniform | Normal | InPlace | Computed
