@@ -443,7 +443,8 @@ def test_resized_embeddings():
 def test_gpt2_residual_counts_layers():
     shapes = {f"h.{i}.{part}.weight": (4, 4) for i in range(12) for part in ("attn", "mlp")} | {"wte.weight": (9, 4)}
     assert parse_call("gpt2_residual").distribution(target((4, 4), shapes=shapes)) == Normal(0.0, 0.02 / math.sqrt(24))
-    assert parse_call("gpt2_residual").distribution(target((4, 4), shapes={f"model.layers.{i}.a": () for i in range(2)})) == Normal(0.0, 0.01)
+    shapes = {f"model.layers.{i}.a": () for i in range(2)}
+    assert parse_call("gpt2_residual").distribution(target((4, 4), shapes=shapes)) == Normal(0.0, 0.01)
     with pytest.raises(EditError, match="how many layers"):
         parse_call("gpt2_residual").distribution(target((4, 4)))
 

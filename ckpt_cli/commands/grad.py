@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from ..architectures.recognition import Model
+from ..architectures.model import Model
 from ..errors import UsageError, about
 from ..show.output import Answer, note
 from ..show.summary_view import model_document

@@ -62,7 +62,7 @@ def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Callable[[], Mappin
     def layers() -> Mapping[str, str]:
         from ..architectures import recognition
 
-        model = recognition.of(checkpoint, arch)
+        model = recognition.model_of(checkpoint, arch)
         return model.placed if model else checkpoint.layers
 
     return layers
@@ -82,5 +82,5 @@ def like_of(by: str, path: str | None, arch: str) -> Like | None:
         return None
     if not by.endswith("-to-torch"):
         raise UsageError(f"--arch {arch} has the names of torch, and --map {by} makes others", "--like OTHER says whose names are wanted")
-    model = recognition.get(arch, {})
+    model = recognition.resolve_arch(arch, {})
     return Like(model.shapes, [list(group) for group in model.ties]) if model else None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from .. import writing
-from ..architectures.recognition import Model
+from ..architectures.model import Model
 from ..errors import CannotHold, UsageError, about
 from ..formats import Format
 from ..show.output import Answer, note, verdict

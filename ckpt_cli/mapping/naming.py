@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..architectures.layers import Layer, joined
+from ..architectures.layers import Layer, join_path
 from .axes import shape_of, spatial
 from .convention import Convention, convention
 from .pairing import Like
@@ -54,7 +54,7 @@ class _Naming:
             self.layers.setdefault((id(layer), key), []).append(name)
 
     def _joined(self, path: str, name: str) -> str:
-        return joined(path, name) if self.theirs.separator == "." else f"{path}/{name}" if path else name
+        return join_path(path, name) if self.theirs.separator == "." else f"{path}/{name}" if path else name
 
 
 def _home(layer: Layer, theirs: Convention) -> str:

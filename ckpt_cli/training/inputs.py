@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..architectures.output_shapes import read_shape
+from ..architectures.output_shapes import parse_shape
 from ..errors import UsageError
 from ..schemes.seeds import generator, subseed
 
@@ -94,7 +94,7 @@ def sample_shape(text: str, module: Module) -> tuple[int, ...]:
     """`2` → so many samples of the width that the first layer takes; `2x3x32x32` as it stands."""
     from torch import nn
 
-    shape = read_shape(text)
+    shape = parse_shape(text)
     if len(shape) > 1:
         return shape
     leaves = (layer for layer in module.modules() if next(layer.children(), None) is None)

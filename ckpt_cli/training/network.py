@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ..architectures.mismatch import hold
-from ..architectures.recognition import Model, get
-from ..architectures.user_module import told
+from ..architectures.mismatch import require_match
+from ..architectures.model import Model
+from ..architectures.recognition import resolve_arch
+from ..architectures.user_module import one_line
 from ..errors import CkptError, EditError, UsageError
 from ..numbers.dtypes import named
 from ..schemes.seeds import import_torch
@@ -24,11 +25,11 @@ if TYPE_CHECKING:
 def model_in(checkpoint: Checkpoint, arch: str) -> Model:
     """The model that the file holds: recognised, or the one that the user names. Raises UsageError where there is none to run."""
     shapes = {name: tensor.shape for name, tensor in checkpoint.items()}
-    model = get(arch, shapes, checkpoint.ties(), checkpoint.layers)
+    model = resolve_arch(arch, shapes, checkpoint.ties(), checkpoint.layers)
     if not model or not model.architecture:
         raise UsageError("no architecture is recognised in this file, so nothing can run it", "name it with --arch")
     if arch != "auto":
-        hold(model, shapes)
+        require_match(model, shapes)
     return model
 
 
@@ -56,7 +57,7 @@ def running(what: str) -> Iterator[None]:
     except (CkptError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{what}: {told(error)}") from error
+        raise UsageError(f"{what}: {one_line(error)}") from error
 
 
 def load(checkpoint: Checkpoint, model: Model) -> Module:
