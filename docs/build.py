@@ -27,7 +27,7 @@ from ckpt_cli.cli import COMMANDS
 from ckpt_cli.commands.formats import ABILITIES, abilities
 from ckpt_cli.formats import formats
 from ckpt_cli.mapping.axes import shown
-from ckpt_cli.mapping.layers import convention, names
+from ckpt_cli.mapping.convention import convention, framework_names
 from ckpt_cli.schemes import schemes
 from ckpt_cli.schemes.presets import presets
 
@@ -118,7 +118,7 @@ def format_table() -> str:
 
 def map_table() -> str:
     """What each framework calls the variables of each kind of layer, and how their axes lie."""
-    frameworks = {name: convention(name) for name in names()}
+    frameworks = {name: convention(name) for name in framework_names()}
     rows = []
     for kind in frameworks["torch"].kinds:
         keys = dict.fromkeys(key for one in frameworks.values() if kind in one.kinds for key in one.kinds[kind].variables)

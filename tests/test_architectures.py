@@ -18,10 +18,11 @@ from hypothesis import strategies as some
 from torch import nn
 
 from ckpt_cli.architectures import architectures
-from ckpt_cli.architectures.hyperparameters import checked, read_call, read_pairs, schema, shown_all
-from ckpt_cli.architectures.mismatch import compare, hold
-from ckpt_cli.architectures.recognition import get, recognise
-from ckpt_cli.architectures.running import fresh, output_shapes, read_shape
+from ckpt_cli.architectures.fresh_weights import fresh
+from ckpt_cli.architectures.hyperparameters import checked, parse_call, parse_pairs, schema, shown_all
+from ckpt_cli.architectures.mismatch import compare, require_match
+from ckpt_cli.architectures.output_shapes import output_shapes, parse_shape
+from ckpt_cli.architectures.recognition import recognise, resolve_arch
 from ckpt_cli.errors import CkptError, UnknownName, UsageError, UserCodeError
 
 ROOT = Path(__file__).parent.parent
@@ -281,7 +282,7 @@ def test_any_chain_of_linear_layers(sizes, activation):
     assert [tuple(layer.weight.shape) for layer in net.modules() if isinstance(layer, nn.Linear)] == [
         (after, before) for before, after in pairwise(sizes)
     ]
-    model = get(f"mlp(activation={activation!r})", shapes_of(net))
+    model = resolve_arch(f"mlp(activation={activation!r})", shapes_of(net))
     assert model.hyperparameters == {**values, "activation": activation}
     assert model.repr() == str(net) and not model.assumed
     assert recognise(shapes_of(net)).hyperparameters.items() >= values.items()
@@ -339,7 +340,7 @@ def test_the_fancy_network_computes_what_the_book_says():
 
 def test_named_layers_are_called_in_turn_with_the_activation_between():
     net = named(fc1=nn.Linear(4, 8), act=nn.Tanh(), fc2=nn.Linear(8, 2))
-    ours = get("mlp(activation='tanh')", shapes_of(net)).module()
+    ours = resolve_arch("mlp(activation='tanh')", shapes_of(net)).module()
     ours.load_state_dict(net.state_dict())
     x = torch.randn(5, 4)
     assert torch.equal(ours(x), net(x))
@@ -378,7 +379,7 @@ def test_print_of_the_books_other_networks(net):
     make = {"nest": "NestMLP", "chimera": "chimera", "fancy_buffer": "FancyBufferMLP"}[net]
     with torch.device("meta"):
         shapes = shapes_of(globals()[make]())
-    model = get(f"{__file__}:{make}", shapes)
+    model = resolve_arch(f"{__file__}:{make}", shapes)
     assert model.repr() == fact["print"] and list(model.shapes) == fact["state_dict_keys"]
     assert not compare(model, shapes)
 
@@ -439,7 +440,7 @@ def user_file(tmp_path):
 )
 def test_own_architectures(user_file, call, hidden, capsys):
     path = list(sys.path)
-    model = get(f"{user_file}:{call}", {})
+    model = resolve_arch(f"{user_file}:{call}", {})
     assert capsys.readouterr().out == ""
     assert sys.path == path
     assert model.shapes == {"scale": (3,), "embed.weight": (5, hidden), "head.weight": (5, hidden)}
@@ -450,12 +451,12 @@ def test_own_architectures(user_file, call, hidden, capsys):
 
 
 def test_own_architecture_of_a_package():
-    model = get("torch.nn:Linear(3, out_features=2)", {})
+    model = resolve_arch("torch.nn:Linear(3, out_features=2)", {})
     assert model.shapes == {"weight": (2, 3), "bias": (2,)} and model.layers == {"": "Linear"}
 
 
 def test_own_architecture_costs_no_memory(user_file):
-    from ckpt_cli.architectures.own import on_meta
+    from ckpt_cli.architectures.user_module import on_meta
 
     built = []
     on_meta(lambda: built.append(nn.Linear(2, 2)) or built[0])
@@ -478,7 +479,7 @@ def test_own_architecture_costs_no_memory(user_file):
 )
 def test_errors_of_the_users_code_are_one_line(user_file, call, told):
     with pytest.raises(CkptError) as caught:
-        get(f"{user_file}:{call}", {})
+        resolve_arch(f"{user_file}:{call}", {})
     assert told in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -492,28 +493,28 @@ def test_errors_of_the_users_code_are_one_line(user_file, call, told):
 def test_files_that_do_not_load(tmp_path, text, told):
     (tmp_path / "own.py").write_text(text)
     with pytest.raises(UserCodeError) as caught:
-        get(f"{tmp_path}/own.py:net", {})
+        resolve_arch(f"{tmp_path}/own.py:net", {})
     assert told in str(caught.value)
 
 
 @pytest.mark.parametrize("spec", ["no_such_file.py:net", "no.such.module:net"])
 def test_sources_that_are_not_there(spec):
     with pytest.raises(UserCodeError, match=r"no such file|No module named"):
-        get(spec, {})
+        resolve_arch(spec, {})
 
 
 def test_mismatches_are_listed(user_file):
-    model = get(f"{user_file}:Net", {"embed.weight": (5, 8), "head.weight": (5, 9), "tail.weight": (1,)})
+    model = resolve_arch(f"{user_file}:Net", {"embed.weight": (5, 8), "head.weight": (5, 9), "tail.weight": (1,)})
     mismatch = compare(model, {"embed.weight": (5, 8), "head.weight": (5, 9), "tail.weight": (1,)})
     assert (mismatch.missing, mismatch.unexpected) == (("scale",), ("tail.weight",))
     assert mismatch.mismatched == (("head.weight", (5, 8), (5, 9)),)
     assert str(mismatch) == "missing scale; unexpected tail.weight; of another shape head.weight (5x9, not 5x8)"
     with pytest.raises(UsageError, match=r"does not hold .*net\.py:Net: missing scale; unexpected"):
-        hold(model, {"embed.weight": (5, 8), "head.weight": (5, 9), "tail.weight": (1,)})
+        require_match(model, {"embed.weight": (5, 8), "head.weight": (5, 9), "tail.weight": (1,)})
 
 
 def test_a_mismatch_keeps_to_its_line():
-    model = get("nested", {"a": (1,)})
+    model = resolve_arch("nested", {"a": (1,)})
     assert str(compare(model, {"a": (1,)})).startswith(
         "missing 0.block 0.0.weight, 0.block 0.0.bias, 0.block 0.2.weight and 15 more; unexpected a"
     )
@@ -521,7 +522,7 @@ def test_a_mismatch_keeps_to_its_line():
 
 def test_own_architectures_under_a_prefix(user_file):
     file = {"model.scale": (3,), "model.embed.weight": (5, 8), "model.head.weight": (5, 8), "optimizer.state.0.step": ()}
-    model = get(f"{user_file}:Net", file)
+    model = resolve_arch(f"{user_file}:Net", file)
     assert model.prefix == "model." and not compare(model, file)
     assert compare(model, file | {"extra.weight": (2, 2)}).unexpected == ("extra.weight",)
     assert compare(model, {name: file[name] for name in list(file)[1:]}).missing == ("model.scale",)
@@ -529,8 +530,8 @@ def test_own_architectures_under_a_prefix(user_file):
 
 def test_a_shared_tensor_written_once_is_not_missed(user_file):
     file = {"scale": (3,), "embed.weight": (5, 8)}
-    assert not compare(get(f"{user_file}:Net(tied=True)", file), file)
-    assert compare(get(f"{user_file}:Net(tied=False)", file), file).missing == ("head.weight",)
+    assert not compare(resolve_arch(f"{user_file}:Net(tied=True)", file), file)
+    assert compare(resolve_arch(f"{user_file}:Net(tied=False)", file), file).missing == ("head.weight",)
 
 
 # names, hyperparameters, shapes
@@ -538,17 +539,17 @@ def test_a_shared_tensor_written_once_is_not_missed(user_file):
 
 def test_get_by_name():
     shapes = shapes_of(nn.Sequential(*linears(4, 8, 1)))
-    assert get("auto", shapes).architecture == "mlp" and get("none", shapes) is None
-    assert get("mlp", shapes).hyperparameters == {**SIZES, "activation": "relu"}
-    assert not compare(get("mlp(hidden=8)", shapes), shapes)
-    assert compare(get("mlp(hidden=9)", shapes), shapes).mismatched
-    assert get("mlp(inputs=3)", shapes).hyperparameters["inputs"] == 3
+    assert resolve_arch("auto", shapes).architecture == "mlp" and resolve_arch("none", shapes) is None
+    assert resolve_arch("mlp", shapes).hyperparameters == {**SIZES, "activation": "relu"}
+    assert not compare(resolve_arch("mlp(hidden=8)", shapes), shapes)
+    assert compare(resolve_arch("mlp(hidden=9)", shapes), shapes).mismatched
+    assert resolve_arch("mlp(inputs=3)", shapes).hyperparameters["inputs"] == 3
     with pytest.raises(UnknownName, match="did you mean mlp"):
-        get("mpl", shapes)
+        resolve_arch("mpl", shapes)
     with pytest.raises(UsageError, match="by name"):
-        get("mlp(4)", shapes)
+        resolve_arch("mlp(4)", shapes)
     with pytest.raises(UsageError, match=r"write net\.py:CALLABLE"):
-        get("net.py", shapes)
+        resolve_arch("net.py", shapes)
 
 
 @pytest.mark.parametrize(
@@ -563,14 +564,14 @@ def test_get_by_name():
     ],
 )
 def test_hyperparameters_are_read(pairs, values):
-    assert checked(architectures["mlp"], read_pairs(pairs)) == values
-    again = read_pairs(shown_all(values).split(", ")) if values else {}
+    assert checked(architectures["mlp"], parse_pairs(pairs)) == values
+    again = parse_pairs(shown_all(values).split(", ")) if values else {}
     assert checked(architectures["mlp"], again) == values
 
 
 @pytest.mark.parametrize("text", ["true", "True", "1", "yes"])
 def test_truths_are_read(text):
-    assert checked(architectures["fancy-mlp"], read_pairs([f"buffer={text}"])) == {"buffer": True}
+    assert checked(architectures["fancy-mlp"], parse_pairs([f"buffer={text}"])) == {"buffer": True}
 
 
 @pytest.mark.parametrize(
@@ -593,7 +594,7 @@ def test_truths_are_read(text):
 )
 def test_hyperparameters_that_make_no_sense(pair, told):
     with pytest.raises(CkptError, match=told.replace("?", r"\?")):
-        fresh("mlp", read_pairs([pair]), 0)
+        fresh("mlp", parse_pairs([pair]), 0)
 
 
 def test_too_big_a_model_is_an_error_of_ours():
@@ -609,11 +610,11 @@ def test_every_architecture_is_documented():
 
 
 def test_calls_are_read():
-    assert read_call("make(1, 'a', hidden=[2, 3])") == ("make", [1, "a"], {"hidden": [2, 3]})
-    assert read_call("make") == ("make", [], {}) == read_call("make()")
+    assert parse_call("make(1, 'a', hidden=[2, 3])") == ("make", [1, "a"], {"hidden": [2, 3]})
+    assert parse_call("make") == ("make", [], {}) == parse_call("make()")
     for text in ("make(1", "make(f())", "make(1)(2)", "make(x)", "make(1) + 1", "make(1))"):
         with pytest.raises(UsageError):
-            read_call(text)
+            parse_call(text)
 
 
 def test_output_shapes(user_file):
@@ -621,16 +622,16 @@ def test_output_shapes(user_file):
     assert output_shapes(mlp, (2, 4)) == {"0": (2, 8), "1": (2, 8), "2": (2, 1), "": (2, 1)}
     assert output_shapes(found(shared()), (3, 4))["4"] == (3, 8)
     assert output_shapes(found(FancyMLP()), (2, 20)) == {"linear": (2, 20), "": ()}
-    assert output_shapes(get(f"{user_file}:Net", {}), (2, 7)) == {"embed": (2, 7, 8), "head": (2, 7, 5), "": (2, 7, 5)}
+    assert output_shapes(resolve_arch(f"{user_file}:Net", {}), (2, 7)) == {"embed": (2, 7, 8), "head": (2, 7, 5), "": (2, 7, 5)}
     with pytest.raises(UsageError, match="input of 2x5: RuntimeError"):
         output_shapes(mlp, (2, 5))
 
 
 def test_shapes_are_read():
-    assert read_shape("2x4") == (2, 4) and read_shape("7") == (7,)
+    assert parse_shape("2x4") == (2, 4) and parse_shape("7") == (7,)
     for text in ("", "2x", "x", "-1x2", "2*4", "²x2", "9" * 30):
         with pytest.raises(UsageError):
-            read_shape(text)
+            parse_shape(text)
 
 
 def test_recognition_imports_neither_torch_nor_numpy():

@@ -21,8 +21,8 @@ from torch import nn
 
 from ckpt_cli import reading
 from ckpt_cli.edits.mapping import carry
-from ckpt_cli.mapping.layers import names
-from ckpt_cli.mapping.rules import read
+from ckpt_cli.mapping.convention import framework_names
+from ckpt_cli.mapping.rules import parse_rules
 
 State = dict[str, torch.Tensor]
 
@@ -450,11 +450,11 @@ def test_any_layout_and_back_is_the_identity_and_moves_what_numpy_moves(tmp_path
 def test_a_transposed_tensor_is_a_view_of_the_same_storage(tmp_path: Path) -> None:
     path = written(tmp_path, "a", {"w": torch.arange(6.0).view(2, 3)})
     before = reading.open(str(path))
-    after = carry(before, read('[[rule]]\nfrom = "w"\nto = "v"\nlayout = "io->oi"')).checkpoint
+    after = carry(before, parse_rules('[[rule]]\nfrom = "w"\nto = "v"\nlayout = "io->oi"')).checkpoint
     assert after["v"].storage is before["w"].storage
 
 
-@pytest.mark.parametrize("framework", [name for name in names() if name != "torch"])
+@pytest.mark.parametrize("framework", [name for name in framework_names() if name != "torch"])
 def test_new_names_are_read_back_as_what_they_were_made_of(framework: str, tmp_path: Path, ckpt: Ckpt) -> None:
     a, out = written(tmp_path, "a", state_of(network())), tmp_path / "out.safetensors"
     ckpt("convert", a, out, "--map", f"torch-to-{framework}")

@@ -20,9 +20,9 @@ from torch.nn import init
 
 from ckpt_cli.errors import CkptError, EditError, UnknownName, UsageError, UserCodeError
 from ckpt_cli.schemes import Target, sampling, schemes
-from ckpt_cli.schemes.draws import Fill, Normal, Uniform
+from ckpt_cli.schemes.distribution import Constant, Normal, Uniform
 from ckpt_cli.schemes.presets import presets
-from ckpt_cli.schemes.roles import role
+from ckpt_cli.schemes.roles import role_of
 from ckpt_cli.schemes.rules import parse_call, parse_rule
 from ckpt_cli.schemes.seeds import generator, subseed
 
@@ -37,7 +37,7 @@ def target(shape, dtype="float32", name="0.weight", **facts):
 
 def draw(text, shape, dtype="float32", seed=7, stream=None, **facts):
     """The tensor that a scheme, written as on the command line, draws."""
-    answer = parse_call(text).draw(target(shape, dtype, **facts))
+    answer = parse_call(text).distribution(target(shape, dtype, **facts))
     data = b"".join(sampling.blocks(answer, dtype, tuple(shape), stream or generator(seed)))
     return tensor(data, shape, dtype)
 
@@ -197,7 +197,7 @@ def test_constants_fill_every_dtype(dtype):
 @example(1 + 2**-8 + 2**-40, "bfloat16")
 def test_constants_round_as_torch_does(value, dtype):
     want = torch.full((1,), value, dtype=torch.float32 if dtype.startswith("float8") else getattr(torch, dtype)).to(getattr(torch, dtype))
-    assert same(tensor(sampling.constant(value, dtype), (1,), dtype), want)
+    assert same(tensor(sampling.constant_bytes(value, dtype), (1,), dtype), want)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_constants_round_as_torch_does(value, dtype):
 )
 def test_constants_that_cannot_be_held(value, dtype):
     with pytest.raises(EditError, match="hold"):
-        sampling.blocks(Fill(value), dtype, (2,))
+        sampling.blocks(Constant(value), dtype, (2,))
 
 
 def test_big_integers_stay_exact():
@@ -235,11 +235,11 @@ def test_big_integers_stay_exact():
 
 def test_constants_need_no_torch():
     code = (
-        "import sys; from ckpt_cli.schemes import Target; from ckpt_cli.schemes.drawing import blocks\n"
+        "import sys; from ckpt_cli.schemes import Target; from ckpt_cli.schemes.sampling import blocks\n"
         "from ckpt_cli.schemes.rules import parse_rule\n"
         "from ckpt_cli.schemes.presets import presets\n"
         "for text in ('*=zeros', '*=constant(42)', '*=mxnet.One'):\n"
-        "    print(len(b''.join(blocks(parse_rule(text).call.draw(Target('a', (300, 1000))), 'float32', (300, 1000)))))\n"
+        "    print(len(b''.join(blocks(parse_rule(text).call.distribution(Target('a', (300, 1000))), 'float32', (300, 1000)))))\n"
         "print(len(presets), 'torch' in sys.modules, 'numpy' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -268,9 +268,9 @@ FANS = [
 def test_fans(layout, shape, fan, into, out):
     suffix = f"(fan={fan})" if fan else ""
     facts = {"layout": layout}
-    assert parse_call("lecun_uniform" + suffix).draw(target(shape, **facts)).high == pytest.approx(math.sqrt(3 / into))
-    assert parse_call("glorot_uniform" + suffix).draw(target(shape, **facts)).high == pytest.approx(math.sqrt(6 / (into + out)))
-    assert parse_call("xavier_uniform" + suffix).draw(target(shape, **facts)).high == pytest.approx(math.sqrt(6 / (into + out)))
+    assert parse_call("lecun_uniform" + suffix).distribution(target(shape, **facts)).high == pytest.approx(math.sqrt(3 / into))
+    assert parse_call("glorot_uniform" + suffix).distribution(target(shape, **facts)).high == pytest.approx(math.sqrt(6 / (into + out)))
+    assert parse_call("xavier_uniform" + suffix).distribution(target(shape, **facts)).high == pytest.approx(math.sqrt(6 / (into + out)))
 
 
 VARIANCES = [
@@ -442,10 +442,11 @@ def test_resized_embeddings():
 
 def test_gpt2_residual_counts_layers():
     shapes = {f"h.{i}.{part}.weight": (4, 4) for i in range(12) for part in ("attn", "mlp")} | {"wte.weight": (9, 4)}
-    assert parse_call("gpt2_residual").draw(target((4, 4), shapes=shapes)) == Normal(0.0, 0.02 / math.sqrt(24))
-    assert parse_call("gpt2_residual").draw(target((4, 4), shapes={f"model.layers.{i}.a": () for i in range(2)})) == Normal(0.0, 0.01)
+    assert parse_call("gpt2_residual").distribution(target((4, 4), shapes=shapes)) == Normal(0.0, 0.02 / math.sqrt(24))
+    shapes = {f"model.layers.{i}.a": () for i in range(2)}
+    assert parse_call("gpt2_residual").distribution(target((4, 4), shapes=shapes)) == Normal(0.0, 0.01)
     with pytest.raises(EditError, match="how many layers"):
-        parse_call("gpt2_residual").draw(target((4, 4)))
+        parse_call("gpt2_residual").distribution(target((4, 4)))
 
 
 # ---------------------------------------------------------------- seeds
@@ -506,10 +507,10 @@ def test_roles_over_a_real_state_dict():
     for name, layer, value in parts(Net()):
         facts = target(value.shape, str(value.dtype).removeprefix("torch."), name, shapes=shapes)
         want = kind_by_torch(layer, name)
-        typed, assumed = role(facts, layer), role(facts)
-        assert typed.kind == want, name
+        typed, assumed = role_of(facts, layer), role_of(facts)
+        assert typed.role == want, name
         assert typed.reason == f"by type {layer}" or want == "counter"
-        assert assumed.kind == ("other" if want == "slope" else want), name
+        assert assumed.role == ("other" if want == "slope" else want), name
         assert assumed.reason.startswith("assumed from") or want == "counter"
 
 
@@ -562,13 +563,13 @@ ROLES = [
 @pytest.mark.parametrize(("name", "shape", "kind", "reason"), ROLES, ids=[row[0] for row in ROLES])
 def test_roles_by_name_and_shape(name, shape, kind, reason):
     shapes = {row[0]: row[1] for row in ROLES}
-    assert role(target(shape, name=name, shapes=shapes)) == (kind, f"assumed from {reason}")
+    assert role_of(target(shape, name=name, shapes=shapes)) == (kind, f"assumed from {reason}")
 
 
 def test_roles_are_for_floats():
     for dtype in ("int64", "bool", "complex64", "complex32", "float8_e8m0fnu"):
-        assert role(target((8, 4), dtype), "Linear") == ("other", "by dtype")
-    assert role(target((), "int64", "bn.num_batches_tracked")).kind == "counter"
+        assert role_of(target((8, 4), dtype), "Linear") == ("other", "by dtype")
+    assert role_of(target((), "int64", "bn.num_batches_tracked")).role == "counter"
 
 
 @pytest.mark.parametrize(
@@ -590,7 +591,7 @@ def test_roles_are_for_floats():
     ],
 )
 def test_roles_by_type(layer, name, shape, kind):
-    assert role(target(shape, name=name), layer).kind == kind
+    assert role_of(target(shape, name=name), layer).role == kind
 
 
 # ---------------------------------------------------------------- presets
@@ -616,7 +617,7 @@ def by_preset(preset, module, types=True, layout="oi"):
     shapes = {name: tuple(value.shape) for name, _, value in parts(module)}
     for name, layer, value in parts(module):
         facts = target(value.shape, str(value.dtype).removeprefix("torch."), name, shapes=shapes, layout=layout)
-        yield facts, presets[preset](facts, role(facts, layer if types else None).kind), value
+        yield facts, presets[preset](facts, role_of(facts, layer if types else None).role), value
 
 
 @pytest.mark.parametrize("types", [True, False])
@@ -637,26 +638,26 @@ def test_pytorch_preset_of_attention():
     answers = {facts.name: answer for facts, answer, _ in by_preset("pytorch", nn.Sequential(nn.MultiheadAttention(6, 2)))}
     bound = math.sqrt(6 / (6 + 18))
     assert answers["0.in_proj_weight"].high == -answers["0.in_proj_weight"].low == pytest.approx(bound)
-    assert answers["0.in_proj_bias"] == answers["0.out_proj.bias"] == Fill(0)
+    assert answers["0.in_proj_bias"] == answers["0.out_proj.bias"] == Constant(0)
     assert answers["0.out_proj.weight"].high == pytest.approx(1 / math.sqrt(6))
 
 
 def test_pytorch_preset_of_prelu():
-    assert [answer for _, answer, _ in by_preset("pytorch", nn.PReLU(3))] == [Fill(0.25)]
+    assert [answer for _, answer, _ in by_preset("pytorch", nn.PReLU(3))] == [Constant(0.25)]
 
 
 PRESETS = [
     # preset, kind, shape, answer
     ("keras", "linear", (4, 8), Uniform(-math.sqrt(3.0) * math.sqrt(1 / 6), math.sqrt(3.0) * math.sqrt(1 / 6))),
-    ("keras", "bias", (8,), Fill(0)),
+    ("keras", "bias", (8,), Constant(0)),
     ("keras", "embedding", (9, 4), Uniform(-0.05, 0.05)),
     ("mxnet", "linear", (4, 8), Uniform(-0.07, 0.07)),
-    ("mxnet", "bias", (8,), Fill(0)),
+    ("mxnet", "bias", (8,), Constant(0)),
     ("mxnet", "embedding", (9, 8), Uniform(-0.07, 0.07)),
     ("gpt2", "linear", (4, 8), Normal(0.0, 0.02)),
     ("gpt2", "embedding", (4, 8), Normal(0.0, 0.02)),
     ("bert", "linear", (4, 8), Normal(0.0, 0.02)),
-    ("bert", "bias", (8,), Fill(0)),
+    ("bert", "bias", (8,), Constant(0)),
     ("pytorch", "embedding", (9, 4), Normal(0.0, 1.0)),
 ]
 
@@ -669,11 +670,11 @@ def test_presets(preset, kind, shape, answer):
 @pytest.mark.parametrize("preset", sorted(presets))
 def test_presets_agree_on_the_rest(preset):
     kinds = {
-        "norm_scale": Fill(1),
-        "norm_shift": Fill(0),
-        "running_mean": Fill(0),
-        "running_var": Fill(1),
-        "counter": Fill(0),
+        "norm_scale": Constant(1),
+        "norm_shift": Constant(0),
+        "running_mean": Constant(0),
+        "running_var": Constant(1),
+        "counter": Constant(0),
         "other": None,
     }
     assert {kind: presets[preset](target((8,)), kind) for kind in kinds} == kinds
@@ -683,11 +684,11 @@ def test_presets_agree_on_the_rest(preset):
 def test_keras_preset_of_lstm():
     shapes = {"lstm/recurrent_kernel": (2, 8), "lstm/kernel": (5, 8), "lstm/bias": (8,)}
     facts = {name: target(shape, name=name, shapes=shapes, layout="io") for name, shape in shapes.items()}
-    answers = {name: presets["keras"](fact, role(fact, "LSTM").kind) for name, fact in facts.items()}
+    answers = {name: presets["keras"](fact, role_of(fact, "LSTM").role) for name, fact in facts.items()}
     assert str(answers["lstm/recurrent_kernel"]) == "orthogonal(1)"
     assert tensor(b"".join(sampling.blocks(answers["lstm/bias"], "float32", (8,))), (8,), "float32").tolist() == [0, 0, 1, 1, 0, 0, 0, 0]
     gru = target((6,), name="gru/bias", shapes={"gru/recurrent_kernel": (2, 6)}, layout="io")
-    assert presets["keras"](gru, "recurrent_bias") == Fill(0)
+    assert presets["keras"](gru, "recurrent_bias") == Constant(0)
 
 
 def test_gpt2_preset_scales_residual_projections():

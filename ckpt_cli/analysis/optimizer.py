@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..architectures import recognition
 from ..architectures.layers import Shape
+from ..architectures.prefixes import TRAINING
 from ..tensors.checkpoint import Checkpoint
 from .optimizer_slots import told
 from .summary import is_buffer
@@ -77,14 +78,14 @@ def models(checkpoint: Checkpoint, kept: set[str]) -> Iterator[dict[str, Shape]]
     tied = checkpoint.tied_to()
     rest = {name: tensor for name, tensor in checkpoint.items() if name not in kept and name not in tied}
     shapes = {name: tensor.shape for name, tensor in checkpoint.items()}
-    model = recognition.get("auto", shapes, checkpoint.ties(), checkpoint.layers)
+    model = recognition.resolve_arch("auto", shapes, checkpoint.ties(), checkpoint.layers)
     if model:
         own = {name for name in model.shapes if name not in model.buffers}
         yield {name: tensor.shape for name, tensor in rest.items() if name.startswith(model.prefix) and name[len(model.prefix) :] in own}
     tops: dict[str, dict[str, Shape]] = {}
     for name, tensor in rest.items():
         top = name.partition(".")[0]
-        if not is_buffer(name, tensor, None) and not recognition.TRAINING.search(top):
+        if not is_buffer(name, tensor, None) and not TRAINING.search(top):
             tops.setdefault(top, {})[name] = tensor.shape
     yield from tops.values()
     if len(tops) > 1:
@@ -131,7 +132,7 @@ def averages(checkpoint: Checkpoint, kept: set[str], parameters: Mapping[str, Sh
     found: dict[str, str | None] = {}
     for name in checkpoint:
         parts = name.split(".")
-        if name in kept or name in parameters or not recognition.TRAINING.search(parts[0]):
+        if name in kept or name in parameters or not TRAINING.search(parts[0]):
             continue
         tails = (".".join(parts[start:]) for start in range(1, min(len(parts) - 1, _DEEPEST)))
         same = next((ends[tail] for tail in tails if tail in ends), [])

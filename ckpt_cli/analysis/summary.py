@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..architectures.layers import Shape
-from ..architectures.recognition import TRAINING, Model
+from ..architectures.model import Model
+from ..architectures.prefixes import TRAINING
 from ..formats import formats
 from ..tensors.checkpoint import Checkpoint, Tensor
 

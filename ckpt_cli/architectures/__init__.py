@@ -1,14 +1,27 @@
-"""Architectures: named families of models, which recognise themselves from names and shapes and build the module.
+"""Architectures: named families of models, which recognise themselves by names and shapes and build the module.
 
-A family is one file of this folder with one class under `@architecture`; packages outside the project announce theirs
-in the entry-point group `ckpt_cli.architectures`. Recognition is exact: every name, shape and tie is accounted for, here,
-for every family, and needs no torch.
+A family is one module of this folder with one class under `@architecture`. Packages outside the project announce theirs in the
+entry-point group `ckpt_cli.architectures`. Recognition is exact: every name, shape and tie of a file must be the model's. That is checked
+in `recognition`, for every family alike, and needs no torch.
+
+    layers.py            a network as a tree of plain values
+    hyperparameters.py   KEY=VALUE, checked against the signature of a family's `layers`
+    model.py             a model whose architecture is known
+    recognition.py       which model a checkpoint holds
+    prefixes.py          where in a file a model begins, and what lies beside it
+    declared_layers.py   the tree from the layer types that a file declares
+    linear_chain.py      Linear layers that follow each other, found by their sizes
+    mismatch.py          how a model and a file differ
+    user_module.py       FILE.py:CALLABLE as a model
+    fresh_weights.py     a new module's values
+    output_shapes.py     the shapes that come out of each layer
+    the others           one family each
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,8 +33,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What recognition found: hyperparameters, the tree of layers, and what names and shapes do not tell and was assumed."""
+class Member:
+    """A member of a family of models.
+
+    Attributes:
+        hyperparameters: all of them, by name.
+        tree: its layers.
+        assumed: what names and shapes do not tell and was assumed, as texts `activation=relu`.
+    """
 
     hyperparameters: Mapping[str, object]
     tree: Layer
@@ -29,25 +48,37 @@ class Found:
 
 
 class Architecture(ABC):
-    """A named family of models. The first line of the docstring is its title; the signature of `layers` is its schema."""
+    """A named family of models. The first line of a family's docstring is its title; the signature of `layers` is its schema."""
 
     name: ClassVar[str]
-    general: ClassVar[bool] = False  # a general family is asked after the special ones
+    general: ClassVar[bool] = False  # general families are tried after all others
 
     @abstractmethod
     def layers(self, *args: Any, **hyperparameters: Any) -> Layer:
-        """The tree of layers. Keyword-only parameters with defaults; the docstring has a line `name: meaning` for each."""
+        """Return the tree of layers.
+
+        An implementation takes keyword-only parameters with defaults; its docstring has a line `name: meaning` for each.
+
+        Raises:
+            UsageError: there is no such member of the family.
+        """
 
     @abstractmethod
-    def recognise(self, shapes: Mapping[str, Shape], given: Mapping[str, object]) -> Found | None:
-        """The member of the family that has these names and shapes. `given` holds what the user said of the hyperparameters."""
+    def recognise(self, shapes: Mapping[str, Shape], given: Mapping[str, object]) -> Member | None:
+        """Return the member of the family that may have these tensors; whether it has them exactly is checked elsewhere.
+
+        Args:
+            shapes: the shape of each tensor by name.
+            given: the hyperparameters that the user named.
+        """
 
     def build(self, **hyperparameters: Any) -> Module:
-        """The `torch.nn.Module`, freshly drawn from torch's global generator."""
+        """Return the `torch.nn.Module`, freshly initialised from torch's global generator."""
         return self.layers(**hyperparameters).module()
 
     @property
     def title(self) -> str:
+        """What `ckpt archs` says of the family."""
         return (type(self).__doc__ or "").strip().split("\n")[0]
 
 
@@ -55,11 +86,10 @@ architectures: Registry[Architecture] = Registry("architecture", "ckpt_cli.archi
 
 
 def architecture(family: type[Architecture]) -> type[Architecture]:
-    """Register a family under its name."""
+    """Register a family under its name.
+
+    Raises:
+        ValueError: another family has that name.
+    """
     architectures.add(family.name, family())
     return family
-
-
-def exactly(tree: Layer, shapes: Mapping[str, Shape], ties: Sequence[Sequence[str]]) -> bool:
-    """Whether the tree has these names, shapes and ties, all of them and no others."""
-    return tree.shapes() == dict(shapes) and tree.ties() == {frozenset(group) for group in ties}

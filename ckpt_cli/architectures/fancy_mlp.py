@@ -1,11 +1,11 @@
-"""A network that Sequential cannot say: a constant in the middle, one layer used twice, a loop that the data decides."""
+"""A network that no Sequential expresses: a constant in the middle, one layer used twice, a loop that the data decides."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from . import Architecture, Found, architecture
+from . import Architecture, Member, architecture
 from .layers import Layer, Shape, linear
 
 if TYPE_CHECKING:
@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 
 @architecture
 class FancyMLP(Architecture):
-    """one Linear used twice around a constant random weight, ReLU, then halving until the L1 norm is at most 1"""
+    """one Linear used twice around a constant random weight, ReLU, then halving until the L1 norm is at most 1
+
+    It is FancyMLP of "Dive into Deep Learning".
+    """
 
     name = "fancy-mlp"
 
     def layers(self, *, size: int = 20, buffer: bool = False) -> Layer:
-        """The network of one Linear.
+        """Return the network of one Linear.
 
         size: numbers that go in
         buffer: whether the constant weight is kept in the checkpoint, as rand_weight
@@ -28,16 +31,17 @@ class FancyMLP(Architecture):
         children = {"linear": linear(size, size)}
         return Layer("FancyMLP", children=children, buffers=constant, make=lambda child: fancy_module(size, buffer, child))
 
-    def recognise(self, shapes: Mapping[str, Shape], given: Mapping[str, object]) -> Found | None:
+    def recognise(self, shapes: Mapping[str, Shape], given: Mapping[str, object]) -> Member | None:
+        """Return the member whose `linear` has this size."""
         weight, buffer = shapes.get("linear.weight", ()), "rand_weight" in shapes
-        # A layer called `linear` alone is no evidence; of the size that the book gives it, it is.
+        # A layer called `linear` is no evidence by itself, but with the book's size it is.
         if weight and (buffer or weight[0] == given.get("size", 20)):
-            return Found({"size": weight[0], "buffer": buffer}, self.layers(size=weight[0], buffer=buffer))
+            return Member({"size": weight[0], "buffer": buffer}, self.layers(size=weight[0], buffer=buffer))
         return None
 
 
 def fancy_module(size: int, buffer: bool, child: Callable[[str], Module]) -> Module:
-    """X → a number. The constant is drawn before the layer."""
+    """Build the module. It maps samples × size to one number; the constant is drawn before the layer."""
     import torch
     from torch import Tensor, nn
 

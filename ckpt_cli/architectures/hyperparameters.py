@@ -1,4 +1,4 @@
-"""Hyperparameters as people write them, `KEY=VALUE`, held against the signature of the architecture."""
+"""Hyperparameters as users write them, `KEY=VALUE`, checked against the signature of the architecture."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ from . import Architecture
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """One hyperparameter: its name, default, what may be given for it (the annotation, as text), and what it means."""
+    """One hyperparameter: its name, its default, the annotation as text, and what it means."""
 
     name: str
     default: object
-    kind: str
+    annotation: str
     meaning: str
 
 
 def schema(architecture: Architecture) -> dict[str, Hyperparameter]:
-    """The hyperparameters of an architecture: the signature of its `layers`, and the lines `name: meaning` of the docstring."""
+    """Return the hyperparameters of an architecture by name: the signature of its `layers`, and the docstring's lines `name: meaning`."""
     meanings = dict(re.findall(r"^(\w+): (.+)$", cleandoc(architecture.layers.__doc__ or ""), re.MULTILINE))
-    taken = signature(architecture.layers).parameters.values()
-    return {each.name: Hyperparameter(each.name, each.default, str(each.annotation), meanings.get(each.name, "")) for each in taken}
+    parameters = signature(architecture.layers).parameters.values()
+    return {each.name: Hyperparameter(each.name, each.default, str(each.annotation), meanings.get(each.name, "")) for each in parameters}
 
 
-def read_pairs(pairs: Iterable[str]) -> dict[str, object]:
-    """`["hidden=8,16", "activation=tanh"]` → `{"hidden": (8, 16), "activation": "tanh"}`."""
+def parse_pairs(pairs: Iterable[str]) -> dict[str, object]:
+    """Parse `["hidden=8,16", "activation=tanh"]` to `{"hidden": (8, 16), "activation": "tanh"}`.
+
+    Raises:
+        UsageError: a text is no pair, or a key is given twice.
+    """
     values: dict[str, object] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
@@ -43,15 +47,19 @@ def read_pairs(pairs: Iterable[str]) -> dict[str, object]:
 
 
 def literal(text: str) -> object:
-    """A Python literal where it is one, else the text itself. Nothing is evaluated."""
+    """Return the value of a Python literal; the text itself where it is none. Nothing is evaluated."""
     try:
         return ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text.strip()
 
 
-def read_call(text: str) -> tuple[str, list[object], dict[str, object]]:
-    """`name(1, hidden=16)` → its name, positional and keyword arguments, all literals; `name` alone has none."""
+def parse_call(text: str) -> tuple[str, list[object], dict[str, object]]:
+    """Parse `name(1, hidden=16)`: its name, positional and keyword arguments, all literals; `name` alone has none.
+
+    Raises:
+        UsageError: the arguments are no literals.
+    """
     name, parenthesis, inside = text.partition("(")
     if not parenthesis:
         return name, [], {}
@@ -66,66 +74,78 @@ def read_call(text: str) -> tuple[str, list[object], dict[str, object]]:
 
 
 def checked(architecture: Architecture, values: Mapping[str, object]) -> dict[str, object]:
-    """The values in the form the architecture takes them; an unknown key and a value of another kind are refused."""
+    """Return the values in the form in which the architecture takes them.
+
+    Raises:
+        UnknownName: the architecture has no such hyperparameter.
+        UsageError: a value is of the wrong kind.
+    """
     known = schema(architecture)
     for key in values:
         if key not in known:
             mend = did_you_mean(key, known) or f"it has {', '.join(known) or 'none'}"
             raise UnknownName(f"{architecture.name} has no hyperparameter {key!r}", mend)
-    return {key: fitted(known[key], value) for key, value in values.items()}
+    return {key: converted(known[key], value) for key, value in values.items()}
 
 
-def fitted(hyperparameter: Hyperparameter, value: object) -> object:
-    """The value as this hyperparameter takes it. Kinds that are not listed are left to the architecture."""
-    convert, wanted = KINDS.get(hyperparameter.kind, (lambda given: given, ""))
+def converted(hyperparameter: Hyperparameter, value: object) -> object:
+    """Return the value as this hyperparameter takes it. Annotations that are not in CONVERTERS are left to the architecture.
+
+    Raises:
+        UsageError: the value is of the wrong kind.
+    """
+    convert, wanted = CONVERTERS.get(hyperparameter.annotation, (lambda given: given, ""))
     try:
         return convert(value)
     except (TypeError, ValueError, KeyError):
         raise UsageError(f"{hyperparameter.name}={shown(value)} makes no sense", f"{hyperparameter.name} is {wanted}") from None
 
 
-def whole(value: object) -> int:
+def as_whole_number(value: object) -> int:
+    """Return a whole number from 1 to 2³¹ - 1. Raises ValueError for anything else."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 2**31:
         raise ValueError
     return value
 
 
-def sizes(value: object) -> int | tuple[int, ...]:
-    """A number, or several; one number in a list is that number, and `none` is none of them."""
+def as_sizes(value: object) -> int | tuple[int, ...]:
+    """Return one number or several; a list of one number is that number, and `none` is an empty tuple. Raises ValueError."""
     if value in (None, "none", "None"):
         return ()
     if not isinstance(value, (tuple, list)):
-        return whole(value)
-    widths = tuple(whole(width) for width in value)
+        return as_whole_number(value)
+    widths = tuple(as_whole_number(width) for width in value)
     return widths[0] if len(widths) == 1 else widths
 
 
-def truth(value: object) -> bool:
+def as_bool(value: object) -> bool:
+    """Return a truth value, however it is written. Raises KeyError for anything else."""
     return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[str(value).lower()]
 
 
-def word(value: object) -> str:
+def as_word(value: object) -> str:
+    """Return a text. Raises TypeError for anything else."""
     if not isinstance(value, str):
         raise TypeError
     return value
 
 
-# annotation → how a given value is taken, and what to say of one that is not
-KINDS: dict[str, tuple[Callable[[object], object], str]] = {
-    "int": (whole, "a whole number, 1 or more"),
-    "Sizes": (sizes, "a whole number, or several as in 8,16, or none"),
-    "bool": (truth, "true or false"),
-    "str": (word, "a word"),
+# annotation → the conversion of a given value, and what messages call such a value
+CONVERTERS: dict[str, tuple[Callable[[object], object], str]] = {
+    "int": (as_whole_number, "a whole number, 1 or more"),
+    "Sizes": (as_sizes, "a whole number, or several as in 8,16, or none"),
+    "bool": (as_bool, "true or false"),
+    "str": (as_word, "a word"),
 }
 
 
 def shown(value: object) -> str:
-    """A value as it is written on the command line: `8,16`, `none`, `true`, `relu`."""
+    """Return a value as it is written on the command line: `8,16`, `none`, `true`, `relu`."""
     if isinstance(value, (tuple, list)):
         return ",".join(map(str, value)) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def shown_all(values: Mapping[str, object]) -> str:
-    """`inputs=4, hidden=8,16, outputs=1`."""
+    """Return values as they are written on the command line: `inputs=4, hidden=8,16, outputs=1`."""
     return ", ".join(f"{key}={shown(value)}" for key, value in values.items())

@@ -1,7 +1,7 @@
-"""Layers as plain values: what `print(net)` says of a network, its names and shapes, known without torch.
+"""Layers as plain values: names, shapes and what `print(net)` prints of a network, known without torch.
 
-A `Layer` is a tree. One object found in two places of the tree is one layer used twice: its tensors are tied.
-`Layer.module` turns the tree into the `torch.nn.Module` it describes.
+A `Layer` is a tree. One object in two places of the tree is one layer used twice: its tensors are tied.
+`Layer.module` turns the tree into the `torch.nn.Module` that it describes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 Ties = set[frozenset[str]]
 
-# What each activation is called in torch.nn, with what its line in print(net) says.
+# activation → its class in torch.nn, and the arguments in its line of print(net)
 ACTIVATIONS: dict[str, tuple[str, dict[str, object]]] = {
     "relu": ("ReLU", {}),
     "tanh": ("Tanh", {}),
@@ -30,10 +30,16 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, object]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """A layer: its type, its arguments as printed, its own parameters and buffers (name → shape), the layers in it by name.
+    """A layer with the layers in it.
 
-    `make` builds the module where neither `torch.nn.TYPE(**arguments)` nor a Sequential does: it is given a function
-    that builds the child of a name.
+    Attributes:
+        type: the name of its class.
+        arguments: the arguments of its class, as printed; `...` as a value prints the key alone.
+        parameters: name → shape of its own parameters.
+        buffers: name → shape of its own buffers.
+        children: the layers in it by name.
+        make: builds the module where neither `torch.nn.TYPE(**arguments)` nor a Sequential does. It is given a function that builds the
+            child of a name.
     """
 
     type: str
@@ -44,28 +50,35 @@ class Layer:
     make: Callable[[Callable[[str], Module]], Module] | None = None
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Layer]]:
-        """Every layer with its path, the root's path being empty, in the order of `print(net)`."""
+        """Yield every layer with its path, in the order of `print(net)`; the root's path is empty."""
         yield path, self
         for name, child in self.children.items():
-            yield from child.walk(joined(path, name))
+            yield from child.walk(join_path(path, name))
 
     def shapes(self) -> dict[str, Shape]:
-        """Name → shape, in the order of `state_dict()`: a layer's own parameters, its buffers, then the layers in it."""
-        return {joined(path, name): shape for path, layer in self.walk() for name, shape in {**layer.parameters, **layer.buffers}.items()}
+        """Return name → shape, in the order of `state_dict()`: a layer's own parameters, its buffers, then the layers in it."""
+        return {
+            join_path(path, name): shape for path, layer in self.walk() for name, shape in {**layer.parameters, **layer.buffers}.items()
+        }
 
     def buffer_names(self) -> frozenset[str]:
-        return frozenset(joined(path, name) for path, layer in self.walk() for name in layer.buffers)
+        """Return the names of all buffers."""
+        return frozenset(join_path(path, name) for path, layer in self.walk() for name in layer.buffers)
 
     def ties(self) -> Ties:
-        """The groups of names that a layer used more than once gives its tensors."""
+        """Return the groups of names that a layer used more than once gives its tensors."""
         names: dict[tuple[int, str], list[str]] = {}
         for path, layer in self.walk():
             for name in (*layer.parameters, *layer.buffers):
-                names.setdefault((id(layer), name), []).append(joined(path, name))
+                names.setdefault((id(layer), name), []).append(join_path(path, name))
         return {frozenset(group) for group in names.values() if len(group) > 1}
 
     def module(self, built: dict[int, Module] | None = None) -> Module:
-        """The `torch.nn.Module` of this tree, freshly drawn in the order of the tree; a layer used twice is built once."""
+        """Build the `torch.nn.Module` of this tree, initialised in the order of the tree; a layer used twice is built once.
+
+        Args:
+            built: the modules built so far, by the id of their Layer.
+        """
         built = {} if built is None else built
         if id(self) not in built:
             built[id(self)] = self._build(built)
@@ -85,29 +98,30 @@ class Layer:
         return module
 
     def __str__(self) -> str:
-        """What `print(net)` prints: torch.nn.Module.__repr__, for layers whose own part is one line."""
-        own = ", ".join(key if value is ... else f"{key}={value!r}" for key, value in self.arguments.items())
+        """What `print(net)` prints: torch.nn.Module.__repr__, for layers whose arguments fit one line."""
+        arguments = ", ".join(key if value is ... else f"{key}={value!r}" for key, value in self.arguments.items())
         if not self.children:
-            return f"{self.type}({own})"
-        lines = ([own] if own else []) + [f"({name}): {child}" for name, child in self.children.items()]
+            return f"{self.type}({arguments})"
+        lines = ([arguments] if arguments else []) + [f"({name}): {child}" for name, child in self.children.items()]
         return f"{self.type}(\n" + "".join(f"  {line}\n" for line in "\n".join(lines).split("\n")) + ")"
 
 
 def linear(inputs: int, outputs: int, bias: bool = True) -> Layer:
-    """`torch.nn.Linear`: weight outputs×inputs, bias of outputs."""
+    """Return a `torch.nn.Linear`: a weight of outputs×inputs, a bias of outputs."""
     parameters: dict[str, Shape] = {"weight": (outputs, inputs)} | ({"bias": (outputs,)} if bias else {})
     return Layer("Linear", {"in_features": inputs, "out_features": outputs, "bias": bias}, parameters)
 
 
 def activation_layer(name: str) -> Layer:
-    """The activation called `name` in `ACTIVATIONS`."""
+    """Return the activation called `name` in `ACTIVATIONS`."""
     return Layer(*ACTIVATIONS[name])
 
 
 def sequential(*layers: Layer) -> Layer:
-    """`torch.nn.Sequential`: children are called 0, 1, 2, …"""
+    """Return a `torch.nn.Sequential`, whose children are called 0, 1, 2, and so on."""
     return Layer("Sequential", children={str(number): layer for number, layer in enumerate(layers)})
 
 
-def joined(path: str, name: str) -> str:
+def join_path(path: str, name: str) -> str:
+    """Return the name of a tensor or layer inside `path`; the root's path is empty."""
     return f"{path}.{name}" if path else name

@@ -1,4 +1,4 @@
-"""How a model and a file disagree."""
+"""How a model and a file differ in names and shapes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import UsageError
+from ..tensors.checkpoint import show_shape
 from .hyperparameters import shown_all
 from .layers import Shape
-from .recognition import Model, strangers
+from .model import Model
+from .prefixes import unaccounted
 
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Names that the model has and the file has not, that the file has and the model has not, and (name, model's, file's shape)."""
+    """The differences between a model and a file; true where there are any.
+
+    Attributes:
+        missing: names that only the model has.
+        unexpected: names that only the file has.
+        mismatched: (name, the model's shape, the file's shape) where these differ.
+    """
 
     missing: tuple[str, ...]
     unexpected: tuple[str, ...]
@@ -23,19 +31,19 @@ class Mismatch:
         return bool(self.missing or self.unexpected or self.mismatched)
 
     def __str__(self) -> str:
-        shapes = [f"{name} ({by(theirs)}, not {by(ours)})" for name, ours, theirs in self.mismatched]
+        shapes = [f"{name} ({show_shape(theirs)}, not {show_shape(ours)})" for name, ours, theirs in self.mismatched]
         parts = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": shapes}
-        return "; ".join(f"{what} {some(names)}" for what, names in parts.items() if names)
+        return "; ".join(f"{what} {first_few(names)}" for what, names in parts.items() if names)
 
 
 def compare(model: Model, shapes: Mapping[str, Shape]) -> Mismatch:
-    """The model held strictly against a file's names and shapes. Names are the file's, prefix included.
+    """Compare a model with a file's names and shapes, exactly. Names are the file's, prefix included.
 
-    A name that the model ties to one in the file is not missed: some formats write a shared tensor once.
+    A name that the model ties to one in the file is not missing: some formats write a shared tensor once.
     """
     ours = {model.prefix + name: shape for name, shape in model.shapes.items()}
     present = {name for group in model.ties if any(model.prefix + name in shapes for name in group) for name in group}
-    inside = {name for name in shapes if name.startswith(model.prefix)} | set(strangers(shapes, model.prefix, model.shapes))
+    inside = {name for name in shapes if name.startswith(model.prefix)} | set(unaccounted(shapes, model.prefix, model.shapes))
     return Mismatch(
         tuple(name for name in ours if name not in shapes and name[len(model.prefix) :] not in present),
         tuple(name for name in shapes if name in inside and name not in ours),
@@ -43,18 +51,19 @@ def compare(model: Model, shapes: Mapping[str, Shape]) -> Mismatch:
     )
 
 
-def hold(model: Model, shapes: Mapping[str, Shape]) -> None:
-    """Refuse a model whose names and shapes are not those of the file."""
+def require_match(model: Model, shapes: Mapping[str, Shape]) -> None:
+    """Refuse a model whose names and shapes are not those of the file.
+
+    Raises:
+        UsageError: they differ; the message lists the first differences.
+    """
     mismatch = compare(model, shapes)
     if mismatch:
-        told = f"({shown_all(model.hyperparameters)})" if model.hyperparameters else ""
-        raise UsageError(f"the file does not hold {model.architecture}{told}: {mismatch}", "give another --arch, or --arch none")
+        arguments = f"({shown_all(model.hyperparameters)})" if model.hyperparameters else ""
+        raise UsageError(f"the file does not hold {model.architecture}{arguments}: {mismatch}", "give another --arch, or --arch none")
 
 
-def some(names: Sequence[str], most: int = 3) -> str:
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names and the number of the others: `a, b, c and 4 more`."""
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def by(shape: Shape) -> str:
-    return "x".join(map(str, shape)) or "scalar"

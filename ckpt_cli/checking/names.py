@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from ..architectures import recognition
 from ..architectures.hyperparameters import shown_all
-from ..architectures.mismatch import by, compare
-from ..tensors.checkpoint import Checkpoint
+from ..architectures.mismatch import compare
+from ..tensors.checkpoint import Checkpoint, show_shape
 from . import Violation, violation
 
 _PLAIN = re.compile(r"[\w.-]+")
@@ -17,7 +17,7 @@ _PLAIN = re.compile(r"[\w.-]+")
 def as_architecture(checkpoint: Checkpoint, arch: str) -> Iterator[Violation]:
     """What the file lacks of the architecture, has besides it, and has in another shape."""
     shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
-    model = recognition.get(arch, shapes, checkpoint.ties(), checkpoint.layers)
+    model = recognition.resolve_arch(arch, shapes, checkpoint.ties(), checkpoint.layers)
     if model is None or not model.architecture:
         if arch != "none":
             yield violation("architecture", "", "no known architecture has these names and shapes")
@@ -25,11 +25,13 @@ def as_architecture(checkpoint: Checkpoint, arch: str) -> Iterator[Violation]:
     told = model.architecture + (f"({shown_all(model.hyperparameters)})" if model.hyperparameters else "")
     found = compare(model, shapes)
     for name in found.missing:
-        yield violation("missing", name, f"{told} has it: {by(model.shapes[name[len(model.prefix) :]])}")
+        yield violation("missing", name, f"{told} has it: {show_shape(model.shapes[name[len(model.prefix) :]])}")
     for name in found.unexpected:
         yield violation("unexpected", name, f"{told} has none of this name")
     for name, ours, theirs in found.mismatched:
-        yield violation("shape", name, f"{by(theirs)}, not {by(ours)} as in {told}", shape=list(theirs), expected=list(ours))
+        yield violation(
+            "shape", name, f"{show_shape(theirs)}, not {show_shape(ours)} as in {told}", shape=list(theirs), expected=list(ours)
+        )
 
 
 def as_other(checkpoint: Mapping[str, object], other: Mapping[str, object], path: str) -> Iterator[Violation]:

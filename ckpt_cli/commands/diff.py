@@ -93,7 +93,7 @@ def _mapped(one: Checkpoint, two: Checkpoint, maps: list[str]) -> _Mapped:
     """A with the names and layouts that the maps, one after another, give it: renamings, or maps from one framework to another."""
     from ..edits.mapping import carry, is_map, listed, read_map, uncompared
     from ..edits.rename import rename
-    from ..mapping.pairing import Like
+    from ..mapping.pairing import Template
     from ..mapping.rules import Rules
 
     found = _Mapped(one)
@@ -102,7 +102,7 @@ def _mapped(one: Checkpoint, two: Checkpoint, maps: list[str]) -> _Mapped:
             found = found._replace(checkpoint=rename(found.checkpoint, [text]))
             continue
         by = read_map(text)
-        like = Like({name: kind.shape for name, kind in two.kinds().items()}, two.ties())
+        like = Template({name: kind.shape for name, kind in two.kinds().items()}, two.ties())
         made = carry(found.checkpoint, by, like, "keep")
         apart = uncompared(by, like)
         for line in (*made.said, *([f"not compared: {listed([*made.left, *apart])}"] if made.left or apart else [])):

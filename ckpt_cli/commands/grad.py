@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from enum import StrEnum
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from ..architectures.recognition import Model
+from ..architectures.model import Model
 from ..errors import UsageError, about
 from ..show.output import Answer, note
 from ..show.summary_view import model_document
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, indexed, one, split_index
 from ..training.gradients import Figures, Gradient, figures, gradients
-from ..training.losses import by
+from ..training.losses import Loss, shape_text
 from .get import As, Form, encoded, put
 from .params import Color, Colors, Json, Path, layers_of, opened
 from .reinit import any_seed
 from .summary import Arch
-
-
-class Loss(StrEnum):
-    mse = "mse"
-    sum = "sum"
-    cross_entropy = "cross_entropy"
-
 
 LossName = Annotated[Loss | None, typer.Option("--loss", help="What is differentiated; sum, where there is no target.", show_default=False)]
 Seed = Annotated[
@@ -96,7 +88,7 @@ def grad_command(
         else:
             _show(out, shown, by_use)
     note_assumed(model)
-    note(f"loss {told.kind}: {told.loss:.6g}; input {by(told.input)}{'' if input_file else ', random'}; seed {asked.seed}")
+    note(f"loss {told.kind}: {told.loss:.6g}; input {shape_text(told.input)}{'' if input_file else ', random'}; seed {asked.seed}")
 
 
 class Told(NamedTuple):
@@ -120,13 +112,13 @@ def _run(checkpoint: Checkpoint, arch: str, asked: Asked) -> tuple[Model, Told, 
         raise UsageError("--input and --random exclude each other")
     model = network.model_in(checkpoint, arch)
     with network.steady(asked.seed):
-        module = network.load(checkpoint, model)
+        module = network.load_module(checkpoint, model)
         if asked.input is not None:
-            data = inputs.fitted(inputs.read_npy(asked.input), module)
+            data = inputs.cast_input(inputs.read_npy(asked.input), module)
         else:
-            data = inputs.drawn(inputs.sample_shape(asked.random or "2", module), module, asked.seed)
+            data = inputs.random_input(inputs.sample_shape(asked.random or "2", module), module, asked.seed)
         target = inputs.read_npy(asked.target) if asked.target is not None else None
-        kind = asked.loss.value if asked.loss else losses.usual(target)
+        kind = asked.loss.value if asked.loss else losses.default_loss(target)
         if (kind == "sum") != (target is None):
             raise UsageError("--loss sum takes no --target" if target is not None else f"--loss {kind} needs --target FILE.npy")
         value, found = gradients(

@@ -18,7 +18,7 @@ from .reinit import any_seed
 if TYPE_CHECKING:
     import torch
 
-    from ..mapping.layers import Convention
+    from ..mapping.convention import Convention
 
 Architecture = Annotated[
     str, typer.Argument(metavar="ARCH", help="An architecture (`ckpt archs` lists them), or FILE.py:CALLABLE.", show_default=False)
@@ -50,16 +50,16 @@ def new_command(
 
     With --framework, it has the names and the layouts of that framework, and what its layers draw by default (`ckpt reinit --preset`).
     """
-    from ..architectures.hyperparameters import read_pairs
-    from ..architectures.running import fresh
+    from ..architectures.fresh_weights import fresh
+    from ..architectures.hyperparameters import parse_pairs
     from ..formats import formats
-    from ..mapping.layers import convention
+    from ..mapping.convention import convention
 
     if output is None:
         raise UsageError("where should the result go?", "-o OUT writes a new file")
     theirs = convention(framework)
     form = writing.format_for(output, format_name, theirs.format if framework != "torch" and theirs.format in formats else None)
-    values = read_pairs(pairs or [])
+    values = parse_pairs(pairs or [])
     seed = any_seed() if seed is None else seed
     checkpoint = checkpoint_of(fresh(architecture, values, seed)) if framework == "torch" else elsewhere(architecture, values, theirs, seed)
     for line in writing.save(checkpoint, output, form, replace=force):
@@ -71,17 +71,17 @@ def new_command(
 def elsewhere(architecture: str, values: dict[str, object], theirs: Convention, seed: int) -> Checkpoint:
     """The architecture as another framework has it: its names, its layouts, its own initialisation."""
     from ..architectures import architectures
+    from ..architectures.fresh_weights import fresh
     from ..architectures.hyperparameters import checked, schema
-    from ..architectures.recognition import OWN
-    from ..architectures.running import fresh
+    from ..architectures.recognition import USER_MODULE
     from ..edits.mapping import carry
     from ..edits.reinit import reinit
-    from ..mapping.layers import convention
+    from ..mapping.convention import convention
     from ..mapping.naming import names_of
     from ..schemes.rules import parse_rule
 
     like = None
-    if not OWN.fullmatch(architecture):
+    if not USER_MODULE.fullmatch(architecture):
         family = architectures[architecture]
         values = ({"buffer": True} if theirs.constants and "buffer" in schema(family) else {}) | values
         like = names_of(family.layers(**checked(family, values)), theirs)

@@ -11,7 +11,7 @@ import typer
 from ..tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from ..mapping.pairing import Like
+    from ..mapping.pairing import Template
 
 
 class Color(StrEnum):
@@ -62,25 +62,25 @@ def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Callable[[], Mappin
     def layers() -> Mapping[str, str]:
         from ..architectures import recognition
 
-        model = recognition.of(checkpoint, arch)
+        model = recognition.model_of(checkpoint, arch)
         return model.placed if model else checkpoint.layers
 
     return layers
 
 
-def like_of(by: str, path: str | None, arch: str) -> Like | None:
+def like_of(by: str, path: str | None, arch: str) -> Template | None:
     """The names that the map `by` is to give: those of the checkpoint at `path`, or of the architecture, whose names are torch's."""
     from .. import reading
     from ..architectures import recognition
     from ..errors import UsageError
-    from ..mapping.pairing import Like
+    from ..mapping.pairing import Template
 
     if path:
         other = reading.open(path)
-        return Like({name: kind.shape for name, kind in other.kinds().items()}, other.ties())
+        return Template({name: kind.shape for name, kind in other.kinds().items()}, other.ties())
     if arch in ("auto", "none"):
         return None
     if not by.endswith("-to-torch"):
         raise UsageError(f"--arch {arch} has the names of torch, and --map {by} makes others", "--like OTHER says whose names are wanted")
-    model = recognition.get(arch, {})
-    return Like(model.shapes, [list(group) for group in model.ties]) if model else None
+    model = recognition.resolve_arch(arch, {})
+    return Template(model.shapes, [list(group) for group in model.ties]) if model else None

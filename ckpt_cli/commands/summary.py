@@ -8,7 +8,7 @@ import typer
 
 from ..analysis.summary import summarise, to_depth
 from ..architectures import recognition
-from ..architectures.recognition import Model
+from ..architectures.model import Model
 from ..errors import UsageError
 from ..show.output import Answer, note
 from ..show.summary_view import show_sheet
@@ -54,11 +54,11 @@ def summary_command(
 
 def model_of(checkpoint: Checkpoint, arch: str) -> Model | None:
     """The model that the file holds. One that the user names is held against the file's names and shapes. Raises UsageError."""
-    model = recognition.of(checkpoint, arch)
+    model = recognition.model_of(checkpoint, arch)
     if model and arch != "auto":
-        from ..architectures.mismatch import hold
+        from ..architectures.mismatch import require_match
 
-        hold(model, {name: tensor.shape for name, tensor in checkpoint.items()})
+        require_match(model, {name: tensor.shape for name, tensor in checkpoint.items()})
     return model
 
 
@@ -66,9 +66,9 @@ def outputs_of(model: Model | None, input_shape: str | None) -> dict[str, tuple[
     """Layer path → the shape that comes out, for an input of that shape."""
     if input_shape is None:
         return {}
-    from ..architectures.running import output_shapes, read_shape
+    from ..architectures.output_shapes import output_shapes, parse_shape
 
-    shape = read_shape(input_shape)
+    shape = parse_shape(input_shape)
     if not model or not model.architecture:
         raise UsageError("--input needs a known architecture", "name it with --arch")
     return output_shapes(model, shape)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from .. import writing
-from ..architectures.recognition import Model
+from ..architectures.model import Model
 from ..errors import CannotHold, UsageError, about
 from ..formats import Format
 from ..show.output import Answer, note, verdict
@@ -17,14 +17,13 @@ from ..show.progress import Progress
 from ..show.summary_view import model_document
 from ..tensors.checkpoint import Checkpoint
 from ..training import network
-from ..training.descent import Data, Line, Run, check_rate, descend, random_data
-from ..training.inputs import fitted, read_npz
-from ..training.losses import usual
-from ..training.plot import check as check_picture
-from ..training.plot import picture
-from ..training.state import KEY, State, kept, read
+from ..training.descent import Data, Line, Run, descend, random_data, require_rate
+from ..training.inputs import cast_input, read_npz
+from ..training.losses import Loss, default_loss
+from ..training.plot import picture, require_plottable
+from ..training.state import KEY, State, read_state, with_state
 from .editing import NOWHERE, Places, destination, placed, write
-from .grad import Loss, Seed, note_assumed
+from .grad import Seed, note_assumed
 from .params import Color, Colors, Json, Path, opened
 from .reinit import any_seed
 from .summary import Arch
@@ -128,7 +127,7 @@ def _check(asked: Asked, random: bool, plot: str | None, places: Places) -> None
     if asked.resume and (asked.seed, asked.batch, asked.loss) != (None, None, None):
         raise UsageError("--seed, --batch and --loss are those of the run that is resumed", "leave them out, or leave out --resume")
     if plot is not None:
-        check_picture(plot)
+        require_plottable(plot)
         if os.path.lexists(plot) and not places.force:
             raise UsageError("the file is there already", "--force replaces it, or choose another name", plot)
 
@@ -136,10 +135,10 @@ def _check(asked: Asked, random: bool, plot: str | None, places: Places) -> None
 def _settings(before: Checkpoint, asked: Asked) -> State:
     """Where the run begins: at the step that a former one came to, or at 0."""
     if asked.resume:
-        state = read(before)
-        return state if asked.lr is None else state._replace(lr=check_rate(asked.lr))
+        state = read_state(before)
+        return state if asked.lr is None else state._replace(lr=require_rate(asked.lr))
     seed = any_seed() if asked.seed is None else asked.seed
-    return State(0, seed, asked.loss or "", asked.batch or 0, check_rate(asked.lr or 0.0))
+    return State(0, seed, asked.loss or "", asked.batch or 0, require_rate(asked.lr or 0.0))
 
 
 class Training(NamedTuple):
@@ -159,10 +158,10 @@ class Training(NamedTuple):
     def result(self, form: Format) -> Checkpoint:
         """The checkpoint with the values kept, and the state of the training where its format and its layout have a place for that."""
         run = self.run
-        after = network.stored(self.before, self.model, self.values)
+        after = network.with_values(self.before, self.model, self.values)
         if not form.takes_objects:
             return after
-        whole = kept(after, State(run.stop, run.seed, run.loss, run.batch, run.lr), len(self.names))
+        whole = with_state(after, State(run.stop, run.seed, run.loss, run.batch, run.lr), len(self.names))
         try:
             form.check(whole)
         except CannotHold:  # a whole pickled module: there is no dict to put it into
@@ -173,13 +172,13 @@ class Training(NamedTuple):
 
 def _begun(before: Checkpoint, model: Model, asked: Asked, settings: State) -> Training:
     """The module, its data, and the run as it is going to be. The seed of `settings` is in force."""
-    module = network.load(before, model)
+    module = network.load_module(before, model)
     if asked.data is not None:
         arrays = read_npz(asked.data)
-        kind = settings.loss or usual(arrays.get("y"))
+        kind = settings.loss or default_loss(arrays.get("y"))
         if "y" not in arrays and kind != "sum":
             raise UsageError(f"there is no array y in it, which {kind} needs", "numpy.savez(FILE, x=…, y=…), or --loss sum", asked.data)
-        data = Data(fitted(arrays["x"], module), None if kind == "sum" else arrays["y"])
+        data = Data(cast_input(arrays["x"], module), None if kind == "sum" else arrays["y"])
     else:
         kind = settings.loss or "mse"
         data = random_data(module, kind, settings.seed)

@@ -115,7 +115,7 @@ class _Line(NamedTuple):
         from ..architectures import recognition
 
         checkpoint = self.checkpoint()
-        model = recognition.of(checkpoint, "auto")
+        model = recognition.model_of(checkpoint, "auto")
         return sorted(set(filter(None, (model.placed if model else checkpoint.layers).values())))
 
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..errors import EditError, UnknownName, UsageError, about, did_you_mean
-from ..mapping.layers import Convention, convention, names
-from ..mapping.pairing import Like, paired
-from ..mapping.rules import Rules, read, ruled
+from ..mapping.convention import Convention, convention, framework_names
+from ..mapping.pairing import Template, paired
+from ..mapping.rules import Rules, parse_rules, ruled
 from ..tensors.checkpoint import Checkpoint
 
 Map = tuple[Convention, Convention] | Rules
@@ -30,7 +30,7 @@ class Carried(NamedTuple):
 
 def ready() -> Iterator[str]:
     """The names of the ready maps."""
-    return (f"{one}-to-{two}" for one in names() for two in names() if one != two)
+    return (f"{one}-to-{two}" for one in framework_names() for two in framework_names() if one != two)
 
 
 def is_map(text: str) -> bool:
@@ -45,19 +45,19 @@ def read_map(text: str) -> Map:
         with about(path):
             try:
                 with open(path, encoding="utf-8") as file:
-                    rules = read(file.read())
+                    rules = parse_rules(file.read())
             except UnicodeDecodeError:
                 raise UsageError("this is no TOML: it is no UTF-8 text", "a map is a text file") from None
         return rules.inverse() if path != text else rules
     one, to, two = text.partition("-to-")
-    if not to or one not in names() or two not in names() or one == two:
+    if not to or one not in framework_names() or two not in framework_names() or one == two:
         known = list(ready())
         mend = did_you_mean(text, known) or f"the ready ones are {', '.join(known)}; or name a file of rules, RULES.toml"
         raise UnknownName(f"no map is called {text!r}", mend)
     return convention(one), convention(two)
 
 
-def carry(checkpoint: Checkpoint, by: Map, like: Like | None = None, rest: str = "") -> Carried:
+def carry(checkpoint: Checkpoint, by: Map, like: Template | None = None, rest: str = "") -> Carried:
     """`checkpoint` with names and layouts as `by` has them.
 
     `like` says what the names are to be, and is for ready maps. `rest` is what becomes of tensors that the map does not know, where its
@@ -79,7 +79,7 @@ def carry(checkpoint: Checkpoint, by: Map, like: Like | None = None, rest: str =
     return Carried(made, said, left + [name for name in unknown if policy == "drop"], missing)
 
 
-def mapped(checkpoint: Checkpoint, by: Map, like: Like | None = None, rest: str = "") -> Checkpoint:
+def mapped(checkpoint: Checkpoint, by: Map, like: Template | None = None, rest: str = "") -> Checkpoint:
     """`carry`, with all names of `like`; its notes say what was left out. Raises EditError where there is nothing for one of them."""
     made = carry(checkpoint, by, like, rest)
     if made.missing:
@@ -89,7 +89,7 @@ def mapped(checkpoint: Checkpoint, by: Map, like: Like | None = None, rest: str 
     return made.checkpoint.replacing(notes=(*checkpoint.notes, *made.said, *left))
 
 
-def uncompared(by: Map, like: Like) -> set[str]:
+def uncompared(by: Map, like: Template) -> set[str]:
     """Names of the other side that have no counterpart by nature: the training's, and what is not kept everywhere (counters)."""
     if isinstance(by, Rules):
         return set()
@@ -97,14 +97,14 @@ def uncompared(by: Map, like: Like) -> set[str]:
     made = {
         fit.tensors[key]
         for layer in theirs.layers(like.shapes)
-        for fit in layer.fits[:1]
+        for fit in layer.candidates[:1]
         for key in fit.tensors
         if fit.kind.variables[key].dtype
     }
     return made | {name for name in like.shapes if theirs.is_training(name)}
 
 
-def _unknown(names: list[str], like: Like | None) -> EditError:
+def _unknown(names: list[str], like: Template | None) -> EditError:
     listed = ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
     where = " in what it is to be like" if like else ""
     return EditError(f"the map has no place for {listed}{where}", "--rest drop leaves them out, --rest keep keeps them as they are")

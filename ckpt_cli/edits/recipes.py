@@ -33,7 +33,7 @@ from .rename import rename
 from .tie import tie, untie
 
 if TYPE_CHECKING:
-    from ..mapping.pairing import Like
+    from ..mapping.pairing import Template
     from ..schemes.target import Source
     from .reinit import Planned
 
@@ -46,7 +46,7 @@ class Means(NamedTuple):
 
     layers: Callable[[Checkpoint, str], Layers]
     open: Callable[[str], Mapping[str, Source]]
-    like: Callable[[str, str | None, str], Like | None]
+    like: Callable[[str, str | None, str], Template | None]
 
 
 class Kind(NamedTuple):

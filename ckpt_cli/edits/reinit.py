@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import EditError, about
 from ..formats import formats
-from ..schemes.draws import Draw, Fill, Values
+from ..schemes.distribution import Computed, Constant, Distribution
 from ..schemes.presets import Preset, presets
-from ..schemes.roles import Kind, role
+from ..schemes.roles import Role, role_of
 from ..schemes.rules import Rule
-from ..schemes.sampling import blocks, check, constant, portable
+from ..schemes.sampling import blocks, constant_bytes, portable, require_drawable
 from ..schemes.seeds import generator, import_torch, subseed
 from ..schemes.target import Source, Target, layout_of
 from ..storage.storage import Drawn, Storage, span
@@ -39,7 +39,7 @@ class Planned(NamedTuple):
 class Wish(NamedTuple):
     """What is to become of one tensor, before it is looked at; a draw of None leaves it as it is."""
 
-    draw: Callable[[Target], Draw | None]
+    draw: Callable[[Target], Distribution | None]
     scheme: str
     reason: str
 
@@ -74,7 +74,7 @@ def reinit(
         if draw is None:
             continue
         own = subseed(seed, name)
-        chance = not isinstance(draw, Fill | Values)
+        chance = not isinstance(draw, Constant | Computed)
         plan.append(Planned(name, wish.scheme, str(draw), own if chance and stream is None else None, wish.reason))
         # another view of the same storage may have been filled already
         current = tensor.over(storages.get(tensor.storage, tensor.storage))
@@ -89,7 +89,7 @@ def _wishes(checkpoint: Checkpoint, rules: Sequence[Rule], preset: str, layers: 
     for rule in rules:
         for name in matches(checkpoint, rule.pattern, layers):
             checkpoint[name].plain(name)
-            wishes[first.get(name, name)] = Wish(rule.call.draw, str(rule.call), rule.pattern)
+            wishes[first.get(name, name)] = Wish(rule.call.distribution, str(rule.call), rule.pattern)
     return {name: wishes[name] for name in checkpoint if name in wishes}
 
 
@@ -107,12 +107,12 @@ def _check_apart(checkpoint: Checkpoint, names: list[str]) -> None:
                 raise EditError(f"{one} and {two} overlap in one storage", "fill one of them, or untie them first")
 
 
-def _decided(wish: Wish, target: Target) -> Draw | None:
+def _decided(wish: Wish, target: Target) -> Distribution | None:
     """What is drawn for the target, once it is sure that it can be."""
     with about(target.name):
         draw = wish.draw(target)
         if draw is not None:
-            check(draw, target.dtype)
+            require_drawable(draw, target.dtype)
     return draw
 
 
@@ -125,23 +125,23 @@ def _by_preset(checkpoint: Checkpoint, preset: str, layers: Layers) -> dict[str,
         if tensor.layout or not tensor.dtype.addressable:
             continue
         target = Target(checkpoint.layer_name(name), tensor.shape, tensor.dtype.name, shapes=shapes)
-        kind, reason = role(target, types.get(checkpoint.layer_and_leaf(name)[0]))
+        kind, reason = role_of(target, types.get(checkpoint.layer_and_leaf(name)[0]))
         if layout_of(target) == "io" and kind == "linear":
             reason += ", in x out by its bias"
         wishes[name] = Wish(partial(_by_role, fill, kind), f"preset {preset}", f"{kind}, {reason}")
     return wishes
 
 
-def _by_role(fill: Preset, kind: Kind, target: Target) -> Draw | None:
+def _by_role(fill: Preset, kind: Role, target: Target) -> Distribution | None:
     return fill(target._replace(layout=layout_of(target)), kind)
 
 
-def _contents(draw: Draw, tensor: Tensor, own: int, stream: Stream | None) -> Storage:
+def _contents(draw: Distribution, tensor: Tensor, own: int, stream: Stream | None) -> Storage:
     """The elements of `tensor` as `draw` gives them: a constant, or what is drawn when it is read."""
     dtype, shape = tensor.dtype.name, tensor.shape
-    if isinstance(draw, Fill):
-        return Filled(constant(draw.value, dtype), tensor.nbytes)
-    if isinstance(draw, Values):
+    if isinstance(draw, Constant):
+        return Filled(constant_bytes(draw.value, dtype), tensor.nbytes)
+    if isinstance(draw, Computed):
         return Drawn(tensor.nbytes, lambda: blocks(draw, dtype, shape))
     if stream is not None:
         return Drawn(tensor.nbytes, stream.next(lambda source: blocks(draw, dtype, shape, source)))

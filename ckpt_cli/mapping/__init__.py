@@ -1,6 +1,13 @@
-"""Maps: names and layouts carried from one framework to another. A map is rules that are written down, or a pair of conventions.
+"""Maps: names and layouts carried from one framework to another. A map is a pair of conventions, or a file of the user's own rules.
 
-`axes`: how the axes of a tensor lie, as letters. `rules`: a file of them. `conventions/`: what each framework calls the variables of its
-layers, one file each, as data. `layers`: those variables found in a checkpoint. `pairing`: layers of one checkpoint and of another.
-No byte moves: a tensor with other axes is a view of the same storage wherever strides can say it.
+    axes.py          how the axes of a tensor lie, as letters
+    conventions/     what each framework calls the variables of its layers: data, one file a framework
+    convention.py    these files, and the layers that a checkpoint has by one of them
+    pairing.py       a ready map: layers of one checkpoint as another framework has them
+    rules.py         a map of the user's own rules
+    outcome.py       what either gives
+    naming.py        what a framework calls the tensors of an architecture
+    sums.py          a tensor that is the sum of others
+
+No byte moves: a tensor with other axes is a view of the same storage wherever strides can express it.
 """

@@ -13,16 +13,20 @@ from math import prod
 from ..errors import EditError, UsageError
 from ..tensors.checkpoint import Tensor, show_shape
 
-Axes = tuple[str, ...]  # the letters of each axis; none for a single element
-Sizes = dict[str, int]  # of a letter, or of letters whose product alone is known: {"cm": 8}
+Axes = tuple[str, ...]  # the letters of each axis; an empty text for an axis of a single element
+Sizes = dict[str, int]  # the size of a letter, or of letters whose product alone is known: {"cm": 8}
 
+SPACE = "DHW"
 _TOKEN = re.compile(r"\(([A-Za-z]+)\)|([A-Za-z1*])")
-_SPACE = "DHW"
 
 
 def parse(text: str) -> Axes:
-    """`(cm)1HW` → `("cm", "", "H", "W")`. Raises UsageError."""
-    axes = tuple("" if one == "1" else many or one for many, one in _TOKEN.findall(text))
+    """Parse `(cm)1HW` to `("cm", "", "H", "W")`.
+
+    Raises:
+        UsageError: the text is no sequence of axes, or has a letter twice.
+    """
+    axes = tuple("" if single == "1" else several or single for several, single in _TOKEN.findall(text))
     letters = "".join(axes)
     if _TOKEN.sub("", text) or len(set(letters)) < len(letters):
         raise UsageError(
@@ -32,93 +36,110 @@ def parse(text: str) -> Axes:
 
 
 def spatial(axes: Axes, count: int) -> Axes:
-    """With `count` axes in space for its `*`."""
+    """Return the axes with `count` axes in space in place of `*`."""
     if "*" not in axes:
         return axes
     at = axes.index("*")
-    return (*axes[:at], *_SPACE[len(_SPACE) - count :], *axes[at + 1 :])
+    return (*axes[:at], *SPACE[len(SPACE) - count :], *axes[at + 1 :])
 
 
-def fitted(axes: Axes, shape: tuple[int, ...]) -> Axes | None:
-    """The axes of a tensor of that shape, `*` written out; None where it has too many or too few."""
+def spatial_count(sizes: Sizes) -> int:
+    """Return how many axes in space have a known size."""
+    return sum(letter in sizes for letter in SPACE)
+
+
+def axes_of(axes: Axes, shape: tuple[int, ...]) -> Axes | None:
+    """Return the axes of a tensor of that shape, `*` expanded; None where their numbers differ."""
     count = len(shape) - len(axes) + 1
     if "*" in axes:
-        return spatial(axes, count) if 1 <= count <= len(_SPACE) else None
+        return spatial(axes, count) if 1 <= count <= len(SPACE) else None
     return axes if len(axes) == len(shape) else None
 
 
-def bound(axes: Axes, shape: tuple[int, ...], sizes: Sizes) -> Sizes | None:
-    """`sizes`, and those that `shape` tells; None where it does not agree."""
-    found = dict(sizes)
+def solved(axes: Axes, shape: tuple[int, ...], sizes: Sizes) -> Sizes | None:
+    """Return `sizes` and the sizes of letters that follow from `shape`; None where the shape contradicts them."""
+    result = dict(sizes)
     for letters, size in zip(axes, shape, strict=True):
-        unknown = [letter for letter in letters if letter not in found]
-        known = prod(found[letter] for letter in letters if letter in found)
+        unknown = [letter for letter in letters if letter not in result]
+        known = prod(result[letter] for letter in letters if letter in result)
         if len(unknown) > 1:
-            if found.setdefault(letters, size) != size:
+            if result.setdefault(letters, size) != size:
                 return None
         elif unknown and known and size % known == 0:
-            found[unknown[0]] = size // known
+            result[unknown[0]] = size // known
         elif unknown or known != size:
             return None
-    return found
+    return result
 
 
-def agreed(one: Sizes, two: Sizes) -> Sizes | None:
-    """Both together; None where they contradict each other."""
-    both = one | two
-    if any(one[letters] != both[letters] for letters in one):
+def merged(sizes: Sizes, others: Sizes) -> Sizes | None:
+    """Return both together; None where they contradict each other."""
+    both = sizes | others
+    if any(sizes[letters] != both[letters] for letters in sizes):
         return None
     products = ((letters, size) for letters, size in both.items() if len(letters) > 1 and all(letter in both for letter in letters))
     return both if all(prod(both[letter] for letter in letters) == size for letters, size in products) else None
 
 
 def shape_of(axes: Axes, sizes: Mapping[str, int]) -> tuple[int, ...]:
+    """Return the shape of a tensor with these axes."""
     return tuple(prod(sizes[letter] for letter in letters) for letters in axes)
 
 
-def moved(tensor: Tensor, name: str, before: Axes, after: Axes, sizes: Sizes) -> Tensor:
-    """The tensor with its axes as `after` has them: a view of its storage; where strides cannot say that, its elements gathered when read.
+def rearranged(tensor: Tensor, name: str, before: Axes, after: Axes, sizes: Sizes) -> Tensor:
+    """Return the tensor with its axes as `after` has them.
 
-    Raises EditError where its shape is not what `before` says, or where nothing tells the size of a letter.
+    It is a view of the same storage where strides can express that; otherwise its elements are gathered when they are read.
+
+    Args:
+        tensor: the tensor, whose axes are `before`.
+        name: its name, for messages.
+        before: its axes.
+        after: the axes of the result, of the same letters.
+        sizes: sizes of letters that the shape does not tell.
+
+    Raises:
+        EditError: the shape contradicts `before`, or nothing tells the size of a letter.
     """
     if before == after:
         return tensor
-    known = bound(before, tensor.shape, sizes) if len(before) == len(tensor.shape) else None
+    known = solved(before, tensor.shape, sizes) if len(before) == len(tensor.shape) else None
     if known is None:
         raise EditError(f"{name} has shape {show_shape(tensor.shape)}, which axes {shown(before)} do not have")
     letters = "".join(after)
-    unsaid = [letter for letter in "".join(before) if letter not in known]
-    if unsaid:
-        raise EditError(f"{name}: nothing tells the size of {unsaid[0]}", f"say it: sizes = {{{unsaid[0]} = 1}}")
-    apart = _strides(tensor.plain(name), before, known)
-    strides = [(known[letter], apart[letter]) for letter in letters]
-    joined = _joined(after, known, apart)
+    unknown = [letter for letter in "".join(before) if letter not in known]
+    if unknown:
+        raise EditError(f"{name}: nothing tells the size of {unknown[0]}", f"say it: sizes = {{{unknown[0]} = 1}}")
+    strides = _letter_strides(tensor.plain(name), before, known)
+    joined = _axis_strides(after, known, strides)
     if joined is not None:
         return Tensor.view(tensor.dtype, shape_of(after, known), tensor.storage, joined, tensor.offset)
-    view = Tensor.view(tensor.dtype, tuple(n for n, _ in strides), tensor.storage, tuple(step for _, step in strides), tensor.offset)
+    split_shape, split_strides = tuple(known[letter] for letter in letters), tuple(strides[letter] for letter in letters)
+    view = Tensor.view(tensor.dtype, split_shape, tensor.storage, split_strides, tensor.offset)
     return Tensor.whole(tensor.dtype, shape_of(after, known), view.elements())
 
 
-def _strides(tensor: Tensor, axes: Axes, sizes: Sizes) -> dict[str, int]:
-    """The stride of each letter, axes of several taken apart."""
-    found = {}
+def _letter_strides(tensor: Tensor, axes: Axes, sizes: Sizes) -> dict[str, int]:
+    """The stride of each letter: an axis of several letters is split."""
+    strides = {}
     for letters, stride in zip(axes, tensor.strides, strict=True):
         for letter in reversed(letters):
-            found[letter] = stride
+            strides[letter] = stride
             stride *= sizes[letter]
-    return found
+    return strides
 
 
-def _joined(axes: Axes, sizes: Sizes, strides: Mapping[str, int]) -> tuple[int, ...] | None:
-    """The stride of each axis; None where the letters of one do not follow each other in steps of one length."""
-    found = []
+def _axis_strides(axes: Axes, sizes: Sizes, strides: Mapping[str, int]) -> tuple[int, ...] | None:
+    """The stride of each axis; None where the letters of an axis do not follow each other in steps of one length."""
+    result = []
     for letters in axes:
         long = [letter for letter in letters if sizes[letter] != 1]
-        if any(strides[one] != strides[two] * sizes[two] for one, two in pairwise(long)):
+        if any(strides[outer] != strides[inner] * sizes[inner] for outer, inner in pairwise(long)):
             return None
-        found.append(strides[long[-1]] if long else 1)
-    return tuple(found)
+        result.append(strides[long[-1]] if long else 1)
+    return tuple(result)
 
 
 def shown(axes: Axes) -> str:
+    """Return the axes as text that `parse` parses."""
     return "".join("1" if not letters else letters if len(letters) == 1 else f"({letters})" for letters in axes)

@@ -2,63 +2,77 @@
 
 from __future__ import annotations
 
-from ..architectures.layers import Layer, joined
-from .axes import shape_of, spatial
-from .layers import Convention, convention
-from .pairing import Like
+from ..architectures.layers import Layer, join_path
+from .axes import shape_of, spatial, spatial_count
+from .convention import Candidate, Convention, convention
+from .pairing import Template
 
 
-def names_of(tree: Layer, theirs: Convention) -> Like:
-    """Names, shapes and ties of the network in that framework."""
+def names_of(tree: Layer, theirs: Convention) -> Template:
+    """Return names, shapes and ties of the network in that framework."""
     naming = _Naming(theirs)
-    naming.container(tree, "")
-    return Like(naming.shapes, [group for group in naming.layers.values() if len(group) > 1])
+    naming.add_container(tree, "")
+    return Template(naming.shapes, [group for group in naming.names.values() if len(group) > 1])
 
 
 class _Naming:
+    """The names given so far.
+
+    Attributes:
+        theirs: the convention.
+        shapes: name → shape.
+        names: (id of a layer, key of a variable) → its names: as many as the layer is used.
+    """
+
     def __init__(self, theirs: Convention) -> None:
         self.theirs = theirs
         self.shapes: dict[str, tuple[int, ...]] = {}
-        self.layers: dict[tuple[int, str], list[str]] = {}  # the names of each variable of each layer: several where it is used so often
+        self.names: dict[tuple[int, str], list[str]] = {}
 
-    def container(self, layer: Layer, path: str) -> None:
-        """The layers in it; what it holds itself keeps its name. Layers without tensors (ReLU) are no layers of their own elsewhere."""
-        self.shapes |= {self._joined(path, name): shape for name, shape in {**layer.parameters, **layer.buffers}.items()}
-        homes: dict[str, int] = {}
+    def add_container(self, layer: Layer, path: str) -> None:
+        """Name what is in a container. Its own tensors keep their names; layers without tensors (ReLU) are none elsewhere."""
+        self.shapes |= {self._join(path, name): shape for name, shape in {**layer.parameters, **layer.buffers}.items()}
+        counts: dict[str, int] = {}
         for number, (name, child) in enumerate(self._children(layer)):
             home = _home(child, self.theirs)
-            count = homes[home] = homes.get(home, -1) + 1
-            called = self.theirs.child.format(n=number, home=f"{home}_{count}" if count else home)
-            own = home if name == child.type.lower() else name  # self.linear is self.dense where a Linear is a Dense
-            place = self._joined(path, called if layer.type == "Sequential" else own)
-            (self.container if child.children else self.layer)(child, place)
+            count = counts[home] = counts.get(home, -1) + 1
+            numbered = self.theirs.child.format(n=number, home=f"{home}_{count}" if count else home)
+            attribute = home if name == child.type.lower() else name  # self.linear is self.dense where a Linear is a Dense
+            place = self._join(path, numbered if layer.type == "Sequential" else attribute)
+            (self.add_container if child.children else self.add_layer)(child, place)
 
     def _children(self, layer: Layer) -> list[tuple[str, Layer]]:
-        """The layers in it that hold tensors; where a framework has a layer that is used twice once, at its first place."""
+        """The layers in it that hold tensors; a layer used twice only at its first place, where the framework stores it once."""
         seen: set[int] = set()
-        found = []
+        children = []
         for name, child in layer.children.items():
             if child.shapes() and not (self.theirs.once and id(child) in seen):
-                found.append((name, child))
+                children.append((name, child))
                 seen.add(id(child))
-        return found
+        return children
 
-    def layer(self, layer: Layer, place: str) -> None:
-        """The variables of a layer, as the kind that torch's names and shapes tell."""
-        fit = convention("torch").layers(layer.shapes())[0].fits[0]
-        kind = self.theirs.kinds[fit.kind.name]
-        for key in (key for key in kind.variables if set(key.split("+")) <= fit.tensors.keys()):
-            name = self.theirs.new(kind, key, place)
-            axes = spatial(kind.variables[key].axes, sum(letter in fit.sizes for letter in "DHW"))
-            self.shapes[name] = shape_of(axes, fit.sizes)
-            self.layers.setdefault((id(layer), key), []).append(name)
+    def add_layer(self, layer: Layer, place: str) -> None:
+        """Name the variables of a layer, which is called `place`."""
+        ours = _torch_candidate(layer)
+        kind = self.theirs.kinds[ours.kind.name]
+        for key in (key for key in kind.variables if set(key.split("+")) <= ours.tensors.keys()):
+            name = self.theirs.new_name(kind, key, place)
+            axes = spatial(kind.variables[key].axes, spatial_count(ours.sizes))
+            self.shapes[name] = shape_of(axes, ours.sizes)
+            self.names.setdefault((id(layer), key), []).append(name)
 
-    def _joined(self, path: str, name: str) -> str:
-        return joined(path, name) if self.theirs.separator == "." else f"{path}/{name}" if path else name
+    def _join(self, path: str, name: str) -> str:
+        return join_path(path, name) if self.theirs.separator == "." else f"{path}/{name}" if path else name
+
+
+def _torch_candidate(layer: Layer) -> Candidate:
+    """The kind of a layer, as torch's names and shapes of its tensors tell it."""
+    return convention("torch").layers(layer.shapes())[0].candidates[0]
 
 
 def _home(layer: Layer, theirs: Convention) -> str:
+    """What new layers of this kind are called there, without a number."""
     if layer.children:
         return layer.type.lower()
-    fit = convention("torch").layers(layer.shapes())[0].fits[0]
-    return theirs.kinds[fit.kind.name].home.format(d=sum(letter in fit.sizes for letter in "DHW"))
+    ours = _torch_candidate(layer)
+    return theirs.kinds[ours.kind.name].home.format(d=spatial_count(ours.sizes))

@@ -1,7 +1,7 @@
 """A ready map: the layers of a checkpoint as another framework has them.
 
-Layers are paired by what they are: the k-th of a type and of these sizes here is the k-th of them there. What is tied is one layer, unless
-the other side has it as often. Where there is no other side, the names are new ones, numbered in the order of the checkpoint.
+Layers are paired by kind and sizes: the k-th of a kind and of these sizes here is the k-th of them there. Tied layers are one layer, unless
+the other side has it as often. Without another side, names are new ones, numbered in the order of the checkpoint.
 """
 
 from __future__ import annotations
@@ -12,47 +12,47 @@ from typing import NamedTuple
 from ..errors import EditError
 from ..numbers.dtypes import named
 from ..tensors.checkpoint import Checkpoint, Tensor, show_shape
-from .axes import Axes, Sizes, agreed, moved, shape_of, shown, spatial
-from .layers import Convention, Fit, Kind, Layer, Shapes
-from .sums import added, filled
+from .axes import Axes, Sizes, merged, rearranged, shape_of, shown, spatial, spatial_count
+from .convention import Candidate, Convention, Kind, LayerTensors, Shapes
+from .outcome import Outcome
+from .sums import filled, sum_of
 
 
-class Like(NamedTuple):
-    """The names that are wanted: shapes, and groups of names that are tied."""
+class Template(NamedTuple):
+    """The names that the result is to have, with their shapes, and the groups of names that are tied."""
 
     shapes: Shapes
     ties: Collection[Collection[str]] = ()
 
 
 class Pair(NamedTuple):
-    """A layer here as a layer there: `here` and `there` are its variables; the sizes are those of both."""
+    """A layer here and the same layer there, with the variables of each; the sizes are those of both."""
 
-    here: Fit
-    there: Fit
+    here: Candidate
+    there: Candidate
     sizes: Sizes
 
 
-class Paired(NamedTuple):
-    """The tensors under their new names; names that no layer has; names left out, since they have no place there or are the training's;
-    and what is to be said of variables that are one here and two there."""
+def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: Template | None) -> Outcome:
+    """Return a checkpoint, which has the names and layouts of `ours`, with those of `theirs`.
 
-    tensors: dict[str, Tensor]
-    rest: list[str]
-    left: list[str]
-    said: list[str]
+    Args:
+        checkpoint: what is mapped.
+        ours: the convention of its framework.
+        theirs: the convention of the result.
+        like: the names of the result; new ones where it is None.
 
-
-def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: Like | None) -> Paired:
-    """`checkpoint`, which has the names and layouts of `ours`, with those of `theirs`."""
+    Raises:
+        EditError: nothing tells the size of an axis, or two biases cannot be added.
+    """
     shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
     layers = ours.layers(shapes)
     pairs = _matched(layers, theirs, like) if like else _numbered(_untied(checkpoint, layers) if theirs.once else layers, theirs)
     tensors: dict[str, Tensor] = {}
-    left: list[str] = []
+    dropped: list[str] = []
     for pair in pairs:
-        made = {pair.there.tensors[key]: tensor for key, tensor in _made(checkpoint, pair)}
-        tensors |= made
-        left += [name for key, name in pair.here.tensors.items() if not _wanted(key, pair)]
+        tensors |= {pair.there.tensors[key]: tensor for key, tensor in _variables_there(checkpoint, pair)}
+        dropped += [name for key, name in pair.here.tensors.items() if not _has_place(key, pair)]
     for name, first in _tied_names(like, tensors).items():
         tensors[name] = tensors[first]
     done = {name for pair in pairs for name in pair.here.tensors.values()}
@@ -61,91 +61,101 @@ def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: L
     rest = [name for name in shapes if name not in done and not ours.is_training(name)]
     same = [name for name in rest if like and like.shapes.get(name) == shapes[name] and name not in tensors]
     tensors |= {name: checkpoint[name] for name in same}
+    notes = [line for pair in pairs for line in _notes(pair)]
+    return Outcome(_in_order_of(like, tensors), [name for name in rest if name not in same], dropped + training, notes)
+
+
+def _in_order_of(like: Template | None, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     order = {name: at for at, name in enumerate(like.shapes)} if like else {}
-    ordered = {name: tensors[name] for name in sorted(tensors, key=lambda name: order.get(name, len(order)))}
-    return Paired(ordered, [name for name in rest if name not in same], left + training, [line for pair in pairs for line in _said(pair)])
+    return {name: tensors[name] for name in sorted(tensors, key=lambda name: order.get(name, len(order)))}
 
 
-def _matched(layers: list[Layer], theirs: Convention, like: Like) -> list[Pair]:
+def _matched(layers: list[LayerTensors], theirs: Convention, like: Template) -> list[Pair]:
     """Each layer with the first one there that is of its kind and sizes and has no partner yet."""
-    wanted = theirs.layers(like.shapes)
+    others = theirs.layers(like.shapes)
     pairs: dict[int, Pair] = {}
     taken: set[int] = set()
-    for surest in (True, False):
+    for likeliest_only in (True, False):
         for number, layer in enumerate(layers):
-            found = ((place, _pair(layer, other, surest)) for place, other in enumerate(wanted) if place not in taken)
-            place, pair = next(((place, pair) for place, pair in found if pair), (-1, None)) if number not in pairs else (-1, None)
+            if number in pairs:
+                continue
+            found = ((place, _pair(layer, other, likeliest_only)) for place, other in enumerate(others) if place not in taken)
+            place, pair = next(((place, pair) for place, pair in found if pair), (-1, None))
             if pair:
                 pairs[number] = pair
                 taken.add(place)
     return [pairs[number] for number in sorted(pairs)]
 
 
-def _tied_layers(checkpoint: Checkpoint, layers: list[Layer], done: Collection[str]) -> set[str]:
-    """The names of layers that are tied to what is done, and need no place of their own there."""
+def _tied_layers(checkpoint: Checkpoint, layers: list[LayerTensors], done: Collection[str]) -> set[str]:
+    """The names of layers that are tied to tensors already done, and so need no place of their own there."""
     keys = {checkpoint[name].key for name in done}
-    return {name for layer in layers for name in layer.names if all(checkpoint[one].key in keys for one in layer.names)}
+    return {name for layer in layers for name in layer.names if all(checkpoint[each].key in keys for each in layer.names)}
 
 
-def _pair(layer: Layer, other: Layer, surest: bool) -> Pair | None:
-    """Both as one kind of layer, where sizes and variables agree. `surest`: as the kind that each is first of all."""
-    for here in layer.fits[:1] if surest else layer.fits:
-        for there in other.fits[:1] if surest else other.fits:
-            sizes = agreed(here.sizes, there.sizes) if here.kind.name == there.kind.name else None
-            if sizes is not None and here.kind.atoms(here.tensors) == there.kind.atoms(there.tensors):
+def _pair(layer: LayerTensors, other: LayerTensors, likeliest_only: bool) -> Pair | None:
+    """Both as one kind of layer, where sizes and variables agree; with `likeliest_only` as the kind that each most likely is."""
+    for here in layer.candidates[:1] if likeliest_only else layer.candidates:
+        for there in other.candidates[:1] if likeliest_only else other.candidates:
+            sizes = merged(here.sizes, there.sizes) if here.kind.name == there.kind.name else None
+            if sizes is not None and here.kind.required_parts(here.tensors) == there.kind.required_parts(there.tensors):
                 return Pair(here, there, sizes)
     return None
 
 
-def _untied(checkpoint: Checkpoint, layers: list[Layer]) -> list[Layer]:
+def _untied(checkpoint: Checkpoint, layers: list[LayerTensors]) -> list[LayerTensors]:
     """The layers that are not tied to an earlier one."""
-    found: dict[frozenset[object], Layer] = {}
+    first: dict[frozenset[object], LayerTensors] = {}
     for layer in layers:
-        found.setdefault(frozenset(checkpoint[name].key for name in layer.names), layer)
-    return list(found.values())
+        first.setdefault(frozenset(checkpoint[name].key for name in layer.names), layer)
+    return list(first.values())
 
 
-def _numbered(layers: Sequence[Layer], theirs: Convention) -> list[Pair]:
-    """New names, for each layer as the kind that it is first of all."""
+def _numbered(layers: Sequence[LayerTensors], theirs: Convention) -> list[Pair]:
+    """Each layer with a new one there, of the likeliest kind that the other framework has."""
     pairs = []
-    homes: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for number, layer in enumerate(layers):
-        here = next((fit for fit in layer.fits if fit.kind.name in theirs.kinds), None)
+        here = next((candidate for candidate in layer.candidates if candidate.kind.name in theirs.kinds), None)
         if here is None:
             continue
         kind = theirs.kinds[here.kind.name]
-        home = kind.home.format(d=sum(letter in here.sizes for letter in "DHW"))
-        count = homes[home] = homes.get(home, -1) + 1
-        place = {"n": number, "home": f"{home}_{count}" if count else home}
-        keys = [key for key, variable in kind.variables.items() if _given(key, here) or variable.fill is not None]
-        tensors = {key: theirs.new(kind, key, theirs.child.format(**place)) for key in keys}
-        pairs.append(Pair(here, Fit(kind, tensors, {}), here.sizes))
+        home = kind.home.format(d=spatial_count(here.sizes))
+        count = counts[home] = counts.get(home, -1) + 1
+        place = theirs.child.format(n=number, home=f"{home}_{count}" if count else home)
+        keys = [key for key, variable in kind.variables.items() if _is_held(key, here) or variable.fill is not None]
+        tensors = {key: theirs.new_name(kind, key, place) for key in keys}
+        pairs.append(Pair(here, Candidate(kind, tensors, {}), here.sizes))
     return pairs
 
 
-def _given(key: str, here: Fit) -> bool:
-    """Whether the layer has that variable, be it as part of a sum or in parts."""
-    held = {atom for own in here.tensors for atom in own.split("+")}
-    return set(key.split("+")) <= held
+def _parts(candidate: Candidate) -> set[str]:
+    """The parts of a layer's variables, sums taken apart."""
+    return {part for key in candidate.tensors for part in key.split("+")}
 
 
-def _wanted(key: str, pair: Pair) -> bool:
+def _is_held(key: str, here: Candidate) -> bool:
+    """Whether the layer has that variable: itself, as part of a sum, or in parts."""
+    return set(key.split("+")) <= _parts(here)
+
+
+def _has_place(key: str, pair: Pair) -> bool:
     """Whether the layer there has a variable for this one here."""
-    return bool(set(key.split("+")) & {atom for own in pair.there.tensors for atom in own.split("+")})
+    return bool(set(key.split("+")) & _parts(pair.there))
 
 
-def _made(checkpoint: Checkpoint, pair: Pair) -> Iterator[tuple[str, Tensor]]:
-    """The variables there, each of what is here."""
+def _variables_there(checkpoint: Checkpoint, pair: Pair) -> Iterator[tuple[str, Tensor]]:
+    """The variables there (key, tensor), each made of what is here."""
     for key in pair.there.tensors:
         variable = pair.there.kind.variables[key]
         after = _axes(pair.there.kind, key, pair.sizes)
         if key in pair.here.tensors:
-            yield key, _moved(checkpoint, pair, key, after)
-        elif "+" in key and _given(key, pair.here):
+            yield key, _rearranged(checkpoint, pair, key, after)
+        elif "+" in key and _is_held(key, pair.here):
             parts = key.split("+")
-            yield key, added([(pair.here.tensors[part], _moved(checkpoint, pair, part, after)) for part in parts])
-        elif whole := next((own for own in pair.here.tensors if key in own.split("+")), None):
-            tensor = _moved(checkpoint, pair, whole, after)
+            yield key, sum_of([(pair.here.tensors[part], _rearranged(checkpoint, pair, part, after)) for part in parts])
+        elif whole := next((other for other in pair.here.tensors if key in other.split("+")), None):
+            tensor = _rearranged(checkpoint, pair, whole, after)
             first = whole.split("+")[0] == key
             yield key, tensor if first else filled(tensor.dtype, tensor.shape, 0)
         elif variable.fill is not None:
@@ -153,7 +163,7 @@ def _made(checkpoint: Checkpoint, pair: Pair) -> Iterator[tuple[str, Tensor]]:
             yield key, filled(dtype, shape_of(after, pair.sizes), variable.fill)
 
 
-def _said(pair: Pair) -> Iterator[str]:
+def _notes(pair: Pair) -> Iterator[str]:
     """A line for each variable that is two on the other side."""
     here, there = pair.here.tensors, pair.there.tensors
     for key in here.keys() - there.keys():
@@ -161,11 +171,12 @@ def _said(pair: Pair) -> Iterator[str]:
         if others:
             yield f"{here[key]} becomes {first}, and {', '.join(others)} is 0: there, their sum is what counts"
     for key in there.keys() - here.keys():
-        if "+" in key and _given(key, pair.here):
+        if "+" in key and _is_held(key, pair.here):
             yield f"{there[key]} is the sum of {' and '.join(here[part] for part in key.split('+'))}"
 
 
-def _moved(checkpoint: Checkpoint, pair: Pair, key: str, after: Axes) -> Tensor:
+def _rearranged(checkpoint: Checkpoint, pair: Pair, key: str, after: Axes) -> Tensor:
+    """A variable here with the axes that it has there."""
     name = pair.here.tensors[key]
     before = _axes(pair.here.kind, key, pair.sizes)
     unknown = [letter for letter in "".join(before) if letter not in pair.sizes]
@@ -174,18 +185,18 @@ def _moved(checkpoint: Checkpoint, pair: Pair, key: str, after: Axes) -> Tensor:
         raise EditError(
             f"{name} of {shape}: nothing tells the size of {unknown[0]} in {shown(before)}", "name a checkpoint that it is to be like"
         )
-    return moved(checkpoint[name], name, before, after, pair.sizes)
+    return rearranged(checkpoint[name], name, before, after, pair.sizes)
 
 
 def _axes(kind: Kind, key: str, sizes: Sizes) -> Axes:
-    return spatial(kind.variables[key].axes, sum(letter in sizes for letter in "DHW"))
+    return spatial(kind.variables[key].axes, spatial_count(sizes))
 
 
-def _tied_names(like: Like | None, tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Names that are tied there, to one that has its tensor, and have none themselves: name → that one."""
-    found: dict[str, str] = {}
+def _tied_names(like: Template | None, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """The names there without a tensor that are tied to one that has it: name → that one."""
+    firsts: dict[str, str] = {}
     for group in like.ties if like else ():
         first = next((name for name in group if name in tensors), None)
         if first is not None:
-            found |= {name: first for name in group if name not in tensors}
-    return found
+            firsts |= {name: first for name in group if name not in tensors}
+    return firsts

@@ -1,6 +1,6 @@
-"""Rules of one's own: a TOML file that says which names become which, and how their axes lie.
+"""Maps of the user's own: a TOML file that says which names become which, and how their axes lie.
 
-    rest = "keep"                       # what no rule names: keep, drop, or (where it is left out) an error
+    rest = "keep"                       # what no rule matches: keep, drop, or (where this line is left out) an error
 
     [[rule]]
     from = "layers/{layer}/vars/0"      # {layer} is any text, carried over
@@ -8,12 +8,13 @@
     layout = "io->oi"                   # or permute = [1, 0]
 
     [[rule]]
-    from = "flat/kernel"                # of an image H×W×C, laid out flat
+    from = "flat/kernel"                # its inputs are an image H×W×C, flattened
     to = "1.weight"
     layout = "(HWC)o->o(CHW)"
     sizes = {H = 4, W = 4}
 
-`from` a list: their sum. `to` a list: the first has the values, the others are 0. A rule with a layout is for tensors of that many axes.
+If `from` is a list, the result is the sum of these tensors. If `to` is a list, the first has the values and the others are 0. A rule with a
+layout matches tensors of that many axes only.
 """
 
 from __future__ import annotations
@@ -24,15 +25,25 @@ from typing import Any, NamedTuple
 
 from ..errors import EditError, UsageError, about, did_you_mean
 from ..tensors.checkpoint import Checkpoint, Tensor
-from .axes import Axes, Sizes, moved, parse
-from .sums import added, filled
+from .axes import Axes, Sizes, parse, rearranged
+from .outcome import Outcome
+from .sums import filled, sum_of
 
 RESTS = ("keep", "drop", "error")
 _KEYS = ("from", "to", "layout", "permute", "sizes")
 
 
 class Rule(NamedTuple):
-    """Names become names: `before` and `after` are the axes, None where they stay as they are."""
+    """Names become names.
+
+    Attributes:
+        number: its index in the file, from 1, for messages.
+        sources: the old names, with parts in braces.
+        targets: the new names; none where the tensors are dropped.
+        before: the axes of the tensors; None where they stay as they are.
+        after: the axes of the result; None where they stay as they are.
+        sizes: sizes of letters that the shapes do not tell.
+    """
 
     number: int
     sources: tuple[str, ...]
@@ -42,31 +53,38 @@ class Rule(NamedTuple):
     sizes: Sizes
 
     def inverse(self) -> Rule:
+        """Return the rule that maps back."""
         return self._replace(sources=self.targets, targets=self.sources, before=self.after, after=self.before)
 
 
 class Rules(NamedTuple):
+    """The rules of a file, and what becomes of tensors that none of them matches: keep, drop, error, or empty where it is not said."""
+
     rules: tuple[Rule, ...]
     rest: str = ""
 
     def inverse(self) -> Rules:
-        """The way back: what was dropped stays so, a sum becomes its first part."""
+        """Return the rules that map back: what was dropped stays dropped, and a sum becomes its first part."""
         return self._replace(rules=tuple(rule.inverse() for rule in self.rules if rule.targets))
 
 
-def read(text: str) -> Rules:
-    """The rules that a file says. Raises UsageError, which names the rule."""
+def parse_rules(text: str) -> Rules:
+    """Parse the text of a file of rules.
+
+    Raises:
+        UsageError: it is no TOML, or a rule in it makes no sense; the message names the rule.
+    """
     import tomllib
 
     try:
-        held = tomllib.loads(text)
+        document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UsageError(f"this is no TOML: {error}", "a rule is [[rule]] and lines such as: from = '{layer}/kernel'") from None
-    unknown = next((key for key in held if key not in ("rule", "rest")), None)
-    tables = held.get("rule", [])
+    unknown = next((key for key in document if key not in ("rule", "rest")), None)
+    tables = document.get("rule", [])
     if unknown is not None or not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise UsageError(f"a map has no {unknown!r}" if unknown else "the map has no rules", 'each begins with the line "[[rule]]"')
-    rest = held.get("rest", "")
+    rest = document.get("rest", "")
     if rest not in ("", *RESTS):
         raise UsageError(f"rest = {rest!r} makes no sense", f"one of {', '.join(RESTS)}")
     return Rules(tuple(_rule(number, table) for number, table in enumerate(tables, 1)), rest)
@@ -82,17 +100,17 @@ def _rule(number: int, table: Mapping[str, Any]) -> Rule:
             raise UsageError("nothing says which names", 'from = "{layer}/kernel"')
         if len(sources) > 1 and len(targets) > 1:
             raise UsageError("a rule goes from several names to one, or from one to several", "write a rule for each")
-        if len({frozenset(_holes(one)) for one in (*sources, *targets)}) > 1:
+        if len({frozenset(_placeholders(name)) for name in (*sources, *targets)}) > 1:
             raise UsageError("the names have different parts in braces", 'as in from = "{layer}/kernel" and to = "{layer}.weight"')
         before, after = _layout(table)
         return Rule(number, sources, targets, before, after, _sizes(table.get("sizes", {})))
 
 
 def _names(value: object) -> tuple[str, ...]:
-    listed = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else [None]
-    if not all(isinstance(one, str) and one for one in listed) or len(set(listed)) < len(listed):
+    names = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else [None]
+    if not all(isinstance(name, str) and name for name in names) or len(set(names)) < len(names):
         raise UsageError("from and to are names, or lists of names", 'from = "{layer}/kernel"')
-    return tuple(str(one) for one in listed)
+    return tuple(str(name) for name in names)
 
 
 def _sizes(value: object) -> Sizes:
@@ -123,77 +141,72 @@ def _layout(table: Mapping[str, Any]) -> tuple[Axes | None, Axes | None]:
     return old, new
 
 
-def _holes(name: str) -> list[str]:
+def _placeholders(name: str) -> list[str]:
     return re.findall(r"\{(\w+)\}", name)
 
 
 def _pattern(text: str) -> re.Pattern[str]:
-    """`{layer}` takes any text, as much as it can; the same hole twice is the same text."""
-    said: set[str] = set()
+    """`{layer}` takes any text, as much as it can; the same placeholder twice is the same text."""
+    seen: set[str] = set()
     pieces = []
     for piece in re.split(r"(\{\w+\})", text):
-        hole = re.fullmatch(r"\{([^\W\d]\w*)\}", piece)
-        if hole and hole[1] not in said:
-            said.add(hole[1])
-            pieces.append(f"(?P<{hole[1]}>.+)")
+        placeholder = re.fullmatch(r"\{([^\W\d]\w*)\}", piece)
+        if placeholder and placeholder[1] not in seen:
+            seen.add(placeholder[1])
+            pieces.append(f"(?P<{placeholder[1]}>.+)")
         else:
-            pieces.append(f"(?P={hole[1]})" if hole else re.escape(piece))
+            pieces.append(f"(?P={placeholder[1]})" if placeholder else re.escape(piece))
     return re.compile("".join(pieces), re.DOTALL)
 
 
-class Ruled(NamedTuple):
-    """The tensors under their new names, in order; names that no rule speaks of; names that rules drop; and what is to be said."""
+def ruled(checkpoint: Checkpoint, rules: Rules) -> Outcome:
+    """Return the checkpoint as the rules make it.
 
-    tensors: dict[str, Tensor]
-    rest: list[str]
-    left: list[str]
-    said: list[str]
-
-
-def ruled(checkpoint: Checkpoint, rules: Rules) -> Ruled:
-    """Raises EditError where two rules speak of one name or make one, or where a rule finds nothing."""
-    spoken: dict[str, Rule] = {}
-    made: dict[str, tuple[str, Tensor]] = {}
-    left: list[str] = []
+    Raises:
+        EditError: two rules match one name or make one, or a rule matches nothing.
+    """
+    rule_of: dict[str, Rule] = {}
+    made: dict[str, tuple[str, Tensor]] = {}  # new name → the old one, and the tensor
+    dropped: list[str] = []
     for rule in rules.rules:
         with about(f"rule {rule.number}"):
-            for found in _found(checkpoint, rule):
-                names = [_put(source, found) for source in rule.sources]
-                twice = next((name for name in names if name in spoken), None)
+            for values in _matches(checkpoint, rule):
+                names = [_substituted(source, values) for source in rule.sources]
+                twice = next((name for name in names if name in rule_of), None)
                 if twice is not None:
-                    raise EditError(f"rule {spoken[twice].number} speaks of {twice}, too", "let one of them be more exact")
-                spoken |= dict.fromkeys(names, rule)
-                left += names if not rule.targets else []
-                for name, tensor in _results(checkpoint, rule, names, found).items():
+                    raise EditError(f"rule {rule_of[twice].number} speaks of {twice}, too", "let one of them be more exact")
+                rule_of |= dict.fromkeys(names, rule)
+                dropped += names if not rule.targets else []
+                for name, tensor in _results(checkpoint, rule, names, values).items():
                     if name in made:
                         raise EditError(f"{made[name][0]} and {names[0]} would both be called {name!r}")
                     made[name] = names[0], tensor
     order = {name: at for at, name in enumerate(checkpoint)}
     tensors = {name: made[name][1] for name in sorted(made, key=lambda name: order[made[name][0]])}
-    return Ruled(tensors, [name for name in checkpoint if name not in spoken], left, [])
+    return Outcome(tensors, [name for name in checkpoint if name not in rule_of], dropped, [])
 
 
-def _found(checkpoint: Checkpoint, rule: Rule) -> list[dict[str, str]]:
-    """What stands in the braces, for each tensor that the rule speaks of; tensors with another number of axes are left to other rules."""
+def _matches(checkpoint: Checkpoint, rule: Rule) -> list[dict[str, str]]:
+    """The values of the placeholders, for each tensor that the rule matches; those with another number of axes are left to other rules."""
     pattern = _pattern(rule.sources[0])
-    named = [(name, found) for name in checkpoint if (found := pattern.fullmatch(name))]
-    fit = [found.groupdict() for name, found in named if rule.before is None or len(rule.before) == len(checkpoint[name].shape)]
-    if not fit:
-        what = f"nothing matches {rule.sources[0]!r}" if not named else f"{named[0][0]} has {len(checkpoint[named[0][0]].shape)} axes"
-        raise EditError(what, did_you_mean(rule.sources[0], checkpoint) if not named else "the layout says how many there are")
-    return fit
+    by_name = [(name, match) for name in checkpoint if (match := pattern.fullmatch(name))]
+    values = [match.groupdict() for name, match in by_name if rule.before is None or len(rule.before) == len(checkpoint[name].shape)]
+    if not values:
+        what = f"nothing matches {rule.sources[0]!r}" if not by_name else f"{by_name[0][0]} has {len(checkpoint[by_name[0][0]].shape)} axes"
+        raise EditError(what, did_you_mean(rule.sources[0], checkpoint) if not by_name else "the layout says how many there are")
+    return values
 
 
-def _put(text: str, found: Mapping[str, str]) -> str:
-    return re.sub(r"\{(\w+)\}", lambda hole: found[hole[1]], text)
+def _substituted(text: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda placeholder: values[placeholder[1]], text)
 
 
-def _results(checkpoint: Checkpoint, rule: Rule, names: list[str], found: Mapping[str, str]) -> dict[str, Tensor]:
+def _results(checkpoint: Checkpoint, rule: Rule, names: list[str], values: Mapping[str, str]) -> dict[str, Tensor]:
     """What the rule makes of these tensors, by their new names."""
-    targets = [_put(target, found) for target in rule.targets]
+    targets = [_substituted(target, values) for target in rule.targets]
     if not targets:
         return {}
-    tensor = added([(name, checkpoint[name]) for name in names])
+    tensor = sum_of([(name, checkpoint[name]) for name in names])
     if rule.before is not None and rule.after is not None:
-        tensor = moved(tensor, names[0], rule.before, rule.after, rule.sizes)
+        tensor = rearranged(tensor, names[0], rule.before, rule.after, rule.sizes)
     return {targets[0]: tensor} | {name: filled(tensor.dtype, tensor.shape, 0) for name in targets[1:]}

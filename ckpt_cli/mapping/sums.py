@@ -1,6 +1,8 @@
-"""A storage that is the sum of two others, element by element: biases that one framework keeps apart and another as one."""
+"""A storage that is the sum of two others: for biases that one framework keeps apart and another adds up."""
 
 from __future__ import annotations
+
+from math import prod
 
 from ..errors import EditError
 from ..numbers.dtypes import DType
@@ -9,38 +11,41 @@ from ..storage.storage import Fill, Storage
 from ..tensors.checkpoint import Tensor
 
 
-class Added(Storage):
-    """`one` + `two`, rounded to their dtype once."""
+class Sum(Storage):
+    """`left` + `right`, element by element, rounded to their dtype once."""
 
-    __slots__ = ("dtype", "nbytes", "one", "two")
+    __slots__ = ("dtype", "left", "nbytes", "right")
 
-    def __init__(self, one: Storage, two: Storage, dtype: DType) -> None:
-        self.one, self.two, self.dtype, self.nbytes = one, two, dtype, one.nbytes
+    def __init__(self, left: Storage, right: Storage, dtype: DType) -> None:
+        self.left, self.right, self.dtype, self.nbytes = left, right, dtype, left.nbytes
 
     def parts(self) -> tuple[Storage, ...]:
-        return (self.one, self.two)
+        """Return the two storages."""
+        return (self.left, self.right)
 
     def readinto(self, start: int, view: memoryview) -> None:
+        """Write the bytes from `start` on into `view`."""
         width = self.dtype.nbytes
         first, last = start // width * width, -(-(start + len(view)) // width) * width
-        left, right = (decoded(self.dtype, storage.read(first, last)) for storage in (self.one, self.two))
+        left, right = (decoded(self.dtype, storage.read(first, last)) for storage in (self.left, self.right))
         view[:] = encoded(self.dtype, left + right)[start - first : start - first + len(view)]
 
 
-def added(tensors: list[tuple[str, Tensor]]) -> Tensor:
-    """The sum of tensors of one shape and dtype. Raises EditError where they are not."""
+def sum_of(tensors: list[tuple[str, Tensor]]) -> Tensor:
+    """Return the sum of named tensors.
+
+    Raises:
+        EditError: they are not floats of one shape and dtype.
+    """
     name, total = tensors[0]
     for other, tensor in tensors[1:]:
         if (tensor.shape, tensor.dtype) != (total.shape, total.dtype) or total.dtype.kind != "f":
             raise EditError(f"{name} and {other} cannot be added", "they are not floats of one shape and dtype")
-        summed = Added(total.plain(name).elements(), tensor.plain(other).elements(), total.dtype)
+        summed = Sum(total.plain(name).elements(), tensor.plain(other).elements(), total.dtype)
         total = Tensor.whole(total.dtype, total.shape, summed)
     return total
 
 
 def filled(dtype: DType, shape: tuple[int, ...], value: float) -> Tensor:
-    """A tensor of one value throughout."""
-    count = 1
-    for n in shape:
-        count *= n
-    return Tensor.whole(dtype, shape, Fill(element(dtype, value), count * dtype.nbytes))
+    """Return a tensor whose elements are all `value`."""
+    return Tensor.whole(dtype, shape, Fill(element(dtype, value), prod(shape) * dtype.nbytes))

@@ -1,16 +1,37 @@
 """Schemes: named ways to fill a tensor.
 
-A scheme is a pure description: a decorated function from a Target and its own parameters to a Draw. Its signature is its
-schema, its docstring (formula, then source) its documentation. torch is imported when a Draw is drawn, and for constants never.
+A scheme is a decorated function from a Target and its own parameters to a Distribution. It describes and draws nothing itself. Its
+signature is the schema of its arguments; its docstring is what `ckpt schemes` prints: the formula, then a blank line and the source.
+torch is imported when elements are drawn, and never for constants.
 
-    target.py    what a scheme may know            draws.py     what it may answer
-    scheme.py    the decorator and the registry    drawing.py   from a Draw to bytes
-    rules.py     PATTERN=SCHEME(ARGS)              seeds.py     a generator for each tensor
-    roles.py     what a tensor is in its layer     presets/     a scheme for each role
-    user.py      FILE.py:FUNCTION                  the rest: one file a family
+A new scheme is one function under `@scheme(FAMILY)` in a module of this folder. Packages outside the project announce theirs in the
+entry-point group `ckpt_cli.schemes`, and presets in `ckpt_cli.schemes.presets`.
+
+The machinery:
+    target.py           what a scheme knows of the tensor to fill
+    distribution.py     what a scheme returns
+    scheme.py           the decorator and the registry
+    fans.py             fan-in and fan-out of a weight
+    roles.py            what a tensor is in its layer
+    seeds.py            a generator for each tensor
+    sampling.py         from a Distribution to bytes
+    rules.py            PATTERN=SCHEME(ARGUMENTS) as text
+    rules_file.py       such rules in a TOML file
+    user_function.py    FILE.py:FUNCTION as a scheme
+    presets/            a scheme for each role, one module a framework
+
+The schemes:
+    constant.py         one value throughout
+    independent.py      independent elements, whatever the shape
+    scaling.py          a variance that depends on the fans
+    depth.py            a variance that depends on the number of layers
+    matrices.py         structured matrices and kernels
+    from_values.py      values computed from present ones
+    mxnet.py            MXNet's initialisers
 """
 
+from .distribution import Computed, Constant, Distribution, InPlace, Normal, Uniform
 from .scheme import Scheme, scheme, schemes
 from .target import Target
 
-__all__ = ["Scheme", "Target", "scheme", "schemes"]
+__all__ = ["Computed", "Constant", "Distribution", "InPlace", "Normal", "Scheme", "Target", "Uniform", "scheme", "schemes"]

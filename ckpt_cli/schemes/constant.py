@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from .draws import Draw, Fill
+from .distribution import Constant, Distribution
 from .scheme import scheme
 from .target import Target
 
 
 @scheme("pytorch")
-def constant(target: Target, val: complex) -> Draw:
+def constant(target: Target, val: complex) -> Distribution:
     """w = val
 
     torch.nn.init.constant_. A value that the dtype cannot hold is an error.
     """
-    return Fill(val)
+    return Constant(val)
 
 
 @scheme("pytorch")
-def ones(target: Target) -> Draw:
+def ones(target: Target) -> Distribution:
     """w = 1
 
     torch.nn.init.ones_, Keras' Ones.
     """
-    return Fill(1)
+    return Constant(1)
 
 
 @scheme("pytorch")
-def zeros(target: Target) -> Draw:
+def zeros(target: Target) -> Distribution:
     """w = 0
 
     torch.nn.init.zeros_, Keras' Zeros.
     """
-    return Fill(0)
+    return Constant(0)

@@ -1,7 +1,7 @@
-"""Rules: PATTERN=SCHEME or PATTERN=SCHEME(ARG, KEY=VALUE). Parsed, never evaluated.
+"""Rules: PATTERN=SCHEME or PATTERN=SCHEME(ARG, KEY=VALUE). They are parsed, never evaluated.
 
-A SCHEME is a registered name (`zeros`, `mxnet.Xavier`) or `FILE.py:FUNCTION`. Arguments are Python literals; what is none is text as it
-stands (`mode=fan_out`, `fan=768x2304`, `copy_from(other.pt)`), but for nan and inf, which are numbers.
+A SCHEME is a registered name (`zeros`, `mxnet.Xavier`) or `FILE.py:FUNCTION`. Arguments are Python literals. Anything else is text as it
+stands (`mode=fan_out`, `fan=768x2304`, `copy_from(other.pt)`), except nan and inf, which are numbers.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..errors import UsageError
-from .draws import Draw
+from .distribution import Distribution
 from .scheme import Scheme, schemes
 from .target import Target
-from .user import load
+from .user_function import load
 
 _CALL = re.compile(r"(?P<name>[^()=,'\"]+\.py:[^\W\d]\w*|[^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL)
 _TOKEN = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\[\]{}()"',]+|.""", re.DOTALL)
@@ -24,21 +24,28 @@ _MEND = "write PATTERN=SCHEME or PATTERN=SCHEME(ARG, KEY=VALUE), quoted for the 
 
 
 class Call(NamedTuple):
-    """A scheme and its arguments, checked against its signature. As text it is what parse_call reads."""
+    """A scheme and its arguments, which fit its signature. `str` gives text that parse_call parses to the same call."""
 
     scheme: Scheme[Any]
     arguments: Mapping[str, Any]
 
-    def draw(self, target: Target) -> Draw:
+    def distribution(self, target: Target) -> Distribution:
+        """Return what the scheme says for this target.
+
+        Raises:
+            CkptError: the scheme does not suit the target.
+        """
         return self.scheme(target, **self.arguments)
 
     def __str__(self) -> str:
         if not self.arguments:
             return self.scheme.name
-        return f"{self.scheme.name}({', '.join(f'{key}={_show(value)}' for key, value in self.arguments.items())})"
+        return f"{self.scheme.name}({', '.join(f'{key}={_written(value)}' for key, value in self.arguments.items())})"
 
 
 class Rule(NamedTuple):
+    """The tensors that match `pattern` are filled by `call`."""
+
     pattern: str
     call: Call
 
@@ -47,7 +54,14 @@ class Rule(NamedTuple):
 
 
 def parse_rule(text: str) -> Rule:
-    """Split at the last `=` that a well-formed call follows: a pattern may hold `=` and parentheses of its own."""
+    """Parse `PATTERN=SCHEME(ARGUMENTS)`.
+
+    The text is split at the last `=` that a well-formed call follows: a pattern may hold `=` and parentheses of its own.
+
+    Raises:
+        UsageError: the text is no rule, or the arguments do not fit the scheme.
+        UnknownName: no scheme has that name.
+    """
     at = len(text)
     while (at := text.rfind("=", 0, at)) > 0:
         if _CALL.fullmatch(text[at + 1 :].strip()) and _pieces(_arguments(text[at + 1 :])) is not None:
@@ -56,10 +70,15 @@ def parse_rule(text: str) -> Rule:
 
 
 def parse_call(text: str) -> Call:
-    """`NAME`, `NAME(ARGS)`, `package.NAME(ARGS)` or `FILE.py:FUNCTION(ARGS)`. Raises UsageError, UnknownName."""
-    found = _CALL.fullmatch(text.strip())
+    """Parse `NAME`, `NAME(ARGS)`, `package.NAME(ARGS)` or `FILE.py:FUNCTION(ARGS)`.
+
+    Raises:
+        UsageError: the text is no call, or the arguments do not fit the scheme.
+        UnknownName: no scheme has that name.
+    """
+    call = _CALL.fullmatch(text.strip())
     pieces = _pieces(_arguments(text))
-    if not found or pieces is None:
+    if not call or pieces is None:
         raise UsageError(f"{text.strip()!r} is no scheme", "write NAME or NAME(ARG, KEY=VALUE)")
     positional: list[Any] = []
     named: dict[str, Any] = {}
@@ -73,12 +92,21 @@ def parse_call(text: str) -> Call:
             raise UsageError(f"{keyword[1]} is given twice", f"in {text.strip()}")
         else:
             named[keyword[1]] = _value(keyword[2])
-    made = named_scheme(found["name"])
-    return Call(made, made.bind(positional, named))
+    scheme = named_scheme(call["name"])
+    return Call(scheme, scheme.bind(positional, named))
 
 
 def named_scheme(name: str) -> Scheme[Any]:
-    """A registered scheme, also as torch spells it (`torch.nn.init.normal_`), or that of FILE.py:FUNCTION, which is executed."""
+    """Return the scheme of that name.
+
+    Args:
+        name: a registered name, also as torch spells it (`torch.nn.init.normal_`), or FILE.py:FUNCTION, whose file is executed.
+
+    Raises:
+        UnknownName: no scheme has that name.
+        UsageError: FILE has no such function.
+        UserCodeError: FILE raises an exception.
+    """
     if ".py:" in name:
         return load(name)
     plain = re.sub(r"^(torch\.)?(nn\.)?init\.", "", name)
@@ -86,12 +114,13 @@ def named_scheme(name: str) -> Scheme[Any]:
 
 
 def _arguments(text: str) -> str:
-    found = _CALL.fullmatch(text.strip())
-    return (found["arguments"] or "") if found else ""
+    """The text between the outer parentheses of a call; empty where it has none, or is no call."""
+    call = _CALL.fullmatch(text.strip())
+    return (call["arguments"] or "") if call else ""
 
 
 def _pieces(text: str) -> list[str] | None:
-    """The text between the commas that lie outside of brackets and quotes; None where those do not pair up, or nothing is between."""
+    """Split at the commas outside brackets and quotes; None where brackets or quotes do not pair up, or a piece is empty."""
     pieces, open_brackets = [""], []
     for token in _TOKEN.findall(text):
         if token in "([{":
@@ -108,6 +137,7 @@ def _pieces(text: str) -> list[str] | None:
 
 
 def _value(text: str) -> Any:
+    """The argument that a text stands for: a number, another Python literal, or the text itself."""
     text = text.strip()
     if re.fullmatch(r"[+-]?(nan|inf)", text):
         return float(text)
@@ -115,14 +145,14 @@ def _value(text: str) -> Any:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's remarks on odd escapes in a literal
+            warnings.simplefilter("ignore")  # Python warns of invalid escapes in a literal
             return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
 
 
-def _show(value: Any) -> str:
-    """A value so that it reads back as itself: text without quotes where that can be."""
+def _written(value: Any) -> str:
+    """The text that `_value` parses to this value, without quotes where possible."""
     if not isinstance(value, str):
         return repr(value)
     plain = re.fullmatch(r"[\w./:@+~ -]+", value) and value == value.strip() and _value(value) == value

@@ -1,6 +1,6 @@
-"""Recipes: rules in a TOML file, in the order in which they stand there.
+"""Files of rules (TOML) for `ckpt reinit`. The rules apply in the order of the file.
 
-seed = 0              # these two may be left out; what the command line says comes first
+seed = 0              # optional, as is preset; the command line overrides both
 preset = "pytorch"
 
 [rules]
@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from ..errors import UsageError, about, did_you_mean
 from .rules import Rule, parse_call
 
+# key → its Python type, and the type's name in messages
 _KEYS: dict[str, tuple[type, str]] = {
     "seed": (int, "a whole number"),
     "preset": (str, "a name"),
@@ -24,28 +25,36 @@ _KEYS: dict[str, tuple[type, str]] = {
 
 
 class Recipe(NamedTuple):
+    """What the file says; `seed` is None and `preset` empty where it does not say them."""
+
     rules: tuple[Rule, ...] = ()
     seed: int | None = None
     preset: str = ""
 
 
 def read_recipe(path: str) -> Recipe:
-    """The recipe in the file at `path`. Raises UsageError, which says what in it makes no sense."""
+    """Read the file at `path`.
+
+    Raises:
+        UsageError: it is no TOML, or something in it is no rule, seed or preset; the message says what.
+        UnknownName: no scheme has one of the names.
+    """
     import tomllib
 
     with about(path):
         with open(path, "rb") as file:
             try:
-                held = tomllib.load(file)
+                table = tomllib.load(file)
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise UsageError(f"this is no TOML: {error}", 'patterns stand in quotes: "*.bias" = "zeros"') from None
-        _check(held)
-        rules = tuple(_rule(pattern, scheme) for pattern, scheme in held.get("rules", {}).items())
-        return Recipe(rules, held.get("seed"), held.get("preset", ""))
+        _require_valid(table)
+        rules = tuple(_rule(pattern, scheme) for pattern, scheme in table.get("rules", {}).items())
+        return Recipe(rules, table.get("seed"), table.get("preset", ""))
 
 
-def _check(held: Mapping[str, Any]) -> None:
-    for key, value in held.items():
+def _require_valid(table: Mapping[str, Any]) -> None:
+    """Refuse unknown keys and values of the wrong type."""
+    for key, value in table.items():
         if key not in _KEYS:
             raise UsageError(f"a recipe has no {key}", did_you_mean(key, _KEYS) or f"it has {', '.join(_KEYS)}")
         kind, wanted = _KEYS[key]

@@ -18,25 +18,29 @@ if TYPE_CHECKING:
 
 
 def subseed(seed: int, name: str) -> int:
-    """The first 8 bytes, little-endian, of the SHA-256 of `SEED:NAME`, without the sign bit."""
+    """Return the seed of one tensor: the first 8 bytes, little-endian, of the SHA-256 of `SEED:NAME`, without the sign bit."""
     from hashlib import sha256
 
     digest = sha256(f"{seed}:{name}".encode("utf-8", "surrogatepass")).digest()
     return int.from_bytes(digest[:8], "little") & (2**63 - 1)
 
 
-_ADDRESSES = 800 << 20  # bytes of addresses that importing torch takes; with less it dies
+_ADDRESS_SPACE = 800 << 20  # bytes that importing torch reserves; the process dies where the limit is lower
 
 
 def import_torch() -> None:
-    """Import torch. Raises EditError where a limit on this program's addresses would end it there and then."""
+    """Import torch.
+
+    Raises:
+        EditError: the process's limit on its address space is so low that the import would kill it.
+    """
     try:
         from resource import RLIM_INFINITY, RLIMIT_AS, getrlimit
     except ImportError:  # a system without limits
         limit = unlimited = -1
     else:
         limit, unlimited = getrlimit(RLIMIT_AS)[0], RLIM_INFINITY
-    if limit != unlimited and limit < _ADDRESSES:
+    if limit != unlimited and limit < _ADDRESS_SPACE:
         raise EditError(
             "torch draws the numbers, and the limit on addresses (ulimit -v) is too low for it", "allow 800 MB, or use constants"
         )
@@ -44,7 +48,7 @@ def import_torch() -> None:
 
 
 def generator(seed: int) -> Generator:
-    """torch's generator as torch.manual_seed(seed) sets it."""
+    """Return a torch generator in the state that torch.manual_seed(seed) sets."""
     import_torch()
     from torch import Generator
 

@@ -8,7 +8,7 @@ from typing import Any
 from ..analysis.summary import Row, Summary
 from ..architectures.hyperparameters import shown, shown_all
 from ..architectures.layers import Shape
-from ..architectures.recognition import Model
+from ..architectures.model import Model
 from .output import Answer, size
 
 

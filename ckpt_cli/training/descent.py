@@ -1,7 +1,7 @@
-"""Plain stochastic gradient descent, a line at a time: w ← w − lr·∂loss/∂w, as torch.optim.SGD(lr=…) makes it, bit for bit.
+"""Plain stochastic gradient descent, a line at a time: w ← w − lr·∂loss/∂w, bit for bit as torch.optim.SGD(lr=…) computes it.
 
-What is random depends on the seed and the number of the step alone (the order of the samples on the number of the pass), so that going on
-from a step that was kept gives the bits of a run that was never interrupted.
+All randomness depends on the seed and the number of the step alone (the order of the samples on the number of the pass), so a resumed run
+has the bits of a run that was never interrupted.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import UsageError
 from ..schemes.seeds import generator, subseed
 from .gradients import backpropagate, figures
-from .inputs import drawn, sample_shape
-from .losses import checked, loss, wanted_shapes
-from .network import running
+from .inputs import random_input, sample_shape
+from .losses import Loss, loss, require_output, target_shape
+from .network import usage_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +24,17 @@ RANDOM_SAMPLES = 64
 
 
 class Run(NamedTuple):
-    """`steps` steps from step `start` on, of rate `lr`; `batch` samples at a time, all where it is 0; a line every `every` steps."""
+    """The settings of a run.
+
+    Attributes:
+        start: the step that it begins at.
+        steps: how many steps it makes.
+        lr: the learning rate.
+        batch: samples a step; 0: all.
+        loss: the name of a Loss.
+        seed: of all that is random.
+        every: a line is shown every so many steps.
+    """
 
     start: int
     steps: int
@@ -36,14 +46,16 @@ class Run(NamedTuple):
 
     @property
     def stop(self) -> int:
+        """The step that it ends at."""
         return self.start + self.steps
 
     def shows(self, step: int) -> bool:
+        """Return whether there is a line after this step."""
         return step in (self.start, self.stop) or step % self.every == 0
 
 
 class Data(NamedTuple):
-    """Samples along the first axis, and their targets, where the loss takes any. Targets of another count are those of each batch."""
+    """Samples along the first axis, and their targets where the loss takes any. Targets of another count belong to every batch."""
 
     x: Tensor
     y: Tensor | None
@@ -52,7 +64,13 @@ class Data(NamedTuple):
         return self.x.shape[0]
 
     def batch(self, step: int, size: int, seed: int) -> tuple[Tensor, Tensor | None]:
-        """What step `step` sees: all samples, or its share of a pass over them in an order of its own."""
+        """Return the samples and targets of a step: all of them, or its share of a pass over them in random order.
+
+        Args:
+            step: the number of the step, from 0.
+            size: samples a step; 0: all.
+            seed: the seed of the run.
+        """
         import torch
 
         if not size or size >= len(self):
@@ -65,7 +83,7 @@ class Data(NamedTuple):
 
 
 class Line(NamedTuple):
-    """After `step` steps: the loss, and by parameter the L2 norm of its values and of its gradient (None where there is none)."""
+    """The network after `step` steps: the loss, and each parameter's L2 norm and that of its gradient (None where it has none)."""
 
     step: int
     loss: float
@@ -74,29 +92,42 @@ class Line(NamedTuple):
 
 
 def random_data(module: Module, kind: str, seed: int) -> Data:
-    """64 samples and targets, standard normal (classes: each as likely) of the seed, of the shapes that the network takes and gives."""
+    """Return 64 random samples and targets of the shapes that the network takes and returns.
+
+    Samples and the targets of `mse` are standard normal; the targets of `cross_entropy` are classes, each as likely; `sum` has none.
+
+    Raises:
+        UsageError: the first layer does not tell the shape of a sample, or the network does not take it.
+    """
     import torch
 
-    x = drawn(sample_shape(str(RANDOM_SAMPLES), module), module, seed)
-    if kind == "sum":
+    x = random_input(sample_shape(str(RANDOM_SAMPLES), module), module, seed)
+    if kind == Loss.sum:
         return Data(x, None)
-    was = module.training
-    with torch.no_grad(), running("the network does not take this input"):
+    training = module.training
+    with torch.no_grad(), usage_errors("the network does not take this input"):
         output = module.eval()(x)
-    module.train(was)
-    output = checked(kind, output)
-    chance = generator(subseed(seed, "target"))
-    if kind == "mse":
-        return Data(x, torch.randn(output.shape, generator=chance).to(output.dtype))
+    module.train(training)
+    output = require_output(kind, output)
+    random = generator(subseed(seed, "target"))
+    if kind == Loss.mse:
+        return Data(x, torch.randn(output.shape, generator=random).to(output.dtype))
     classes = output.shape[1] if output.ndim > 1 else output.shape[0]
-    return Data(x, torch.randint(classes, wanted_shapes(kind, tuple(output.shape), False), generator=chance))
+    return Data(x, torch.randint(classes, target_shape(kind, tuple(output.shape), False), generator=random))
 
 
 def descend(module: Module, data: Data, run: Run, tick: Callable[[int, int], None], keep: Callable[[], None]) -> Iterator[Line]:
-    """Make the steps; yield the lines that the run shows. `tick` is told the steps made and to be made.
+    """Make the steps, and yield the lines that the run shows.
 
-    `keep` is called when the last step is made: what is computed then is for the last line alone.
-    Raises UsageError where the network does not take the data.
+    Args:
+        module: the network; its parameters are changed.
+        data: what it learns.
+        run: the settings.
+        tick: called with the steps made and the steps in all.
+        keep: called when the last step is made; what is computed afterwards is for the last line alone.
+
+    Raises:
+        UsageError: the network does not take the data.
     """
     import torch
 
@@ -106,25 +137,27 @@ def descend(module: Module, data: Data, run: Run, tick: Callable[[int, int], Non
             keep()
         torch.manual_seed(subseed(run.seed, f"step {step}"))
         x, y = data.batch(step, run.batch, run.seed)
-        with running("the network does not take this input"):
+        with usage_errors("the network does not take this input"):
             output = module(x)
         value = loss(run.loss, output, y)
         module.zero_grad()
         backpropagate(value)
         if run.shows(step):
-            yield line(step, value, parameters)
+            yield line_of(step, value, parameters)
         tick(step - run.start, run.steps)
         if step < run.stop:
-            update(parameters, run.lr)
+            sgd_step(parameters, run.lr)
 
 
-def line(step: int, value: Tensor, parameters: list[Tensor]) -> Line:
+def line_of(step: int, value: Tensor, parameters: list[Tensor]) -> Line:
+    """Return the line of this step; `value` is the loss."""
     norms = tuple(figures(parameter).norm for parameter in parameters)
     gradients = tuple(None if parameter.grad is None else figures(parameter.grad.to_dense()).norm for parameter in parameters)
     return Line(step, float(value.detach()), norms, gradients)
 
 
-def update(parameters: list[Tensor], lr: float) -> None:
+def sgd_step(parameters: list[Tensor], lr: float) -> None:
+    """Subtract lr times its gradient from each parameter."""
     import torch
 
     with torch.no_grad():
@@ -133,7 +166,12 @@ def update(parameters: list[Tensor], lr: float) -> None:
                 parameter.add_(parameter.grad, alpha=-lr)
 
 
-def check_rate(lr: float) -> float:
+def require_rate(lr: float) -> float:
+    """Return the learning rate.
+
+    Raises:
+        UsageError: it is NaN or infinite.
+    """
     if lr != lr or abs(lr) == float("inf"):
         raise UsageError(f"--lr {lr} is no rate", "give a number, such as 0.1")
     return lr

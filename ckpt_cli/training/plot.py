@@ -1,4 +1,4 @@
-"""The curves of a training: loss, norms of the parameters, norms of their gradients, over the steps. Drawn by matplotlib."""
+"""The curves of a training, drawn by matplotlib: loss, norms of the parameters and norms of their gradients over the steps."""
 
 from __future__ import annotations
 
@@ -9,22 +9,32 @@ from typing import Any
 from ..errors import UsageError
 from .descent import Line
 
-_KINDS = (".png", ".svg", ".pdf")
-_MOST_NAMES = 24
+_SUFFIXES = (".png", ".svg", ".pdf")
+_MOST_NAMES = 24  # a legend of more names would not fit
 
 
-def check(path: str) -> None:
-    """Raises UsageError where the file's name is of no picture, or nothing can draw one: before there is anything to draw."""
+def require_plottable(path: str) -> None:
+    """Refuse a path that no picture can be written to, before there is anything to draw.
+
+    Raises:
+        UsageError: the suffix is of no picture, or matplotlib is not installed.
+    """
     from importlib.util import find_spec
 
-    if os.path.splitext(path)[1].lower() not in _KINDS:
-        raise UsageError(f"{path}: no picture is written to such a name", f"give one that ends in {', '.join(_KINDS)}")
+    if os.path.splitext(path)[1].lower() not in _SUFFIXES:
+        raise UsageError(f"{path}: no picture is written to such a name", f"give one that ends in {', '.join(_SUFFIXES)}")
     if find_spec("matplotlib") is None:
         raise UsageError("--plot draws with matplotlib, which is not installed", "pip install 'ckpt-tool[plot]'")
 
 
 def picture(path: str, names: Sequence[str], lines: Sequence[Line]) -> bytes:
-    """The picture, in the format that the suffix of `path` says."""
+    """Return the picture's bytes, in the format of the suffix of `path`.
+
+    Args:
+        path: where the picture is going to be written.
+        names: the parameters.
+        lines: the lines of the training, with a norm for each parameter.
+    """
     import io
     import logging
     import warnings
@@ -32,7 +42,7 @@ def picture(path: str, names: Sequence[str], lines: Sequence[Line]) -> bytes:
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of letters that the font has not
+        warnings.simplefilter("ignore")  # matplotlib warns of letters that the font lacks
         _figure(names, lines).savefig(buffer, format=os.path.splitext(path)[1][1:].lower(), bbox_inches="tight")
     return buffer.getvalue()
 
@@ -60,6 +70,6 @@ def _figure(names: Sequence[str], lines: Sequence[Line]) -> Any:
 
 
 def _label(name: str) -> str:
-    """A name as matplotlib shows it: no formula in it, and not left out for its first letter."""
+    """A name for the legend. matplotlib would take $ for a formula, and leave out a name that begins with an underscore."""
     text = name.replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text

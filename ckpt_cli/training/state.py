@@ -1,4 +1,4 @@
-"""The state of a training, beside the model in its checkpoint: what `--resume` goes on from.
+"""The state of a training, beside the model in its checkpoint: `--resume` goes on from it.
 
 training.step        steps made                        training.seed   of all that is random
 training.loss        mse, sum or cross_entropy         training.batch  samples a step; 0: all
@@ -12,15 +12,15 @@ from typing import Any, NamedTuple
 
 from ..errors import UsageError
 from ..tensors.checkpoint import Checkpoint
-from .descent import check_rate
-from .losses import LOSSES
+from .descent import require_rate
+from .losses import Loss
 
 KEY = "training"
 _RATE = f"{KEY}.optimizer.param_groups.0.lr"
 
 
 class State(NamedTuple):
-    """After `step` steps of a run with these settings."""
+    """The state after `step` steps: seed, loss, samples a step (0: all) and learning rate of the run."""
 
     step: int
     seed: int
@@ -29,28 +29,42 @@ class State(NamedTuple):
     lr: float
 
 
-def read(checkpoint: Checkpoint) -> State:
-    """The state that `ckpt train` left in a file. Raises UsageError where there is none."""
-    said: list[Any] = [checkpoint.objects.get(f"{KEY}.{name}") for name in ("step", "seed", "loss", "batch")]
+def read_state(checkpoint: Checkpoint) -> State:
+    """Return the state that `ckpt train` left in a file.
+
+    Raises:
+        UsageError: there is none.
+    """
+    values: list[Any] = [checkpoint.objects.get(f"{KEY}.{name}") for name in ("step", "seed", "loss", "batch")]
     rate: Any = checkpoint.objects.get(_RATE)
-    step, seed, kind, batch = said
-    if all(type(count) is int and 0 <= count < 2**63 for count in (step, seed, batch)) and kind in LOSSES and type(rate) in (int, float):
-        return State(step, seed, kind, batch, check_rate(float(rate)))
+    step, seed, kind, batch = values
+    counts_are_valid = all(type(count) is int and 0 <= count < 2**63 for count in (step, seed, batch))
+    if counts_are_valid and kind in tuple(Loss) and type(rate) in (int, float):
+        return State(step, seed, kind, batch, require_rate(float(rate)))
     raise UsageError("there is no state of a training in it to resume from", "`ckpt train -o OUT.pt` leaves one")
 
 
-def kept(checkpoint: Checkpoint, state: State, parameters: int) -> Checkpoint:
-    """The checkpoint with this state in place of an older one. Raises UsageError where the file has something else of that name."""
-    mine = {name for name in checkpoint.objects if name == KEY or name.startswith(f"{KEY}.")}
-    if mine and f"{KEY}.step" not in mine:
+def with_state(checkpoint: Checkpoint, state: State, parameters: int) -> Checkpoint:
+    """Return the checkpoint with this state in place of an older one.
+
+    Args:
+        checkpoint: the model.
+        state: the state of its training.
+        parameters: how many parameters the optimizer has.
+
+    Raises:
+        UsageError: the file has something else of that name.
+    """
+    older = {name for name in checkpoint.objects if name == KEY or name.startswith(f"{KEY}.")}
+    if older and f"{KEY}.step" not in older:
         raise UsageError(f"the file has something of its own that is called {KEY!r}", f"leave it out: ckpt drop '{KEY}*'")
-    others: Mapping[str, Any] = {name: value for name, value in checkpoint.objects.items() if name not in mine}
+    others: Mapping[str, Any] = {name: value for name, value in checkpoint.objects.items() if name not in older}
     facts = {"step": state.step, "seed": state.seed, "loss": state.loss, "batch": state.batch}
-    return checkpoint.replacing(objects={**others, KEY: {**facts, "optimizer": sgd(state.lr, parameters)}})
+    return checkpoint.replacing(objects={**others, KEY: {**facts, "optimizer": sgd_state_dict(state.lr, parameters)}})
 
 
-def sgd(lr: float, parameters: int) -> dict[str, Any]:
-    """What torch.optim.SGD(parameters, lr).state_dict() gives."""
+def sgd_state_dict(lr: float, parameters: int) -> dict[str, Any]:
+    """Return what torch.optim.SGD(parameters, lr).state_dict() returns for so many parameters."""
     settings: dict[str, Any] = {"lr": lr, "momentum": 0, "dampening": 0, "weight_decay": 0, "nesterov": False, "maximize": False}
     settings |= {"foreach": None, "differentiable": False, "fused": None}
     return {"state": {}, "param_groups": [{**settings, "params": list(range(parameters))}]}

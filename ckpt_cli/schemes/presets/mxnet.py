@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from ..draws import Draw, Fill
+from ..distribution import Constant, Distribution
 from ..mxnet import Uniform
-from ..roles import Kind
+from ..roles import Role
 from ..target import Target
-from . import neutral, preset
+from . import WEIGHTS, neutral, preset
 
 
 @preset
-def mxnet(target: Target, role: Kind) -> Draw | None:
+def mxnet(target: Target, role: Role) -> Distribution | None:
     """Weights U(−0.07, 0.07), biases 0, norms 1 and 0, running statistics 0 and 1, PReLU 0.25.
 
     MXNet 1.9: net.initialize(), whose default is mxnet.init.Uniform().
     """
-    if role in ("linear", "conv", "embedding", "recurrent", "recurrent_input"):
+    if role in WEIGHTS:
         return Uniform(target, 0.07)
-    return Fill(0.25) if role == "slope" else neutral(target, role)
+    return Constant(0.25) if role == Role.SLOPE else neutral(target, role)

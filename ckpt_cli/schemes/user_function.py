@@ -1,8 +1,9 @@
-"""The user's own schemes: FILE.py:FUNCTION. The one way by which foreign code runs here, and only because the user names it.
+"""The user's own schemes: FILE.py:FUNCTION. Code of others runs here only because the user names it.
 
 The function has the convention of torch.nn.init: it fills the tensor that it is given in place, or returns one of the same shape. It is
-passed `generator`, `name`, `fan_in` and `fan_out` where its signature names them. One that takes no generator draws from torch's global
-one, which then is set to where the tensor's own stands, and restored. Python's and numpy's own generators are not seeded.
+passed `generator`, `name`, `fan_in` and `fan_out` where its signature names them. A function without `generator` draws from torch's global
+generator, which is put in the state of the tensor's generator for the call and restored after it. The generators of Python and numpy are
+not seeded.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError, UserCodeError, did_you_mean
-from .draws import Draw, Whole
+from .distribution import Distribution, InPlace
 from .fans import fans
 from .scheme import Scheme
 from .target import Target
@@ -26,12 +27,17 @@ from .target import Target
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-_PASSED = {"generator", "name", "fan_in", "fan_out"}
-_GLOBAL = threading.Lock()  # torch's global generator is one for all threads
+_PROVIDED = {"generator", "name", "fan_in", "fan_out"}
+_GLOBAL_GENERATOR = threading.Lock()  # all threads share torch's global generator
 
 
 def load(spec: str) -> Scheme[Any]:
-    """The scheme that `FILE.py:FUNCTION` names. Executes FILE, once. Raises UsageError, UserCodeError."""
+    """Return the scheme that `FILE.py:FUNCTION` names. FILE is executed, once.
+
+    Raises:
+        UsageError: there is no such file or function, or the function takes no tensor.
+        UserCodeError: executing FILE raises an exception.
+    """
     path, _, name = spec.rpartition(":")
     module = _module(str(Path(path).expanduser().resolve()))
     function = vars(module).get(name)
@@ -42,9 +48,10 @@ def load(spec: str) -> Scheme[Any]:
         _tensor, *rest = inspect.signature(function).parameters.values()
     except ValueError:
         raise UsageError(f"{spec} takes no tensor", "its first parameter is the tensor to fill") from None
-    passed = _PASSED & {parameter.name for parameter in rest}
-    own = [p.replace(annotation=p.empty) for p in rest if p.name not in _PASSED and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    return Scheme(spec, "user", _scheme(spec, function, passed), own)
+    provided = _PROVIDED & {parameter.name for parameter in rest}
+    named = [p for p in rest if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name not in _PROVIDED]
+    # the user's annotations are no schema: without them, any value is passed on
+    return Scheme(spec, "user", _scheme(spec, function, provided), [p.replace(annotation=p.empty) for p in named])
 
 
 @cache
@@ -53,44 +60,45 @@ def _module(path: str) -> ModuleType:
 
     if not Path(path).is_file():
         raise UsageError("there is no such file", "check the path", path)
-    found = spec_from_file_location(path, path)
-    if found is None or found.loader is None:
+    spec = spec_from_file_location(path, path)
+    if spec is None or spec.loader is None:
         raise UsageError("this is no Python file", "give a .py file", path)
-    module = module_from_spec(found)
+    module = module_from_spec(spec)
     sys.modules[module.__name__] = module  # dataclasses look their module up
     sys.path.insert(0, str(Path(path).parent))
     try:
-        with blaming(path):
-            found.loader.exec_module(module)
+        with user_code(path):
+            spec.loader.exec_module(module)
     finally:
         sys.path.remove(str(Path(path).parent))
     return module
 
 
-def _scheme(spec: str, function: Callable[..., Any], passed: set[str]) -> Callable[..., Draw]:
+def _scheme(spec: str, function: Callable[..., Any], provided: set[str]) -> Callable[..., Distribution]:
+    """The user's function as a scheme's function; `provided` are the parameters of it that are filled in here."""
     path = str(Path(spec.rpartition(":")[0]).expanduser().resolve())
 
-    def scheme(target: Target, **arguments: Any) -> Draw:
-        if passed & {"fan_in", "fan_out"}:
+    def scheme(target: Target, **arguments: Any) -> Distribution:
+        if provided & {"fan_in", "fan_out"}:
             into, out = fans(target)
-            arguments |= {key: value for key, value in (("fan_in", into), ("fan_out", out)) if key in passed}
-        if "name" in passed:
+            arguments |= {key: value for key, value in (("fan_in", into), ("fan_out", out)) if key in provided}
+        if "name" in provided:
             arguments["name"] = target.name
 
         def fill(tensor: Tensor, generator: Generator) -> None:
-            own = {"generator": generator} if "generator" in passed else {}
-            with _global_from(None if own else generator), blaming(path):
-                result = function(tensor, **arguments, **own)
-            _take(tensor, result, spec)
+            passed = {"generator": generator} if "generator" in provided else {}
+            with _global_from(None if passed else generator), user_code(path):
+                result = function(tensor, **arguments, **passed)
+            _copy_result(tensor, result, spec)
 
-        return Whole(spec, fill, random=False)
+        return InPlace(spec, fill, random=False)
 
     scheme.__doc__ = inspect.getdoc(function)
     return scheme
 
 
-def _take(tensor: Tensor, result: Any, spec: str) -> None:
-    """Copy what the function returned, where that is not the tensor that it filled."""
+def _copy_result(tensor: Tensor, result: Any, spec: str) -> None:
+    """Copy what the function returned into `tensor`, unless it filled the tensor in place."""
     if result is None or result is tensor:
         return
     import torch
@@ -104,21 +112,25 @@ def _take(tensor: Tensor, result: Any, spec: str) -> None:
 
 @contextmanager
 def _global_from(generator: Generator | None) -> Iterator[None]:
-    """torch's global generator in the state of `generator`, which goes on from where the block ends; nothing for None."""
+    """Put torch's global generator in the state of `generator`, and `generator` in the state after the block; nothing for None."""
     if generator is None:
         yield
         return
     import torch
 
-    with _GLOBAL, torch.random.fork_rng(devices=[]):
+    with _GLOBAL_GENERATOR, torch.random.fork_rng(devices=[]):
         torch.set_rng_state(generator.get_state())
         yield
         generator.set_state(torch.get_rng_state())
 
 
 @contextmanager
-def blaming(path: str) -> Iterator[None]:
-    """An error in the user's code as one line, with the file and the line where it arose."""
+def user_code(path: str) -> Iterator[None]:
+    """Run the user's code: its output goes to standard error, and an exception becomes one line with the place where it arose.
+
+    Raises:
+        UserCodeError: the code raises any exception.
+    """
     try:
         with redirect_stdout(sys.stderr):  # standard output is for the answer
             yield
@@ -129,7 +141,7 @@ def blaming(path: str) -> Iterator[None]:
 
 
 def _line(error: BaseException, path: str) -> int | None:
-    """The last line of `path` on the way to the error."""
+    """The line of `path` nearest to where the error was raised; None where the traceback does not pass through it."""
     if isinstance(error, SyntaxError) and error.filename == path:
         return error.lineno
     lines, trace = [], error.__traceback__
