@@ -57,10 +57,10 @@ def save(
         form: The format.
         replace: An existing file may be replaced; else it is refused.
         backup: The suffix under which a replaced file is kept; None keeps none.
-        progress: Is told of the bytes done.
+        progress: Called with the bytes done so far and the bytes in all.
 
     Returns:
-        What the user should be told, a line each.
+        Notes for the user, one line each.
 
     Raises:
         CkptError: The format cannot hold the checkpoint, or a file cannot be read or written.

@@ -15,8 +15,8 @@ class FileToWrite(NamedTuple):
 
     Attributes:
         path: Where it goes.
-        write: Lays it out anew.
-        patch: Where there is one: what turns the file that it was read from into the same.
+        write: Lays out the whole file.
+        patch: The changes that turn the file that it was read from into the same; None where only `write` does.
     """
 
     path: str
@@ -30,8 +30,8 @@ class WriteOptions(NamedTuple):
     Attributes:
         replace: Existing files may be replaced.
         backup: The suffix under which replaced files are kept; None keeps none.
-        progress: Is told of the bytes done.
-        mend: What the user is advised where a file exists and may not be replaced.
+        progress: Called with the bytes done so far and the bytes in all.
+        mend: The advice to the user where a file exists and may not be replaced.
     """
 
     replace: bool = False

@@ -23,7 +23,7 @@ class JointEdit:
     """An edit of several files.
 
     Attributes:
-        notes: What the user should be told, a line each.
+        notes: Notes for the user, one line each.
     """
 
     def __init__(self, leader: str, outputs: Sequence[tuple[str, FileToWrite]], removed: Sequence[str], options: WriteOptions) -> None:

@@ -23,14 +23,14 @@ class Placed:
     Attributes:
         storage: What is written there.
         at: Its offset in the file.
-        checked: The kind of checksum that is wanted of its bytes; None for none.
+        sums: The kind of checksum that is wanted of its bytes; None for none.
         crc: That checksum, once the storage is written.
     """
 
-    __slots__ = ("at", "checked", "crc", "storage")
+    __slots__ = ("at", "crc", "storage", "sums")
 
-    def __init__(self, storage: Storage, at: int, checked: Crc | None) -> None:
-        self.storage, self.at, self.checked = storage, at, checked
+    def __init__(self, storage: Storage, at: int, sums: Crc | None) -> None:
+        self.storage, self.at, self.sums = storage, at, sums
         self.crc = 0
 
 
@@ -40,7 +40,7 @@ class FileLayout:
     Attributes:
         fd: The file.
         at: The bytes laid out so far.
-        progress: Is told of the bytes written.
+        progress: Called with the bytes written so far and the bytes in all.
     """
 
     def __init__(self, fd: int, progress: Progress | None = None) -> None:
@@ -112,7 +112,7 @@ class FileLayout:
                 for item, checksums in zip(items, results, strict=True):
                     syncing.begin()
                     for part, crc in zip(item, checksums, strict=True):
-                        part.of.crc = part.of.checked.joined(part.of.crc, crc, part.nbytes) if part.of.checked else 0
+                        part.of.crc = part.of.sums.joined(part.of.crc, crc, part.nbytes) if part.of.sums else 0
 
     def _flush(self) -> None:
         self.fill(self._start, self._buffer)
@@ -129,11 +129,11 @@ class FileLayout:
     def _write_part(self, part: Part[Placed], reader: Reader) -> int:
         """Write a part; its checksum, if one is wanted."""
         place, at, crc = part.of, part.of.at + part.start, 0
-        known = not place.checked or (_has_checksum(place) and part.nbytes == place.storage.nbytes)
+        known = not place.sums or (_has_checksum(place) and part.nbytes == place.storage.nbytes)
         if known and isinstance(place.storage, Extent) and self._copied(place.storage, part, reader):
             return place.storage.crc or 0
         for block in reader.blocks(place.storage, part.start, part.stop):
-            crc = place.checked.update(block, crc) if place.checked else 0
+            crc = place.sums.update(block, crc) if place.sums else 0
             self.fill(at, block)
             at += len(block)
         return crc
@@ -166,7 +166,7 @@ def _is_divisible(place: Placed) -> bool:
 
 def _has_checksum(place: Placed) -> bool:
     """Whether the file that the storage is in keeps the checksum that is wanted."""
-    return isinstance(place.storage, Extent) and place.storage.crc is not None and place.storage.sums is place.checked
+    return isinstance(place.storage, Extent) and place.storage.crc is not None and place.storage.sums is place.sums
 
 
 class _Syncing:

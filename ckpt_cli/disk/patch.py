@@ -43,7 +43,7 @@ class Patch(NamedTuple):
     Attributes:
         file: The file as it was read.
         changes: Disjoint, and in file order.
-        checksums: Those that the file keeps of bytes that change.
+        checksums: The checksums that the file keeps of bytes that change.
     """
 
     file: File
@@ -76,13 +76,13 @@ def changes(at: int, before: Storage, after: Storage) -> Iterator[Change]:
 
 
 def of_extents(pairs: Sequence[tuple[Storage, Storage]]) -> list[Change] | None:
-    """The changes, in file order, that exchange storages of a file.
+    """The changes, in file order, that replace storages of a file by others.
 
     Args:
-        pairs: Each storage before and after.
+        pairs: Each old storage with the new one.
 
     Returns:
-        None where a storage before is no run of the file's bytes.
+        The changes; None where one of the old storages is no run of the file's bytes.
     """
     result: list[Change] = []
     for before, after in pairs:

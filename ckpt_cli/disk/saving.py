@@ -31,7 +31,7 @@ def save_all(main: str, outputs: Iterable[FileToWrite], removed: Sequence[str], 
         options: How they are written.
 
     Returns:
-        What the user should be told, a line each.
+        Notes for the user, one line each.
 
     Raises:
         WriteError: A file may not be written.

@@ -1,6 +1,6 @@
 """The signs of an edit in place that has not been completed: an undo journal beside the file, or a mark on the file itself.
 
-They are looked for before any file is read, so this module imports nothing; `disk.recovery` settles what they point to.
+They are looked for before any file is read, so this module imports almost nothing; `disk.recovery` settles what they point to.
 """
 
 from __future__ import annotations
