@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .disk import recovery
+from .disk.opening import open_file, undone
 from .errors import about
 from .formats import Format, formats
 from .formats.locate import beside, find
@@ -16,12 +16,12 @@ def open(path: str, lock: bool = False) -> Checkpoint:
 
     `lock`: no other ckpt changes the file as long as it is open here.
     """
-    file = File(find(path), lock)
+    file = open_file(find(path), lock)
     with about(file.path):
         form = format_of(file)
         found = form.read(file)
     opened = found.replacing(origin=Origin(form.name, file, found))
-    settled = [f"{path}: an edit that was interrupted has been undone" for path in recovery.undone()]
+    settled = [f"{path}: an edit that was interrupted has been undone" for path in undone()]
     return opened.replacing(notes=(*settled, *opened.notes, *beside(path, opened)))
 
 

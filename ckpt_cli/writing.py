@@ -1,4 +1,4 @@
-"""Writing: the format in which a checkpoint goes to a path, and what of the disk is asked to put it there."""
+"""Writing a checkpoint: the format that a path calls for, and its files, all or nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 
 def format_for(path: str, name: str | None, default: str | None = None) -> Format:
-    """The format to write `path` in: `name` where it is given, else by the suffix, else `default`."""
+    """The format to write `path` in.
+
+    Args:
+        path: Where the checkpoint goes; its suffix chooses the format where `name` is not given.
+        name: The name of the format.
+        default: The name of the format where the suffix is that of none.
+
+    Raises:
+        UsageError: The suffix is that of no format, or the path is standard output.
+        WriteError: The format cannot be written.
+    """
     if path == "-":
         raise UsageError("a checkpoint is written to a file, not to standard output", "give its path")
     if name:
@@ -39,32 +49,50 @@ def format_for(path: str, name: str | None, default: str | None = None) -> Forma
 def save(
     checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False, backup: str | None = None, progress: Progress | None = None
 ) -> list[str]:
-    """Write `checkpoint` to `path`, all or nothing. An existing file is refused unless `replace`; `backup` keeps it under that suffix.
+    """Write `checkpoint` to `path`, all or nothing. Where only values changed in the file that it was read from, only those are written.
 
-    Where nothing but values changed in the file that it was read from, just those are written. The lines are what the user should be told.
+    Args:
+        checkpoint: What is written.
+        path: Where it goes.
+        form: The format.
+        replace: An existing file may be replaced; else it is refused.
+        backup: The suffix under which a replaced file is kept; None keeps none.
+        progress: Called with the bytes done so far and the bytes in all.
+
+    Returns:
+        Notes for the user, one line each.
+
+    Raises:
+        CkptError: The format cannot hold the checkpoint, or a file cannot be read or written.
     """
-    from .disk.saving import How, save_all
+    from .disk.file_to_write import WriteOptions
+    from .disk.saving import save_all
 
     main = form.main(path)
-    with about(main), _of_the_source(checkpoint):
+    with about(main), _blaming_source(checkpoint):
         _check_folder(path)
-        with _made(path if os.path.dirname(main) == path else ""):
-            return save_all(main, form.outputs(checkpoint, main), form.emptied(checkpoint, main), How(replace, backup, progress))
+        with _new_folder(path if os.path.dirname(main) == path else ""):
+            return save_all(main, form.outputs(checkpoint, main), form.emptied(checkpoint, main), WriteOptions(replace, backup, progress))
 
 
 def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False) -> None:
-    """Raises what saving would raise, for want of a place for something in `checkpoint` or for the file. Reads no data, writes nothing."""
-    from .disk.saving import How, targets
+    """Check that `checkpoint` can be saved: that the format holds it, and that the files may be written. Reads no data, writes nothing.
+
+    Raises:
+        CkptError: What `save` would raise.
+    """
+    from .disk.file_to_write import WriteOptions
+    from .disk.saving import targets
 
     form.check(checkpoint)
     path = form.main(path)
     with about(path):
         _check_folder(path)
-        targets(form.outputs(checkpoint, path), How(replace))
+        targets(form.outputs(checkpoint, path), WriteOptions(replace))
 
 
 def _check_folder(path: str) -> None:
-    """Raises WriteError where there is no folder for a file to be written to."""
+    """Raises WriteError where the folder that a file is written into is missing."""
     from shlex import quote
 
     folder = os.path.dirname(path)
@@ -73,8 +101,8 @@ def _check_folder(path: str) -> None:
 
 
 @contextmanager
-def _made(folder: str) -> Iterator[None]:
-    """The folder that a checkpoint is written into; it goes again where that fails."""
+def _new_folder(folder: str) -> Iterator[None]:
+    """Make the folder that a checkpoint is written into, if it is missing; it is removed where writing fails."""
     new = bool(folder) and not os.path.lexists(folder)
     if new:
         os.mkdir(folder)
@@ -88,8 +116,8 @@ def _made(folder: str) -> Iterator[None]:
 
 
 @contextmanager
-def _of_the_source(checkpoint: Checkpoint) -> Iterator[None]:
-    """Values that cannot be edited are a fault of what is read, not of what is written."""
+def _blaming_source(checkpoint: Checkpoint) -> Iterator[None]:
+    """Let an error about values that cannot be edited name the file that they are read from, not the one that is written."""
     try:
         yield
     except EditError as error:
@@ -98,9 +126,18 @@ def _of_the_source(checkpoint: Checkpoint) -> Iterator[None]:
 
 
 def write_new(path: str, pieces: Iterable[bytes | memoryview], replace: bool = False) -> None:
-    """The pieces, one after another, as a new file, all or nothing. An existing one is refused unless `replace`."""
+    """Write `pieces`, one after another, as a new file, all or nothing.
 
-    from .disk.saving import FileToWrite, How, save_all
+    Args:
+        path: Where the file goes.
+        pieces: Its contents.
+        replace: An existing file may be replaced.
+
+    Raises:
+        WriteError: There is a file already, or the folder is missing.
+    """
+    from .disk.file_to_write import FileToWrite, WriteOptions
+    from .disk.saving import save_all
 
     def write(file_layout: FileLayout) -> None:
         for piece in pieces:
@@ -108,4 +145,4 @@ def write_new(path: str, pieces: Iterable[bytes | memoryview], replace: bool = F
 
     with about(path):
         _check_folder(path)
-        save_all(path, [FileToWrite(path, write)], [], How(replace))
+        save_all(path, [FileToWrite(path, write)], [], WriteOptions(replace))

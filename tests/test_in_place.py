@@ -422,10 +422,10 @@ def test_a_new_file_does_not_take_the_mark_over(path: Path, ckpt: Ckpt, tmp_path
     os.setxattr(path, MARK, mark)
     os.setxattr(path, "user.mine", b"kept")
     path.with_name(f".{path.name}.ckpt-journal").unlink(missing_ok=True)
-    from ckpt_cli.disk.temporary import Staged
+    from ckpt_cli.disk.temporary import TemporaryFile
 
-    with Staged(str(path), lambda fd: os.write(fd, other.read_bytes())) as staged:
-        staged.move()
+    with TemporaryFile(str(path), lambda fd: os.write(fd, other.read_bytes())) as temporary:
+        temporary.move()
     assert not marked(path) and os.getxattr(path, "user.mine") == b"kept"
 
 
@@ -602,13 +602,14 @@ def test_several_shards_where_there_are_no_hard_links(shards: Path, ckpt: Ckpt, 
 
 def test_undoing_writes_even_what_reads_the_same(path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
     """After an error of fsync the pages may read right and the disk be wrong."""
-    from ckpt_cli.disk import journal
-    from ckpt_cli.storage.descriptors import fingerprint
+    from ckpt_cli.disk.fingerprint import fingerprint
+    from ckpt_cli.disk.journal import JournalEntry
+    from ckpt_cli.disk.journal_writing import NewJournal
 
-    record = journal.Journal(str(path))
+    record = NewJournal(str(path))
     with open(path, "r+b") as file:
         extents = [(4096, 100)]
-        entry = journal.Entry(path.stat().st_size, fingerprint(file.fileno(), extents), extents)
+        entry = JournalEntry(path.stat().st_size, fingerprint(file.fileno(), extents), extents)
         record.write(entry, file.fileno())
     record.close()
     written, real = [], os.pwrite

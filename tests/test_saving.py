@@ -347,16 +347,17 @@ def test_a_signal_ends_a_save_with_its_own_status_and_leaves_nothing_behind(numb
 
 def test_a_new_file_in_place_of_one_whose_edit_died_is_not_undone_with_it(path: Path, ckpt: Ckpt, tmp_path: Path) -> None:
     """The journal belongs to what was there before."""
-    from ckpt_cli.disk import journal
-    from ckpt_cli.storage.descriptors import fingerprint
+    from ckpt_cli.disk.fingerprint import fingerprint
+    from ckpt_cli.disk.journal import JournalEntry
+    from ckpt_cli.disk.journal_writing import NewJournal
 
     other = tmp_path / ("other" + path.suffix)
     shutil.copy(path, other)
-    record = journal.Journal(str(path))
+    record = NewJournal(str(path))
     with open(path, "r+b") as file:
         size = path.stat().st_size
         extents = [(size - 8, 4)]
-        record.write(journal.Entry(size=size, print=fingerprint(file.fileno(), extents), extents=extents), file.fileno())
+        record.write(JournalEntry(size=size, print=fingerprint(file.fileno(), extents), extents=extents), file.fileno())
     record.close()
     ckpt("set", other, "x[0] = 7", "-o", path, "--force")
     after = path.read_bytes()

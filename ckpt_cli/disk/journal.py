@@ -1,9 +1,10 @@
-"""Undo journals: what an edit has overwritten, kept beside the file until the edit is complete and durable.
+"""The layout of undo journals: what an edit in place overwrites, kept beside the file until the edit is complete and durable.
 
-    .NAME.ckpt-journal beside NAME: 15 bytes of magic, 1 that says whether it is over, the length of an entry (8, little-endian), the entry
-    in JSON, the old bytes of its extents, the CRC-32 (4) of each piece of the new ones, and that of all that is behind the magic (4)
+    .NAME.ckpt-journal beside NAME: 15 bytes of magic, 1 that says whether the edit is complete, the length of an entry (8, little-endian),
+    the entry in JSON, the old bytes of its extents, the CRC-32 (4) of each piece of the new ones, and the CRC-32 (4) of all that is behind
+    the byte of the state
 
-Here is how one is written, read and checked; `recovery` has what it is for. One that is not whole was never acted on.
+Here is how one is read and checked; `journal_writing` writes one, `recovery` acts on one. One that is not whole was never acted on.
 """
 
 from __future__ import annotations
@@ -16,25 +17,35 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 from ..errors import ReadError
-from ..storage import descriptors
+from ..storage.descriptors import open_descriptor, read_at, write_all
+from ..storage.unfinished import journal_path
 from . import locks
+from .fingerprint import fingerprint
 
-_MAGIC = b"ckpt journal 1\n"
-HOT, OVER = b"\0", b"\1"
-_HEAD = len(_MAGIC) + 1 + 8
-_BLOCK = 1 << 20
-_OPEN = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+MAGIC = b"ckpt journal 1\n"
+UNFINISHED, COMPLETE = b"\0", b"\1"  # states of an edit
+BLOCK = 1 << 20  # bytes of a journal that are held at once
+OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+_HEAD = len(MAGIC) + 1 + 8
 
 
-class Entry(NamedTuple):
-    """What it takes to undo the edit of one file. Names are relative to its folder.
+class JournalEntry(NamedTuple):
+    """What it takes to undo the edit of one file. Names of files are relative to its folder.
 
-    `extents`: what is put back, offset and bytes of each. `old`: a name under which the old file is kept. `fresh`: the file was not there
-    before. `temporary`: litter. `leader`: the file on whose journal this one depends; `members`: those whose journals depend on this one.
+    Whether a file is still the one that was edited is known by `size`, `print` and the bytes in the extents, each piece of which is the
+    old or the new one; for a file that is replaced, by `either`.
 
-    Whether this is still the file that was edited is told by `size`, `print` (see `fingerprint`) and the bytes in the extents, of which
-    each piece (up to a multiple of `piece` bytes) is the old or the new one; of a file that is replaced, by `either`, size and print of the
-    old and of the new one.
+    Attributes:
+        size: Bytes of the file.
+        print: Its fingerprint without the extents, see `fingerprint`.
+        extents: What is put back: offset and length of each run.
+        old: The name under which the old file is kept.
+        fresh: The file was not there before.
+        temporary: The name of a file to be removed.
+        leader: The file on whose journal this one depends.
+        members: The files whose journals depend on this one.
+        piece: A piece of an extent ends where the offset in the file is a multiple of these bytes.
+        either: Size and fingerprint of the old file and of the new one.
     """
 
     size: int = 0
@@ -49,7 +60,7 @@ class Entry(NamedTuple):
     either: Sequence[tuple[int, int]] = ()
 
     def pieces(self) -> Iterator[tuple[int, int]]:
-        """Offset and bytes of each piece of the extents."""
+        """Offset and length of each piece of the extents."""
         for at, count in self.extents:
             stop = at + count
             while at < stop:
@@ -58,105 +69,54 @@ class Entry(NamedTuple):
                 at += size
 
 
-def beside(target: str) -> str:
-    """The path of the journal of `target`, which is a real path."""
-    folder, name = os.path.split(target)
-    return os.path.join(folder, f".{os.fsdecode(os.fsencode(name)[:200])}.ckpt-journal")
+class StoredJournal(NamedTuple):
+    """A journal that is whole.
 
-
-class Journal:
-    """A journal that is written, of the file `target`; it is locked as long as its writer lives. Raises FileExistsError."""
-
-    def __init__(self, target: str) -> None:
-        self.target, self.path, self._fd, self._at = target, beside(target), -1, 0
-        try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
-            locks.take(self._fd, target)
-        except BaseException:  # an interrupt, too, even of the call that makes the file
-            self.close()
-            _forsake(self.path)
-            raise
-
-    def held(self) -> bool:
-        """Whether it is still there: who found it before it was locked took it for an old one."""
-        return descriptors.same(self._fd, self.path)
-
-    def write(self, entry: Entry, fd: int = -1, pieces: bytes = b"") -> None:
-        """Write and fsync it. `fd`: the file as it is; `pieces`: the CRC-32 of each piece of what it will hold in the extents."""
-        import json
-
-        raw = json.dumps(entry._asdict()).encode()
-        head = len(raw).to_bytes(8, "little") + raw
-        self._append(_MAGIC + HOT + head)
-        whole = crc32(head)
-        for at, count in entry.extents:
-            for start in range(at, at + count, _BLOCK):
-                block = descriptors.read(fd, start, min(_BLOCK, at + count - start))
-                whole = crc32(block, whole)
-                self._append(block)
-        self._append(pieces + crc32(pieces, whole).to_bytes(4, "little"))
-        os.fsync(self._fd)
-
-    def _append(self, data: bytes) -> None:
-        descriptors.write(self._fd, data, self._at)
-        self._at += len(data)
-
-    def close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            locks.close(fd)
-
-
-def _forsake(path: str) -> None:
-    """Remove a journal that its writer could not even lock, if that is what is there: it is not whole, and nobody has it."""
-    try:
-        fd = os.open(path, _OPEN)
-    except OSError:
-        return
-    try:
-        if locks.free(fd) and descriptors.same(fd, path) and load(fd, path) is None:
-            os.unlink(path)
-    finally:
-        os.close(fd)
-
-
-class Found(NamedTuple):
-    """A journal that is whole. `start`: where its old bytes begin; `over`: whether its edit holds."""
+    Attributes:
+        path: The journal.
+        entry: What undoes the edit.
+        start: The offset in the journal at which the old bytes begin.
+        complete: The edit is complete; only what it left is to be removed.
+    """
 
     path: str
-    entry: Entry
+    entry: JournalEntry
     start: int
-    over: bool
+    complete: bool
 
     def blocks(self) -> Iterator[tuple[int, bytes]]:
-        """The old bytes, and the offset in the file at which each block of them was."""
-        with opened(self.path) as source:
+        """The old bytes in blocks, each with its offset in the file."""
+        with open_journal(self.path) as source:
             at = self.start
             for start, count in self.entry.extents:
-                for done in range(0, count, _BLOCK):
-                    yield start + done, descriptors.read(source, at + done, min(_BLOCK, count - done))
+                for done in range(0, count, BLOCK):
+                    yield start + done, read_at(source, at + done, min(BLOCK, count - done))
                 at += count
 
-    def knows(self, fd: int) -> bool:
-        """Whether an open file is the one that was edited: each piece is as it was before or after, and the rest as it was."""
-        if (os.fstat(fd).st_size, descriptors.fingerprint(fd, self.entry.extents)) != (self.entry.size, self.entry.print):
-            return False
-        with opened(self.path) as source:
-            old = self.start
-            new = old + sum(count for _, count in self.entry.extents)
-            for at, size in self.entry.pieces():
-                block = descriptors.read(fd, at, size)
-                after = descriptors.read(source, new, 4)
-                if block != descriptors.read(source, old, size) and crc32(block).to_bytes(4, "little") != after:
-                    return False
-                old, new = old + size, new + 4
+    def matches(self, path: str) -> bool:
+        """Whether the file at `path` is the one that was edited: each piece is the old or the new one, and the rest is as it was."""
+        with open_descriptor(path, os.O_RDONLY) as fd:
+            if (os.fstat(fd).st_size, fingerprint(fd, self.entry.extents)) != (self.entry.size, self.entry.print):
+                return False
+            with open_journal(self.path) as source:
+                return self._matches_pieces(fd, source)
+
+    def _matches_pieces(self, fd: int, source: int) -> bool:
+        old = self.start
+        new = old + sum(count for _, count in self.entry.extents)
+        for at, size in self.entry.pieces():
+            block = read_at(fd, at, size)
+            after = read_at(source, new, 4)
+            if block != read_at(source, old, size) and crc32(block).to_bytes(4, "little") != after:
+                return False
+            old, new = old + size, new + 4
         return True
 
 
 @contextmanager
-def opened(path: str) -> Iterator[int]:
-    """A journal, open for reading; its lock, where it is taken, is given back with it."""
-    fd = os.open(path, _OPEN)
+def open_journal(path: str) -> Iterator[int]:
+    """Open the journal at `path` for reading; if its lock is taken, that is given back at the end. Raises ReadError where it is no file."""
+    fd = os.open(path, OPEN_FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise ReadError("what has the name of its undo journal is no file", f"remove {path}")
@@ -165,64 +125,61 @@ def opened(path: str) -> Iterator[int]:
         locks.close(fd)
 
 
-def find(target: str) -> Found | None:
-    """The journal of `target`; None where it is not whole. Raises FileNotFoundError."""
-    with opened(beside(target)) as fd:
-        return load(fd, beside(target))
+def load_of(target: str) -> StoredJournal | None:
+    """The journal of the file `target`; None where it is not whole. Raises FileNotFoundError where there is none."""
+    with open_journal(journal_path(target)) as fd:
+        return load(fd, journal_path(target))
 
 
-def load(fd: int, path: str) -> Found | None:
-    """What an open journal says; None where it is not whole. Raises ReadError where no edit can have written it."""
+def load(fd: int, path: str) -> StoredJournal | None:
+    """The contents of an open journal; None where it is not whole. Raises ReadError where no edit can have written it."""
     import json
 
-    size, head = os.fstat(fd).st_size, descriptors.read(fd, 0, _HEAD)
+    size, head = os.fstat(fd).st_size, read_at(fd, 0, _HEAD)
     start = _HEAD + int.from_bytes(head[-8:], "little")
-    if len(head) < _HEAD or head[: len(_MAGIC)] != _MAGIC or size < start + 4:
+    if len(head) < _HEAD or head[: len(MAGIC)] != MAGIC or size < start + 4:
         return None
     crc = 0
-    for at in range(len(_MAGIC) + 1, size - 4, _BLOCK):
-        crc = crc32(descriptors.read(fd, at, min(_BLOCK, size - 4 - at)), crc)
-    if descriptors.read(fd, size - 4, 4) != crc.to_bytes(4, "little"):
+    for at in range(len(MAGIC) + 1, size - 4, BLOCK):
+        crc = crc32(read_at(fd, at, min(BLOCK, size - 4 - at)), crc)
+    if read_at(fd, size - 4, 4) != crc.to_bytes(4, "little"):
         return None
     try:
-        entry = Entry(**json.loads(descriptors.read(fd, _HEAD, start - _HEAD)))
-        sound = _sound(entry, size - start - 4)
+        entry = JournalEntry(**json.loads(read_at(fd, _HEAD, start - _HEAD)))
+        sound = _is_sound(entry, size - start - 4)
     except (ValueError, TypeError, RecursionError):
         sound = False
     if not sound:
         raise ReadError("its undo journal is of another program", f"remove {path} if you know that the file is whole")
-    return Found(path, entry, start, head[len(_MAGIC) : len(_MAGIC) + 1] == OVER)
+    return StoredJournal(path, entry, start, head[len(MAGIC) : len(MAGIC) + 1] == COMPLETE)
 
 
-def _sound(entry: Entry, held: int) -> bool:
-    """Whether an edit may have written it: a journal may come with a download, and is believed as little. `held`: bytes behind it."""
+def write_state(target: str, state: bytes) -> None:
+    """Write durably to the journal of `target` whether the edit is COMPLETE or UNFINISHED."""
+    with open_descriptor(journal_path(target), os.O_RDWR) as fd:
+        write_all(fd, state, len(MAGIC))
+        os.fsync(fd)
+
+
+def _is_sound(entry: JournalEntry, nbytes: int) -> bool:
+    """Whether an edit may have written it: a journal may come with a download, so it is not trusted. `nbytes`: what is behind the entry."""
     return (
-        all(type(one) is int and one >= 0 for one in (entry.size, entry.print, entry.piece - 1))
+        all(type(number) is int and number >= 0 for number in (entry.size, entry.print, entry.piece - 1))
         and _are_pairs(entry.extents)
         and _are_pairs(entry.either)
         and all(at + count <= entry.size for at, count in entry.extents)
-        and sum(count for _, count in entry.extents) <= held
-        and all(not name or _is_litter(name) for name in (entry.old, entry.temporary))
+        and sum(count for _, count in entry.extents) <= nbytes
+        and all(not name or _is_name_of_an_edit(name) for name in (entry.old, entry.temporary))
         and all(type(name) is str and "\0" not in name for name in (entry.leader, *entry.members))
     )
 
 
-def _is_litter(name: str) -> bool:
-    """Whether it is a name that only an edit gives: nothing else is removed, or put in the place of a file."""
+def _is_name_of_an_edit(name: str) -> bool:
+    """Whether only an edit gives such a name: nothing else is removed, or put in the place of a file."""
     import re
 
     return re.fullmatch(r"\.[^/\0]*\.[0-9a-f]{12}\.(old|tmp)", name) is not None
 
 
-def _are_pairs(found: Any) -> bool:
-    return all(len(pair) == 2 and all(type(one) is int and one >= 0 for one in pair) for pair in found)
-
-
-def say(target: str, what: bytes) -> None:
-    """Write down, durably, that the edit is OVER, or that it is HOT."""
-    fd = os.open(beside(target), os.O_RDWR)
-    try:
-        descriptors.write(fd, what, len(_MAGIC))
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+def _are_pairs(pairs: Any) -> bool:
+    return all(len(pair) == 2 and all(type(number) is int and number >= 0 for number in pair) for pair in pairs)

@@ -2,9 +2,9 @@
 
     user.ckpt.journal = JSON: `file`, under which it is edited, `inode`, `size`, and the `print` of what is not in [`start`, `stop`)
 
-A journal is found by the name of its file; the mark goes with the file when that is renamed, and is under all its names (hard links).
-Order: journal durable, mark durable, bytes overwritten and durable, mark gone durably, journal removed. So a mark never outlives its
-journal, and bytes that are half-changed always have one. Where a file system has no such attributes, there is only the name.
+A journal is found by the name of its file; the mark goes with the file when that is renamed, and is seen under all its names (hard links).
+Order: journal durable, mark durable, bytes overwritten and durable, mark durably removed, journal removed. So a mark never outlives its
+journal, and bytes that are half-changed always have one. On a file system without extended attributes, a journal is found by name alone.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..storage.descriptors import fingerprint
+from ..storage.descriptors import open_descriptor
+from ..storage.unfinished import JOURNAL_MARK
+from .fingerprint import fingerprint
 
-NAME = "user.ckpt.journal"
 
+class JournalMark(NamedTuple):
+    """The mark; its fields are those of the JSON above.
 
-class Mark(NamedTuple):
-    """See above. Copies of a file may carry it along (cp --preserve=xattr): `inode` tells them from the file itself."""
+    A copy of a file may carry the mark of the original (cp --preserve=xattr): `inode` tells the two apart.
+    """
 
     file: str
     inode: int
@@ -29,50 +32,63 @@ class Mark(NamedTuple):
     print: int
 
     def fits(self, path: str) -> bool:
-        """Whether the file at `path` may hold what the edit left: what it did not touch is as it was."""
-        fd = os.open(path, os.O_RDONLY)
-        try:
+        """Whether the file at `path` may be what the edit left: the bytes that it did not touch are as they were."""
+        with open_descriptor(path, os.O_RDONLY) as fd:
             size = os.fstat(fd).st_size
             return size == self.size and fingerprint(fd, [(self.start, self.stop - self.start)]) == self.print
-        finally:
-            os.close(fd)
 
 
 def put(fd: int, target: str, extents: Sequence[tuple[int, int]]) -> None:
-    """Mark an open file, whose `extents` are going to be overwritten; durable on return."""
+    """Mark an open file, whose `extents` (offset, length) are going to be overwritten; the mark is durable on return."""
     import json
 
     info = os.fstat(fd)
     start, stop = min(at for at, _ in extents), max(at + count for at, count in extents)
-    mark = Mark(target, info.st_ino, info.st_size, start, stop, fingerprint(fd, [(start, stop - start)]))
+    mark = JournalMark(target, info.st_ino, info.st_size, start, stop, fingerprint(fd, [(start, stop - start)]))
     try:
-        os.setxattr(fd, NAME, json.dumps(mark._asdict()).encode())
-    except (AttributeError, OSError):  # no such attributes here, or no room for one more
+        os.setxattr(fd, JOURNAL_MARK, json.dumps(mark._asdict()).encode())
+    except (AttributeError, OSError):  # extended attributes are not supported here, or there is no room for one more
         return
     os.fsync(fd)
 
 
-def read(path: str) -> Mark | None:
-    """The mark of a file; None where there is none."""
+def mark_of(path: str) -> JournalMark | None:
+    """The mark of the file at `path`; None where there is none, or one that ckpt cannot have written."""
     try:
-        raw = os.getxattr(path, NAME)
+        raw = os.getxattr(path, JOURNAL_MARK)
     except (AttributeError, OSError):
         return None
     import json
 
     try:
-        mark = Mark(**json.loads(raw))
-    except (ValueError, TypeError, RecursionError):  # not of ours
+        mark = JournalMark(**json.loads(raw))
+    except (ValueError, TypeError, RecursionError):
         return None
-    sound = type(mark.file) is str and os.path.isabs(mark.file) and "\0" not in mark.file and all(type(one) is int for one in mark[1:])
+    sound = (
+        type(mark.file) is str and os.path.isabs(mark.file) and "\0" not in mark.file and all(type(number) is int for number in mark[1:])
+    )
     return mark if sound else None
 
 
 def remove(fd: int) -> None:
-    """Take the mark off an open file, whose bytes are durable; durable on return."""
+    """Remove the mark of an open file, whose bytes are durable; that is durable on return."""
     try:
-        os.getxattr(fd, NAME)
+        os.getxattr(fd, JOURNAL_MARK)
     except (AttributeError, OSError):
         return
-    os.removexattr(fd, NAME)
+    os.removexattr(fd, JOURNAL_MARK)
     os.fsync(fd)
+
+
+def remove_of(path: str) -> None:
+    """Remove the mark of the file at `path`, whose bytes are durable. Raises OSError."""
+    with open_descriptor(path, os.O_RDONLY) as fd:
+        remove(fd)
+
+
+def drop(path: str) -> None:
+    """Remove a mark that means nothing for what the file holds. A reader without write permission can still read the file."""
+    try:
+        remove_of(path)
+    except OSError:
+        pass

@@ -8,11 +8,19 @@ from time import monotonic, sleep
 from ..errors import ReadError
 
 _PATIENCE = 5.0  # seconds
-_held: dict[int, tuple[int, int]] = {}  # open files whose lock this program has → device and inode
+_held: dict[int, tuple[int, int]] = {}  # descriptors whose lock this program holds → device and inode
 
 
 def take(fd: int, path: str) -> None:
-    """Wait a moment for the lock of an open file, which is given back when the file is closed. Raises ReadError."""
+    """Take the lock of an open file, waiting for it for some seconds; closing the file gives it back.
+
+    Args:
+        fd: The open file.
+        path: Its path, for the error.
+
+    Raises:
+        ReadError: Another program holds it.
+    """
     if mine(fd):
         return
     try:
@@ -35,21 +43,21 @@ def take(fd: int, path: str) -> None:
     _held[fd] = _identity(fd)
 
 
-def free(fd: int) -> bool:
-    """Whether nobody at all has the lock of an open file; if so, it is taken until that is closed."""
+def take_if_free(fd: int) -> bool:
+    """Take the lock of an open file if no program holds it, not even this one; whether it was taken."""
     try:
         import fcntl
 
         if not mine(fd):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
-    except (ImportError, OSError):  # whether anybody lives cannot be told
+    except (ImportError, OSError):  # whether somebody holds it cannot be told
         pass
     return False
 
 
 def mine(fd: int) -> bool:
-    """Whether this program has the lock of that file, by whichever of its descriptors."""
+    """Whether this program holds the lock of that file, by whichever of its descriptors."""
     return _identity(fd) in _held.values()
 
 
@@ -59,18 +67,26 @@ def close(fd: int) -> None:
     os.close(fd)
 
 
+def is_at(fd: int, path: str) -> bool:
+    """Whether an open file is still the one at `path`: it may have been removed or replaced before its lock was taken."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(path))
+    except FileNotFoundError:
+        return False
+
+
 def _identity(fd: int) -> tuple[int, int]:
     info = os.fstat(fd)
     return info.st_dev, info.st_ino
 
 
 def _holder(fd: int) -> str:
-    """Who has the lock, where the system tells."""
+    """Who holds the lock, where the system tells."""
     ending = f":{os.fstat(fd).st_ino}"
     try:
-        with open("/proc/locks") as lines:
-            found = [line.split() for line in lines]
+        with open("/proc/locks") as file:
+            lines = [line.split() for line in file]
     except OSError:
-        found = []
-    pids = [words[-4] for words in found if "FLOCK" in words and "->" not in words and words[-3].endswith(ending)]
+        lines = []
+    pids = [words[-4] for words in lines if "FLOCK" in words and "->" not in words and words[-3].endswith(ending)]
     return f"process {pids[0]}" if pids else "another program"

@@ -17,13 +17,14 @@ _MOST = 4096  # runs; more of them are one change from the first to the last
 
 
 class Change(NamedTuple):
-    """`contents` in place of what the file holds from `at` on."""
+    """`contents` in place of what the file holds from offset `at` on."""
 
     at: int
     contents: Storage
 
     @property
     def stop(self) -> int:
+        """The offset behind it."""
         return self.at + self.contents.nbytes
 
 
@@ -37,7 +38,13 @@ class Checksum(NamedTuple):
 
 
 class Patch(NamedTuple):
-    """Changes of `file`, disjoint and in file order, and the checksums over them."""
+    """What turns a file into its edited self.
+
+    Attributes:
+        file: The file as it was read.
+        changes: Disjoint, and in file order.
+        checksums: The checksums that the file keeps of bytes that change.
+    """
 
     file: File
     changes: list[Change]
@@ -45,10 +52,11 @@ class Patch(NamedTuple):
 
     @property
     def nbytes(self) -> int:
+        """The bytes that change."""
         return sum(change.contents.nbytes for change in self.changes)
 
     def covered(self) -> Iterator[tuple[Checksum | None, Change]]:
-        """Each change and the checksum over it."""
+        """Each change with the checksum over it."""
         by_start = sorted(self.checksums)
         at = 0
         for change in self.changes:
@@ -59,7 +67,7 @@ class Patch(NamedTuple):
 
 
 def changes(at: int, before: Storage, after: Storage) -> Iterator[Change]:
-    """What changes where `before`, which lies at `at`, becomes `after`."""
+    """The changes of the file where `before`, which lies at offset `at`, becomes `after`."""
     if isinstance(after, Overlay) and after.of is before:
         yield Change(at + after.offset, after.contents)
         return
@@ -68,32 +76,40 @@ def changes(at: int, before: Storage, after: Storage) -> Iterator[Change]:
 
 
 def of_extents(pairs: Sequence[tuple[Storage, Storage]]) -> list[Change] | None:
-    """The changes, in file order, that exchange storages of a file, each given before and after; None where one is no run of its bytes."""
-    found: list[Change] = []
+    """The changes, in file order, that replace storages of a file by others.
+
+    Args:
+        pairs: Each old storage with the new one.
+
+    Returns:
+        The changes; None where one of the old storages is no run of the file's bytes.
+    """
+    result: list[Change] = []
     for before, after in pairs:
         if not isinstance(before, Extent):
             return None
-        found += changes(before.place(), before, after)
-    return sorted(found, key=lambda change: change.at)
+        result += changes(before.place(), before, after)
+    return sorted(result, key=lambda change: change.at)
 
 
 def differing(before: Storage, after: Storage) -> list[tuple[int, int]]:
-    """The runs of bytes in which the two may differ, by what `after` is made of."""
+    """The runs of bytes [start, stop) in which two storages may differ, by what `after` is made of: none of it is read."""
     if after is before:
         return []
     if isinstance(after, Overlay):
         return _merged([*differing(before, after.of), (after.offset, after.offset + after.contents.nbytes)])
     if isinstance(after, Scattered):
         view = after.view
-        found = [(at * view.size, (at + n) * view.size) for at, n in runs(view.shape, view.strides, view.offset, limit=_MOST)]
-        if sum(stop - start for start, stop in found) == view.nbytes:
-            return _merged([*differing(before, after.of), *found])
+        changed = [(at * view.size, (at + n) * view.size) for at, n in runs(view.shape, view.strides, view.offset, limit=_MOST)]
+        if sum(stop - start for start, stop in changed) == view.nbytes:
+            return _merged([*differing(before, after.of), *changed])
     return [(0, after.nbytes)] if after.nbytes else []
 
 
-def _merged(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The runs in order; what is nearer than a page is one."""
     merged: list[tuple[int, int]] = []
-    for start, stop in sorted(found):
+    for start, stop in sorted(spans):
         if merged and start <= merged[-1][1] + _NEAR:
             merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
         elif stop > start:
@@ -104,17 +120,17 @@ def _merged(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
 def in_place(patch: Patch) -> Patch | None:
     """The patch, fit to be written over the file that its contents are read from; None where that would take much memory.
 
-    What reads other bytes of the file than those that it replaces is read before any is.
+    A change that is made of other bytes of the file than those that it replaces is read now, before any byte is written.
     """
-    room, found = _AT_ONCE, []
+    room, safe = _AT_ONCE, []
     for change in patch.changes:
         if not _stays(change.contents, patch.file, change.at):
             room -= change.contents.nbytes
             if room < 0:
                 return None
             change = Change(change.at, Memory(change.contents.read()))
-        found.append(change)
-    return patch._replace(changes=found)
+        safe.append(change)
+    return patch._replace(changes=safe)
 
 
 def _stays(storage: Storage, file: File, at: int) -> bool:
@@ -132,31 +148,34 @@ def _stays(storage: Storage, file: File, at: int) -> bool:
 
 def copy(patch: Patch, file_layout: FileLayout) -> None:
     """Write the edited file anew: what stays is shared with the old one, or copied in the kernel; what changes is written once."""
-    puts = placed(patch, file_layout) if file_layout.clone(patch.file) else _in_gaps(patch, file_layout)
+    places = placed(patch, file_layout) if file_layout.clone(patch.file) else _between_copies(patch, file_layout)
     file_layout.settle()
-    for at, contents in mended(patch, [put.crc for put in puts]):
+    for at, contents in mended(patch, [place.crc for place in places]):
         file_layout.fill(at, contents.read())
 
 
 def placed(patch: Patch, file_layout: FileLayout) -> list[Placed]:
-    """The changes, each over what is there."""
+    """Place the changes, each over what is there."""
     return [file_layout.place(change.at, change.contents, CRC32 if checksum else None) for checksum, change in patch.covered()]
 
 
-def _in_gaps(patch: Patch, file_layout: FileLayout) -> list[Placed]:
-    at, puts = 0, []
+def _between_copies(patch: Patch, file_layout: FileLayout) -> list[Placed]:
+    """Lay out the changes, and between them what stays of the old file."""
+    at, places = 0, []
     for checksum, change in patch.covered():
         file_layout.put(Extent(patch.file, at, change.at - at))
-        puts.append(file_layout.put(change.contents, CRC32 if checksum else None))
+        places.append(file_layout.put(change.contents, CRC32 if checksum else None))
         at = change.stop
     file_layout.put(Extent(patch.file, at, patch.file.size - at))
-    return puts
+    return places
 
 
 def mended(patch: Patch, new: Sequence[int]) -> list[Change]:
-    """The checksums brought up to date, as changes of their own. `new`: the CRC-32 of each change.
+    """The checksums brought up to date, as changes of their own.
 
-    The file is as it was, or a change that is not all of what its checksum covers has no CRC-32 to be exchanged for.
+    Args:
+        patch: Its file is as it was wherever a change is not all of what its checksum covers: those old bytes are read.
+        new: The CRC-32 of each change.
     """
     values: dict[Checksum, int] = {}
     for (checksum, change), crc in zip(patch.covered(), new, strict=True):
@@ -170,15 +189,20 @@ def mended(patch: Patch, new: Sequence[int]) -> list[Change]:
     return [Change(place, Memory(value.to_bytes(4, "little"))) for checksum, value in values.items() for place in checksum.places]
 
 
-class Told(NamedTuple):
-    """What is known of a change before it is written: the CRC-32 of it all, and those of its pieces, little-endian, one after the other."""
+class PatchChecksums(NamedTuple):
+    """The checksums of a change before it is written.
+
+    Attributes:
+        crc: The CRC-32 of all its bytes.
+        pieces: The CRC-32 of each of its pieces, 4 bytes little-endian, one after another.
+    """
 
     crc: int
     pieces: bytes
 
 
-def told(change: Change, size: int) -> Told:
-    """The checksums of a change; pieces end where the file is a multiple of `size` long."""
+def checksums_of(change: Change, size: int) -> PatchChecksums:
+    """The checksums of a change; a piece ends where the offset in the file is a multiple of `size` bytes."""
     whole, pieces, at, crc = 0, bytearray(), change.at, 0
     for block in change.contents.blocks():
         whole = crc32(block, whole)
@@ -190,11 +214,11 @@ def told(change: Change, size: int) -> Told:
                 crc = 0
     if at % size:
         pieces += crc.to_bytes(4, "little")
-    return Told(whole, bytes(pieces))
+    return PatchChecksums(whole, bytes(pieces))
 
 
 def crc_of(storage: Storage, sums: Crc) -> int:
-    """The checksum of all its bytes."""
+    """The checksum, of the kind `sums`, of all bytes of a storage."""
     crc = 0
     for block in storage.blocks():
         crc = sums.update(block, crc)

@@ -2,7 +2,7 @@
 
     .NAME.<12 hexadecimal digits>.tmp beside NAME
 
-One is locked as long as its writer lives. So one that nobody holds is of an edit that died, and the next edit of NAME sweeps it away.
+One is locked as long as its writer lives. So one that nobody holds belongs to an edit that died, and the next edit of NAME removes it.
 """
 
 from __future__ import annotations
@@ -12,20 +12,26 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..storage.descriptors import same
-from . import journal_mark, locks
-from .journal import beside
+from ..storage.descriptors import open_descriptor
+from ..storage.unfinished import JOURNAL_MARK, journal_path
+from . import locks
 
 
-class Staged:
-    """A file that `write` fills (it is given the open file), and that takes its place when it is complete. `with` removes what did not."""
+class TemporaryFile:
+    """A file that takes the place of its target when it is complete; as a context manager, it is removed when an error comes first.
+
+    Attributes:
+        target: The file whose place it takes.
+        path: Its temporary name.
+    """
 
     def __init__(self, target: str, write: Callable[[int], None]) -> None:
+        """Make the file, fill it by calling `write` with its descriptor, and fsync it."""
         self.target, self.path, self._fd = target, "", -1
         try:
-            with known_as(target):
+            with naming_target(target):
                 self._create()
-                _liken(self._fd, target)
+                _take_after(self._fd, target)
                 write(self._fd)
                 os.fsync(self._fd)
                 os.close(os.dup(self._fd))  # a network file system may say only then what it could not write; the lock stays
@@ -35,29 +41,34 @@ class Staged:
 
     def _create(self) -> None:
         while True:
-            self.path = temporary(self.target)
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600)
+            self.path = temporary_path(self.target)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             locks.take(self._fd, self.target)
-            if same(self._fd, self.path):
+            if locks.is_at(self._fd, self.path):
                 return
-            self.close()  # who found it before it was locked took it for a dead one
+            self.close()  # another program removed it as one of a dead edit before it was locked
 
     def move(self, to: str = "") -> None:
-        """Take the place of the target, or of another name in its folder."""
-        with known_as(self.target):
+        """Take the place of the target, or the name `to` in its folder."""
+        with naming_target(self.target):
             os.replace(self.path, to or self.target)
         self.close()
 
     def remove(self) -> None:
-        quietly(lambda: os.unlink(self.path))
+        """Remove the file, if it is still there."""
+        remove_quietly(self.path)
         self.close()
 
     def close(self) -> None:
+        """Close it and give its lock back; the file stays."""
         fd, self._fd = self._fd, -1
         if fd >= 0:
-            quietly(lambda: locks.close(fd))
+            try:
+                locks.close(fd)
+            except OSError:
+                pass
 
-    def __enter__(self) -> Staged:
+    def __enter__(self) -> TemporaryFile:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -65,7 +76,8 @@ class Staged:
             self.remove()
 
 
-def temporary(target: str) -> str:
+def temporary_path(target: str) -> str:
+    """A new temporary name beside `target`."""
     return os.path.join(os.path.dirname(target), f".{_stem(target)}.{os.urandom(6).hex()}.tmp")
 
 
@@ -74,39 +86,38 @@ def _stem(target: str) -> str:
 
 
 def sweep(target: str) -> None:
-    """Remove what dead edits of `target` left. Its journal, if there was one, is settled."""
+    """Remove what dead edits of `target` left; the caller holds its lock and has settled its journal, if there was one."""
     import re
 
-    stem, kept = re.escape(_stem(target)), re.escape(os.path.basename(beside(target)))
+    stem, kept = re.escape(_stem(target)), re.escape(os.path.basename(journal_path(target)))
     names = re.compile(rf"\.{stem}\.[0-9a-f]{{12}}\.tmp|{kept}\.[0-9a-f]{{12}}\.old")
     try:
-        found = [entry.path for entry in os.scandir(os.path.dirname(target)) if names.fullmatch(entry.name)]
-    except OSError:  # what cannot be listed is not swept
+        paths = [entry.path for entry in os.scandir(os.path.dirname(target)) if names.fullmatch(entry.name)]
+    except OSError:  # a folder that may not be listed
         return
-    for path in found:
-        quietly(lambda path=path: _sweep_one(path, target))  # type: ignore[misc]
-
-
-def _sweep_one(path: str, target: str) -> None:
-    if path.endswith(".old"):
-        dead = not os.path.lexists(beside(target))
-    else:
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    for path in paths:
         try:
-            # another name of the target itself is of a backup that was cut short; whoever sweeps has the target's lock
-            dead = same(fd, target) or (stat.S_ISREG(os.fstat(fd).st_mode) and locks.free(fd))
-        finally:
-            os.close(fd)
-    if dead:
-        os.unlink(path)
+            if _is_dead(path, target):
+                os.unlink(path)
+        except OSError:
+            pass
+
+
+def _is_dead(path: str, target: str) -> bool:
+    """Whether a temporary or kept file of `target` belongs to an edit that died."""
+    if path.endswith(".old"):
+        return not os.path.lexists(journal_path(target))
+    with open_descriptor(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)) as fd:
+        # another name of the target itself is of a backup that was cut short; the caller holds the target's lock
+        return locks.is_at(fd, target) or (stat.S_ISREG(os.fstat(fd).st_mode) and locks.take_if_free(fd))
 
 
 def link(target: str, other: str) -> None:
-    """The same content under another name, whole as soon as it is there."""
+    """Give the content of `target` another name, complete as soon as it is there."""
     try:
         os.link(target, other)
     except OSError:  # a file system without hard links
-        with Staged(target, lambda fd: _copy(target, fd)) as copy:
+        with TemporaryFile(target, lambda fd: _copy(target, fd)) as copy:
             copy.move(other)
 
 
@@ -119,8 +130,8 @@ def _copy(target: str, fd: int) -> None:
     os.utime(fd, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
-def _liken(fd: int, target: str) -> None:
-    """The owner, the attributes and the mode of the file that is replaced; of a new one, the mode that the user's umask leaves of 666."""
+def _take_after(fd: int, target: str) -> None:
+    """Give an open file the owner, attributes and mode of the one that it replaces; a new one, the mode that the umask leaves of 666."""
     try:
         info = os.stat(target)
     except FileNotFoundError:
@@ -128,23 +139,23 @@ def _liken(fd: int, target: str) -> None:
         os.umask(mask)
         os.fchmod(fd, 0o666 & ~mask)
         return
-    mode = _owned(fd, info)
-    _attribute(fd, target)
+    mode = _take_owner(fd, info)
+    _take_attributes(fd, target)
     os.fchmod(fd, mode)
 
 
-def _owned(fd: int, info: os.stat_result) -> int:
-    """Give it the owner and the group of `info`, where that is allowed. The mode that it may have then: no group gains rights."""
+def _take_owner(fd: int, info: os.stat_result) -> int:
+    """Give an open file the owner and group of `info`, where that is allowed; the mode that it may then have: no group gains rights."""
     mode, now = stat.S_IMODE(info.st_mode), os.fstat(fd)
-    if (now.st_uid, now.st_gid) == (info.st_uid, info.st_gid) or _given(fd, info.st_uid, info.st_gid):
+    if (now.st_uid, now.st_gid) == (info.st_uid, info.st_gid) or _change_owner(fd, info.st_uid, info.st_gid):
         return mode
     mode &= 0o777
-    if now.st_gid == info.st_gid or _given(fd, -1, info.st_gid):
+    if now.st_gid == info.st_gid or _change_owner(fd, -1, info.st_gid):
         return mode
     return mode & ~0o070 | mode & (mode & 0o007) << 3
 
 
-def _given(fd: int, owner: int, group: int) -> bool:
+def _change_owner(fd: int, owner: int, group: int) -> bool:
     try:
         os.fchown(fd, owner, group)
     except OSError:
@@ -152,8 +163,8 @@ def _given(fd: int, owner: int, group: int) -> bool:
     return True
 
 
-def _attribute(fd: int, target: str) -> None:
-    """The extended attributes of the target. Those of the system may be out of a user's reach."""
+def _take_attributes(fd: int, target: str) -> None:
+    """Give an open file the extended attributes of the target. Those of the system may be out of a user's reach."""
     if not hasattr(os, "listxattr"):
         return
     try:
@@ -161,7 +172,7 @@ def _attribute(fd: int, target: str) -> None:
     except OSError:  # a file system without any
         return
     for name in names:
-        if name == journal_mark.NAME:  # it is of that file alone
+        if name == JOURNAL_MARK:  # it belongs to that file alone
             continue
         try:
             os.setxattr(fd, name, os.getxattr(target, name))
@@ -171,16 +182,17 @@ def _attribute(fd: int, target: str) -> None:
 
 
 @contextmanager
-def known_as(target: str) -> Iterator[None]:
-    """The user knows the target, not the temporary name that the system names in its error."""
+def naming_target(target: str) -> Iterator[None]:
+    """Let an error of the system name the target, which the user knows, and not the temporary name."""
     try:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), target) from None
 
 
-def quietly(step: Callable[[], None]) -> None:
+def remove_quietly(path: str) -> None:
+    """Remove a file, if it is there and may be removed."""
     try:
-        step()
+        os.unlink(path)
     except OSError:
         pass

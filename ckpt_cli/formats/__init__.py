@@ -14,9 +14,9 @@ from ..storage.storage import Storage
 from ..tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from ..disk.file_to_write import FileToWrite
     from ..disk.layout import FileLayout
     from ..disk.patch import Patch
-    from ..disk.saving import FileToWrite
     from .encodings.zip import Member
 
 
@@ -94,7 +94,7 @@ class Format:
 
     def output(self, checkpoint: Checkpoint, path: str) -> FileToWrite:
         """One file: a patch of the one that it was read from, where nothing but values changed, else written anew."""
-        from ..disk.saving import FileToWrite
+        from ..disk.file_to_write import FileToWrite
 
         origin = checkpoint.origin
         patch = self.patch(checkpoint) if origin and origin.format == self.name else None

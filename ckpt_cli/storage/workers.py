@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from ..errors import ReadError
+from .descriptors import read_into, write_all
 from .storage import Storage
 
 T = TypeVar("T")
@@ -200,7 +201,7 @@ def _serve(items: Sequence[Any], job: Job[Any, Any], todo: int, into: int) -> No
         nonlocal read
         message = pickle.dumps((read, index, result, error))
         read = 0
-        _send(into, len(message).to_bytes(8, "little") + message)
+        write_all(into, len(message).to_bytes(8, "little") + message)
 
     reader = Reader(BLOCK, report)
     while taken := os.read(todo, 4):
@@ -224,16 +225,7 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
-def _send(pipe: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(pipe, view) :]
-
-
-def _receive(pipe: int, count: int) -> bytes:
+def _receive(pipe: int, count: int) -> bytearray:
     """`count` bytes; fewer where the pipe ends."""
-    parts = []
-    while count and (part := os.read(pipe, min(count, 1 << 20))):
-        parts.append(part)
-        count -= len(part)
-    return b"".join(parts)
+    data = bytearray(count)
+    return data[: read_into(pipe, memoryview(data))]

@@ -13,10 +13,10 @@ from random import Random
 from scenarios import Content, State
 from tracing import Call, raw
 
-from ckpt_cli.disk.journal_mark import NAME
+from ckpt_cli.storage.unfinished import JOURNAL_MARK
 
 _PAGE = 4096
-MARK = '"' + "".join(f"\\x{byte:02x}" for byte in NAME.encode()) + '"'
+MARK = '"' + "".join(f"\\x{byte:02x}" for byte in JOURNAL_MARK.encode()) + '"'
 Chance = Callable[[], bool]
 
 

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from ckpt_cli.cli import main
-from ckpt_cli.disk.journal_mark import NAME
+from ckpt_cli.storage.unfinished import JOURNAL_MARK
 
 FULL = os.environ.get("CKPT_TESTS") == "crash"  # `make crash`: every call and many states; otherwise a sample of both
 State = dict[str, bytes]  # the files of a folder by name
@@ -118,7 +118,7 @@ def fill(home: Path, state: State) -> None:
     for name, data in state.items():
         (home / name).write_bytes(data)
         if mark := getattr(data, "mark", b""):
-            os.setxattr(home / name, NAME, mark)
+            os.setxattr(home / name, JOURNAL_MARK, mark)
 
 
 def contents(home: Path) -> State:

@@ -7,10 +7,9 @@ import sys
 from typing import Any
 
 from ckpt_cli.cli import run
-from ckpt_cli.disk import journal_mark, recovery
-from ckpt_cli.storage import descriptors
+from ckpt_cli.disk import ending, journal_mark, sync
 
-_fsync, _complete, _put, _remove = os.fsync, recovery.complete, journal_mark.put, journal_mark.remove
+_fsync, _complete, _put, _remove = os.fsync, ending.complete, journal_mark.put, journal_mark.remove
 
 
 def _name(fd: int) -> str:
@@ -24,7 +23,7 @@ def file_not_synced() -> None:
 
 def folder_not_synced() -> None:
     """Nothing makes names durable."""
-    descriptors.sync_folders = lambda targets: None
+    sync.sync_folders = lambda targets: None
 
 
 def journal_not_synced() -> None:
@@ -43,7 +42,7 @@ def journal_gone_early() -> None:
             _remove(fd)
             _fsync(fd)
 
-    recovery.complete = complete
+    ending.complete = complete
 
 
 def copied_over() -> None:
@@ -74,13 +73,13 @@ def error_swallowed() -> None:
 
 def moved_before_kept() -> None:
     """Several files: the new names may be on the disk before the names that keep the old files are."""
-    real = descriptors.sync_folders
+    real = sync.sync_folders
 
-    def sync(targets: Any) -> None:
+    def but_not_first(targets: Any) -> None:
         if sys._getframe(1).f_code.co_name != "_change":
             real(targets)
 
-    descriptors.sync_folders = sync
+    sync.sync_folders = but_not_first
 
 
 def mark_not_synced() -> None:

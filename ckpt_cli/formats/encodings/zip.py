@@ -13,7 +13,7 @@ from zlib import crc32
 
 from ...errors import Malformed
 from ...storage.checksums import CRC32
-from ...storage.file import File, Window
+from ...storage.file import File, FileWindow
 from ...storage.storage import BLOCK, Extent, Memory, Storage
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def within(file: File, start: int, nbytes: int) -> dict[str, Member]:
 
 
 def _shifted(file: File, start: int, nbytes: int) -> dict[str, Member]:
-    found = _members(Window(file, start, nbytes))
+    found = _members(FileWindow(file, start, nbytes))
     for member in found.values():
         member.file, member.header, member.entry = file, member.header + start, member.entry + start
     return found

@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ...disk.opening import open_file
 from ...errors import CkptError, Malformed
 from ...storage.file import File, is_plain, leads_out
 from ...tensors.checkpoint import Checkpoint, Lazy, Tensor
@@ -171,7 +172,7 @@ class Folder:
             if path is None:
                 return None
             try:
-                file = File(path)
+                file = open_file(path)
             except CkptError as error:
                 raise Malformed(f"{key}: {error.what}", error.mend, self.tree) from None
             self.opened[key] = Extent(file, 0, file.size)

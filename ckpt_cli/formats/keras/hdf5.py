@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from ...errors import Malformed, ReadError
 from ...numbers.dtypes import DTYPES, DType, opaque
+from ...storage.descriptors import write_all
 from ...storage.storage import Extent, Fill, Memory, Slice, Storage, swapped
 from ...tensors.checkpoint import Tensor, contiguous_strides, nbytes_of
 
@@ -172,9 +173,7 @@ def _child(source: Storage, pipe: int) -> NoReturn:
     status = 1
     try:
         _confine()
-        said = memoryview(_said(source))
-        while said:
-            said = said[os.write(pipe, said) :]
+        write_all(pipe, _said(source))
         status = 0
     except MemoryError:
         status = _NO_MEMORY

@@ -16,8 +16,8 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ...disk.opening import open_file
 from ...errors import CkptError, Malformed
-from ...storage.file import File
 from ..encodings import strict_json
 
 _MOST = 1 << 24  # bytes: a network of ten thousand nodes has two million
@@ -54,7 +54,7 @@ def _contents(path: str) -> bytes:
     """The whole of a plain file that lies where it seems to. Raises ReadError, Malformed."""
     if os.path.dirname(os.path.realpath(path)) != os.path.realpath(os.path.dirname(path) or "."):
         raise Malformed("it is a link that leads out of the folder")
-    file = File(path)
+    file = open_file(path)
     if file.size > _MOST:
         raise Malformed(f"it has {file.size:,} bytes, more than any network's")
     return file.read(0, file.size)

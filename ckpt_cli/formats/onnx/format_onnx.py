@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from ...disk.opening import open_file
 from ...errors import CannotHold, Malformed, about
 from ...numbers.dtypes import DTYPES, DType
 from ...storage.file import File, is_plain, leads_out
@@ -25,9 +26,9 @@ from ...tensors.checkpoint import Checkpoint, Foreign, Tensor, nbytes_of, show_s
 from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
+    from ...disk.file_to_write import FileToWrite
     from ...disk.layout import FileLayout
     from ...disk.patch import Patch
-    from ...disk.saving import FileToWrite
     from .graph import Proto, Sparse
 
 _DTYPES = {
@@ -89,7 +90,7 @@ class Onnx(Format):
 
     def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         """The files that change; in a new place all of them, under the names that the model has for them."""
-        from ...disk.saving import FileToWrite
+        from ...disk.file_to_write import FileToWrite
 
         patches = _patches(checkpoint)
         here = checkpoint.origin is not None and os.path.realpath(path) == os.path.realpath(checkpoint.origin.path)
@@ -219,7 +220,7 @@ class _Weights:
         if leads_out(path, self._folder):
             raise Malformed(f"its external data {location!r} are a link that leads out of the folder")
         with about(path):
-            return File(path)
+            return open_file(path)
 
 
 def _number(said: dict[str, str], key: str, default: int) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from ...disk.opening import open_file
 from ...errors import Malformed
 from ...numbers.dtypes import DTYPES
 from ...storage.file import File
@@ -106,7 +107,7 @@ def _names(file: File, tensors: list[Tensor]) -> tuple[list[str], str]:
     program = f"{os.path.splitext(file.path)[0]}.json"
     if not os.path.isfile(program):
         return numbered, f"{file.path}: the names are in the program, {os.path.basename(program)}, which is not there"
-    told = sorted(_parameters(File(program)).items())
+    told = sorted(_parameters(open_file(program)).items())
     shapes = [tensor.shape for tensor in tensors]
     if len(told) > len(shapes) and [shape for _, shape in told[: len(shapes)]] == shapes:
         raise Malformed(f"truncated: {len(shapes):,} of the program's {len(told):,} parameters are there", "copy it again")

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...disk.opening import open_file
 from ...errors import CannotHold, Malformed, about
 from ...storage.descriptors import allow_many
 from ...storage.file import File
@@ -22,7 +23,7 @@ from ..encodings import strict_json
 from ..unrecognised import unknown
 
 if TYPE_CHECKING:
-    from ...disk.saving import FileToWrite
+    from ...disk.file_to_write import FileToWrite
 
 _MOST_INDEX = 100_000_000
 DEFAULT_SIZE = 5_000_000_000
@@ -78,7 +79,7 @@ class Sharded(Format):
         """The shards that changed (all of them, in a new place), then the index."""
         import json
 
-        from ...disk.saving import FileToWrite
+        from ...disk.file_to_write import FileToWrite
 
         parts = _parts(checkpoint, path, self.shard_size)
         folder = os.path.dirname(path)
@@ -122,7 +123,7 @@ def _open(folder: str, name: str, homes: tuple[str, str]) -> Checkpoint:
     if os.path.islink(path) and os.path.dirname(os.path.realpath(path)) not in homes:
         raise Malformed(f"the shard {name!r} is a link that leads out of the folder")
     with about(path):
-        file = File(path)
+        file = open_file(path)
         form = next((form for form in formats.built_in() if form.name != "sharded" and form.sniff(file)), None)
         if form is None:
             raise unknown(file)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from ...disk.opening import open_file
 from ...errors import Malformed
 from ...storage.crc32c import CRC32C
 from ...storage.file import File, leads_out
@@ -152,7 +153,7 @@ class Bundle:
                 raise Malformed(f"{os.path.basename(path)}, which holds it, is not beside the index", "copy all files of the checkpoint")
             if not _beside(path, self.file.path):
                 raise Malformed(f"{os.path.basename(path)} is a link that leads out of the folder")
-            self.files[shard] = File(path)
+            self.files[shard] = open_file(path)
         return self.files[shard]
 
     def records(self) -> Iterator[tuple[str, Storage]]:

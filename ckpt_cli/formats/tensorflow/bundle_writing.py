@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ...disk.file_to_write import FileToWrite
 from ...disk.layout import FileLayout, Placed
 from ...disk.patch import Change, Patch, changes, crc_of
-from ...disk.saving import FileToWrite
 from ...errors import CannotHold, Malformed
 from ...storage.crc32c import CRC32C
 from ...storage.storage import Extent, Memory, Slice, Storage

@@ -24,7 +24,7 @@ from ...tensors.checkpoint import Checkpoint
 from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
-    from ...disk.saving import FileToWrite
+    from ...disk.file_to_write import FileToWrite
 
 _MAGIC = bytes.fromhex("57fb808b247547db")
 _LATEST = re.compile(rb'\s*model_checkpoint_path:\s*"([^"\\]{1,4096})"')

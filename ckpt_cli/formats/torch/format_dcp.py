@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...disk.opening import open_file
 from ...errors import Malformed, about
 from ...storage.file import File
 from ...storage.storage import Extent
@@ -21,9 +22,9 @@ from ...tensors.checkpoint import Checkpoint
 from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:
+    from ...disk.file_to_write import FileToWrite
     from ...disk.layout import FileLayout
     from ...disk.patch import Patch
-    from ...disk.saving import FileToWrite
     from ..encodings.zip import Member
     from .distributed import Contents
 
@@ -38,7 +39,7 @@ class DistributedCheckpoint(Format):
 
     def find(self, path: str) -> str | None:
         inside = os.path.join(path, _NAME)
-        return inside if os.path.isfile(inside) and self.sniff(File(inside)) else None
+        return inside if os.path.isfile(inside) and self.sniff(open_file(inside)) else None
 
     def sniff(self, file: File) -> bool:
         return file.head[:1] == b"\x80" and b"torch.distributed.checkpoint.metadata" in file.head[:64]
@@ -65,7 +66,7 @@ class DistributedCheckpoint(Format):
 
     def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         """Copies of the files with the values that changed; where more than values did, one file and the metadata, anew."""
-        from ...disk.saving import FileToWrite
+        from ...disk.file_to_write import FileToWrite
 
         main = self.main(path)
         patches = self._patches(checkpoint)
@@ -129,7 +130,7 @@ def _opened(folder: str, name: str) -> File:
     if os.path.islink(path) and not _inside(os.path.realpath(path), os.path.realpath(folder)):
         raise Malformed(f"the file {name!r} is a link that leads out of the folder")
     with about(path):
-        return File(path)
+        return open_file(path)
 
 
 def _inside(target: str, folder: str) -> bool:
