@@ -23,6 +23,7 @@ from oracles import loaded, members
 from safetensors.torch import load_file, save_file
 
 from ckpt_cli.cli import main
+from ckpt_cli.disk import locks
 from ckpt_cli.storage.checksums import CRC32
 from ckpt_cli.storage.crc32c import CRC32C
 from ckpt_cli.storage.storage import Memory, Scattered, Storage, Strided
@@ -624,7 +625,8 @@ def test_undoing_writes_even_what_reads_the_same(path: Path, ckpt: Ckpt, monkeyp
 SLOW = "import time\ndef slow(tensor):\n    open('ready', 'w').close()\n    time.sleep(60)\n"
 
 
-def test_who_waits_too_long_for_another_edit_is_told_whose(path: Path, ckpt: Ckpt) -> None:
+def test_who_waits_too_long_for_another_edit_is_told_whose(path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "PATIENCE", 0.3)
     (path.parent / "slow.py").write_text(SLOW)
     args = [sys.executable, "-m", "ckpt_cli", "reinit", path.name, "a.bias=slow.py:slow", "-i"]
     other = subprocess.Popen(args, cwd=path.parent, preexec_fn=heeds_ctrl_c)

@@ -7,7 +7,7 @@ from time import monotonic, sleep
 
 from ..errors import ReadError
 
-_PATIENCE = 5.0  # seconds
+PATIENCE = 5.0  # seconds that a program waits for another; a test may shorten it
 _held: dict[int, tuple[int, int]] = {}  # descriptors whose lock this program holds → device and inode
 
 
@@ -28,7 +28,7 @@ def take(fd: int, path: str) -> None:
     except ImportError:  # a system without flock
         _held[fd] = _identity(fd)
         return
-    give_up = monotonic() + _PATIENCE
+    give_up = monotonic() + PATIENCE
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
