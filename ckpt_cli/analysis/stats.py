@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from ..tensors.blocks import Progress, fold
 from ..tensors.checkpoint import Tensor
-from .figures import Figures
+from .figures import FIGURES, Figure, Figures
 
 if TYPE_CHECKING:
     from .histogram import Histogram
 
-__all__ = ["Figures", "computable", "histograms", "stats", "total"]
+__all__ = ["FIGURES", "Figure", "Figures", "computable", "histograms", "stats", "total"]
 
 
 def computable(tensor: Tensor) -> bool:
@@ -23,10 +23,10 @@ def computable(tensor: Tensor) -> bool:
 def stats(tensors: Mapping[str, Tensor], workers: int | None = None, progress: Progress | None = None) -> Iterator[tuple[str, Figures]]:
     """Each name and the figures of its tensor, which must be computable. What is tied is read once."""
     _import_numpy()
-    from .kernels import Summary
+    from .kernels import FiguresFold
 
-    folds = fold(_decoded(tensors), lambda tensor: Summary(tensor.dtype), workers=workers, progress=progress)
-    return ((name, summary.figures) for name, summary in folds)
+    folds = fold(_decoded(tensors), lambda tensor: FiguresFold(tensor.dtype), workers=workers, progress=progress)
+    return ((name, folded.figures) for name, folded in folds)
 
 
 def histograms(

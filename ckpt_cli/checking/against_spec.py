@@ -7,6 +7,7 @@ from math import inf
 from typing import NamedTuple
 
 from ..analysis.digest import digests
+from ..analysis.figures import FIGURES, Figures
 from ..analysis.stats import computable, stats
 from ..errors import NoMatch
 from ..tensors.blocks import Progress
@@ -123,8 +124,14 @@ def values_hold(checkpoint: Checkpoint, found: Matched, names: list[str], progre
     measured = {name: checkpoint[name] for name, entry in pairs if entry.figures and computable(checkpoint[name])}
     known = dict(stats(measured, progress=progress)) if measured else {}
     for name, entry in pairs:
-        figures = {key: getattr(known[name], key) if known[name].count else None for key in entry.figures} if name in known else {}
+        figures = _bounded(known[name], entry) if name in known else {}
         yield from _figures_hold(name, figures, entry)
+
+
+def _bounded(sums: Figures, entry: Entry) -> dict[str, complex | None]:
+    """The figures that the entry bounds. Where no element is finite, there are but counts."""
+    wanted = (FIGURES[key] for key in entry.figures)
+    return {figure.name: figure.of(sums) if sums.count or figure.is_count else None for figure in wanted}
 
 
 def _figures_hold(name: str, figures: Mapping[str, complex | None], entry: Entry) -> Iterator[Violation]:

@@ -18,9 +18,10 @@ from itertools import product
 from math import inf, prod
 from typing import Any, NamedTuple
 
+from ..analysis.figures import FIGURES
 from ..errors import UnknownName, UsageError, about, did_you_mean
 
-FIGURES = ("min", "max", "mean", "std", "l2")
+BOUNDED = tuple(name for name, figure in FIGURES.items() if figure.bounded)
 _MOST = 1_000_000  # names that one pattern spells out
 
 
@@ -98,7 +99,7 @@ def _entry(pattern: str, facts: Any) -> Entry:
     permits = names is not None or not facts or not _OF_VALUES.issuperset(facts)
     if "dtype" in found or "shape" in found:
         found.setdefault("layout", "plain")
-    figures = {key: found.pop(key) for key in FIGURES if key in found}
+    figures = {key: found.pop(key) for key in BOUNDED if key in found}
     count = found.pop("count", Range(1, inf) if names is None else Range(len(names), len(names)))
     return Entry(pattern, names, count, figures=figures, permits=permits, **found)
 
@@ -204,9 +205,9 @@ def _table(value: Any) -> dict[str, Any]:
 _OF_SPEC: dict[str, Callable[[Any], Any]] = {"params": _counted, "extra": _extra, "finite": _flag, "ties": _ties, "tensors": _table}
 _OF_TENSOR: dict[str, Callable[[Any], Any]] = {
     "count": _counted, "dtype": _dtypes, "shape": _shape, "layout": _layout, "sha256": _digest, "finite": _flag,
-    **dict.fromkeys(FIGURES, _interval),
+    **dict.fromkeys(BOUNDED, _interval),
 }  # fmt: skip
-_OF_VALUES = {"sha256", "finite", *FIGURES}
+_OF_VALUES = {"sha256", "finite", *BOUNDED}
 
 # One character in brackets is that character; what stands in braces is one of several; then wildcards; the rest is text.
 _TOKEN = re.compile(r"\[([^!^\]])\]|\{([^{}\[\]*?]*)\}|([*?\[{])|([^*?\[{]+)", re.DOTALL)
