@@ -19,6 +19,7 @@ import sys
 import tempfile
 import termios
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 from ckpt_cli.analysis.figures import FIGURES, Figure
@@ -132,12 +133,12 @@ def map_table() -> str:
 
 
 def fields(nullable: bool) -> str:
-    """The figures as fields of a type of docs/scripts.md: measures on one line, counts on the next."""
+    """The figures as fields of a type of docs/scripts.md: in their order, a line for each run of measures or of counts."""
 
     def field(figure: Figure) -> str:
         return f"{figure.name}: {figure.type}" + " | null" * (nullable and not figure.type.endswith("null"))
 
-    lines = ([field(figure) for figure in FIGURES.values() if figure.is_count == counts] for counts in (False, True))
+    lines = (map(field, group) for _, group in groupby(FIGURES.values(), lambda figure: figure.is_count))
     return "".join(f"  {', '.join(line)},\n" for line in lines)
 
 
