@@ -74,7 +74,7 @@ def elsewhere(architecture: str, values: dict[str, object], theirs: Convention, 
     from ..architectures.hyperparameters import checked, schema
     from ..architectures.recognition import OWN
     from ..architectures.running import fresh
-    from ..edits.mapping import carry
+    from ..edits.map import carry
     from ..edits.reinit import reinit
     from ..mapping.layers import convention
     from ..mapping.naming import names_of

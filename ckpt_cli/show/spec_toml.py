@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..analysis.digest import digests
-from ..show.tree import folded
+from ..checking.integrity import not_finite
 from ..tensors.blocks import Progress
 from ..tensors.checkpoint import Checkpoint
-from .integrity import not_finite
+from .tree import folded
 
 _HALF = re.compile("[\ud800-\udfff]")
 
