@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckpt_cli.cli import COMMANDS, main
-from ckpt_cli.edits import recipes
+from ckpt_cli.edits.steps import verbs
 
 CKPT = Path(sys.executable).with_name("ckpt")
 Sample = Callable[[str], Path]
@@ -59,13 +59,13 @@ def fit(path: Path, command: str) -> Path:
 
 
 def test_every_edit_is_a_step_and_prints_itself_as_one() -> None:
-    assert set(EDITING) == set(TRIED) == set(recipes._VERBS) - {"assert", "map"}  # of which --map is of convert
+    assert set(EDITING) == set(TRIED) == set(verbs()) - {"assert", "map"}  # of which --map is of convert
 
 
 def test_every_option_of_an_edit_is_a_key_of_its_step() -> None:
     around = {"path", "output", "in_place", "dry_run", "force", "backup", "format_name", "print_recipe", "as_json", "color", "recipe"}
     for command in EDITING:
-        assert len(parameters(command) - around) == len(recipes._VERBS[command].keys), command
+        assert len(parameters(command) - around) == len(verbs()[command].keys), command
 
 
 @pytest.mark.parametrize(("command", "args"), [(command, args) for command, every in TRIED.items() for args in every], ids=str)

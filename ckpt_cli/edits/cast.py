@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import EditError
 from ..numbers.dtypes import DType
 from ..tensors.checkpoint import Checkpoint, Tensor
 from ..tensors.selection import Layers, no_layers, select
+
+if TYPE_CHECKING:
+    from .steps import Verb
 
 
 def cast(checkpoint: Checkpoint, to: DType, patterns: Sequence[str] = (), layers: Layers = no_layers) -> Checkpoint:
@@ -41,3 +44,14 @@ def _is_number_like(tensor: Tensor, to: DType) -> bool:
 
 def _counts(name: str, tensor: Tensor) -> bool:
     return name.endswith(".step") and tensor.shape == ()
+
+
+def recipe_step() -> Verb:
+    """The step `cast = DTYPE` of a recipe, with `patterns`."""
+    from ..numbers.dtypes import named
+    from .steps import TEXT, TEXTS, Context, Outcome, Table, Verb
+
+    def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
+        return Outcome(cast(checkpoint, named(table["cast"]), table.get("patterns", ()), context.layers_of(checkpoint, table)))
+
+    return Verb({"cast": TEXT, "patterns": TEXTS, "arch": TEXT}, make, lambda table: named(table["cast"]))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import EditError
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, Named, matches, no_layers
+
+if TYPE_CHECKING:
+    from .steps import Verb
 
 
 def drop(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
@@ -29,3 +33,13 @@ def _without(checkpoint: Checkpoint, gone: set[str]) -> Checkpoint:
     if not tensors:
         raise EditError("no tensor would be left", "delete the file instead")
     return checkpoint.replacing(tensors=tensors, objects=objects if len(objects) < len(checkpoint.objects) else checkpoint.objects)
+
+
+def recipe_step() -> Verb:
+    """The step `drop = [PATTERN…]` of a recipe."""
+    from .steps import TEXT, TEXTS, Outcome, Verb
+
+    return Verb(
+        {"drop": TEXTS, "arch": TEXT},
+        lambda checkpoint, table, context: Outcome(drop(checkpoint, table["drop"], context.layers_of(checkpoint, table))),
+    )

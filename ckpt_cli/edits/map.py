@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import EditError, UnknownName, UsageError, about, did_you_mean
 from ..mapping.layers import Convention, convention, names
 from ..mapping.pairing import Like, paired
 from ..mapping.rules import Rules, read, ruled
 from ..tensors.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from .steps import Verb
 
 Map = tuple[Convention, Convention] | Rules
 
@@ -114,3 +117,16 @@ def listed(names: list[str]) -> str:
     """Names as a note says them: numbers of a layer's variables stand for all of them."""
     short = list(dict.fromkeys(re.sub(r"\d+", "*", name) for name in names))
     return ", ".join(short[:5]) + (", …" if len(short) > 5 else "")
+
+
+def recipe_step() -> Verb:
+    """The step `map = MAP` of a recipe, with `like` and `rest`."""
+    from .steps import TEXT, Accepted, Context, Outcome, Table, Verb
+
+    rest = Accepted(lambda value: value in ("keep", "drop", "error"), '"keep", "drop" or "error"')
+
+    def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
+        like = context.like(table["map"], table.get("like"), table.get("arch", "auto"))
+        return Outcome(mapped(checkpoint, read_map(table["map"]), like, table.get("rest", "")))
+
+    return Verb({"map": TEXT, "like": TEXT, "rest": rest, "arch": TEXT}, make, lambda table: read_map(table["map"]))

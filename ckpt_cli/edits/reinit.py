@@ -7,7 +7,7 @@ from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ..errors import EditError, about
+from ..errors import EditError, UsageError, about
 from ..formats import formats
 from ..schemes.draws import Draw, Fill, Values
 from ..schemes.presets import Preset, presets
@@ -24,6 +24,8 @@ from ..tensors.selection import Layers, matches, no_layers
 if TYPE_CHECKING:
     from torch import Generator
     from torch import Tensor as TorchTensor
+
+    from .steps import Verb
 
 
 class Planned(NamedTuple):
@@ -181,3 +183,27 @@ class Stream:
             self._starts.append(source.get_state())
         if held:
             yield held
+
+
+def recipe_step() -> Verb:
+    """The step `reinit = [RULE…]` of a recipe, with `preset`, `seed` and `rng`."""
+    from ..schemes.rules import parse_rule
+    from .steps import RULES, TEXT, Accepted, Context, Outcome, Table, Verb
+
+    seed = Accepted(lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1")
+    rng = Accepted(lambda value: value in ("tensor", "torch"), '"tensor" or "torch"')
+
+    def validate(table: Table) -> None:
+        if not table["reinit"] and not table.get("preset"):
+            raise UsageError("nothing says what to draw", 'give a rule such as "*.bias=zeros", or a preset')
+        if table.get("preset"):
+            presets[table["preset"]]
+        for text in table["reinit"]:
+            parse_rule(text)
+
+    def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
+        rules, layers = list(map(parse_rule, table["reinit"])), context.layers_of(checkpoint, table)
+        preset, rng = table.get("preset", ""), table.get("rng", "tensor")
+        return Outcome(*reinit(checkpoint, rules, seed=table["seed"], preset=preset, rng=rng, layers=layers, open=context.open))
+
+    return Verb({"reinit": RULES, "preset": TEXT, "seed": seed, "rng": rng, "arch": TEXT}, make, validate, seeded=True)

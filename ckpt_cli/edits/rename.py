@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import EditError, UsageError
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import glob, no_match
+
+if TYPE_CHECKING:
+    from .steps import Verb
 
 
 def rename(checkpoint: Checkpoint, rules: Sequence[str]) -> Checkpoint:
@@ -85,3 +88,10 @@ def _check_apart(now: dict[str, str]) -> None:
         if name in seen:
             raise EditError(f"{seen[name]!r} and {source!r} would both be called {name!r}")
         seen[name] = source
+
+
+def recipe_step() -> Verb:
+    """The step `rename = [OLD=NEW…]` of a recipe."""
+    from .steps import TEXTS, Outcome, Verb
+
+    return Verb({"rename": TEXTS}, lambda checkpoint, table, context: Outcome(rename(checkpoint, table["rename"])))

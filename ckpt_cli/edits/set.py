@@ -18,6 +18,8 @@ from .arithmetic import arithmetic, operand
 if TYPE_CHECKING:
     import numpy
 
+    from .steps import Verb
+
 
 class Assignment(NamedTuple):
     """`reference` `op` `value`; the value is a Python number or a numpy array."""
@@ -245,3 +247,14 @@ def _rounded(values: numpy.ndarray[Any, Any], dtype: DType) -> bytes:
     if dtype.kind in "fc":
         check_kept(dtype, values, raw)
     return raw
+
+
+def recipe_step() -> Verb:
+    """The step `set = [ASSIGNMENT…]` of a recipe."""
+    from .steps import TEXT, TEXTS, Outcome, Verb
+
+    return Verb(
+        {"set": TEXTS, "arch": TEXT},
+        lambda checkpoint, table, context: Outcome(set_values(checkpoint, table["set"], context.layers_of(checkpoint, table))),
+        lambda table: list(map(parse, table["set"])),
+    )
