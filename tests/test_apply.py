@@ -346,6 +346,40 @@ def test_an_assertion_that_does_not_hold_is_exit_1_and_writes_nothing(ckpt: Ckpt
     assert answer["holds"] is False and says in answer["broken"] and path.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("claim", "says"),
+    [
+        ("params = 48", ["params: 49, not 48"]),
+        ("extra = 'forbid', tensors = {'*.weight' = {}}", [f"unexpected: {n}.bias: the spec has no entry for it" for n in (0, 2)]),
+        ("ties = [['0.weight', '2.weight']]", ["tied: 2.weight: is not tied to 0.weight"]),
+        ("tensors = {'*.weight' = {count = '3-*'}, '{0-2}.bias' = {}}", ["count: *.weight: 2 tensors match, not 3-*", "missing: 1.bias: "]),
+        ("tensors = {'2.*' = {dtype = ['bf16', 'fp16'], shape = ['*', 8]}}", ["dtype: 2.weight: float32, not bfloat16 or float16"]),
+        ("tensors = {'0.bias' = {std = [0.0, 0.01], min = [-9, inf]}}", ["figure: 0.bias: std is ", ", above 0.01"]),
+        ("exists = ['x'], finite = true, tensors = {'*' = {}}", ["exists: there is no x"]),
+    ],
+)
+def test_an_assertion_may_be_any_entry_of_a_spec(ckpt: Ckpt, sample: Sample, claim: str, says: list[str]) -> None:
+    path = sample("mlp.pt")
+    recipe = written(path, f"[[step]]\nassert = {{{claim}}}")
+    found = ckpt("apply", path, recipe, "-i", status=1)
+    assert all(text in found.err for text in says) and "nothing is written" in found.err
+    holds = "params = '40-60', finite = true, ties = [], tensors = {'*.weight' = {count = 2, std = [0.1, 0.5]}}"
+    assert "would change" in ckpt("apply", path, written(path, f"[[step]]\nassert = {{{holds}}}"), "-n").err
+
+
+@pytest.mark.parametrize(
+    ("claim", "says"),
+    [
+        ("params = -1", "an assertion: params is a whole number"),
+        ("tensors = {'*' = {stdd = [0, 1]}}", "*: an entry of a tensor has no stdd (did you mean std?)"),
+        ("finite = false", "finite takes a list of patterns"),
+    ],
+)
+def test_an_entry_that_a_spec_has_not_is_an_error(ckpt: Ckpt, sample: Sample, claim: str, says: str) -> None:
+    path = sample("mlp.pt")
+    assert says in ckpt("apply", path, written(path, f"[[step]]\nassert = {{{claim}}}"), "-i", status=2).err
+
+
 def test_an_assertion_that_holds_says_nothing(ckpt: Ckpt, sample: Sample) -> None:
     path = sample("shared-mlp.pt")
     claim = "tied = [['2.weight', '4.weight'], ['2.bias', '4.bias']], finite = ['@Linear']"
