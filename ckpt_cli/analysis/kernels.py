@@ -102,7 +102,7 @@ def _value(dtype: DType, bits: int) -> float:
 
 
 def _moments(dtype: DType, block: bytearray) -> tuple[float, float]:
-    """The mean and the sum of squared distances from it, of finite floats."""
+    """The mean of finite floats, and the sum of the squared distances from it."""
     import numkong
     import numpy
 
@@ -111,14 +111,14 @@ def _moments(dtype: DType, block: bytearray) -> tuple[float, float]:
     total, squares = (sum(sums) for sums in zip(*map(numkong.moments, parts), strict=True))
     mean = total / count
     m2 = squares - total * mean
-    if m2 * _CANCELLATION > squares:  # false for NaN, too, where squares are beyond float64
+    if m2 * _CANCELLATION > squares:  # false for NaN too, where the squares are beyond float64
         return mean, m2
     with _unwarned():
         return _about_the_mean(numpy.concatenate(parts)[:count].astype("float64"))
 
 
 def _about_the_mean(values: Array) -> tuple[Any, float]:
-    """The same in two passes over wide values."""
+    """The same in two passes over float64 or complex128 values."""
     import numpy
 
     mean = values.mean()
@@ -133,7 +133,7 @@ def _wide(dtype: DType, block: bytearray) -> Array:
 
 
 def _of_values(values: Array) -> Figures:
-    """The figures of float64 or complex128 values of any kind."""
+    """The sums over float64 or complex128 values, NaN and infinities among them."""
     import numpy
 
     finite = values[numpy.isfinite(values)]
@@ -151,7 +151,7 @@ def _complexes(dtype: DType, block: bytearray) -> Figures:
 
 
 def _integers(dtype: DType, block: bytearray) -> Figures:
-    """Extremes and the sum are exact to the full range, never through floats."""
+    """Extremes and the sum are exact over the full range of the dtype: they never go through floats."""
     import numpy
 
     values = numpy.frombuffer(block, to_numpy(dtype))
@@ -163,7 +163,7 @@ def _integers(dtype: DType, block: bytearray) -> Figures:
 
 
 def _bytes(dtype: DType, block: bytearray) -> Figures:
-    """Of a dtype with 256 values: how often each of them is there says all."""
+    """For a dtype with 256 values: the number of times that each occurs tells everything."""
     import numpy
 
     values, counts = distinct(dtype, block)
@@ -180,16 +180,16 @@ def _bytes(dtype: DType, block: bytearray) -> Figures:
 
 
 def distinct(dtype: DType, block: bytearray) -> tuple[Array, Array]:
-    """The values there are in a block of one- or two-byte elements, as float64, and how often each is there."""
+    """Return the distinct values in a block of one- or two-byte elements, as float64, and how often each occurs."""
     import numpy
 
     counts = _byte_counts(block) if dtype.nbytes == 1 else numpy.bincount(numpy.frombuffer(block, "<u2"), minlength=1 << 16)
-    held = numpy.flatnonzero(counts)
-    return decoded(dtype, held.astype(f"<u{dtype.nbytes}").tobytes()).astype("float64"), counts[held]
+    present = numpy.flatnonzero(counts)
+    return decoded(dtype, present.astype(f"<u{dtype.nbytes}").tobytes()).astype("float64"), counts[present]
 
 
 def _byte_counts(block: bytearray) -> Array:
-    """How often each byte is there; bytes are counted in pairs, at twice the speed."""
+    """How often each byte occurs. Bytes are counted in pairs, at twice the speed."""
     import numpy
 
     if len(block) < 1 << 16:
