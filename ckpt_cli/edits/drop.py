@@ -1,4 +1,4 @@
-"""`drop`: tensors and other objects left out, by the patterns that name them."""
+"""`drop`: remove tensors and other objects."""
 
 from __future__ import annotations
 
@@ -14,14 +14,24 @@ if TYPE_CHECKING:
 
 
 def drop(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
-    """Without what the patterns pick: `optimizer.*` takes tensors and param_groups. Raises NoMatch, or EditError where none is left."""
+    """Remove what the patterns match, tensors and other objects: `optimizer.*` removes states and param_groups.
+
+    Raises:
+        NoMatch: A pattern matches nothing.
+        EditError: No tensor would be left.
+    """
     everything = Named([*checkpoint, *checkpoint.objects], checkpoint)
     gone = {name for pattern in patterns for name in matches(everything, pattern, layers)}
     return _without(checkpoint, gone)
 
 
 def keep(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
-    """With nothing but what the patterns pick."""
+    """Remove everything but what the patterns match, tensors and other objects.
+
+    Raises:
+        NoMatch: A pattern matches nothing.
+        EditError: No tensor would be left.
+    """
     everything = Named([*checkpoint, *checkpoint.objects], checkpoint)
     kept = {name for pattern in patterns for name in matches(everything, pattern, layers)}
     return _without(checkpoint, everything.keys() - kept)

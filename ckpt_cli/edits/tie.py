@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 
 
 def tie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:
-    """The later names become the first, and what is tied to them follows. Raises EditError where shapes or dtypes do not agree."""
+    """Tie tensors: each becomes the one that the first pattern names, and so does what is tied to it.
+
+    Raises:
+        NoMatch: A pattern matches nothing.
+        UsageError: There are fewer than two names.
+        EditError: Shapes or dtypes do not agree.
+        Opaque: A tensor has no plain elements.
+    """
     names = [name for pattern in patterns for name in select(checkpoint, [pattern])]
     if len(set(names)) < 2:
         raise UsageError("tie takes two names or more", "the first one is kept")

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 
 def untie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:
-    """Each name that shares a storage gets one of its own. Raises EditError for a name that shares none, or where nothing picked does."""
+    """Give each name that shares a storage a storage of its own.
+
+    Raises:
+        NoMatch: A pattern matches nothing.
+        EditError: A tensor that is named in full shares no storage, or nothing that the patterns match does.
+        Opaque: A tensor has no plain elements.
+    """
     shared = {name for group in checkpoint.sharing() for name in group}
     names = list(dict.fromkeys(name for name in patterns if name in checkpoint))
     if globs := [pattern for pattern in patterns if pattern not in checkpoint]:
