@@ -72,7 +72,7 @@ def _with_metadata(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
 
 
 def _assignment(checkpoint: Checkpoint, text: str, layers: Layers) -> Assignment:
-    """The assignment. `0.*=0` is `0.*` `=` `0` if `0.*` matches and `0.` does not: the first sign of an operator may belong to a pattern."""
+    """The assignment. `0.*=0` is `0.*` `=` `0` if `0.*` matches and `0.` does not: the operator's first sign may belong to a pattern."""
     parsed = parse(text)
     if parsed.op != "=" and not _matches_something(checkpoint, parsed.reference, layers):
         other = Assignment(parsed.reference + parsed.op[0], "=", parsed.value)
