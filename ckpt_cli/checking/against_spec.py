@@ -15,7 +15,6 @@ from ..tensors.checkpoint import Checkpoint, Kind, show_shape
 from ..tensors.selection import Layers, matches, no_layers
 from . import Violation, violation
 from .spec import AT_LEAST_ONE, Range, Requirement, Spec
-from .spec_patterns import as_glob
 
 
 class Matched(NamedTuple):
@@ -54,6 +53,8 @@ def _matching(checkpoint: Checkpoint, requirement: Requirement, layers: Layers) 
         return [requirement.pattern]
     if requirement.names is not None:
         return [name for name in requirement.names if name in checkpoint]
+    from .spec_patterns import as_glob
+
     try:
         return matches(checkpoint, as_glob(requirement.pattern), layers)
     except NoMatch:
@@ -137,7 +138,7 @@ def value_violations(
 ) -> Iterator[Violation]:
     """Compare digests and figures, of those of `names` for which the spec has any; only these are read.
 
-    Whether elements are finite is told by `integrity.not_finite`.
+    Whether elements are finite is a question for `integrity.not_finite`.
     """
     pairs = list(matched.pairs(names))
     yield from _digest_violations(checkpoint, pairs, progress)

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 from ..analysis.figures import FIGURES
 from ..errors import UnknownName, UsageError, about, did_you_mean
-from .spec_patterns import spelled_out
 
 BOUNDED = tuple(name for name, figure in FIGURES.items() if figure.bounded)
 
@@ -139,6 +138,8 @@ def spec_of(table: Mapping[str, Any], what: str, extra: bool) -> Spec:
 
 
 def _requirement(pattern: str, facts: Any) -> Requirement:
+    from .spec_patterns import spelled_out
+
     if not isinstance(facts, dict):
         raise UsageError(f"{pattern} is a table, not {facts!r}", f'for instance "{pattern}" = {{ dtype = "float32" }}')
     values = _read_values(facts, _TENSOR_KEYS, f"{pattern}: an entry of a tensor")
