@@ -29,7 +29,7 @@ _WHERE = {
     "rename": "edits.rename",
     "set_values": "edits.set",
     "tie": "edits.tie",
-    "untie": "edits.tie",
+    "untie": "edits.untie",
 }
 
 __all__ = ["save", *_WHERE]

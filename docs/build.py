@@ -21,8 +21,10 @@ import tempfile
 import termios
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 
+from ckpt_cli.analysis.figures import FIGURES, Figure
 from ckpt_cli.cli import COMMANDS
 from ckpt_cli.commands.formats import ABILITIES, abilities
 from ckpt_cli.formats import formats
@@ -132,6 +134,46 @@ def map_table() -> str:
     return f"| layer | variable | {' | '.join(frameworks)} |\n|---|---|{'---|' * len(frameworks)}\n" + "".join(rows)
 
 
+def fields(nullable: bool) -> str:
+    """The figures as fields of a type of docs/scripts.md: in their order, a line for each run of measures or of counts."""
+
+    def field(figure: Figure) -> str:
+        return f"{figure.name}: {figure.type}" + " | null" * (nullable and not figure.type.endswith("null"))
+
+    lines = (map(field, group) for _, group in groupby(FIGURES.values(), lambda figure: figure.is_count))
+    return "".join(f"  {', '.join(line)},\n" for line in lines)
+
+
+def stats_types() -> str:
+    return f"""```ts
+type Stats = {{ path: string, format: string, tensors: Figures[] }} | {{ path: string, format: string, total: Total }}  // --total
+type Figures = {{
+  name: string, dtype: string, shape: integer[],
+{fields(nullable=True)}  histogram?: Histogram                         // with --hist, where there is a finite element
+}}
+type Total = {{
+  dtype: string,                                // empty where there are several
+  params: integer,
+{fields(nullable=False)}  histogram?: Histogram
+}}
+type Histogram = {{ edges: real[], counts: integer[] }}   // 21 edges, 20 counts
+```
+
+| figure | | a spec may bound it |
+|---|---|---|
+""" + "".join(f"| `{name}` | {figure.meaning} | {'yes' if figure.bounded else '–'} |\n" for name, figure in FIGURES.items())
+
+
+def bounds() -> str:
+    """The figures that an entry of a spec may bound."""
+    names = " ".join(f"`{name}`" for name, figure in FIGURES.items() if figure.bounded)
+    return (
+        "| figure | value | |\n|---|---|---|\n"
+        f"| {names} | `[low, high]` | the figure, as `ckpt stats` prints it, is within, both ends included; NaN and infinities are left "
+        "out of it. Of complex tensors the modulus of the mean |\n"
+    )
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "commands": command_table,
     "reference": reference,
@@ -139,6 +181,8 @@ GENERATED: dict[str, Callable[[], str]] = {
     "presets": preset_table,
     "formats": format_table,
     "maps": map_table,
+    "stats": stats_types,
+    "bounds": bounds,
 }
 
 

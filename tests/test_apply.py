@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckpt_cli.cli import COMMANDS, main
-from ckpt_cli.edits import recipes
+from ckpt_cli.edits.steps import verbs
 
 CKPT = Path(sys.executable).with_name("ckpt")
 Sample = Callable[[str], Path]
@@ -59,13 +59,13 @@ def fit(path: Path, command: str) -> Path:
 
 
 def test_every_edit_is_a_step_and_prints_itself_as_one() -> None:
-    assert set(EDITING) == set(TRIED) == set(recipes._VERBS) - {"assert", "map"}  # of which --map is of convert
+    assert set(EDITING) == set(TRIED) == set(verbs()) - {"assert", "map"}  # of which --map is of convert
 
 
 def test_every_option_of_an_edit_is_a_key_of_its_step() -> None:
     around = {"path", "output", "in_place", "dry_run", "force", "backup", "format_name", "print_recipe", "as_json", "color", "recipe"}
     for command in EDITING:
-        assert len(parameters(command) - around) == len(recipes._VERBS[command].keys), command
+        assert len(parameters(command) - around) == len(verbs()[command].keys), command
 
 
 @pytest.mark.parametrize(("command", "args"), [(command, args) for command, every in TRIED.items() for args in every], ids=str)
@@ -344,6 +344,40 @@ def test_an_assertion_that_does_not_hold_is_exit_1_and_writes_nothing(ckpt: Ckpt
     assert "nothing is written" in found.err
     answer = ckpt("apply", path, recipe, "-i", "--json", status=1).json
     assert answer["holds"] is False and says in answer["broken"] and path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("claim", "says"),
+    [
+        ("params = 48", ["params: 49, not 48"]),
+        ("extra = 'forbid', tensors = {'*.weight' = {}}", [f"unexpected: {n}.bias: the spec has no entry for it" for n in (0, 2)]),
+        ("ties = [['0.weight', '2.weight']]", ["tied: 2.weight: is not tied to 0.weight"]),
+        ("tensors = {'*.weight' = {count = '3-*'}, '{0-2}.bias' = {}}", ["count: *.weight: 2 tensors match, not 3-*", "missing: 1.bias: "]),
+        ("tensors = {'2.*' = {dtype = ['bf16', 'fp16'], shape = ['*', 8]}}", ["dtype: 2.weight: float32, not bfloat16 or float16"]),
+        ("tensors = {'0.bias' = {std = [0.0, 0.01], min = [-9, inf]}}", ["figure: 0.bias: std is ", ", above 0.01"]),
+        ("exists = ['x'], finite = true, tensors = {'*' = {}}", ["exists: there is no x"]),
+    ],
+)
+def test_an_assertion_may_be_any_entry_of_a_spec(ckpt: Ckpt, sample: Sample, claim: str, says: list[str]) -> None:
+    path = sample("mlp.pt")
+    recipe = written(path, f"[[step]]\nassert = {{{claim}}}")
+    found = ckpt("apply", path, recipe, "-i", status=1)
+    assert all(text in found.err for text in says) and "nothing is written" in found.err
+    holds = "params = '40-60', finite = true, ties = [], tensors = {'*.weight' = {count = 2, std = [0.1, 0.5]}}"
+    assert "would change" in ckpt("apply", path, written(path, f"[[step]]\nassert = {{{holds}}}"), "-n").err
+
+
+@pytest.mark.parametrize(
+    ("claim", "says"),
+    [
+        ("params = -1", "an assertion: params is a whole number"),
+        ("tensors = {'*' = {stdd = [0, 1]}}", "*: an entry of a tensor has no stdd (did you mean std?)"),
+        ("finite = false", "finite takes a list of patterns"),
+    ],
+)
+def test_an_entry_that_a_spec_has_not_is_an_error(ckpt: Ckpt, sample: Sample, claim: str, says: str) -> None:
+    path = sample("mlp.pt")
+    assert says in ckpt("apply", path, written(path, f"[[step]]\nassert = {{{claim}}}"), "-i", status=2).err
 
 
 def test_an_assertion_that_holds_says_nothing(ckpt: Ckpt, sample: Sample) -> None:

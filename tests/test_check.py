@@ -27,7 +27,7 @@ from oracles import DTYPES, SAFE_DTYPES, example, safetensors_file
 from torch.serialization import set_crc32_options
 
 from ckpt_cli import reading
-from ckpt_cli.checking.checks import Asked, check
+from ckpt_cli.checking.checks import Asked, verify
 from ckpt_cli.checking.finite import Finite, all_finite, may_be_infinite
 from ckpt_cli.formats.torch.safe_globals import ALLOWED
 from ckpt_cli.numbers.dtypes import DTYPES as DTYPE_TABLE
@@ -210,7 +210,7 @@ def test_a_file_that_becomes_shorter_while_it_is_read(name: str, sample: Callabl
     path = sample(name)
     checkpoint = reading.open(str(path))
     os.truncate(path, min(storage_ends(checkpoint)) - 1)
-    report = check(checkpoint, Asked(finite=True))
+    report = verify(checkpoint, Asked(finite=True))
     tensors = {name for violation in report.violations for name in violation.facts["tensors"]}
     assert {violation.kind for violation in report.violations} == {"unreadable"} and tensors == set(checkpoint)
 

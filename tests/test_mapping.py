@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ckpt_cli import reading
-from ckpt_cli.edits.mapping import carry
+from ckpt_cli.edits.map import carry
 from ckpt_cli.mapping.convention import framework_names
 from ckpt_cli.mapping.rules import parse_rules
 

@@ -1,7 +1,7 @@
-"""`diff`: two checkpoints joined by name, and what differs of each parameter.
+"""`diff`: two checkpoints joined by name, and what differs of each tensor.
 
-What is equal is dismissed without a number being looked at: the same extent of the same file needs no reading, equal bytes are one memcmp.
-Numbers are computed in the same pass for blocks whose bytes differ.
+Equal tensors cost little: the same extent of the same file is not read, and equal bytes are one memcmp. For blocks whose bytes differ, the
+numbers are computed in the same pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,15 @@ from .distance import Distance, Numbers, Sums
 
 
 class Difference(NamedTuple):
-    """`status` is added, removed, shape, dtype, changed, tied or untied; `before` and `after` say what was and what is."""
+    """One difference between two checkpoints.
+
+    Attributes:
+        status: One of added, removed, shape, dtype, changed, tied, untied.
+        name: The name of the tensor.
+        before: What it was, in words; empty for added and changed.
+        after: What it is, in words; empty for removed and changed.
+        numbers: How far apart the elements are, where shapes agree and values differ.
+    """
 
     status: str
     name: str
@@ -27,7 +35,7 @@ class Difference(NamedTuple):
 
 
 class How(NamedTuple):
-    """What counts as equal, and whom to tell of the bytes done."""
+    """What counts as equal, and where progress is reported."""
 
     rtol: float = 0.0
     atol: float = 0.0
@@ -44,9 +52,21 @@ def diff(
     exact: bool = False,
     progress: Progress | None = None,
 ) -> Iterator[Difference]:
-    """The differences from `a` to `b`, in `a`'s order, then what `b` adds.
+    """Compare two checkpoints.
 
-    NaN equals NaN, -0 equals 0, elements within atol + rtol·|b| are equal; with `exact` the bytes of elements of one dtype decide.
+    NaN equals NaN, and -0 equals 0.
+
+    Args:
+        a: The checkpoint before.
+        b: The checkpoint after.
+        names: The names to compare; None for all.
+        rtol: Elements within atol + rtol·|b| are equal.
+        atol: See `rtol`.
+        exact: Elements of one dtype are equal where their bytes are.
+        progress: Called with the bytes done and the bytes in all.
+
+    Yields:
+        The differences: what `b` lacks and what differs, in the order of `a`, then what `b` adds.
     """
     wanted = None if names is None else set(names)
     mine, yours = ([name for name in side if wanted is None or name in wanted] for side in (a, b))
@@ -74,7 +94,7 @@ def _both(a: Checkpoint, b: Checkpoint, names: list[str], how: How) -> Iterator[
 
 
 def _unsettled(a: Checkpoint, b: Checkpoint, names: list[str], tied: set[str]) -> list[str]:
-    """The names that the headers alone do not show to be the same: a checkpoint is itself, and what has no bytes differs in none."""
+    """The names whose tensors may differ. A checkpoint equals itself, and tensors without bytes that have the same header are equal."""
     if a.tensors is b.tensors:
         return []
     before, after = a.kinds(), b.kinds()
@@ -87,7 +107,7 @@ def _unsettled(a: Checkpoint, b: Checkpoint, names: list[str], tied: set[str]) -
 
 
 def _key(one: Tensor, two: Tensor) -> tuple[Any, Any]:
-    """Equal for pairs that are compared once: two names of one storage, on both sides."""
+    """A key under which a pair is compared once: the same for two names that are tied on both sides."""
     return (id(one), id(two)) if one.layout or two.layout else (one.key, two.key)
 
 
@@ -108,7 +128,7 @@ def _facts(tensor: Tensor) -> str:
 
 
 def same_bytes(one: Tensor, two: Tensor) -> bool:
-    """True where both are known to hold the same elements without reading them: one view of one storage, or of one extent of one file."""
+    """Return whether two tensors must hold the same elements: the same view of one storage, or the same extent of one file."""
     if one.storage is two.storage:
         return one.key == two.key
     places = [_place(tensor) for tensor in (one, two)]
@@ -133,10 +153,10 @@ class _Part(NamedTuple):
 
 
 def _compared(pairs: Sequence[Pair], how: How) -> dict[Any, Numbers | None]:
-    """The numbers of each pair of tensors of one shape, None where all elements are equal.
+    """The numbers of each pair of tensors of one shape; None where all elements are equal.
 
-    Once through the bytes of both, side by side, with sums from the first block on that differs; then the norms of what was before it, of
-    the pairs that do differ.
+    The bytes of both are read once, side by side, and summed from the first block on that differs. Then, for pairs that differ, the norms
+    of what came before that block are added.
     """
     found: dict[Any, Numbers | None] = {}
     plain: dict[Any, Pair] = {}
@@ -158,8 +178,8 @@ _Stream = tuple[Storage, Storage, Tensor, Tensor]
 
 
 def _summed(streams: Sequence[_Stream], how: How) -> list[Sums]:
-    """The sums of each pair: no norms where no element differs."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads take longer to start than they help
+    """The sums of each pair; without norms where no element differs."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads take longer to start than they save
     widths = [(one.dtype.nbytes, two.dtype.nbytes) for _, _, one, two in streams]
     items = _cut([(number, first, second, max(widths[number])) for number, (first, second, _, _) in enumerate(streams)])
     costs = [sum((part.stop - part.start) * sum(widths[part.number]) for part in item) for item in items]
@@ -178,7 +198,7 @@ def _summed(streams: Sequence[_Stream], how: How) -> list[Sums]:
 
 
 def _part_sums(stream: _Stream, part: _Part, how: How, reader: Reader) -> tuple[int, Sums]:
-    """The sums of the elements from the first block on that differs, and where that begins."""
+    """The number of the element at which the first block that differs begins, and the sums from there on."""
     first, second, one, two = stream
     distance, sums = Distance(one.dtype, two.dtype, how.rtol, how.atol, how.exact), Sums()
     widths = one.dtype.nbytes, two.dtype.nbytes
@@ -197,7 +217,7 @@ def _part_sums(stream: _Stream, part: _Part, how: How, reader: Reader) -> tuple[
 
 
 def _add_norms(sums: Sequence[Sums], streams: Sequence[_Stream], parts: Sequence[_Part]) -> None:
-    """What elements that are equal add to norms."""
+    """Add to the norms the parts whose elements are equal."""
     places = [(part.start * streams[part.number][2].dtype.nbytes, part.stop * streams[part.number][2].dtype.nbytes) for part in parts]
 
     def job(index: int, reader: Reader) -> Sums:
@@ -212,7 +232,7 @@ def _add_norms(sums: Sequence[Sums], streams: Sequence[_Stream], parts: Sequence
 
 
 def _cut(streams: Sequence[tuple[int, Storage, Storage, int]]) -> list[list[_Part]]:
-    """Items of about 16 MB: several small pairs, or a part of a large one where both may be read from anywhere."""
+    """Items of about 16 MB: several small pairs, or a part of a large pair if both can be read from any offset."""
     items: list[list[_Part]] = []
     room = 0
     for number, first, second, width in streams:
@@ -230,23 +250,23 @@ def _cut(streams: Sequence[tuple[int, Storage, Storage, int]]) -> list[list[_Par
 
 
 def _compare_opaque(one: Tensor, two: Tensor) -> Numbers | None:
-    """All that the file holds of two tensors of one kind that have no plain elements: their bytes, and their parts (indices, scales)."""
+    """Compare two tensors without plain elements by all that the file holds of them: bytes, and parts (indices, scales)."""
     if "object" in (one.layout, two.layout) or (one.layout, one.dtype) != (two.layout, two.dtype):
         return None
-    left, right = _held(one), _held(two)
+    left, right = _contents(one), _contents(two)
     if left == right:
         return None
-    where = [index for index, (a, b) in enumerate(zip(left, right, strict=False)) if a != b]
-    most, least = max(len(left), len(right)), min(len(left), len(right))
+    differing = [index for index, (a, b) in enumerate(zip(left, right, strict=False)) if a != b]
+    longer, shorter = max(len(left), len(right)), min(len(left), len(right))
     nan = float("nan")
-    return Numbers(most, len(where) + most - least, (where[0] if where else least,), nan, nan, nan)
+    return Numbers(longer, len(differing) + longer - shorter, (differing[0] if differing else shorter,), nan, nan, nan)
 
 
-def _held(tensor: Tensor) -> bytes:
+def _contents(tensor: Tensor) -> bytes:
     if tensor.layout.startswith("sparse"):
-        own = b""  # its values are one of its parts
+        elements = b""  # its values are one of its parts
     elif tensor.contiguous or tensor.dtype.elements > 1:
-        own = tensor.elements().read() if tensor.contiguous else tensor.storage.read()
+        elements = tensor.elements().read() if tensor.contiguous else tensor.storage.read()
     else:
-        own = Strided(tensor.storage, tensor.dtype.nbytes, tensor.shape, tensor.strides, tensor.offset).read()
-    return own + b"".join(part.encode() if isinstance(part, str) else part.tobytes() for part in tensor.parts)
+        elements = Strided(tensor.storage, tensor.dtype.nbytes, tensor.shape, tensor.strides, tensor.offset).read()
+    return elements + b"".join(part.encode() if isinstance(part, str) else part.tobytes() for part in tensor.parts)

@@ -1,4 +1,7 @@
-"""Digests of what tensors hold, independent of format, order, strides and sharding."""
+"""Digests of the contents of tensors, independent of format, order, strides and sharding.
+
+SHA-256 as in FIPS 180-4, over the elements in C order, little-endian.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,15 @@ from ..tensors.checkpoint import Tensor
 
 
 class Digest(NamedTuple):
-    """SHA-256, in hex, of a tensor's elements as C-contiguous little-endian bytes; empty where it has none of its own (sparse, object)."""
+    """The digest of a tensor.
+
+    Attributes:
+        sha256: The SHA-256 of its elements as C-contiguous little-endian bytes, in hexadecimal; empty where it has no bytes of its own
+            (sparse, object).
+        name: The name of the tensor.
+        dtype: The name of its dtype.
+        shape: Its shape, as in `8x4`.
+    """
 
     sha256: str
     name: str
@@ -20,7 +31,7 @@ class Digest(NamedTuple):
 
 
 class _Sha256:
-    """A fold over all blocks of a tensor in order. It leaves a worker as its digest alone."""
+    """A fold over all blocks of a tensor, in order. When it is pickled, to leave a worker, only its digest is kept."""
 
     def __init__(self) -> None:
         self._running = sha256()
@@ -34,8 +45,8 @@ class _Sha256:
     def __getstate__(self) -> str:
         return self.hex
 
-    def __setstate__(self, found: str) -> None:
-        self.__dict__["hex"] = found
+    def __setstate__(self, digest: str) -> None:
+        self.__dict__["hex"] = digest
 
     @property
     def hex(self) -> str:
@@ -43,14 +54,23 @@ class _Sha256:
 
 
 def has_bytes(tensor: Tensor) -> bool:
-    """True where the elements have bytes of their own in C order."""
+    """Return whether a tensor has elements with bytes of their own, in C order: not sparse tensors and objects."""
     if tensor.layout == "object" or tensor.layout.startswith("sparse"):
         return False
     return tensor.contiguous or (tensor.dtype.addressable and not tensor.layout)
 
 
 def digests(tensors: Mapping[str, Tensor], workers: int | None = None, progress: Progress | None = None) -> Iterator[Digest]:
-    """The digest of each tensor, in order."""
+    """Compute the digest of each tensor.
+
+    Args:
+        tensors: Tensors by name.
+        workers: How many processes to use; None leaves it to `blocks.each`.
+        progress: Called with the bytes done and the bytes in all.
+
+    Yields:
+        The digests, in the order of `tensors`.
+    """
     hashed = fold(
         {name: tensor for name, tensor in tensors.items() if has_bytes(tensor)},
         lambda tensor: _Sha256(),
@@ -59,11 +79,11 @@ def digests(tensors: Mapping[str, Tensor], workers: int | None = None, progress:
         divisible=False,
     )
     for name, tensor in tensors.items():
-        found = next(hashed)[1].hex if has_bytes(tensor) else ""
-        yield Digest(found, name, tensor.dtype.name, "x".join(map(str, tensor.shape)))
+        digest = next(hashed)[1].hex if has_bytes(tensor) else ""
+        yield Digest(digest, name, tensor.dtype.name, "x".join(map(str, tensor.shape)))
 
 
 def whole(parts: Iterable[Digest]) -> str:
-    """One digest of all: SHA-256 over the lines `name⇥dtype⇥shape⇥digest\\n`, in UTF-8, sorted by their bytes."""
+    r"""Combine digests: the SHA-256, in hexadecimal, of the lines `name⇥dtype⇥shape⇥digest\n`, in UTF-8, sorted by their bytes."""
     lines = [f"{part.name}\t{part.dtype}\t{part.shape}\t{part.sha256}\n".encode("utf-8", "surrogatepass") for part in parts]
     return sha256(b"".join(sorted(lines))).hexdigest()

@@ -1,8 +1,8 @@
-"""How far apart two tensors of one shape are: sums over their elements, in float64, block by block, that merge.
+"""How far apart two tensors of one shape are: sums over their elements, block by block, which merge.
 
-Floats of up to 32 bits are widened to float32, exactly, and so are their differences but for a rounding of 6e-8: the norm of the
-differences and the cosine are not off by more than twice that. Which elements differ, and the largest distance, come from the elements
-themselves. All sums are float64. Integers are compared as integers, to their full range.
+Floats of up to 32 bits are widened to float32, which is exact. Their differences are rounded to float32 (relative error 6e-8), so that the
+norm of the differences and the cosine are off by no more than twice that. Which elements differ, and the largest distance, come from the
+elements themselves. All sums are float64. Integers are compared as integers, over their full range.
 """
 
 from __future__ import annotations
@@ -20,11 +20,20 @@ if TYPE_CHECKING:
     Array = numpy.ndarray[Any, Any]
     from ..numbers.float32 import Block
 
-_AT_ONCE = 8192  # elements: too few for BLAS to wake its threads, and for their arrays to be mapped and unmapped anew
+_AT_ONCE = 8192  # elements: too few for BLAS to start threads, and for malloc to map and unmap their arrays each time
 
 
 class Numbers(NamedTuple):
-    """How far apart two tensors of one shape are: elements that differ, the first of them, and figures over all elements."""
+    """How far apart two tensors a and b of one shape are.
+
+    Attributes:
+        elements: The number of elements.
+        changed: The number of elements that differ.
+        first: The index of the first element that differs.
+        max_abs: The largest |a - b|.
+        rel_l2: ‖a - b‖ / ‖a‖.
+        cosine: a·b / (‖a‖ ‖b‖).
+    """
 
     elements: int
     changed: int
@@ -35,7 +44,17 @@ class Numbers(NamedTuple):
 
 
 class Sums:
-    """Of a run of elements of two tensors: how many differ, the first that does, the largest distance, and the sums behind the norms."""
+    """Sums over a run of elements of two tensors a and b.
+
+    Attributes:
+        changed: How many elements differ.
+        first: The number of the first that differs, in C order; -1 where none does.
+        max_abs: The largest |a - b|.
+        squares: Σ|a - b|².
+        dot: Σ a·b.
+        left: Σ|a|².
+        right: Σ|b|².
+    """
 
     __slots__ = ("changed", "dot", "first", "left", "max_abs", "right", "squares")
 
@@ -44,7 +63,7 @@ class Sums:
         self.squares = self.dot = self.left = self.right = 0.0
 
     def merge(self, other: Sums) -> None:
-        """Add what was found in other elements."""
+        """Add the sums over other elements."""
         self.first = min((first for first in (self.first, other.first) if first >= 0), default=-1)
         self.max_abs = max(self.max_abs, other.max_abs, key=_size)
         self.changed += other.changed
@@ -54,16 +73,16 @@ class Sums:
         self.right += other.right
 
     def note(self, start: int, differs: Array, count: int) -> None:
-        """`count` elements differ, of those from number `start` on."""
+        """Count elements that differ: `count` of those from number `start` on, where `differs` is true."""
         if count and self.first < 0:
             self.first = start + int(differs.argmax())
         self.changed += count
 
     def numbers(self, shape: tuple[int, ...], elements: int) -> Numbers | None:
-        """The figures; None where no element differs."""
+        """Return the numbers of two tensors of `shape`; None where no element differs."""
         if not self.changed:
             return None
-        root = sqrt(self.left) * sqrt(self.right)  # apart: their product may be beyond float64
+        root = sqrt(self.left) * sqrt(self.right)  # the product of the squares may be beyond float64
         rel_l2 = sqrt(self.squares) / sqrt(self.left) if self.left else float("inf")
         return Numbers(
             elements, self.changed, unravelled(self.first, shape), self.max_abs, rel_l2, self.dot / root if root else float("nan")
@@ -71,9 +90,9 @@ class Sums:
 
 
 class Distance:
-    """Adds up `Sums` of blocks of the elements of `one` and `two`. Elements within atol + rtol·|b| are equal, and NaN is NaN.
+    """Adds blocks of elements of the dtypes `one` and `two` to `Sums`.
 
-    With `exact`, elements of one dtype are equal where their bytes are.
+    Elements within atol + rtol·|b| are equal, and NaN equals NaN. With `exact`, elements of one dtype are equal where their bytes are.
     """
 
     def __init__(self, one: DType, two: DType, rtol: float = 0.0, atol: float = 0.0, exact: bool = False) -> None:
@@ -84,7 +103,7 @@ class Distance:
         self.wide = "float32" if max(one.nbytes, two.nbytes) <= 4 else "float64"
 
     def add(self, sums: Sums, start: int, left: Block, right: Block) -> None:
-        """The elements from number `start` on, as the bytes `left` and `right`."""
+        """Add to `sums` the elements from number `start` on, whose bytes are `left` and `right`."""
         import numpy
 
         one, two = self.one.nbytes, self.two.nbytes
@@ -96,7 +115,7 @@ class Distance:
                 self._any(sums, start + at, left[at * one : stop * one], right[at * two : stop * two])
 
     def same(self, sums: Sums, block: Block) -> None:
-        """Elements whose bytes are the same on both sides, which only the norms need."""
+        """Add to `sums` elements whose bytes are the same on both sides: only the norms change."""
         import numpy
 
         with numpy.errstate(all="ignore"):
@@ -113,18 +132,18 @@ class Distance:
         sums.dot += squares
 
     def _finite(self, sums: Sums, start: int, left: Block, right: Block) -> bool:
-        """Floats none of which is NaN or infinite; False, and nothing is added, where one is."""
+        """Add finite floats. Where one is NaN or infinite, nothing is added and False is returned."""
         import numpy
 
         a, b = widened(left, self.one, self.wide, 0), widened(right, self.two, self.wide, 1)
         norms = _squares(a), _squares(b)
-        gap = numpy.subtract(a, b, out=kept(1, a.size, self.wide))  # in the place of b, where that is no view
+        gap = numpy.subtract(a, b, out=kept(1, a.size, self.wide))  # overwrites b, where that is no view of the block
         squares = _squares(gap)
         if not isfinite(squares):
             return False
         self._largest(sums, gap, left, right)
         self._count(sums, start, gap, left, right)
-        # |a|² + |b|² - |a - b|² = 2a·b spares a pass, where the rounding of a - b is too small against it to be seen.
+        # |a|² + |b|² - |a - b|² = 2a·b saves a pass, as long as the rounding of a - b is negligible against it.
         dot = (norms[0] + norms[1] - squares) / 2
         sums.dot += dot if dot > squares / 4 else _dot(a, widened(right, self.two, self.wide, 1))
         sums.squares += squares
@@ -133,7 +152,7 @@ class Distance:
         return True
 
     def _largest(self, sums: Sums, gap: Array, left: Block, right: Block) -> None:
-        """The exact distance of the elements that are the farthest apart in the differences as they are rounded."""
+        """The exact distance of the two elements whose rounded difference is the largest."""
         import numpy
 
         most, least = numpy.maximum.reduce(gap), numpy.minimum.reduce(gap)
@@ -143,7 +162,7 @@ class Distance:
             sums.max_abs = max(sums.max_abs, abs(a - b), key=_size)
 
     def _count(self, sums: Sums, start: int, gap: Array, left: Block, right: Block) -> None:
-        """How many elements differ, and the first: by their difference, or by their bits."""
+        """Count the elements that differ, by their difference or by their bits, and note the first."""
         import numpy
 
         a, b = (_bits(left, self.one), _bits(right, self.two)) if self.exact else (gap, numpy.zeros((), gap.dtype))
@@ -160,8 +179,8 @@ class Distance:
             distance = numpy.abs(a - b)
         differs = self._differ(a, b, distance, left, right)
         sums.note(start, differs, int(differs.sum()))
-        found = distance[differs]
-        largest = float("nan") if numpy.isnan(found).any() else float(found.max(initial=0))
+        distances = distance[differs]
+        largest = float("nan") if numpy.isnan(distances).any() else float(distances.max(initial=0))
         sums.max_abs = max(sums.max_abs, largest, key=_size)
         gap = a - b
         sums.squares += float(numpy.vdot(gap, gap).real)
@@ -192,8 +211,8 @@ def _squares(values: Array) -> float:
 def _dot(a: Array, b: Array) -> float:
     import numkong
 
-    found: Any = numkong.dot(a, b)
-    return float(found)
+    dot: Any = numkong.dot(a, b)
+    return float(dot)
 
 
 def _bits(block: Block, dtype: DType) -> Array:
@@ -204,24 +223,24 @@ def _bits(block: Block, dtype: DType) -> Array:
 
 
 def _size(distance: float) -> tuple[bool, float]:
-    """NaN is the largest of distances."""
+    """The key by which distances are ordered: NaN is the largest."""
     return distance != distance, distance
 
 
 def _integer_distance(a: Array, b: Array) -> Any:
-    """|a - b|, with no way through floats: int64 beyond 2^53 and both ends of a range."""
+    """|a - b|, exact over the full range of the dtype: it does not go through floats."""
     import numpy
 
     if a.dtype != b.dtype:
         return numpy.abs(a.astype(object) - b.astype(object)).astype("float64")
     if a.dtype.kind == "b":
         return a != b
-    gap = numpy.maximum(a, b) - numpy.minimum(a, b)  # wraps, as a signed number, to the right unsigned one
+    gap = numpy.maximum(a, b) - numpy.minimum(a, b)  # overflows, as a signed number, to the right unsigned one
     return gap.view(f"u{gap.itemsize}")
 
 
 def _equal(a: Array, b: Array) -> Any:
-    """Where elements are equal, NaN and NaN included; a complex number is both of its parts."""
+    """Where elements are equal, or both NaN. Complex numbers are equal where both parts are."""
     import numpy
 
     if a.dtype.kind == "c" or b.dtype.kind == "c":
@@ -230,7 +249,7 @@ def _equal(a: Array, b: Array) -> Any:
 
 
 def as_wide(data: Block, dtype: DType) -> Array:
-    """Elements as float64 (complex128 where they are complex)."""
+    """Convert elements to float64 (complex128 where they are complex)."""
     import numpy
 
     if dtype.name == "complex32":
@@ -241,9 +260,9 @@ def as_wide(data: Block, dtype: DType) -> Array:
 
 
 def unravelled(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The index of element number `index`, in C order."""
-    found: list[int] = []
+    """Return the index along each axis of element number `index`, in C order."""
+    axes: list[int] = []
     for n in reversed(shape):
         index, rest = divmod(index, n)
-        found.append(rest)
-    return tuple(reversed(found))
+        axes.append(rest)
+    return tuple(reversed(axes))

@@ -1,4 +1,4 @@
-"""How many values lie where: counts in bins of equal width."""
+"""Histograms: counts of values in bins of equal width."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 class Histogram:
-    """A fold: counts of the finite values in `BINS` bins from `least` to `most`, each with its lower edge, the last one with both.
+    """A fold that counts the finite values in `BINS` bins of equal width.
 
-    Where there is one value alone the bins reach half a unit to either side of it, as numpy's do. Complex values count by their moduli.
+    A bin includes its lower edge; the last one includes both. Where all values are the same, the bins reach half a unit to either side of
+    it, as those of numpy.histogram do. Complex values count by their moduli.
+
+    Attributes:
+        dtype: The dtype of the elements.
+        least: The lower edge of the first bin.
+        most: The upper edge of the last bin.
+        counts: The count of each bin.
     """
 
     __slots__ = ("counts", "dtype", "least", "most")
@@ -28,9 +35,11 @@ class Histogram:
 
     @property
     def edges(self) -> list[float]:
+        """The `BINS` + 1 edges of the bins."""
         return [self.least * (1 - k / BINS) + self.most * (k / BINS) for k in range(BINS + 1)]
 
     def add(self, block: bytearray) -> None:
+        """Count the values of a block."""
         step = len(block) if self.dtype.nbytes <= 2 else AT_ONCE * self.dtype.nbytes
         for start in range(0, len(block), max(step, 1)):
             self._add(block[start : start + step])
@@ -40,7 +49,7 @@ class Histogram:
 
         with numpy.errstate(all="ignore"):
             values, weights = self._values(block)
-            values *= 0.5  # halves: the whole range may be beyond float64
+            values *= 0.5  # the width of the whole range may be beyond float64; half of it is not
             values -= self.least / 2
             values /= self.most / 2 - self.least / 2
             values *= BINS
@@ -48,7 +57,7 @@ class Histogram:
         self._count(numpy.bincount(places, weights, minlength=BINS).astype("int64").tolist())
 
     def _values(self, block: bytearray) -> tuple[Any, Any]:
-        """Finite float64 values, and how often each is there, or None where each is there once."""
+        """Finite values as float64, and how often each occurs, or None where each is listed as often as it occurs."""
         import numpy
 
         if self.dtype.nbytes <= 2 and len(block) >= 1 << 16:
@@ -61,19 +70,20 @@ class Histogram:
         return values if finite.all() else values[finite], None
 
     def merge(self, other: Histogram, /) -> None:
+        """Add the counts of another histogram of the same range."""
         self._count(other.counts)
 
     def _count(self, more: list[int]) -> None:
         self.counts = [a + b for a, b in zip(self.counts, more, strict=True)]
 
     def bars(self) -> str:
-        """A character a bin, for a table."""
+        """Draw one character per bin, for a table."""
         most = max(self.counts)
         return "".join(_BARS[-(-count * 7 // most)] if count else " " for count in self.counts)
 
 
 def together(histograms: list[Histogram]) -> Histogram | None:
-    """Several histograms of one range as one: the first, to which the others were added."""
+    """Add histograms of one range to the first of them, and return it; None where there are none."""
     for histogram in histograms[1:]:
         histograms[0].merge(histogram)
     return histograms[0] if histograms else None

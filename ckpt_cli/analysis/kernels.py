@@ -1,8 +1,9 @@
-"""The figures of one block, a kernel for each kind of dtype.
+"""The sums behind the figures of one block: a kernel for each kind of dtype.
 
-IEEE numbers are looked at as integers first. As signed integers the largest bits are those of the maximum, as unsigned ones those of the
-minimum where there is a sign; and the same four numbers tell whether there is an infinity, a NaN or a zero, so that what is rare is only
-looked for where it is. Sums are made by numkong in float64, of 16-bit floats widened to float32, which is exact.
+Blocks of IEEE floats are read as integers first. Seen as signed integers, the largest bits are those of the maximum; seen as unsigned ones,
+they are those of the minimum if any element is negative. The same four numbers tell whether there is an infinity, a NaN or a zero, so that
+such elements are searched for only where there are some. numkong computes the sums in float64; 16-bit floats are widened to float32, which
+holds them exactly.
 """
 
 from __future__ import annotations
@@ -13,21 +14,22 @@ from typing import TYPE_CHECKING, Any
 from ..numbers.dtypes import DType, to_numpy
 from ..numbers.float32 import halves, widened
 from ..numbers.values import decoded, item
-from .figures import Figures
+from .figures import MEASURED, Figures
 
 if TYPE_CHECKING:
     import numpy
 
     Array = numpy.ndarray[Any, Any]
 
-# The bits of +infinity. All above, up to the sign, are NaNs.
+# The bits of +infinity. All larger bits, the sign aside, are NaNs.
 _INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000, "float64": 0x7FF0000000000000}
-# Sums of squares lose as many digits as mean²·n is larger than they are about the mean; beyond this, distances are squared instead.
-_CANCELS = 1e7
+# A sum of squares minus n·mean² loses as many digits as the two are larger than their difference; beyond this factor, the squared
+# distances from the mean are summed instead.
+_CANCELLATION = 1e7
 
 
-class Summary:
-    """A fold: the figures of a tensor of `dtype`."""
+class FiguresFold:
+    """A fold over the blocks of a tensor of `dtype` that keeps its `figures`."""
 
     __slots__ = ("dtype", "figures")
 
@@ -35,18 +37,31 @@ class Summary:
         self.dtype, self.figures = dtype, Figures()
 
     def add(self, block: bytearray) -> None:
+        """Add the elements of a block, which may be overwritten."""
         self.figures.merge(figures_of(self.dtype, block))
 
-    def merge(self, other: Summary, /) -> None:
+    def merge(self, other: FiguresFold, /) -> None:
+        """Add the elements that another fold has seen."""
         self.figures.merge(other.figures)
 
 
 def figures_of(dtype: DType, block: bytearray) -> Figures:
-    """The figures of a block of one or more elements, which may be overwritten on the way."""
+    """The sums over a block of one or more elements of `dtype`. The block may be overwritten."""
+    measured = _measured(dtype, block) if MEASURED else {}  # first: kernels may overwrite the block
     if dtype.name in _INFINITY:
-        return _floats(dtype, block)
+        figures = _floats(dtype, block)
+    else:
+        with _unwarned():
+            figures = _kernel(dtype)(dtype, block)
+    figures.measured = measured
+    return figures
+
+
+def _measured(dtype: DType, block: bytearray) -> dict[str, Any]:
+    """The results of the figures that have a pass of their own."""
     with _unwarned():
-        return _kernel(dtype)(dtype, block)
+        values = decoded(dtype, bytes(block))
+        return {figure.name: figure.measure(values) for figure in MEASURED if figure.measure}
 
 
 def _kernel(dtype: DType) -> Callable[[DType, bytearray], Figures]:
@@ -56,7 +71,7 @@ def _kernel(dtype: DType) -> Callable[[DType, bytearray], Figures]:
 
 
 def _unwarned() -> numpy.errstate:
-    """What is no number is counted, not warned of."""
+    """Silence numpy: NaN and infinities are counted, not warned of."""
     import numpy
 
     return numpy.errstate(all="ignore")
@@ -87,7 +102,7 @@ def _value(dtype: DType, bits: int) -> float:
 
 
 def _moments(dtype: DType, block: bytearray) -> tuple[float, float]:
-    """The mean and the sum of squared distances from it, of finite floats."""
+    """The mean of finite floats, and the sum of the squared distances from it."""
     import numkong
     import numpy
 
@@ -96,14 +111,14 @@ def _moments(dtype: DType, block: bytearray) -> tuple[float, float]:
     total, squares = (sum(sums) for sums in zip(*map(numkong.moments, parts), strict=True))
     mean = total / count
     m2 = squares - total * mean
-    if m2 * _CANCELS > squares:  # false for NaN, too, where squares are beyond float64
+    if m2 * _CANCELLATION > squares:  # false for NaN too, where the squares are beyond float64
         return mean, m2
     with _unwarned():
         return _about_the_mean(numpy.concatenate(parts)[:count].astype("float64"))
 
 
 def _about_the_mean(values: Array) -> tuple[Any, float]:
-    """The same in two passes over wide values."""
+    """The same in two passes over float64 or complex128 values."""
     import numpy
 
     mean = values.mean()
@@ -118,7 +133,7 @@ def _wide(dtype: DType, block: bytearray) -> Array:
 
 
 def _of_values(values: Array) -> Figures:
-    """The figures of float64 or complex128 values of any kind."""
+    """The sums over float64 or complex128 values, NaN and infinities among them."""
     import numpy
 
     finite = values[numpy.isfinite(values)]
@@ -136,7 +151,7 @@ def _complexes(dtype: DType, block: bytearray) -> Figures:
 
 
 def _integers(dtype: DType, block: bytearray) -> Figures:
-    """Extremes and the sum are exact to the full range, never through floats."""
+    """Extremes and the sum are exact over the full range of the dtype: they never go through floats."""
     import numpy
 
     values = numpy.frombuffer(block, to_numpy(dtype))
@@ -148,7 +163,7 @@ def _integers(dtype: DType, block: bytearray) -> Figures:
 
 
 def _bytes(dtype: DType, block: bytearray) -> Figures:
-    """Of a dtype with 256 values: how often each of them is there says all."""
+    """For a dtype with 256 values: the number of times that each occurs tells everything."""
     import numpy
 
     values, counts = distinct(dtype, block)
@@ -165,16 +180,16 @@ def _bytes(dtype: DType, block: bytearray) -> Figures:
 
 
 def distinct(dtype: DType, block: bytearray) -> tuple[Array, Array]:
-    """The values there are in a block of one- or two-byte elements, as float64, and how often each is there."""
+    """Return the distinct values in a block of one- or two-byte elements, as float64, and how often each occurs."""
     import numpy
 
     counts = _byte_counts(block) if dtype.nbytes == 1 else numpy.bincount(numpy.frombuffer(block, "<u2"), minlength=1 << 16)
-    held = numpy.flatnonzero(counts)
-    return decoded(dtype, held.astype(f"<u{dtype.nbytes}").tobytes()).astype("float64"), counts[held]
+    present = numpy.flatnonzero(counts)
+    return decoded(dtype, present.astype(f"<u{dtype.nbytes}").tobytes()).astype("float64"), counts[present]
 
 
 def _byte_counts(block: bytearray) -> Array:
-    """How often each byte is there; bytes are counted in pairs, at twice the speed."""
+    """How often each byte occurs. Bytes are counted in pairs, at twice the speed."""
     import numpy
 
     if len(block) < 1 << 16:

@@ -1,9 +1,9 @@
-"""What an optimizer keeps of each parameter (moments, momentum, master weights), averages of the weights, and the parameter each is of.
+"""Optimizer states (moments, momentum, master weights) and averages of the weights, each matched to its parameter.
 
-As torch.optim.Optimizer.state_dict() has it: `state` by number, the numbers in `param_groups` in the order in which the parameters were
-given to the optimizer, with their names in `param_names` where it was given names; or `state` by name. Without names, a single group is
-taken for `model.parameters()`, if all shapes agree; else a state is matched where one parameter alone has its shape, or left unmatched.
-What the files of Keras, TensorFlow and optax tell is in slots.py.
+The layout is that of torch.optim.Optimizer.state_dict(): `state` is keyed by number. `param_groups` lists the numbers in the order in which
+the optimizer was given the parameters, and `param_names` lists their names if it was given any. Some files key `state` by name. Without
+names, a single group is taken for `model.parameters()` if all shapes agree. Else a state is matched if exactly one parameter has its shape,
+or left unmatched. `optimizer_slots` has the files of Keras, TensorFlow and optax.
 """
 
 from __future__ import annotations
@@ -16,18 +16,24 @@ from ..architectures import recognition
 from ..architectures.layers import Shape
 from ..architectures.prefixes import TRAINING
 from ..tensors.checkpoint import Checkpoint
-from .optimizer_slots import told
+from .optimizer_slots import variables_of_slots
 from .summary import is_buffer
 
 _STATE = re.compile(r"(?P<home>(?:.*\.)?)state\.(?P<key>.+)\.(?P<slot>[^.]+)", re.DOTALL)
 _MASTER = re.compile(r"(?P<home>(?:.*\.)?)fp32_from_fp16_params\.(?P<group>\d{1,9})\.(?P<number>\d{1,9})", re.DOTALL)
 _GROUP = re.compile(r"(?P<home>(?:.*\.)?)param_groups\.(?P<group>\d{1,9})\.(?P<kind>params|param_names)\.\d{1,9}", re.DOTALL)
 _OPTIMIZER = re.compile(r"(^|[._])optim", re.IGNORECASE)
-_DEEPEST = 5  # what may stand before a parameter's own name in that of its average
+_DEEPEST = 5  # parts that may stand before the name of a parameter in that of its average
 
 
 class Optimizer(NamedTuple):
-    """One optimizer's part of a file: its groups of keys and of names, in order, and its tensors, by key."""
+    """The state of one optimizer in a file.
+
+    Attributes:
+        groups: For each group of parameters, the keys of their states, in order.
+        names: For each group, the names of the parameters, in order; empty where the file has none.
+        states: By key, the names of the tensors that the optimizer keeps for that parameter.
+    """
 
     groups: list[list[str]]
     names: list[list[str]]
@@ -35,23 +41,28 @@ class Optimizer(NamedTuple):
 
 
 def states(checkpoint: Checkpoint) -> dict[str, str | None]:
-    """Name of what an optimizer keeps, or of an average → the name of its parameter; None where that cannot be told. In file order."""
-    optimizers = list(found_in(checkpoint))
+    """Match optimizer states and averages to parameters.
+
+    Returns:
+        The name of each tensor that an optimizer keeps, or that is an average, and the name of its parameter; None where it is not certain.
+        In file order.
+    """
+    optimizers = list(_optimizers(checkpoint))
     kept = {name for optimizer in optimizers for names in optimizer.states.values() for name in names}
-    candidates = list(models(checkpoint, kept))
+    candidates = list(_candidates(checkpoint, kept))
     of: dict[str, str | None] = {}
     for optimizer in optimizers:
         shapes = {key: {checkpoint[name].shape for name in names} for key, names in optimizer.states.items()}
-        parameters = matched(optimizer, shapes, candidates)
+        parameters = _matched(optimizer, shapes, candidates)
         of |= {name: parameters.get(key) for key, names in optimizer.states.items() for name in names}
-    of |= told(checkpoint)
+    of |= variables_of_slots(checkpoint)
     if candidates:
-        of |= averages(checkpoint, kept | of.keys(), candidates[0])
+        of |= _averages(checkpoint, kept | of.keys(), candidates[0])
     return {name: of[name] for name in checkpoint if name in of}
 
 
-def found_in(checkpoint: Checkpoint) -> Iterator[Optimizer]:
-    """The optimizers of a file: what lies beside `param_groups`, or is called one."""
+def _optimizers(checkpoint: Checkpoint) -> Iterator[Optimizer]:
+    """The optimizers in a file: states beside `param_groups`, or below a name such as `optimizer`."""
     lists: dict[tuple[str, str], dict[int, list[str]]] = {}
     for path, value in checkpoint.objects.items():
         if found := _GROUP.fullmatch(path):
@@ -65,16 +76,16 @@ def found_in(checkpoint: Checkpoint) -> Iterator[Optimizer]:
         groups, names = ([ids for _, ids in sorted(lists.get((home, kind), {}).items())] for kind in ("params", "param_names"))
         for name in checkpoint:
             if (found := _MASTER.fullmatch(name)) and found["home"] == home:
-                by_key.setdefault(key_at(groups, int(found["group"]), int(found["number"])), []).append(name)
+                by_key.setdefault(_key_at(groups, int(found["group"]), int(found["number"])), []).append(name)
         yield Optimizer(groups, names, by_key)
 
 
-def key_at(groups: list[list[str]], group: int, number: int) -> str:
+def _key_at(groups: list[list[str]], group: int, number: int) -> str:
     return groups[group][number] if group < len(groups) and number < len(groups[group]) else f"{group}.{number}"
 
 
-def models(checkpoint: Checkpoint, kept: set[str]) -> Iterator[dict[str, Shape]]:
-    """What may be the parameters that an optimizer was given, in order, the likeliest first: name → shape, what is tied once."""
+def _candidates(checkpoint: Checkpoint, kept: set[str]) -> Iterator[dict[str, Shape]]:
+    """Lists of parameters that the optimizer may have been given, the likeliest first: name → shape, in order, tied ones once."""
     tied = checkpoint.tied_to()
     rest = {name: tensor for name, tensor in checkpoint.items() if name not in kept and name not in tied}
     shapes = {name: tensor.shape for name, tensor in checkpoint.items()}
@@ -92,38 +103,38 @@ def models(checkpoint: Checkpoint, kept: set[str]) -> Iterator[dict[str, Shape]]
         yield {name: shape for names in tops.values() for name, shape in names.items()}
 
 
-def matched(optimizer: Optimizer, shapes: Mapping[str, set[Shape]], candidates: list[dict[str, Shape]]) -> dict[str, str]:
-    """Key of a state → the name of its parameter."""
+def _matched(optimizer: Optimizer, shapes: Mapping[str, set[Shape]], candidates: list[dict[str, Shape]]) -> dict[str, str]:
+    """The key of each state → the name of its parameter."""
     keys = [key for group in optimizer.groups for key in group]
-    called = dict(zip(keys, (name for group in optimizer.names for name in group), strict=False))
-    said = {key: called.get(key, key) for key in shapes if key in called or not key.isdecimal()}
-    found = {key: name for key, its in said.items() if (name := resolved(its, shapes[key], candidates))}
+    names = dict(zip(keys, (name for group in optimizer.names for name in group), strict=False))
+    said = {key: names.get(key, key) for key in shapes if key in names or not key.isdecimal()}
+    named = {key: name for key, own_name in said.items() if (name := _by_name(own_name, shapes[key], candidates))}
     if len(optimizer.groups) == 1 and not said:
         for parameters in candidates:
             order = dict(zip(keys, parameters, strict=False))
             if len(keys) == len(parameters) and all(key in order and parameters[order[key]] in its for key, its in shapes.items()):
                 return order
-    alone = {key: name for key, its in shapes.items() if key not in said and (name := by_shape(its, candidates))}
-    return found | alone
+    alone = {key: name for key, its in shapes.items() if key not in said and (name := _by_shape(its, candidates))}
+    return named | alone
 
 
-def resolved(own: str, shapes: set[Shape], candidates: list[dict[str, Shape]]) -> str | None:
-    """The parameter that goes by this name, or by it under some prefix, and has the shape of a state of its."""
+def _by_name(own_name: str, shapes: set[Shape], candidates: list[dict[str, Shape]]) -> str | None:
+    """The one parameter that has this name, or this name behind a prefix, and the shape of one of the states."""
     for parameters in candidates:
-        names = [name for name, shape in parameters.items() if (name == own or name.endswith(f".{own}")) and shape in shapes]
+        names = [name for name, shape in parameters.items() if (name == own_name or name.endswith(f".{own_name}")) and shape in shapes]
         if len(names) == 1:
             return names[0]
     return None
 
 
-def by_shape(shapes: set[Shape], candidates: list[dict[str, Shape]]) -> str | None:
-    """The one parameter of the likeliest model that has the shape of a state."""
+def _by_shape(shapes: set[Shape], candidates: list[dict[str, Shape]]) -> str | None:
+    """The one parameter in the likeliest list that has the shape of one of the states."""
     names = [name for name, shape in (candidates[0] if candidates else {}).items() if shape in shapes - {()}]
     return names[0] if len(names) == 1 else None
 
 
-def averages(checkpoint: Checkpoint, kept: set[str], parameters: Mapping[str, Shape]) -> dict[str, str | None]:
-    """Copies of parameters under the name of a training's (`ema.module.0.weight`), by the end of their path and their shape."""
+def _averages(checkpoint: Checkpoint, kept: set[str], parameters: Mapping[str, Shape]) -> dict[str, str | None]:
+    """Averages of parameters (`ema.module.0.weight`), matched by the end of their names and by shape."""
     ends: dict[str, list[str]] = {}
     for name in parameters:
         pieces = name.split(".")

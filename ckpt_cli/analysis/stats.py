@@ -1,4 +1,4 @@
-"""Figures of tensors: extremes, moments, what is zero, NaN or infinite; and histograms. Folds over `blocks`."""
+"""Figures and histograms of tensors, as folds over their blocks. `figures` has the table of figures."""
 
 from __future__ import annotations
 
@@ -7,26 +7,35 @@ from typing import TYPE_CHECKING
 
 from ..tensors.blocks import Progress, fold
 from ..tensors.checkpoint import Tensor
-from .figures import Figures
+from .figures import FIGURES, Figure, Figures
 
 if TYPE_CHECKING:
     from .histogram import Histogram
 
-__all__ = ["Figures", "computable", "histograms", "stats", "total"]
+__all__ = ["FIGURES", "Figure", "Figures", "computable", "histograms", "stats", "total"]
 
 
 def computable(tensor: Tensor) -> bool:
-    """True where each element is a number, blocks that are decoded included: not for sparse, sub-byte and object tensors."""
+    """Return whether each element is a number, if need be after decoding blocks: not for sparse, sub-byte and object tensors."""
     return tensor.numeric
 
 
 def stats(tensors: Mapping[str, Tensor], workers: int | None = None, progress: Progress | None = None) -> Iterator[tuple[str, Figures]]:
-    """Each name and the figures of its tensor, which must be computable. What is tied is read once."""
-    _import_numpy()
-    from .kernels import Summary
+    """Compute the sums behind the figures of tensors. Tied tensors are read once.
 
-    folds = fold(_decoded(tensors), lambda tensor: Summary(tensor.dtype), workers=workers, progress=progress)
-    return ((name, summary.figures) for name, summary in folds)
+    Args:
+        tensors: Tensors by name; each must be `computable`.
+        workers: How many processes to use; None leaves it to `blocks.each`.
+        progress: Called with the bytes done and the bytes in all.
+
+    Returns:
+        Each name and the sums over its tensor, in the order of `tensors`.
+    """
+    _import_numpy()
+    from .kernels import FiguresFold
+
+    folds = fold(_decoded(tensors), lambda tensor: FiguresFold(tensor.dtype), workers=workers, progress=progress)
+    return ((name, folded.figures) for name, folded in folds)
 
 
 def histograms(
@@ -35,7 +44,17 @@ def histograms(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Iterator[tuple[str, Histogram]]:
-    """Each name and the histogram of its finite values (of a complex tensor: their moduli) over its range (least, most)."""
+    """Count the finite values of tensors (of a complex tensor, their moduli) in bins of equal width.
+
+    Args:
+        tensors: Tensors by name; each must be `computable`.
+        ranges: By name, the smallest and the largest finite value.
+        workers: How many processes to use; None leaves it to `blocks.each`.
+        progress: Called with the bytes done and the bytes in all.
+
+    Returns:
+        Each name and the histogram of its tensor, in the order of `tensors`.
+    """
     _import_numpy()
     from .histogram import Histogram
 
@@ -49,15 +68,15 @@ def _decoded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def total(figures: Iterable[Figures]) -> Figures:
-    """The figures of all tensors together."""
-    whole = Figures()
-    for some in figures:
-        whole.merge(some)
-    return whole
+    """Merge the sums over several tensors."""
+    merged = Figures()
+    for each in figures:
+        merged.merge(each)
+    return merged
 
 
 def _import_numpy() -> None:
-    """Before workers are forked, so that they share it; without BLAS's threads, which take longer to start than they help."""
+    """Import numpy before workers are forked, so that they share it; without BLAS threads, whose start takes longer than they save."""
     import os
 
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

@@ -1,6 +1,6 @@
-"""The summary of a checkpoint: its layers with their parameters, its totals, and what lies beside the model in the file.
+"""The summary of a checkpoint: its layers with their parameters, totals, and what the file holds besides the model.
 
-Everything is told from the header. What is tied is counted once, at its first name.
+Everything comes from the header. Tied tensors are counted once, under the first name.
 """
 
 from __future__ import annotations
@@ -17,15 +17,23 @@ from ..formats import formats
 from ..tensors.checkpoint import Checkpoint, Tensor
 
 DEEPEST = 100
-# Statistics of a normalisation: kept in the file, but no parameters.
-STATISTICS = re.compile(r"(running|moving)_(mean|var|variance)$")
+# Running statistics of a normalisation: buffers, not parameters.
+_RUNNING_STATISTICS = re.compile(r"(running|moving)_(mean|var|variance)$")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A layer: its path in the file, its type where known, the parameters and buffers directly in it, the layer it shares tensors with.
+    """A layer.
 
-    `name` is the last part of the path; `depth` counts from the root of the model.
+    Attributes:
+        path: Its path in the file.
+        type: Its type; empty where it is not known.
+        name: The last part of the path.
+        depth: Its depth below the root of the model, which has depth 0.
+        params: The number of parameters directly in it.
+        buffers: The number of elements of buffers directly in it.
+        tied_to: The path of the layer that it shares a tensor with; empty where there is none.
+        output: The shape of its output, where that is known.
     """
 
     path: str
@@ -39,8 +47,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Part:
-    """What lies beside the model under one top-level name: an optimizer's state, an average of the weights."""
+class Besides:
+    """The tensors under one top-level name that is no part of the model: an optimizer's state, an average of the weights."""
 
     tensors: int
     elements: int
@@ -49,7 +57,25 @@ class Part:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `ckpt summary` tells. `trainable` is None where the file does not tell. Sizes are in bytes."""
+    """What `ckpt summary` prints.
+
+    Attributes:
+        path: The path of the file.
+        format: The name of its format.
+        bytes: Its size in bytes.
+        model: The model that was recognised, or None.
+        layers: The layers, in the order of the tree.
+        tensors: The number of names of tensors in the model.
+        tied: How many of these names are tied to an earlier one.
+        params: The number of parameters.
+        buffers: The number of elements of buffers.
+        trainable: The number of parameters that require a gradient; None where it is not known.
+        data: The size of the model's tensors, in bytes.
+        dtypes: The number of elements of each dtype.
+        besides: What the file holds besides the model, by top-level name.
+        objects: Objects that are no tensors, by top-level name.
+        metadata: The metadata of the file.
+    """
 
     path: str
     format: str
@@ -63,14 +89,20 @@ class Summary:
     trainable: int | None
     data: int
     dtypes: dict[str, int]
-    besides: dict[str, Part]
+    besides: dict[str, Besides]
     objects: dict[str, Any]
     metadata: Mapping[str, str]
 
 
 def summarise(checkpoint: Checkpoint, model: Model | None, outputs: Mapping[str, Shape] | None = None) -> Summary:
-    """The summary of a checkpoint, by the layers of `model` where it is known; `outputs` gives a layer path the shape that comes out."""
-    own = the_model(checkpoint, model)
+    """Summarise a checkpoint.
+
+    Args:
+        checkpoint: The checkpoint.
+        model: The model that was recognised in it, whose layers are then listed; None where it is not known.
+        outputs: The shape of the output of each layer, by path.
+    """
+    own = _model_tensors(checkpoint, model)
     distinct = own.distinct()
     buffers = {name for name, tensor in own.items() if is_buffer(own.layer_name(name), tensor, model)}
     params = sum(tensor.numel for name, tensor in distinct.items() if name not in buffers)
@@ -80,23 +112,26 @@ def summarise(checkpoint: Checkpoint, model: Model | None, outputs: Mapping[str,
         format=origin.format if origin else "",
         bytes=formats[origin.format].nbytes(checkpoint) if origin else 0,
         model=model,
-        layers=rows(own, buffers, model, outputs or {}),
+        layers=_rows(own, buffers, model, outputs or {}),
         tensors=len(own),
         tied=len(own) - len(distinct),
         params=params,
         buffers=sum(tensor.numel for name, tensor in distinct.items() if name in buffers),
-        trainable=params - frozen(distinct, model) if model and model.architecture else None,
+        trainable=params - _frozen(distinct, model) if model and model.architecture else None,
         data=sum(tensor.nbytes for tensor in distinct.values()),
-        dtypes=by_dtype(distinct),
-        besides=besides(checkpoint, own),
-        objects=gathered(checkpoint, model),
+        dtypes=_by_dtype(distinct),
+        besides=_besides(checkpoint, own),
+        objects=_objects(checkpoint, model),
         metadata=checkpoint.metadata,
     )
 
 
-def the_model(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
-    """The model's tensors alone: those that the file says are in its layers, or what lies under its prefix; else all but the state of a
-    training, if anything is left then."""
+def _model_tensors(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
+    """The checkpoint with the tensors of the model alone.
+
+    These are the tensors that the file assigns to layers, or those under the prefix of the model; else all but training state, unless
+    nothing remains then.
+    """
     if checkpoint.layer_of:
         names = [name for name in checkpoint if name in checkpoint.layer_of]
     elif model:
@@ -108,37 +143,37 @@ def the_model(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
 
 
 def is_buffer(name: str, tensor: Tensor, model: Model | None) -> bool:
-    """Whether a tensor is no parameter: as the architecture says; else statistics, and what has no gradient for its dtype."""
+    """Return whether a tensor is a buffer: as the architecture says; else if it is a running statistic, or of a dtype without gradients."""
     if model and model.architecture:
         return name[len(model.prefix) :] in model.buffers
-    return bool(STATISTICS.search(name)) or tensor.dtype.kind in "biu"
+    return bool(_RUNNING_STATISTICS.search(name)) or tensor.dtype.kind in "biu"
 
 
-def frozen(distinct: Mapping[str, Tensor], model: Model) -> int:
-    """How many parameters ask for no gradient."""
+def _frozen(distinct: Mapping[str, Tensor], model: Model) -> int:
+    """How many parameters require no gradient."""
     return sum(tensor.numel for name, tensor in distinct.items() if name[len(model.prefix) :] in model.frozen)
 
 
-def by_dtype(distinct: Mapping[str, Tensor]) -> dict[str, int]:
-    """Dtype → elements."""
+def _by_dtype(distinct: Mapping[str, Tensor]) -> dict[str, int]:
+    """The number of elements of each dtype."""
     elements: dict[str, int] = {}
     for tensor in distinct.values():
         elements[tensor.dtype.name] = elements.get(tensor.dtype.name, 0) + tensor.numel
     return elements
 
 
-def rows(own: Checkpoint, buffers: set[str], model: Model | None, outputs: Mapping[str, Shape]) -> list[Row]:
-    """A row a layer, in the order of the tree: the architecture's layers, or what the names' parts make."""
+def _rows(own: Checkpoint, buffers: set[str], model: Model | None, outputs: Mapping[str, Shape]) -> list[Row]:
+    """One row per layer, in the order of the tree: the layers of the architecture, or else the levels of the names."""
     types = dict(model.placed if model else own.layers)
     root, separator = model.prefix[:-1] if model else "", own.separator
-    homes = {name: own.layer_of[name][0] if name in own.layer_of else above(name, separator) for name in own}
-    paths = in_tree_order([*types, *homes.values()], separator)
-    found = {path: row_of(path, types.get(path, ""), root, separator) for path in paths}
+    layer_path = {name: own.layer_of[name][0] if name in own.layer_of else _above(name, separator) for name in own}
+    paths = _in_tree_order([*types, *layer_path.values()], separator)
+    found = {path: _row_of(path, types.get(path, ""), root, separator) for path in paths}
     tied = own.tied_to()
     for name, tensor in own.items():
-        row = found[homes[name]]
+        row = found[layer_path[name]]
         if name in tied:
-            found[row.path] = replace(row, tied_to=row.tied_to or homes[tied[name]])
+            found[row.path] = replace(row, tied_to=row.tied_to or layer_path[tied[name]])
         elif name in buffers:
             found[row.path] = replace(row, buffers=row.buffers + tensor.numel)
         else:
@@ -146,28 +181,28 @@ def rows(own: Checkpoint, buffers: set[str], model: Model | None, outputs: Mappi
     return [replace(row, output=outputs.get(row.path[len(root) :].lstrip("."))) for row in found.values()]
 
 
-def row_of(path: str, kind: str, root: str, separator: str) -> Row:
-    parts = pieces(path, separator)
-    return Row(path, kind, parts[-1] if parts else "", len(parts) - len(pieces(root, separator)))
+def _row_of(path: str, kind: str, root: str, separator: str) -> Row:
+    parts = _pieces(path, separator)
+    return Row(path, kind, parts[-1] if parts else "", len(parts) - len(_pieces(root, separator)))
 
 
-def pieces(path: str, separator: str) -> list[str]:
-    """The parts between separators; one inside a key is escaped. What lies absurdly deep stays one part."""
+def _pieces(path: str, separator: str) -> list[str]:
+    """The parts of a path. A separator inside a part is escaped. Beyond a depth of `DEEPEST`, the rest stays one part."""
     return re.split(rf"(?<!\\){re.escape(separator)}", path, maxsplit=DEEPEST) if path else []
 
 
-def above(name: str, separator: str) -> str:
-    """The path of the layer that a tensor, or a layer, lies in."""
-    return separator.join(pieces(name, separator)[:-1])
+def _above(name: str, separator: str) -> str:
+    """The path of the layer that directly contains a tensor or a layer."""
+    return separator.join(_pieces(name, separator)[:-1])
 
 
-def in_tree_order(paths: Iterable[str], separator: str) -> list[str]:
-    """The paths and all above them, each before what is under it and siblings in the order of their first mention."""
-    known = dict.fromkeys(one for path in paths for one in upwards(path, separator))
+def _in_tree_order(paths: Iterable[str], separator: str) -> list[str]:
+    """The paths and all their ancestors: a parent comes before its children, and siblings in the order of their first mention."""
+    known = dict.fromkeys(one for path in paths for one in _upwards(path, separator))
     below: dict[str, list[str]] = {}
     top: list[str] = []
     for path in known:
-        parent = above(path, separator)
+        parent = _above(path, separator)
         (below.setdefault(parent, []) if path and parent in known else top).append(path)
     ordered: list[str] = []
     stack = list(reversed(top))
@@ -178,9 +213,9 @@ def in_tree_order(paths: Iterable[str], separator: str) -> list[str]:
     return ordered
 
 
-def upwards(path: str, separator: str) -> Iterator[str]:
+def _upwards(path: str, separator: str) -> Iterator[str]:
     """`a`, `a.b`, `a.b.c` for `a.b.c`; the root alone for the root."""
-    parts = pieces(path, separator)
+    parts = _pieces(path, separator)
     for end in range(1, len(parts) + 1):
         yield separator.join(parts[:end])
     if not parts:
@@ -188,7 +223,7 @@ def upwards(path: str, separator: str) -> Iterator[str]:
 
 
 def to_depth(layers: list[Row], depth: int) -> list[Row]:
-    """The layers no deeper than `depth`, with the parameters and buffers of those under them."""
+    """Keep the layers down to `depth`, and add to them the parameters and buffers of the layers below."""
     kept: list[Row] = []
     for row in layers:
         if row.depth <= depth or not kept:
@@ -198,27 +233,27 @@ def to_depth(layers: list[Row], depth: int) -> list[Row]:
     return kept
 
 
-def besides(checkpoint: Checkpoint, own: Checkpoint) -> dict[str, Part]:
-    """What else the file holds, by its top-level name. What is tied is counted once: to the model, where the model has it."""
+def _besides(checkpoint: Checkpoint, own: Checkpoint) -> dict[str, Besides]:
+    """The tensors that are no part of the model, by top-level name. Tied ones are counted once: for the model, if it has them."""
     counted = {tensor.key for tensor in own.values()}
-    parts: dict[str, Part] = {}
+    parts: dict[str, Besides] = {}
     for name, tensor in checkpoint.items():
         if name not in own:
-            top, once = pieces(name, checkpoint.separator)[0] if name else "", tensor.key not in counted
-            before = parts.get(top, Part(0, 0, 0))
-            parts[top] = Part(before.tensors + 1, before.elements + tensor.numel * once, before.bytes + tensor.nbytes * once)
+            top, once = _pieces(name, checkpoint.separator)[0] if name else "", tensor.key not in counted
+            before = parts.get(top, Besides(0, 0, 0))
+            parts[top] = Besides(before.tensors + 1, before.elements + tensor.numel * once, before.bytes + tensor.nbytes * once)
             counted.add(tensor.key)
     return parts
 
 
-def gathered(checkpoint: Checkpoint, model: Model | None) -> dict[str, Any]:
-    """Objects at the top of the file with their values; those that lie deeper as a count by their top-level name."""
+def _objects(checkpoint: Checkpoint, model: Model | None) -> dict[str, Any]:
+    """Objects at the top level with their values; for deeper ones, their number by top-level name."""
     found: dict[str, Any] = {}
     types = model.placed if model else {}
     for path, value in checkpoint.objects.items():
         top, dot, _ = path.partition(checkpoint.separator)
         if path in types:
-            continue  # a layer without parameters is told among the layers
+            continue  # a layer without parameters is listed among the layers
         if dot:
             found[top] = Count(found[top].values + 1 if isinstance(found.get(top), Count) else 1)
         else:
@@ -228,7 +263,7 @@ def gathered(checkpoint: Checkpoint, model: Model | None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Count:
-    """So many values under one name."""
+    """The number of values under one name."""
 
     values: int
 

@@ -1,4 +1,7 @@
-"""Checks: bytes held against checksums, values, names, a spec. Each tells of violations; that something does not hold is no error."""
+"""Checks of bytes against checksums, of values, of names, and against a spec.
+
+A check yields violations. That something does not hold is a result, not an error.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,14 @@ from ..tensors.checkpoint import Checkpoint, Tensor
 
 
 class Violation(NamedTuple):
-    """One thing that does not hold: of which kind, of which tensor or record, what it is in words, and the facts for `--json`."""
+    """One thing that does not hold.
+
+    Attributes:
+        kind: Its kind, a key of `KINDS`.
+        name: The name of the tensor, or of the record of the file; empty for the whole file.
+        what: What does not hold, in words.
+        facts: What `--json` adds to these.
+    """
 
     kind: str
     name: str
@@ -17,7 +27,7 @@ class Violation(NamedTuple):
     facts: dict[str, Any]
 
 
-# Kind → what it says, for whoever reads the kinds alone.
+# Each kind of violation and its description, which SARIF shows.
 KINDS = {
     "unreadable": "The file cannot be opened, or bytes of it cannot be read to their end.",
     "checksum": "Bytes are not those that the checksum in the file was made of.",
@@ -38,12 +48,13 @@ KINDS = {
 
 
 def violation(kind: str, name: str, what: str, **facts: Any) -> Violation:
+    """Make a violation, its facts given by keyword."""
     return Violation(kind, name, what, facts)
 
 
 def views(tensor: Tensor) -> Iterator[Tensor]:
-    """The plain tensors that say what it holds: itself; its indices and values where it is sparse, its scales where it has them."""
-    if tensor.layout == "conjugate":  # as finite as what it is conjugate to
+    """List the plain tensors that hold the contents of a tensor: itself; if it is sparse, its indices and values; its scales."""
+    if tensor.layout == "conjugate":  # as finite as the tensor that it is the conjugate of
         yield Tensor.view(tensor.dtype, tensor.shape, tensor.storage, tensor.strides, tensor.offset)
     elif tensor.layout != "object" and not tensor.layout.startswith("sparse"):
         yield tensor.decoded() if tensor.numeric else tensor
@@ -53,9 +64,10 @@ def views(tensor: Tensor) -> Iterator[Tensor]:
 
 
 def format_of(checkpoint: Checkpoint) -> str:
+    """Return the name of the format that the checkpoint was read from; empty where it was not read."""
     return checkpoint.origin.format if checkpoint.origin else ""
 
 
 def some(names: list[str], most: int = 5) -> str:
-    """The first few names, and how many more there are."""
+    """List the first `most` names, and say how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -1,142 +1,178 @@
-"""A checkpoint held against a spec: what its header tells, and what its values do."""
+"""Holding a checkpoint against a spec: first what its header tells, then what only its values tell."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
 from ..analysis.digest import digests
+from ..analysis.figures import FIGURES, Figures
 from ..analysis.stats import computable, stats
 from ..errors import NoMatch
 from ..tensors.blocks import Progress
 from ..tensors.checkpoint import Checkpoint, Kind, show_shape
 from ..tensors.selection import Layers, matches, no_layers
 from . import Violation, violation
-from .spec import Entry, Range, Spec, as_glob
+from .spec import AT_LEAST_ONE, Range, Requirement, Spec
 
 
 class Matched(NamedTuple):
-    """A spec, and the names that each of its entries picks."""
+    """A spec, and the names that each of its requirements matches, in the same order."""
 
     spec: Spec
-    names: list[list[str]]
+    names: Sequence[Sequence[str]]
 
-    def wanting_finite(self) -> set[str]:
-        return {name for entry, names in zip(self.spec.entries, self.names, strict=True) if entry.finite for name in names}
+    @property
+    def rows(self) -> Iterator[tuple[Requirement, Sequence[str]]]:
+        """Each requirement and the names that it matches."""
+        return zip(self.spec.requirements, self.names, strict=True)
 
-    def pairs(self, among: Iterable[str]) -> Iterator[tuple[str, Entry]]:
+    def to_be_finite(self, names: Sequence[str]) -> Sequence[str]:
+        """Return those of `names` whose elements must all be finite."""
+        if self.spec.finite:
+            return names
+        wanted = {name for requirement, matched in self.rows if requirement.finite for name in matched}
+        return [name for name in names if name in wanted]
+
+    def pairs(self, among: Iterable[str]) -> Iterator[tuple[str, Requirement]]:
+        """Each requirement with each name that it matches, for the names in `among`."""
         wanted = set(among)
-        for entry, names in zip(self.spec.entries, self.names, strict=True):
-            yield from ((name, entry) for name in names if name in wanted)
+        for requirement, names in self.rows:
+            yield from ((name, requirement) for name in names if name in wanted)
 
 
-def matched(checkpoint: Checkpoint, spec: Spec, layers: Layers = no_layers) -> Matched:
-    return Matched(spec, [_picked(checkpoint, entry, layers) for entry in spec.entries])
+def match(checkpoint: Checkpoint, spec: Spec, layers: Layers = no_layers) -> Matched:
+    """Find the names in `checkpoint` that each requirement of `spec` matches. `layers` gives the types that `@Type` patterns need."""
+    return Matched(spec, [_matching(checkpoint, requirement, layers) for requirement in spec.requirements])
 
 
-def _picked(checkpoint: Checkpoint, entry: Entry, layers: Layers) -> list[str]:
-    """An exact name wins over the pattern that it may also be."""
-    if entry.pattern in checkpoint:
-        return [entry.pattern]
-    if entry.spelled is not None:
-        return [name for name in entry.spelled if name in checkpoint]
+def _matching(checkpoint: Checkpoint, requirement: Requirement, layers: Layers) -> list[str]:
+    """A tensor with exactly this name wins over the pattern that the name may also be."""
+    if requirement.pattern in checkpoint:
+        return [requirement.pattern]
+    if requirement.names is not None:
+        return [name for name in requirement.names if name in checkpoint]
+    from .spec_patterns import as_glob
+
     try:
-        return matches(checkpoint, as_glob(entry.pattern), layers)
+        return matches(checkpoint, as_glob(requirement.pattern), layers)
     except NoMatch:
         return []
 
 
-def header_holds(checkpoint: Checkpoint, found: Matched) -> Iterator[Violation]:
-    """All that needs no values: names, counts, dtypes, shapes, ties."""
-    spec, kinds = found.spec, checkpoint.kinds()
-    for entry, names in zip(spec.entries, found.names, strict=True):
-        yield from _names_hold(entry, names)
+def header_violations(checkpoint: Checkpoint, matched: Matched) -> Iterator[Violation]:
+    """Compare all that needs no values: names, counts, dtypes, shapes, ties."""
+    spec, kinds = matched.spec, checkpoint.kinds()
+    for requirement, names in matched.rows:
+        yield from _count_violations(requirement, names)
         for name in names:
-            yield from _kind_holds(name, kinds[name], entry)
+            if name in kinds:  # an assertion's pattern may also match other objects
+                yield from _kind_violations(name, kinds[name], requirement)
     if not spec.extra:
-        known = {name for entry, names in zip(spec.entries, found.names, strict=True) if entry.permits for name in names}
-        yield from (violation("unexpected", name, "the spec has no entry for it") for name in checkpoint if name not in known)
+        permitted = {name for requirement, names in matched.rows if requirement.permits for name in names}
+        yield from (violation("unexpected", name, "the spec has no entry for it") for name in checkpoint if name not in permitted)
     if spec.params is not None:
         params = sum(kinds[name].numel for name in checkpoint.distinct())
         if not spec.params.holds(params):
             yield violation("params", "", f"{params:,}, not {spec.params}", params=params, expected=spec.params.written)
+    yield from _untied(checkpoint, [*spec.tied, *(spec.ties or ())])
     if spec.ties is not None:
-        yield from _ties_hold(checkpoint, spec.ties)
+        yield from _other_ties(checkpoint, spec.ties)
 
 
-def _names_hold(entry: Entry, names: list[str]) -> Iterator[Violation]:
-    if entry.count.holds(len(names)):
+def _count_violations(requirement: Requirement, names: Sequence[str]) -> Iterator[Violation]:
+    if requirement.count.holds(len(names)):
         return
-    every = len(entry.spelled or ())
-    if entry.spelled and entry.count == (every, every) and len(names) < every:
-        there = set(names)
-        told = f"the spec has it ({entry.pattern})" if every > 1 else "the spec has it"
-        yield from (violation("missing", name, told) for name in entry.spelled if name not in there)
+    every = len(requirement.names or ())
+    if requirement.names and requirement.count == (every, every) and len(names) < every:
+        present = set(names)
+        what = f"the spec has it ({requirement.pattern})" if every > 1 else "the spec has it"
+        yield from (violation("missing", name, what) for name in requirement.names if name not in present)
     else:
-        yield violation("count", entry.pattern, _counted(len(names), entry.count), count=len(names), expected=entry.count.written)
+        what, expected = _counted(len(names), requirement.count), requirement.count.written
+        yield violation("count", requirement.pattern, what, count=len(names), expected=expected)
 
 
 def _counted(count: int, wanted: Range) -> str:
     if not count:
-        return "nothing matches it" if wanted == (1, inf) else f"nothing matches it, not {wanted} tensors"
+        return "nothing matches it" if wanted == AT_LEAST_ONE else f"nothing matches it, not {wanted} tensors"
     return f"{count:,} tensor matches, not {wanted}" if count == 1 else f"{count:,} tensors match, not {wanted}"
 
 
-def _kind_holds(name: str, kind: Kind, entry: Entry) -> Iterator[Violation]:
-    if entry.dtype and kind.dtype.name not in entry.dtype:
-        wanted = list(entry.dtype)
+def _kind_violations(name: str, kind: Kind, requirement: Requirement) -> Iterator[Violation]:
+    if requirement.dtype and kind.dtype.name not in requirement.dtype:
+        wanted = list(requirement.dtype)
         yield violation("dtype", name, f"{kind.dtype.name}, not {' or '.join(wanted)}", dtype=kind.dtype.name, expected=wanted)
     layout = kind.layout or "plain"
-    if entry.layout and layout != entry.layout:
-        yield violation("layout", name, f"{layout}, not {entry.layout}", layout=layout, expected=entry.layout)
-    if entry.shape is None:
-        return
-    wrong = len(kind.shape) != len(entry.shape) or not all(size.holds(n) for size, n in zip(entry.shape, kind.shape, strict=True))
-    if wrong:
-        told = f"{show_shape(kind.shape)}, not {'x'.join(map(str, entry.shape)) or 'scalar'}"
-        yield violation("shape", name, told, shape=list(kind.shape), expected=[size.written for size in entry.shape])
+    if requirement.layout and layout != requirement.layout:
+        yield violation("layout", name, f"{layout}, not {requirement.layout}", layout=layout, expected=requirement.layout)
+    if requirement.shape is not None and not _shape_holds(kind.shape, requirement.shape):
+        what = f"{show_shape(kind.shape)}, not {'x'.join(map(str, requirement.shape)) or 'scalar'}"
+        yield violation("shape", name, what, shape=list(kind.shape), expected=[size.written for size in requirement.shape])
 
 
-def _ties_hold(checkpoint: Checkpoint, wanted: list[list[str]]) -> Iterator[Violation]:
-    """The groups are those of the spec, neither more nor fewer names in them. A name that is not there is told of elsewhere."""
+def _shape_holds(shape: tuple[int, ...], wanted: tuple[Range, ...]) -> bool:
+    return len(shape) == len(wanted) and all(size.holds(n) for size, n in zip(wanted, shape, strict=True))
+
+
+def _untied(checkpoint: Checkpoint, groups: Iterable[Sequence[str]]) -> Iterator[Violation]:
+    """Names that are not tied to the first of their group. A name that is not there is reported elsewhere."""
     first = checkpoint.tied_to()
-    group_of = {name: tuple(group) for group in wanted for name in group}
-    for group in wanted:
-        there = [name for name in group if name in checkpoint]
-        apart = [name for name in there[1:] if first.get(name, name) != first.get(there[0], there[0])]
-        yield from (violation("tied", name, f"is not tied to {there[0]}", to=there[0]) for name in apart)
-    for name, head in first.items():
-        if head not in group_of.get(name, ()):
-            yield violation("tied", name, f"is tied to {head}, which the spec does not say", to=head)
+    for group in groups:
+        present = [name for name in group if name in checkpoint]
+        apart = [name for name in present[1:] if first.get(name, name) != first.get(present[0], present[0])]
+        yield from (violation("tied", name, f"is not tied to {present[0]}", to=present[0]) for name in apart)
 
 
-def values_hold(checkpoint: Checkpoint, found: Matched, names: list[str], progress: Progress | None = None) -> Iterator[Violation]:
-    """Digests and figures of those of `names` that the spec says any of."""
-    pairs = list(found.pairs(names))
-    hashed = {name: checkpoint[name] for name, entry in pairs if entry.sha256}
-    sums = {digest.name: digest.sha256 for digest in digests(hashed, progress=progress)}
-    for name, entry in pairs:
-        if entry.sha256 and sums[name] != entry.sha256:
-            told = f"{sums[name] or 'no bytes of its own'}, not {entry.sha256}"
-            yield violation("sha256", name, told, sha256=sums[name], expected=entry.sha256)
-    measured = {name: checkpoint[name] for name, entry in pairs if entry.figures and computable(checkpoint[name])}
-    known = dict(stats(measured, progress=progress)) if measured else {}
-    for name, entry in pairs:
-        figures = {key: getattr(known[name], key) if known[name].count else None for key in entry.figures} if name in known else {}
-        yield from _figures_hold(name, figures, entry)
+def _other_ties(checkpoint: Checkpoint, groups: Iterable[Sequence[str]]) -> Iterator[Violation]:
+    """Names that are tied to one outside of their group."""
+    group_of = {name: tuple(group) for group in groups for name in group}
+    for name, first in checkpoint.tied_to().items():
+        if first not in group_of.get(name, ()):
+            yield violation("tied", name, f"is tied to {first}, which the spec does not say", to=first)
 
 
-def _figures_hold(name: str, figures: Mapping[str, complex | None], entry: Entry) -> Iterator[Violation]:
-    for key, wanted in entry.figures.items():
+def value_violations(
+    checkpoint: Checkpoint, matched: Matched, names: Iterable[str], progress: Progress | None = None
+) -> Iterator[Violation]:
+    """Compare digests and figures, of those of `names` for which the spec has any; only these are read.
+
+    Whether elements are finite is a question for `integrity.not_finite`.
+    """
+    pairs = list(matched.pairs(names))
+    yield from _digest_violations(checkpoint, pairs, progress)
+    measured = {name: checkpoint[name] for name, requirement in pairs if requirement.figures and computable(checkpoint[name])}
+    sums = dict(stats(measured, progress=progress)) if measured else {}
+    for name, requirement in pairs:
+        yield from _figure_violations(name, _bounded(sums[name], requirement) if name in sums else {}, requirement)
+
+
+def _digest_violations(checkpoint: Checkpoint, pairs: list[tuple[str, Requirement]], progress: Progress | None) -> Iterator[Violation]:
+    hashed = {name: checkpoint[name] for name, requirement in pairs if requirement.sha256}
+    found = {digest.name: digest.sha256 for digest in digests(hashed, progress=progress)}
+    for name, requirement in pairs:
+        if requirement.sha256 and found[name] != requirement.sha256:
+            what = f"{found[name] or 'no bytes of its own'}, not {requirement.sha256}"
+            yield violation("sha256", name, what, sha256=found[name], expected=requirement.sha256)
+
+
+def _bounded(sums: Figures, requirement: Requirement) -> dict[str, complex | None]:
+    """The figures that the requirement bounds. Where no element is finite, there are only counts."""
+    figures = (FIGURES[key] for key in requirement.figures)
+    return {figure.name: figure.of(sums) if sums.count or figure.is_count else None for figure in figures}
+
+
+def _figure_violations(name: str, figures: Mapping[str, complex | None], requirement: Requirement) -> Iterator[Violation]:
+    for key, wanted in requirement.figures.items():
         value = figures.get(key)
         value = abs(value) if isinstance(value, complex) else value
         if value is None:
-            told = f"has no {key}; it should be {_interval(wanted)}"
-            yield violation("figure", name, told, figure=key, value=None, expected=list(wanted))
+            what = f"has no {key}; it should be {_interval(wanted)}"
+            yield violation("figure", name, what, figure=key, value=None, expected=list(wanted))
         elif not wanted.holds(value):
-            told = f"{key} is {value:.6g}, " + (f"above {wanted.high:.6g}" if value > wanted.high else f"below {wanted.low:.6g}")
-            yield violation("figure", name, told, figure=key, value=value, expected=list(wanted))
+            what = f"{key} is {value:.6g}, " + (f"above {wanted.high:.6g}" if value > wanted.high else f"below {wanted.low:.6g}")
+            yield violation("figure", name, what, figure=key, value=value, expected=list(wanted))
 
 
 def _interval(wanted: Range) -> str:

@@ -1,4 +1,4 @@
-"""All that `ckpt check` asks of a checkpoint: what its header tells first, then what takes reading its bytes."""
+"""Everything that `ckpt check` verifies of a checkpoint: first what its header tells, then what takes reading its bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..tensors.blocks import Progress
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, Named, no_layers, select
 from . import Violation
-from .against_spec import Matched, header_holds, matched, values_hold
+from .against_spec import Matched, header_violations, match, value_violations
 from .code import names_no_code
 from .integrity import integrity, not_finite
 from .names import as_architecture, as_other
@@ -17,7 +17,17 @@ from .spec import Spec
 
 
 class Asked(NamedTuple):
-    """What is to hold. `patterns`: of these tensors alone, then nothing that is of the whole file is asked."""
+    """What must hold of a checkpoint, besides that all its bytes can be read and its checksums are right.
+
+    Attributes:
+        patterns: Check these tensors alone, and nothing that is about the whole file.
+        finite: No element is NaN or infinite.
+        arch: Names and shapes are those of this architecture; empty for any.
+        spec: All that this spec says.
+        other: The names are those of this checkpoint.
+        other_path: What a violation calls `other`.
+        safe: The file names no class or function that the framework's safe loader would refuse.
+    """
 
     patterns: Sequence[str] = ()
     finite: bool = False
@@ -29,7 +39,16 @@ class Asked(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What does not hold, and how much was looked at. `without`: records that have a place for a checksum, and none in it."""
+    """What does not hold, and how much was checked.
+
+    Attributes:
+        violations: Each thing that does not hold.
+        tensors: The number of tensors that were checked.
+        bytes: The number of bytes that were read for their checksums.
+        checksums: The number of records that were compared with a checksum.
+        without: The number of records that have a place for a checksum, and none in it.
+        finite: The number of tensors that had to be finite.
+    """
 
     violations: list[Violation]
     tensors: int
@@ -39,30 +58,40 @@ class Report(NamedTuple):
     finite: int
 
 
-_OF_THE_WHOLE = ("code", "architecture", "count", "params")
+_ABOUT_THE_WHOLE_FILE = ("code", "architecture", "count", "params")
 
 
-def check(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, progress: Progress | None = None) -> Report:
-    """Raises NoMatch for a pattern that picks nothing of the file, and none of the names that it lacks."""
-    found = matched(checkpoint, asked.spec, layers) if asked.spec else None
-    violations = _of_header(checkpoint, asked, found)
-    lacking = [violation.name for violation in violations if violation.kind == "missing"]
-    picked = select(Named([*checkpoint, *lacking], checkpoint), asked.patterns, layers)
+def verify(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, progress: Progress | None = None) -> Report:
+    """Verify a checkpoint: its bytes, and what is `asked`.
+
+    Args:
+        checkpoint: The checkpoint; its values are read here.
+        asked: What must hold.
+        layers: Gives the types of layers, for patterns `@Type`.
+        progress: Called with the bytes done and the bytes in all.
+
+    Raises:
+        NoMatch: A pattern matches none of the tensors, nor of the names that the file lacks.
+    """
+    matched = match(checkpoint, asked.spec, layers) if asked.spec else None
+    violations = _header_violations(checkpoint, asked, matched)
+    missing = [violation.name for violation in violations if violation.kind == "missing"]
+    picked = select(Named([*checkpoint, *missing], checkpoint), asked.patterns, layers)
     if asked.patterns:
         kept = set(picked)
-        violations = [each for each in violations if each.name in kept and each.kind not in _OF_THE_WHOLE]
+        violations = [each for each in violations if each.name in kept and each.kind not in _ABOUT_THE_WHOLE_FILE]
     names = [name for name in picked if name in checkpoint]
-    wanted = _to_be_finite(names, asked, found)
-    read = integrity(checkpoint, names, every=not asked.patterns, finite=bool(wanted), progress=progress)
+    finite = names if asked.finite else matched.to_be_finite(names) if matched else []
+    read = integrity(checkpoint, names, every=not asked.patterns, finite=bool(finite), progress=progress)
     violations += read.violations
     readable = [name for name in names if name not in read.unreadable]
-    violations += not_finite(checkpoint, [name for name in wanted if name not in read.unreadable], read.finite, progress)
-    if found:
-        violations += values_hold(checkpoint, found, readable, progress)
-    return Report(violations, len(names), read.bytes, read.checksums, read.without, len(wanted))
+    violations += not_finite(checkpoint, [name for name in finite if name not in read.unreadable], read.finite, progress)
+    if matched:
+        violations += value_violations(checkpoint, matched, readable, progress)
+    return Report(violations, len(names), read.bytes, read.checksums, read.without, len(finite))
 
 
-def _of_header(checkpoint: Checkpoint, asked: Asked, found: Matched | None) -> list[Violation]:
+def _header_violations(checkpoint: Checkpoint, asked: Asked, matched: Matched | None) -> list[Violation]:
     violations: list[Violation] = []
     if asked.safe:
         violations += names_no_code(checkpoint)
@@ -70,13 +99,6 @@ def _of_header(checkpoint: Checkpoint, asked: Asked, found: Matched | None) -> l
         violations += as_architecture(checkpoint, asked.arch)
     if asked.other is not None:
         violations += as_other(checkpoint, asked.other, asked.other_path)
-    if found:
-        violations += header_holds(checkpoint, found)
+    if matched:
+        violations += header_violations(checkpoint, matched)
     return violations
-
-
-def _to_be_finite(names: list[str], asked: Asked, found: Matched | None) -> list[str]:
-    if asked.finite or (asked.spec and asked.spec.finite):
-        return names
-    wanted = found.wanting_finite() if found else set()
-    return [name for name in names if name in wanted]

@@ -1,4 +1,4 @@
-"""What a file would have run by a program that loads it without care; to read it here runs nothing."""
+"""Code that a file names, which a program that loads it carelessly would run. Reading it here runs nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from . import Violation, violation
 
 
 def names_no_code(checkpoint: Checkpoint) -> Iterator[Violation]:
-    """The classes and functions that the framework's safe loader would refuse to import."""
+    """List the classes and functions that the safe loader of the framework would refuse to import."""
     for path, name in formats[checkpoint.origin.format].code(checkpoint) if checkpoint.origin else ():
         yield violation(
             "code", name, "loading the file elsewhere imports it, and may call it; torch.load(weights_only=True) refuses it", file=path

@@ -1,8 +1,8 @@
-"""Whether a checkpoint's bytes are all there, and are what its checksums were made of.
+"""Whether all bytes of a checkpoint can be read, and have the checksums that the file says.
 
-Every storage is read to its end, in parts, by the workers of `blocks`. In a zip each record has a CRC-32, the pickle's among them; the
-parts' are joined. torch can be told to compute none (torch.serialization.set_crc32_options): then 0 stands in both places, and such a
-record is read without being compared. What lies whole under one float tensor is looked at for NaN on the way, so that it is read once.
+Every storage is read to its end, in parts, by the workers of `blocks`. Each record of a zip has a CRC-32, the pickle too; the CRCs of parts
+are combined. torch can be told to compute none (torch.serialization.set_crc32_options). Then both places hold 0, and the record is read but
+not compared. A storage that is exactly one float tensor is searched for NaN in the same pass, so that it is read once.
 """
 
 from __future__ import annotations
@@ -23,26 +23,35 @@ from .finite import Finite, may_be_infinite
 
 
 class Leaf:
-    """A storage that is made of no other: the names of the tensors in it, and the one float tensor that is all of it."""
+    """A storage that is not made of other storages.
 
-    def __init__(self, storage: Storage, called: str = "") -> None:
-        """`called`: what a record of the file is called that is no tensor's."""
-        self.storage, self.called = storage, called
+    Attributes:
+        storage: The storage.
+        record: The name of the record of the file that it is, if that is no tensor's.
+        names: The names of the tensors in it.
+        keys: The keys (Tensor.key) of the tensors in it.
+        whole: The one float tensor that is all of it, if there is one.
+    """
+
+    def __init__(self, storage: Storage, record: str = "") -> None:
+        self.storage, self.record = storage, record
         self.names: dict[str, None] = {}
         self.keys: set[object] = set()
         self.whole: Tensor | None = None
 
     @property
     def member(self) -> zips.Member | None:
+        """The storage as a member of a zip; None where it is not one."""
         return self.storage if isinstance(self.storage, zips.Member) else None
 
     @property
     def sums(self) -> Crc:
+        """The kind of checksum that the storage has."""
         return self.storage.sums
 
     @property
     def place(self) -> tuple[str, int]:
-        """Where it lies, so that files are read from front to back."""
+        """The file and the offset in it, a key by which files are read from front to back."""
         storage = self.storage
         if not isinstance(storage, Extent):
             return "", 0
@@ -50,9 +59,13 @@ class Leaf:
 
 
 class _Read(NamedTuple):
-    """What came of a part, or of all parts together: a CRC-32 and what the file says it is, what is not finite, the error that it ended in.
+    """The result of reading a part of a leaf, or all of it.
 
-    `written` is None where the file has no place for a checksum, and empty where it has none there.
+    Attributes:
+        crc: The checksum of the bytes that were read.
+        written: The checksums that the file has: None where it has no place for one, empty where the place holds none.
+        finite: Elements that are not finite, if they were searched for.
+        error: The error that reading ended in; empty where there was none.
     """
 
     crc: int = 0
@@ -62,7 +75,16 @@ class _Read(NamedTuple):
 
 
 class Integrity(NamedTuple):
-    """What was found: violations, how much was compared, whose values were looked at (by Tensor.key) and whose cannot be read."""
+    """The result of `integrity`.
+
+    Attributes:
+        violations: Each leaf that cannot be read, or has another checksum.
+        bytes: The number of bytes in all leaves.
+        checksums: The number of leaves that were compared with a checksum.
+        without: The number of leaves that have a place for a checksum, and none in it.
+        finite: By Tensor.key, the tensors that were searched for elements that are not finite.
+        unreadable: The names of the tensors that cannot be read.
+    """
 
     violations: list[Violation]
     bytes: int
@@ -73,59 +95,67 @@ class Integrity(NamedTuple):
 
 
 def integrity(checkpoint: Checkpoint, names: Iterable[str], every: bool, finite: bool, progress: Progress | None = None) -> Integrity:
-    """Read all that `names` hold, and with `every` all other records of the file, too; with `finite` look at values on the way."""
+    """Read tensors to their end, and compare checksums.
+
+    Args:
+        checkpoint: The checkpoint.
+        names: The names of the tensors to read.
+        every: Whether all other records of the file are read, too.
+        finite: Whether NaN and infinities are searched for in the same pass, where a storage is exactly one tensor.
+        progress: Called with the bytes done and the bytes in all.
+    """
     leaves = _leaves(checkpoint, names, every, finite)
     items = cut((leaf, leaf.storage.nbytes, leaf.storage.divisible() and not _compressed(leaf)) for leaf in leaves)
     if finite:
         import numpy  # noqa: F401 (before there are workers, who share it)
-    read = each(items, _job, costs(items), progress=progress)
+    results = each(items, _job, costs(items), progress=progress)
     violations: list[Violation] = []
-    looked: dict[object, Finite] = {}
+    searched: dict[object, Finite] = {}
     unreadable: set[str] = set()
     compared = without = 0
-    for leaf, result in _merged(items, read):
+    for leaf, result in _merged(items, results):
         compared += bool(result.written)
         without += result.written == () and leaf.storage.nbytes > 0
         wrong = [value for value in result.written or () if value != result.crc]
         if result.error:
             unreadable.update(leaf.names)
-            violations.append(_told("unreadable", leaf, result.error))
+            violations.append(_leaf_violation("unreadable", leaf, result.error))
         elif wrong:
-            violations.append(_told("checksum", leaf, f"its {leaf.sums.name} is {result.crc:08x}, the file says {wrong[0]:08x}"))
+            violations.append(_leaf_violation("checksum", leaf, f"its {leaf.sums.name} is {result.crc:08x}, the file says {wrong[0]:08x}"))
         if leaf.whole and result.finite is not None and not result.error:
-            looked[leaf.whole.key] = result.finite
-    return Integrity(violations, sum(leaf.storage.nbytes for leaf in leaves), compared, without, looked, unreadable)
+            searched[leaf.whole.key] = result.finite
+    return Integrity(violations, sum(leaf.storage.nbytes for leaf in leaves), compared, without, searched, unreadable)
 
 
 def _leaves(checkpoint: Checkpoint, names: Iterable[str], every: bool, finite: bool) -> list[Leaf]:
-    found: dict[Storage, Leaf] = {}
+    leaves: dict[Storage, Leaf] = {}
     for name in names:
         for tensor in list(views(checkpoint[name])) or [checkpoint[name]]:
             for storage in _bottom(tensor.storage):
-                leaf = found.setdefault(storage, Leaf(storage))
+                leaf = leaves.setdefault(storage, Leaf(storage))
                 leaf.names[name] = None
                 leaf.keys.add(tensor.key)
                 leaf.whole = tensor if finite and len(leaf.keys) == 1 and _covers(tensor, storage) else None
-    for called, storage in _records(checkpoint) if every else ():
-        found.setdefault(storage, Leaf(storage, called))
-    return sorted(found.values(), key=lambda leaf: leaf.place)
+    for record, storage in _records(checkpoint) if every else ():
+        leaves.setdefault(storage, Leaf(storage, record))
+    return sorted(leaves.values(), key=lambda leaf: leaf.place)
 
 
 def _bottom(storage: Storage) -> list[Storage]:
-    """What a storage is made of in the end; mostly itself."""
+    """The storages that a storage is made of in the end; mostly itself."""
     parts = storage.parts()
     return [below for part in parts for below in _bottom(part)] if parts else [storage]
 
 
 def _covers(tensor: Tensor, storage: Storage) -> bool:
-    """Whether the tensor's elements, which may be infinite, are the bytes of `storage` as they stand."""
+    """Whether the bytes of `storage` are the elements of the tensor, in order, and of a dtype that has NaN or infinities."""
     if tensor.layout not in ("", "conjugate") or not may_be_infinite(tensor.dtype):
         return False
     return tensor.storage is storage and tensor.contiguous and tensor.start == 0 and tensor.nbytes == storage.nbytes
 
 
 def _records(checkpoint: Checkpoint) -> Iterator[tuple[str, Storage]]:
-    """Every member of every zip that the checkpoint is in, and what its format has checksums of besides."""
+    """Every member of every zip that the checkpoint is in, and other records for which its format has checksums."""
     if checkpoint.origin is None:
         return
     form = formats[checkpoint.origin.format]
@@ -143,7 +173,7 @@ def _job(item: list[Part[Leaf]], reader: Reader) -> list[_Read]:
 
 
 def _read(part: Part[Leaf], reader: Reader) -> _Read:
-    """The part read. An error is a finding, too."""
+    """Read a part. An error is a result, too."""
     storage, crc = part.of.storage, 0
     finite = Finite(part.of.whole.dtype) if part.of.whole else None
     try:
@@ -162,7 +192,7 @@ def _read(part: Part[Leaf], reader: Reader) -> _Read:
 
 
 def _written(leaf: Leaf) -> tuple[int, ...] | None:
-    """The checksum as the file has it, in both places where a zip has one. There, none was computed where there is nothing but 0."""
+    """The checksum in the file, from both places where a zip has it. Where both places of a zip hold 0, none was computed."""
     storage = leaf.storage
     if storage.crc is None:
         return None
@@ -170,17 +200,17 @@ def _written(leaf: Leaf) -> tuple[int, ...] | None:
         return (storage.crc,)
     values = [storage.crc]
     if not storage.method:
-        again = storage.checksum().places[1]  # asks for its place, which is to be found even where it is empty
+        again = storage.checksum().places[1]  # raises an error where the place cannot be found
         values += [int.from_bytes(storage.file.read(again, 4), "little")] if storage.flags & 8 else []
     return tuple(values) if any(values) else ()
 
 
 def _merged(items: Sequence[list[Part[Leaf]]], results: Iterator[list[_Read]]) -> Iterator[tuple[Leaf, _Read]]:
-    """Each leaf and what came of all its parts."""
+    """Each leaf and the combined result of its parts."""
     whole = _Read()
     for item, read in zip(items, results, strict=True):
-        for part, found in zip(item, read, strict=True):
-            whole = found if part.start == 0 else _joined(whole, found, part)
+        for part, result in zip(item, read, strict=True):
+            whole = result if part.start == 0 else _joined(whole, result, part)
             if part.stop == part.of.storage.nbytes:
                 yield part.of, whole
 
@@ -191,12 +221,12 @@ def _joined(one: _Read, two: _Read, part: Part[Leaf]) -> _Read:
     return _Read(part.of.sums.joined(one.crc, two.crc, part.nbytes), one.written, one.finite, one.error or two.error)
 
 
-def _told(kind: str, leaf: Leaf, wrong: str) -> Violation:
-    """A record of a zip by its name, other bytes by the tensors in them."""
+def _leaf_violation(kind: str, leaf: Leaf, wrong: str) -> Violation:
+    """A violation that names a record of a zip by its name, and other bytes by the tensors in them."""
     names, storage = list(leaf.names), leaf.storage
     file = storage.file.path if isinstance(storage, Extent) else ""
     facts = {"file": file, "tensors": names}
-    record = leaf.member.name if leaf.member else leaf.called
+    record = leaf.member.name if leaf.member else leaf.record
     if record:
         inside = f"; it holds {some(names)}" if names else ""
         return violation(kind, record, wrong + inside, **facts)
@@ -206,7 +236,17 @@ def _told(kind: str, leaf: Leaf, wrong: str) -> Violation:
 def not_finite(
     checkpoint: Checkpoint, names: Iterable[str], known: Mapping[object, Finite], progress: Progress | None = None
 ) -> Iterator[Violation]:
-    """The tensors with NaN or infinite elements; `known`: what was found of some on the way."""
+    """Find the tensors with NaN or infinite elements.
+
+    Args:
+        checkpoint: The checkpoint.
+        names: The names of the tensors to search.
+        known: Results that are known already, by Tensor.key; these tensors are not read again.
+        progress: Called with the bytes done and the bytes in all.
+
+    Yields:
+        A violation for each tensor, with the first such element.
+    """
     from ..tensors.blocks import fold
 
     wanted = {(name, number): _once(view) for name in names for number, view in enumerate(views(checkpoint[name]))}
@@ -218,18 +258,18 @@ def not_finite(
     for (name, number), view in wanted.items():
         found = known[view.key] if view.key in known else folded[f"{number} {name}"]
         if not found:
-            yield _first_of(name, view, found, inner=number > 0 or checkpoint[name].layout.startswith("sparse"))
+            yield _finite_violation(name, view, found, inner=number > 0 or checkpoint[name].layout.startswith("sparse"))
 
 
 def _once(view: Tensor) -> Tensor:
-    """The same elements, each once, where an axis repeats them."""
+    """A view that has each element once, where an axis of stride 0 repeats them."""
     if view.contiguous or 0 not in view.strides:
         return view
     shape = tuple(n if stride else min(n, 1) for n, stride in zip(view.shape, view.strides, strict=True))
     return Tensor.view(view.dtype, shape, view.storage, view.strides, view.offset)
 
 
-def _first_of(name: str, view: Tensor, found: Finite, inner: bool) -> Violation:
+def _finite_violation(name: str, view: Tensor, found: Finite, inner: bool) -> Violation:
     index = list(unravelled(found.first, view.shape))
     value = "NaN" if found.value != found.value else "Infinity" if found.value > 0 else "-Infinity"
     place = f"[{','.join(map(str, index))}]" + (" of its parts" if inner else "")

@@ -1,4 +1,4 @@
-"""Names and shapes held against those of an architecture, or of another checkpoint."""
+"""Names and shapes compared with those of an architecture, or of another checkpoint."""
 
 from __future__ import annotations
 
@@ -15,27 +15,32 @@ _PLAIN = re.compile(r"[\w.-]+")
 
 
 def as_architecture(checkpoint: Checkpoint, arch: str) -> Iterator[Violation]:
-    """What the file lacks of the architecture, has besides it, and has in another shape."""
+    """List names that the architecture has and the file lacks, names that only the file has, and names whose shapes differ.
+
+    Args:
+        checkpoint: The checkpoint.
+        arch: The name of the architecture; `auto` recognises it, `none` asks for nothing.
+    """
     shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
     model = recognition.resolve_arch(arch, shapes, checkpoint.ties(), checkpoint.layers)
     if model is None or not model.architecture:
         if arch != "none":
             yield violation("architecture", "", "no known architecture has these names and shapes")
         return
-    told = model.architecture + (f"({shown_all(model.hyperparameters)})" if model.hyperparameters else "")
-    found = compare(model, shapes)
-    for name in found.missing:
-        yield violation("missing", name, f"{told} has it: {show_shape(model.shapes[name[len(model.prefix) :]])}")
-    for name in found.unexpected:
-        yield violation("unexpected", name, f"{told} has none of this name")
-    for name, ours, theirs in found.mismatched:
+    shown = model.architecture + (f"({shown_all(model.hyperparameters)})" if model.hyperparameters else "")
+    mismatch = compare(model, shapes)
+    for name in mismatch.missing:
+        yield violation("missing", name, f"{shown} has it: {show_shape(model.shapes[name[len(model.prefix) :]])}")
+    for name in mismatch.unexpected:
+        yield violation("unexpected", name, f"{shown} has none of this name")
+    for name, ours, theirs in mismatch.mismatched:
         yield violation(
-            "shape", name, f"{show_shape(theirs)}, not {show_shape(ours)} as in {told}", shape=list(theirs), expected=list(ours)
+            "shape", name, f"{show_shape(theirs)}, not {show_shape(ours)} as in {shown}", shape=list(theirs), expected=list(ours)
         )
 
 
 def as_other(checkpoint: Mapping[str, object], other: Mapping[str, object], path: str) -> Iterator[Violation]:
-    """The names that one of the two lacks."""
+    """List the names that one of two checkpoints lacks. `path` is what violations call `other`."""
     for name in other:
         if name not in checkpoint:
             yield violation("missing", name, f"{path} has it")
@@ -45,7 +50,7 @@ def as_other(checkpoint: Mapping[str, object], other: Mapping[str, object], path
 
 
 def prefix_hint(checkpoint: Collection[str], violations: Iterable[Violation]) -> str:
-    """What makes all names right at once, where each lacks one and the same prefix, or has it in excess; else nothing."""
+    """Suggest a renaming if all names lack the same prefix, or all have it in excess; else return an empty text."""
     names: dict[str, list[str]] = {"missing": [], "unexpected": []}
     for each in violations:
         names.get(each.kind, []).append(each.name)
@@ -60,6 +65,6 @@ def prefix_hint(checkpoint: Collection[str], violations: Iterable[Violation]) ->
 
 
 def _prefix(longer: list[str], shorter: list[str]) -> str:
-    """What the names of one list have before those of the other; empty where that is not one text, and a plain one."""
+    """The prefix that turns the names of `shorter` into those of `longer`; empty where there is none of plain characters."""
     prefix = longer[0][: max(map(len, longer)) - max(map(len, shorter))]
     return prefix if _PLAIN.fullmatch(prefix) and {prefix + name for name in shorter} == set(longer) else ""

@@ -1,4 +1,4 @@
-"""A spec: what a file has to hold, in TOML that a human can write and loosen. docs/checking.md describes it.
+"""Specs: what a checkpoint has to hold, in TOML that a person can write and loosen. docs/checking.md describes the language.
 
 params = 49                   # or "40-60"
 extra = "forbid"              # "allow": tensors that match no entry may be there
@@ -7,35 +7,37 @@ ties = [["2.weight", "4.weight"]]
 
 [tensors]
 "h.{0-11}.attn.weight" = { count = 12, dtype = ["float32", "bfloat16"], shape = [64, "*"], std = [0.01, 0.05] }
+
+The assertions of a recipe are in the same language (`assertions`). `against_spec` holds a checkpoint against both.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
-from math import inf, prod
+from math import inf
 from typing import Any, NamedTuple
 
+from ..analysis.figures import FIGURES
 from ..errors import UnknownName, UsageError, about, did_you_mean
 
-FIGURES = ("min", "max", "mean", "std", "l2")
-_MOST = 1_000_000  # names that one pattern spells out
+BOUNDED = tuple(name for name, figure in FIGURES.items() if figure.bounded)
 
 
 class Range(NamedTuple):
-    """From `low` to `high`, both of it."""
+    """The numbers from `low` to `high`, both included."""
 
     low: float
     high: float
 
     def holds(self, value: float) -> bool:
+        """Return whether `value` lies in the range."""
         return self.low <= value <= self.high
 
     @property
     def written(self) -> float | str:
-        """As a spec has it: a number, or a text."""
+        """The range as a spec has it: a number, or a text such as `1-8`."""
         return self.low if self.low == self.high else str(self)
 
     def __str__(self) -> str:
@@ -45,16 +47,31 @@ class Range(NamedTuple):
         return str(self.low) if self.low == self.high else f"{self.low}-{high}"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What is said of the tensors that a pattern picks. `spelled`: the names that it spells out, None where it has a wildcard.
+AT_LEAST_ONE = Range(1, inf)
+ANY_NUMBER = Range(0, inf)
 
-    `permits`: what it picks may be there. A wildcard that bounds nothing but values speaks of what other entries permit.
+
+@dataclass(frozen=True)
+class Requirement:
+    """An entry of `[tensors]`: what the tensors that a pattern matches must be.
+
+    Attributes:
+        pattern: The pattern as it is written.
+        names: The names that the pattern spells out; None where it has a wildcard.
+        count: How many tensors must match.
+        dtype: The dtypes that are allowed, by name; empty for any.
+        shape: A range for each axis; None for any shape.
+        layout: The layout, `plain` for none; empty for any.
+        sha256: The digest of the elements, in hexadecimal; empty for any.
+        finite: Whether NaN and infinite elements are forbidden.
+        figures: Bounds of figures, by name.
+        permits: Whether `extra = "forbid"` lets the tensors that match be there. Not so for a wildcard that bounds nothing but values: it
+            speaks of what other entries permit.
     """
 
     pattern: str
-    spelled: tuple[str, ...] | None
-    count: Range
+    names: tuple[str, ...] | None = None
+    count: Range = AT_LEAST_ONE
     dtype: tuple[str, ...] = ()
     shape: tuple[Range, ...] | None = None
     layout: str = ""
@@ -65,58 +82,90 @@ class Entry:
 
 
 class Spec(NamedTuple):
-    """`params` and `ties` are None where nothing is said of them."""
+    """What a checkpoint has to hold.
 
-    params: Range | None
-    extra: bool
-    finite: bool
-    ties: list[list[str]] | None
-    entries: list[Entry]
+    Attributes:
+        params: How many parameters there must be, tied ones counted once; None for any number.
+        extra: Whether tensors that no entry permits may be there.
+        finite: Whether NaN and infinite elements are forbidden everywhere.
+        ties: The groups of names that must be tied, and no others; None for any.
+        requirements: The entries of `[tensors]`.
+        tied: Groups of names that must be tied; others may be, too.
+    """
+
+    params: Range | None = None
+    extra: bool = True
+    finite: bool = False
+    ties: list[list[str]] | None = None
+    requirements: Sequence[Requirement] = ()
+    tied: Sequence[Sequence[str]] = ()
 
 
 def read_spec(path: str) -> Spec:
-    """The spec in the file at `path`. Raises UsageError, which says what in it makes no sense."""
+    """Read the spec in the TOML file at `path`.
+
+    Raises:
+        UsageError: The file is not TOML, or holds a key or value that a spec does not have; the error names it.
+        UnknownName: There is no dtype of a name in it.
+    """
     import tomllib
 
     with about(path):
         with open(path, "rb") as file:
             try:
-                held = tomllib.load(file)
+                table = tomllib.load(file)
             except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise UsageError(f"this is no TOML: {error}", '`ckpt spec` writes one; names stand in quotes: "0.weight" = { … }') from None
-        found = _understood(held, _OF_SPEC, "a spec")
-        tensors = found.get("tensors", {})
-        entries = [_entry(pattern, facts) for pattern, facts in tensors.items()]
-        return Spec(found.get("params"), found.get("extra", False), found.get("finite", False), found.get("ties"), entries)
+        return spec_of(table, "a spec", extra=False)
 
 
-def _entry(pattern: str, facts: Any) -> Entry:
+def spec_of(table: Mapping[str, Any], what: str, extra: bool) -> Spec:
+    """Read a spec from a TOML table.
+
+    Args:
+        table: The table.
+        what: What an error calls the table.
+        extra: Whether other tensors may be there if the table does not say it.
+
+    Raises:
+        UsageError: The table holds a key or value that a spec does not have; the error names it.
+        UnknownName: There is no dtype of a name in it.
+    """
+    values = _read_values(table, SPEC_KEYS, what)
+    tensors = values.get("tensors", {})
+    requirements = [_requirement(pattern, facts) for pattern, facts in tensors.items()]
+    return Spec(values.get("params"), values.get("extra", extra), values.get("finite", False), values.get("ties"), requirements)
+
+
+def _requirement(pattern: str, facts: Any) -> Requirement:
+    from .spec_patterns import spelled_out
+
     if not isinstance(facts, dict):
         raise UsageError(f"{pattern} is a table, not {facts!r}", f'for instance "{pattern}" = {{ dtype = "float32" }}')
-    found = _understood(facts, _OF_TENSOR, f"{pattern}: an entry of a tensor")
-    names = spelled(pattern)
-    permits = names is not None or not facts or not _OF_VALUES.issuperset(facts)
-    if "dtype" in found or "shape" in found:
-        found.setdefault("layout", "plain")
-    figures = {key: found.pop(key) for key in FIGURES if key in found}
-    count = found.pop("count", Range(1, inf) if names is None else Range(len(names), len(names)))
-    return Entry(pattern, names, count, figures=figures, permits=permits, **found)
+    values = _read_values(facts, _TENSOR_KEYS, f"{pattern}: an entry of a tensor")
+    names = spelled_out(pattern)
+    permits = names is not None or not facts or not _VALUE_KEYS.issuperset(facts)
+    if "dtype" in values or "shape" in values:
+        values.setdefault("layout", "plain")
+    figures = {key: values.pop(key) for key in BOUNDED if key in values}
+    count = values.pop("count", AT_LEAST_ONE if names is None else Range(len(names), len(names)))
+    return Requirement(pattern, names, count, figures=figures, permits=permits, **values)
 
 
-def _understood(held: Mapping[str, Any], known: Mapping[str, Callable[[Any], Any]], what: str) -> dict[str, Any]:
-    """The values by key, each as its reader understands it."""
-    found = {}
-    for key, value in held.items():
-        if key not in known:
-            quotes = "write the whole name in quotes" if isinstance(value, dict) else f"it has {', '.join(known)}"
-            raise UsageError(f"{what} has no {key}", did_you_mean(key, known) or quotes)
+def _read_values(table: Mapping[str, Any], readers: Mapping[str, Callable[[Any], Any]], what: str) -> dict[str, Any]:
+    """Each value as the reader of its key understands it. A reader raises ValueError, which says what the value should be."""
+    values = {}
+    for key, value in table.items():
+        if key not in readers:
+            quotes = "write the whole name in quotes" if isinstance(value, dict) else f"it has {', '.join(readers)}"
+            raise UsageError(f"{what} has no {key}", did_you_mean(key, readers) or quotes)
         try:
-            found[key] = known[key](value)
+            values[key] = readers[key](value)
         except ValueError as error:
             raise UsageError(f"{what}: {key} is {error}, not {value!r}") from None
         except UnknownName as error:
             raise UsageError(f"{what}: {error.what}", error.mend) from None
-    return found
+    return values
 
 
 def _flag(value: Any) -> bool:
@@ -134,16 +183,16 @@ def _extra(value: Any) -> bool:
 _WRITTEN_RANGE = re.compile(r"(\d{1,18})-(\d{1,18}|\*)")
 
 
-def _counted(value: Any) -> Range:
+def _count(value: Any) -> Range:
     """`8`, `"1-8"`, `"1-*"` or `"*"`."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return Range(value, value)
     if value == "*":
-        return Range(0, inf)
-    found = _WRITTEN_RANGE.fullmatch(value) if isinstance(value, str) else None
-    if not found:
+        return ANY_NUMBER
+    ends = _WRITTEN_RANGE.fullmatch(value) if isinstance(value, str) else None
+    if not ends:
         raise ValueError('a whole number, a range as in "1-8", or "*"')
-    return Range(int(found[1]), inf if found[2] == "*" else int(found[2]))
+    return Range(int(ends[1]), inf if ends[2] == "*" else int(ends[2]))
 
 
 def _interval(value: Any) -> Range:
@@ -153,31 +202,33 @@ def _interval(value: Any) -> Range:
     return Range(*value)
 
 
-def _shape(value: Any) -> tuple[Range, ...]:
+def shape_of(value: Any) -> tuple[Range, ...]:
+    """Read a shape: a list with a size, a range (`1-4`) or `*` for each axis. Raises ValueError."""
     if not isinstance(value, list):
         raise ValueError('a list of sizes, as in [8, "*", "1-4"]')
-    return tuple(map(_counted, value))
+    return tuple(map(_count, value))
 
 
-def _dtypes(value: Any) -> tuple[str, ...]:
+def dtypes_of(value: Any) -> tuple[str, ...]:
+    """Read the name of a dtype, or a list of names, as the names that tensors have. Raises ValueError, UnknownName."""
     names = value if isinstance(value, list) else [value]
     if not names or not all(isinstance(name, str) for name in names):
         raise ValueError('a dtype, or a list of them, as in ["float32", "bfloat16"]')
-    return tuple(map(_called, names))
+    return tuple(map(_dtype_name, names))
 
 
-_OF_NUMPY = re.compile(r"[<>][A-Za-z]\d+|[SV]\d+|object")
+_NUMPY_DTYPE = re.compile(r"[<>][A-Za-z]\d+|[SV]\d+|object")
 
 
-def _called(name: str) -> str:
-    """A dtype by the name that tensors have. What numpy alone has (`<U3`) is compared as it is written. Raises UnknownName."""
+def _dtype_name(name: str) -> str:
+    """The name by which tensors have a dtype. A name of numpy's alone (`<U3`) stays as it is written. Raises UnknownName."""
     from ..numbers.dtypes import named
 
-    return name if _OF_NUMPY.fullmatch(name) else named(name).name
+    return name if _NUMPY_DTYPE.fullmatch(name) else named(name).name
 
 
 def _layout(value: Any) -> str:
-    """Empty where any will do."""
+    """The layout; empty for any."""
     if not isinstance(value, str):
         raise ValueError('a text, as in "plain", "sparse_coo" or "*"')
     return "" if value == "*" else value
@@ -201,45 +252,9 @@ def _table(value: Any) -> dict[str, Any]:
     return value
 
 
-_OF_SPEC: dict[str, Callable[[Any], Any]] = {"params": _counted, "extra": _extra, "finite": _flag, "ties": _ties, "tensors": _table}
-_OF_TENSOR: dict[str, Callable[[Any], Any]] = {
-    "count": _counted, "dtype": _dtypes, "shape": _shape, "layout": _layout, "sha256": _digest, "finite": _flag,
-    **dict.fromkeys(FIGURES, _interval),
+SPEC_KEYS: dict[str, Callable[[Any], Any]] = {"params": _count, "extra": _extra, "finite": _flag, "ties": _ties, "tensors": _table}
+_TENSOR_KEYS: dict[str, Callable[[Any], Any]] = {
+    "count": _count, "dtype": dtypes_of, "shape": shape_of, "layout": _layout, "sha256": _digest, "finite": _flag,
+    **dict.fromkeys(BOUNDED, _interval),
 }  # fmt: skip
-_OF_VALUES = {"sha256", "finite", *FIGURES}
-
-# One character in brackets is that character; what stands in braces is one of several; then wildcards; the rest is text.
-_TOKEN = re.compile(r"\[([^!^\]])\]|\{([^{}\[\]*?]*)\}|([*?\[{])|([^*?\[{]+)", re.DOTALL)
-_RUN = re.compile(r"(0|[1-9]\d{0,17})-(0|[1-9]\d{0,17})")
-
-
-def spelled(pattern: str) -> tuple[str, ...] | None:
-    """The names that a pattern spells out: `h.{0-2}.w` is three; None where it has a wildcard. Raises UsageError for too many."""
-    if pattern.startswith(("re:", "@")):
-        return None
-    pieces: list[list[str]] = []
-    for token in _TOKEN.finditer(pattern):
-        if token[3]:
-            return None
-        pieces.append([token[1] or token[4]] if token[2] is None else _alternatives(token[2], pattern))
-    if prod(map(len, pieces)) > _MOST:
-        raise UsageError(f"{pattern} spells out more than {_MOST:,} names", "write a *")
-    return tuple(map("".join, product(*pieces)))
-
-
-def _alternatives(inside: str, pattern: str) -> list[str]:
-    """`0-11,14` → 0, 1, … 11, 14; words stand for themselves."""
-    found: list[str] = []
-    for word in inside.split(","):
-        run = _RUN.fullmatch(word)
-        if run and int(run[2]) - int(run[1]) > _MOST:
-            raise UsageError(f"{pattern} spells out more than {_MOST:,} names", "write a *")
-        found += map(str, range(int(run[1]), int(run[2]) + 1)) if run else [word]
-    return found
-
-
-def as_glob(pattern: str) -> str:
-    """A pattern with its runs of numbers written out, as selections understand it."""
-    if pattern.startswith("re:"):
-        return pattern
-    return re.sub(r"\{([^{}]*)\}", lambda found: "{" + ",".join(_alternatives(found[1], pattern)) + "}", pattern)
+_VALUE_KEYS = {"sha256", "finite", *BOUNDED}

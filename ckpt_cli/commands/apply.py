@@ -50,13 +50,13 @@ def apply_command(
 
 def _made(path: str, recipe: str, lock: bool) -> tuple[Checkpoint, list[Made]]:
     """The checkpoint, and what the steps of the recipe make of it."""
-    from ..edits.recipes import Means, made, read_steps
+    from ..edits.recipes import Context, made, read_steps
 
     shown = "standard input" if recipe == "-" else recipe
     with about(shown):
         steps = read_steps(_text(recipe), shown, any_seed)
     before = opened(path, lock)
-    return before, list(made(before, steps, Means(layers_of, cache(reading.open), like_of)))
+    return before, list(made(before, steps, Context(layers_of, cache(reading.open), like_of)))
 
 
 def _text(recipe: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ..checking import KINDS, Violation, format_of, violation
-from ..checking.checks import Asked, Report, check
+from ..checking.checks import Asked, Report, verify
 from ..checking.names import prefix_hint
 from ..checking.spec import read_spec
 from ..errors import CkptError, UsageError, about
@@ -54,7 +54,7 @@ def check_command(
     other = opened(same_names_as) if same_names_as else None
     asked = Asked(patterns or [], finite, arch or "", read_spec(spec) if spec else None, other, same_names_as or "", safe)
     with about(path), Progress() as progress:
-        report = check(checkpoint, asked, layers_of(checkpoint, arch or "auto"), progress)
+        report = verify(checkpoint, asked, layers_of(checkpoint, arch or "auto"), progress)
     with verdict():
         if as_sarif:
             out.json(_sarif(path, report.violations))

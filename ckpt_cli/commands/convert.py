@@ -133,6 +133,6 @@ def _edited(
 
 
 def _carried(checkpoint: Checkpoint, by: str, like: str | None, rest: str, arch: str) -> Checkpoint:
-    from ..edits.mapping import mapped, read_map
+    from ..edits.map import mapped, read_map
 
     return mapped(checkpoint, read_map(by), like_of(by, like, arch), rest)

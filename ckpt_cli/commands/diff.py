@@ -91,7 +91,7 @@ class _Mapped(NamedTuple):
 
 def _mapped(one: Checkpoint, two: Checkpoint, maps: list[str]) -> _Mapped:
     """A with the names and layouts that the maps, one after another, give it: renamings, or maps from one framework to another."""
-    from ..edits.mapping import carry, is_map, listed, read_map, uncompared
+    from ..edits.map import carry, is_map, listed, read_map, uncompared
     from ..edits.rename import rename
     from ..mapping.pairing import Template
     from ..mapping.rules import Rules

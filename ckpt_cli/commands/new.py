@@ -74,7 +74,7 @@ def elsewhere(architecture: str, values: dict[str, object], theirs: Convention, 
     from ..architectures.fresh_weights import fresh
     from ..architectures.hyperparameters import checked, schema
     from ..architectures.recognition import USER_MODULE
-    from ..edits.mapping import carry
+    from ..edits.map import carry
     from ..edits.reinit import reinit
     from ..mapping.convention import convention
     from ..mapping.naming import names_of

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from .. import writing
-from ..checking.spec_writing import written
 from ..errors import about
 from ..show.output import Answer
 from ..show.progress import Progress
+from ..show.spec_toml import written
 from .params import Force, Path, opened
 
 Target = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to this new file.", show_default=False)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from ..analysis.stats import Figures, computable, histograms, stats, total
+from ..analysis.stats import FIGURES, Figures, computable, histograms, stats, total
 from ..errors import about
 from ..show.output import Answer, note
 from ..show.progress import Progress
@@ -18,7 +18,7 @@ from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
 if TYPE_CHECKING:
     from ..analysis.histogram import Histogram
 
-_HEADER = ("NAME", "DTYPE", "SHAPE", "MIN", "MAX", "MEAN", "STD", "L2", "ZEROS", "NAN", "INF")
+_HEADER = ("NAME", "DTYPE", "SHAPE", *(name.upper() for name in FIGURES))
 
 
 class Row(NamedTuple):
@@ -44,9 +44,9 @@ def stats_command(
 
     NaN and infinite elements are counted, and kept out of the other figures. STD divides by n, as numpy's does. MIN and MAX of complex
     tensors are of the moduli. Tensors that have no plain elements (sparse, quantised, objects) have empty figures.
-    In a pipe: NAME, DTYPE, SHAPE, MIN, MAX, MEAN, STD, L2, ZEROS, NAN, INF, tab-separated; with --hist the 20 counts, joined by commas.
+    In a pipe: NAME, DTYPE, SHAPE, <FIGURES>, tab-separated; with --hist the 20 counts, joined by commas.
     The line of --total has the name *, the dtype where there is but one, and no shape.
-    JSON: {"path", "format", "tensors": [{"name", "dtype", "shape", "min", "max", "mean", "std", "l2", "zeros", "nan", "inf"}]}; figures
+    JSON: {"path", "format", "tensors": [{"name", "dtype", "shape", <figures>}]}; figures
     that there are none of are null, a complex mean is [re, im]; --hist adds "histogram": {"edges", "counts"}; with --total it is
     {"path", "format", "total": {"dtype", "params", "min", …}}, where params is the number of elements.
     """
@@ -64,6 +64,11 @@ def stats_command(
     for name, tensor in tensors.items():
         if not computable(tensor):
             note(f"{name}: {tensor.layout or tensor.dtype.name} has no plain elements to compute with")
+
+
+# The docstring is the help page. Under `python -OO` there is none.
+_KEYS = ", ".join(f'"{name}"' for name in FIGURES)
+stats_command.__doc__ = (stats_command.__doc__ or "").replace("<FIGURES>", ", ".join(_HEADER[3:])).replace("<figures>", _KEYS)
 
 
 def _found(path: str, tensors: dict[str, Tensor], whole: bool, hist: bool) -> Iterator[Row]:
@@ -113,12 +118,14 @@ def _cells(row: Row, hist: bool, brief: bool) -> tuple[str, ...]:
     """A row as text: for a reader four digits, and no count that is 0; for a pipe all there is."""
     shape = "x".join(map(str, row.shape))
     if row.figures is None:
-        return (row.name, row.dtype, shape, *[""] * (9 if hist else 8))
-    found = row.figures
-    mean = found.mean if found.count else None
-    numbers = [_number(figure, brief) for figure in (found.min, found.max, mean, found.std, found.l2)]
-    counts = ["" if brief and not count else str(count) for count in (found.zeros, found.nan, found.inf)]
-    cells = (row.name, row.dtype, shape, *numbers, *counts)
+        return (row.name, row.dtype, shape, *[""] * (len(FIGURES) + hist))
+    figures = [(figure, figure.of(row.figures)) for figure in FIGURES.values()]
+    cells = (
+        row.name,
+        row.dtype,
+        shape,
+        *("" if brief and figure.is_count and not value else _number(value, brief) for figure, value in figures),
+    )
     if not hist:
         return cells
     bins = row.histogram
@@ -142,12 +149,9 @@ def _document(path: str, checkpoint: Checkpoint, rows: list[Row], whole: bool) -
 
 
 def _figures(row: Row) -> dict[str, Any]:
-    found = row.figures
-    if found is None:
-        return dict.fromkeys(("min", "max", "mean", "std", "l2", "zeros", "nan", "inf"))
-    mean = found.mean if found.count else None
-    figures: dict[str, Any] = {"min": found.min, "max": found.max, "mean": mean, "std": found.std, "l2": found.l2}
-    figures |= {"zeros": found.zeros, "nan": found.nan, "inf": found.inf}
+    if row.figures is None:
+        return dict.fromkeys(FIGURES)
+    figures: dict[str, Any] = {name: figure.of(row.figures) for name, figure in FIGURES.items()}
     if row.histogram is not None:
         figures["histogram"] = {"edges": row.histogram.edges, "counts": row.histogram.counts}
     return figures

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..edits.tie import untie
+from ..edits.untie import untie
 from ..tensors.checkpoint import Checkpoint
 from .editing import editing
 

@@ -1,4 +1,5 @@
-"""Edits: functions from a checkpoint to a checkpoint, one file each. No byte of data is touched until the result is written.
+"""Edits: functions from a checkpoint to a checkpoint, one file each. Values are not read until the result is written.
 
-Value edits (`set`, `reinit`) replace storages, so whatever is tied follows; structure edits replace names, ties or dtypes.
+Edits of values (`set`, `reinit`) replace storages, so that tied tensors change with them; other edits replace names, ties or dtypes. The
+file of an edit also holds its step of a recipe (`steps`).
 """

@@ -1,4 +1,4 @@
-"""Arithmetic of `set`: += -= *= /= in a tensor's own dtype. A result that the dtype cannot hold is an error, never a silent infinity."""
+"""The arithmetic of `set`: += -= *= /= in the dtype of the tensor. A result that the dtype cannot hold is an error, never an infinity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,18 @@ _APPLIED: dict[str, Callable[[Any, Any], Any]] = {"+=": add, "-=": sub, "*=": mu
 
 
 def operand(value: Any, dtype: DType) -> Any:
-    """What arithmetic in `dtype` is done with: exact integers for integers, a number of the wider float for the small ones."""
+    """Convert the operand of arithmetic in `dtype`: to exact integers for integers, to float32 for smaller floats.
+
+    Args:
+        value: A Python number, or a numpy array of numbers.
+        dtype: The dtype of the tensor.
+
+    Returns:
+        A number, or an array of the same shape.
+
+    Raises:
+        EditError: The operand is a fraction, complex, or too large for arithmetic in `dtype`.
+    """
     import numpy
 
     if dtype.kind in "iu":
@@ -43,22 +54,22 @@ def _whole(value: Any, dtype: DType) -> int:
 
 
 def _real(value: Any, dtype: DType) -> Any:
-    found = real(value)
-    if isinstance(value, int) and abs(found) == float("inf"):
+    number = real(value)
+    if isinstance(value, int) and abs(number) == float("inf"):
         raise _too_large(str(value)[:20], dtype)
-    return found
+    return number
 
 
 def _rounded(values: numpy.ndarray[Any, Any], dtype: DType) -> numpy.ndarray[Any, Any]:
-    """`values` in the dtype that is computed in. Raises EditError for a number that is beyond it."""
+    """`values` in the numpy dtype in which `dtype` is computed. Raises EditError for a number that is too large for it."""
     import numpy
 
     with numpy.errstate(over="ignore"):
-        found = values.astype(decoded(dtype, b"").dtype)
-    beyond = numpy.isfinite(values) & ~numpy.isfinite(found)
+        rounded = values.astype(decoded(dtype, b"").dtype)
+    beyond = numpy.isfinite(values) & ~numpy.isfinite(rounded)
     if beyond.any():
         raise _too_large(f"{values[beyond][0].item():g}", dtype)
-    return found
+    return rounded
 
 
 def _too_large(shown: str, dtype: DType) -> EditError:
@@ -66,9 +77,21 @@ def _too_large(shown: str, dtype: DType) -> EditError:
 
 
 def arithmetic(tensor: Tensor, op: str, by: Any) -> Callable[[bytes | memoryview], bytes]:
-    """A function from elements to elements: in integers exactly, and refused where it overflows; small floats by way of float32.
+    """Make the function that computes `ELEMENT op by` for a block of the elements of `tensor`.
 
-    What is finite stays finite, unless the operand `by` is not: EditError names the first element of `tensor` that would not.
+    Integers are computed exactly, and floats of up to 16 bits in float32.
+
+    Args:
+        tensor: The tensor.
+        op: One of += -= *= /=.
+        by: The operand, as `operand` returns it: a number, or an array with as many elements as each block.
+
+    Returns:
+        A function from the bytes of elements to the bytes of the results. It raises EditError for a result that the dtype cannot hold, and
+        for a finite element that would not stay finite with a finite operand; the error names the first such element.
+
+    Raises:
+        EditError: The dtype has no such arithmetic.
     """
     dtype = tensor.dtype
     if dtype.kind == "b":
@@ -100,7 +123,7 @@ def _computed(dtype: DType, op: str, by: Any, data: bytes | memoryview) -> bytes
 
 
 def _lost(dtype: DType, by: Any, data: bytes | memoryview, raw: bytes) -> numpy.ndarray[Any, Any]:
-    """Which elements are no finite numbers any more, though they were and what they meet is; or NaN where the dtype has no infinity."""
+    """The numbers of the elements that do not stay finite though the operand is, or that become NaN for want of an infinity."""
     import numpy
 
     values, found = decoded(dtype, data), decoded(dtype, raw)
@@ -114,7 +137,7 @@ def _no_infinity(dtype: DType) -> bool:
 
 
 def _refusal(tensor: Tensor, op: str, by: Any) -> EditError:
-    """Names the first element that is lost: whoever computes block by block knows that there is one, and not where."""
+    """The error that names the first element that is lost. A block does not know its place, so all elements are computed again."""
     dtype, done = tensor.dtype, 0
     every = getattr(by, "shape", ())
     for piece in [memoryview(tensor.tobytes())] if every else tensor.elements().blocks():

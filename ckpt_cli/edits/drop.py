@@ -1,23 +1,37 @@
-"""`drop`: tensors and other objects left out, by the patterns that name them."""
+"""`drop`: remove tensors and other objects."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import EditError
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, Named, matches, no_layers
 
+if TYPE_CHECKING:
+    from .steps import Verb
+
 
 def drop(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
-    """Without what the patterns pick: `optimizer.*` takes tensors and param_groups. Raises NoMatch, or EditError where none is left."""
+    """Remove what the patterns match, tensors and other objects: `optimizer.*` removes states and param_groups.
+
+    Raises:
+        NoMatch: A pattern matches nothing.
+        EditError: No tensor would be left.
+    """
     everything = Named([*checkpoint, *checkpoint.objects], checkpoint)
     gone = {name for pattern in patterns for name in matches(everything, pattern, layers)}
     return _without(checkpoint, gone)
 
 
 def keep(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
-    """With nothing but what the patterns pick."""
+    """Remove everything but what the patterns match, tensors and other objects.
+
+    Raises:
+        NoMatch: A pattern matches nothing.
+        EditError: No tensor would be left.
+    """
     everything = Named([*checkpoint, *checkpoint.objects], checkpoint)
     kept = {name for pattern in patterns for name in matches(everything, pattern, layers)}
     return _without(checkpoint, everything.keys() - kept)
@@ -29,3 +43,13 @@ def _without(checkpoint: Checkpoint, gone: set[str]) -> Checkpoint:
     if not tensors:
         raise EditError("no tensor would be left", "delete the file instead")
     return checkpoint.replacing(tensors=tensors, objects=objects if len(objects) < len(checkpoint.objects) else checkpoint.objects)
+
+
+def recipe_step() -> Verb:
+    """The step `drop = [PATTERN…]` of a recipe."""
+    from .steps import TEXT, TEXTS, Outcome, Verb
+
+    return Verb(
+        {"drop": TEXTS, "arch": TEXT},
+        lambda checkpoint, table, context: Outcome(drop(checkpoint, table["drop"], context.layers_of(checkpoint, table))),
+    )

@@ -1,13 +1,13 @@
-"""reinit: fill tensors anew by rules and presets. Nothing is drawn until the result is written."""
+"""`reinit`: fill tensors anew by rules and presets. Nothing is drawn until the result is written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from ..errors import EditError, about
+from ..errors import EditError, UsageError, about
 from ..formats import formats
 from ..schemes.distribution import Computed, Constant, Distribution
 from ..schemes.presets import Preset, presets
@@ -25,9 +25,19 @@ if TYPE_CHECKING:
     from torch import Generator
     from torch import Tensor as TorchTensor
 
+    from .steps import Verb
+
 
 class Planned(NamedTuple):
-    """How one tensor is filled: the scheme or preset, what it draws, the sub-seed where it draws at random, and why."""
+    """How one tensor is filled.
+
+    Attributes:
+        name: The name of the tensor.
+        scheme: The scheme with its arguments, or the preset.
+        draw: What is drawn.
+        seed: The seed of this tensor alone; None where nothing is random, or one generator draws all tensors.
+        reason: Why: the pattern of the rule, or the role of the tensor and how it was recognised.
+    """
 
     name: str
     scheme: str
@@ -37,7 +47,13 @@ class Planned(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What is to become of one tensor, before it is looked at; a draw of None leaves it as it is."""
+    """What a rule or a preset asks for one tensor.
+
+    Attributes:
+        draw: The draw for a target; None leaves the tensor as it is.
+        scheme: See `Planned`.
+        reason: See `Planned`.
+    """
 
     draw: Callable[[Target], Distribution | None]
     scheme: str
@@ -55,35 +71,58 @@ def reinit(
     layout: str = "",
     open: Callable[[str], Mapping[str, Source]],
 ) -> tuple[Checkpoint, list[Planned]]:
-    """The checkpoint with its tensors filled by `preset` and then by `rules`, of which the last that matches wins; and the plan.
+    """Fill tensors by a preset, then by rules.
 
-    What is tied is drawn once, under its first name. `rng="torch"` draws all from one generator in file order, as torch.manual_seed(seed)
-    and torch.nn.init would. `layers` tells types by path, for roles and @Type; `open` opens what copy_from names.
-    Fans are counted by `layout`, or by that of the format that was read.
+    Args:
+        checkpoint: The checkpoint.
+        rules: Rules; the last that matches a tensor wins. Tied tensors are drawn once, under their first name.
+        seed: The seed, from 0 to 2⁶³ - 1.
+        preset: The name of a preset; empty for none.
+        rng: `tensor` gives each tensor a generator of its own; `torch` draws all from one, in file order, like torch.manual_seed(seed) and
+            torch.nn.init.
+        layers: Gives the types of layers by path, for roles and patterns `@Type`.
+        layout: By which axes fans are counted, `oi` or `io`; empty for the layout of the format that was read.
+        open: Opens the checkpoint that `copy_from` names.
+
+    Returns:
+        The filled checkpoint, and how each tensor is filled.
+
+    Raises:
+        NoMatch: A rule matches no tensor.
+        UnknownName: There is no such preset.
+        EditError: A tensor cannot be filled so, or two that are filled overlap.
+        Opaque: A tensor has no plain elements.
     """
     shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
     layout = layout or (formats[checkpoint.origin.format].layout if checkpoint.origin else "oi")
-    stream = Stream(seed) if rng == "torch" else None
-    storages: dict[Storage, Storage] = {}
-    plan = []
     wishes = _wishes(checkpoint, rules, preset, layers)
     _check_apart(checkpoint, list(wishes))
-    for name, wish in wishes.items():
-        tensor = checkpoint[name]
-        draw = _decided(wish, Target(name, tensor.shape, tensor.dtype.name, layout, tensor.tobytes, shapes, open))
+    tensors = ((name, checkpoint[name]) for name in wishes)
+    targets = (Target(name, tensor.shape, tensor.dtype.name, layout, tensor.tobytes, shapes, open) for name, tensor in tensors)
+    return _filled(checkpoint, wishes, targets, seed, Stream(seed) if rng == "torch" else None)
+
+
+def _filled(
+    checkpoint: Checkpoint, wishes: Mapping[str, Wish], targets: Iterable[Target], seed: int, stream: Stream | None
+) -> tuple[Checkpoint, list[Planned]]:
+    """The checkpoint with each wish fulfilled, and the plan."""
+    storages: dict[Storage, Storage] = {}
+    plan = []
+    for target, (name, wish) in zip(targets, wishes.items(), strict=True):
+        draw = _decided(wish, target)
         if draw is None:
             continue
-        own = subseed(seed, name)
-        chance = not isinstance(draw, Constant | Computed)
-        plan.append(Planned(name, wish.scheme, str(draw), own if chance and stream is None else None, wish.reason))
-        # another view of the same storage may have been filled already
+        tensor, seed_of_tensor = checkpoint[name], subseed(seed, name)
+        random = stream is None and not isinstance(draw, Constant | Computed)
+        plan.append(Planned(name, wish.scheme, str(draw), seed_of_tensor if random else None, wish.reason))
+        # Another view of the same storage may have been filled already.
         current = tensor.over(storages.get(tensor.storage, tensor.storage))
-        storages[tensor.storage] = current.storage_with(_contents(draw, tensor, own, stream))
+        storages[tensor.storage] = current.storage_with(_contents(draw, tensor, seed_of_tensor, stream))
     return checkpoint.with_storages(storages), plan
 
 
 def _wishes(checkpoint: Checkpoint, rules: Sequence[Rule], preset: str, layers: Layers) -> dict[str, Wish]:
-    """What is wished for each tensor, in file order; what is tied is one, under its first name."""
+    """The wish for each tensor, in file order; tied tensors have one, under their first name."""
     wishes = _by_preset(checkpoint, preset, layers) if preset else {}
     first = checkpoint.tied_to()
     for rule in rules:
@@ -94,21 +133,21 @@ def _wishes(checkpoint: Checkpoint, rules: Sequence[Rule], preset: str, layers: 
 
 
 def _check_apart(checkpoint: Checkpoint, names: list[str]) -> None:
-    """Raises EditError where two tensors that are to be filled overlap in one storage: neither would hold what was asked for it."""
+    """Raise EditError if two tensors that are to be filled overlap in one storage: one would overwrite the other."""
     reaches: dict[int, list[tuple[int, int, str]]] = {}
     for name in names:
         tensor = checkpoint[name]
         low, high = (at * tensor.dtype.nbytes for at in span(tensor.shape, tensor.strides, tensor.offset))
         reaches.setdefault(id(tensor.storage), []).append((low, high, name))
-    for found in reaches.values():
-        found.sort()
-        for (_, high, one), (low, _, two) in pairwise(found):
+    for in_storage in reaches.values():
+        in_storage.sort()
+        for (_, high, one), (low, _, two) in pairwise(in_storage):
             if low < high:
                 raise EditError(f"{one} and {two} overlap in one storage", "fill one of them, or untie them first")
 
 
 def _decided(wish: Wish, target: Target) -> Distribution | None:
-    """What is drawn for the target, once it is sure that it can be."""
+    """The draw for a target, after a check that its dtype can hold it."""
     with about(target.name):
         draw = wish.draw(target)
         if draw is not None:
@@ -117,7 +156,7 @@ def _decided(wish: Wish, target: Target) -> Distribution | None:
 
 
 def _by_preset(checkpoint: Checkpoint, preset: str, layers: Layers) -> dict[str, Wish]:
-    """A wish for each tensor that is no tie of an earlier one and has plain elements, by its role."""
+    """A wish for each tensor that has plain elements and is not tied to an earlier one, by its role."""
     fill, types = presets[preset], layers()
     shapes = {checkpoint.layer_name(name): tensor.shape for name, tensor in checkpoint.tensors.items()}
     wishes = {}
@@ -136,8 +175,8 @@ def _by_role(fill: Preset, kind: Role, target: Target) -> Distribution | None:
     return fill(target._replace(layout=layout_of(target)), kind)
 
 
-def _contents(draw: Distribution, tensor: Tensor, own: int, stream: Stream | None) -> Storage:
-    """The elements of `tensor` as `draw` gives them: a constant, or what is drawn when it is read."""
+def _contents(draw: Distribution, tensor: Tensor, seed: int, stream: Stream | None) -> Storage:
+    """The new elements of `tensor`: a constant, or values that are drawn when they are read."""
     dtype, shape = tensor.dtype.name, tensor.shape
     if isinstance(draw, Constant):
         return Filled(constant_bytes(draw.value, dtype), tensor.nbytes)
@@ -146,19 +185,23 @@ def _contents(draw: Distribution, tensor: Tensor, own: int, stream: Stream | Non
     if stream is not None:
         return Drawn(tensor.nbytes, stream.next(lambda source: blocks(draw, dtype, shape, source)))
     alone = import_torch if portable(draw, dtype, tensor.nbytes) else None
-    return Drawn(tensor.nbytes, lambda: blocks(draw, dtype, shape, generator(own)), alone)
+    return Drawn(tensor.nbytes, lambda: blocks(draw, dtype, shape, generator(seed)), alone)
 
 
 class Stream:
-    """One generator for all tensors. Each starts where the one before it ended, whichever is asked for first, and however often."""
+    """One generator for all tensors. Each tensor starts where the one before it ended, in whatever order they are read, and how often.
+
+    Attributes:
+        seed: The seed of the generator.
+    """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._draws: list[Callable[[Generator], Iterator[bytes]]] = []
-        self._starts: list[TorchTensor] = []  # states of the generator, as far as they are known
+        self._starts: list[TorchTensor] = []  # the states of the generator before each draw, as far as they are known
 
     def next(self, draw: Callable[[Generator], Iterator[bytes]]) -> Callable[[], Iterator[bytes]]:
-        """Queue `draw`; the answer runs it."""
+        """Queue `draw`, and return a function that runs it."""
         at = len(self._draws)
         self._draws.append(draw)
         return lambda: self._run(at)
@@ -171,7 +214,7 @@ class Stream:
             for _ in self._run(len(self._starts) - 1):
                 pass
         source.set_state(self._starts[at])
-        # one block behind: who has its last block asks for no more, and the end must be known by then
+        # One block behind: a reader may stop after the last block, and the state at the end must be known by then.
         held = b""
         for block in self._draws[at](source):
             if held:
@@ -181,3 +224,27 @@ class Stream:
             self._starts.append(source.get_state())
         if held:
             yield held
+
+
+def recipe_step() -> Verb:
+    """The step `reinit = [RULE…]` of a recipe, with `preset`, `seed` and `rng`."""
+    from ..schemes.rules import parse_rule
+    from .steps import RULES, TEXT, Accepted, Context, Outcome, Table, Verb
+
+    seed = Accepted(lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1")
+    rng = Accepted(lambda value: value in ("tensor", "torch"), '"tensor" or "torch"')
+
+    def validate(table: Table) -> None:
+        if not table["reinit"] and not table.get("preset"):
+            raise UsageError("nothing says what to draw", 'give a rule such as "*.bias=zeros", or a preset')
+        if table.get("preset"):
+            presets[table["preset"]]
+        for text in table["reinit"]:
+            parse_rule(text)
+
+    def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
+        rules, layers = list(map(parse_rule, table["reinit"])), context.layers_of(checkpoint, table)
+        preset, rng = table.get("preset", ""), table.get("rng", "tensor")
+        return Outcome(*reinit(checkpoint, rules, seed=table["seed"], preset=preset, rng=rng, layers=layers, open=context.open))
+
+    return Verb({"reinit": RULES, "preset": TEXT, "seed": seed, "rng": rng, "arch": TEXT}, make, validate, seeded=True)

@@ -1,19 +1,28 @@
-"""`rename`: `OLD=NEW`, OLD a name, a glob whose `*` are carried over, or `re:` with groups for NEW."""
+"""`rename`: `OLD=NEW`, where OLD is a name, a glob whose `*` stand for those in NEW, or `re:` and an expression with groups for NEW."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import EditError, UsageError
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import glob, no_match
 
+if TYPE_CHECKING:
+    from .steps import Verb
+
 
 def rename(checkpoint: Checkpoint, rules: Sequence[str]) -> Checkpoint:
-    """New names, in the same order. Rules work one after another; two tensors that end with one name are refused."""
-    now = {name: name for name in checkpoint}
+    """Rename tensors by rules `OLD=NEW`, one rule after another. Their order stays.
+
+    Raises:
+        NoMatch: A rule matches no name.
+        UsageError: A rule is not of the form OLD=NEW.
+        EditError: Two tensors would have one name, or one would have none.
+    """
+    now = {name: name for name in checkpoint}  # the name in `checkpoint` → the name after the rules so far
     for text in rules:
         names = set(now.values())
         old, new = split_rule(text, names)
@@ -25,12 +34,20 @@ def rename(checkpoint: Checkpoint, rules: Sequence[str]) -> Checkpoint:
     _check_apart(now)
     sources = {name: checkpoint.sources.get(source, source) for source, name in now.items()}
     tensors = {name: checkpoint[source] for source, name in now.items()}
-    told: dict[str, Any] = {"layers": {}, "layer_of": {}} if any(a != b for a, b in now.items()) else {}
-    return checkpoint.replacing(tensors=tensors, sources=sources, **told)
+    layers: dict[str, Any] = {"layers": {}, "layer_of": {}} if any(a != b for a, b in now.items()) else {}
+    return checkpoint.replacing(tensors=tensors, sources=sources, **layers)
 
 
 def split_rule(text: str, names: set[str]) -> tuple[str, str]:
-    """OLD and NEW. Where OLD is a name that holds `=`, the split that gives a known name is taken."""
+    """Split a rule into OLD and NEW.
+
+    Args:
+        text: The rule.
+        names: The names that there are: if a name has an `=` in it, the rule is split behind that name.
+
+    Raises:
+        UsageError: The rule is not of the form OLD=NEW.
+    """
     cuts = [at for at, char in enumerate(text) if char == "="]
     if not cuts:
         raise UsageError(f"{text!r} is no renaming", "write OLD=NEW")
@@ -42,12 +59,12 @@ def split_rule(text: str, names: set[str]) -> tuple[str, str]:
 
 
 def _only(old: str, new: str) -> Callable[[str], str | None]:
-    """An exact name wins over the pattern that it could be, too."""
+    """A rule for exactly one name, which wins over the pattern that the name could also be."""
     return lambda name: new if name == old else None
 
 
 def _rule(old: str, new: str) -> Callable[[str], str | None]:
-    """A function from a name to its new one, or None where the rule does not concern it."""
+    """A function from a name to its new name, or to None where the rule does not match."""
     if old.startswith("re:"):
         return _expression(old[3:], new)
     pattern = re.compile(glob(old).replace(".*", "(.*)"), re.DOTALL)
@@ -55,11 +72,11 @@ def _rule(old: str, new: str) -> Callable[[str], str | None]:
         raise UsageError(f"{new!r} has more * than {old!r}")
 
     def change(name: str) -> str | None:
-        found = pattern.fullmatch(name)
-        if not found:
+        match = pattern.fullmatch(name)
+        if not match:
             return None
-        carried = iter(found.groups())
-        return re.sub(r"\*", lambda _: next(carried), new)
+        texts = iter(match.groups())
+        return re.sub(r"\*", lambda _: next(texts), new)
 
     return change
 
@@ -85,3 +102,10 @@ def _check_apart(now: dict[str, str]) -> None:
         if name in seen:
             raise EditError(f"{seen[name]!r} and {source!r} would both be called {name!r}")
         seen[name] = source
+
+
+def recipe_step() -> Verb:
+    """The step `rename = [OLD=NEW…]` of a recipe."""
+    from .steps import TEXTS, Outcome, Verb
+
+    return Verb({"rename": TEXTS}, lambda checkpoint, table, context: Outcome(rename(checkpoint, table["rename"])))

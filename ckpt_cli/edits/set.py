@@ -1,4 +1,4 @@
-"""`set`: values by hand. `REF OP VALUE`, OP one of = += -= *= /=, VALUE a number, a JSON list that broadcasts, or @file.npy."""
+"""`set`: values by hand, as `REF OP VALUE`: OP is one of = += -= *= /=, VALUE a number, a JSON list that broadcasts, or @file.npy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,17 @@ from .arithmetic import arithmetic, operand
 if TYPE_CHECKING:
     import numpy
 
+    from .steps import Verb
+
 
 class Assignment(NamedTuple):
-    """`reference` `op` `value`; the value is a Python number or a numpy array."""
+    """An assignment `REF OP VALUE`.
+
+    Attributes:
+        reference: The tensors, or the part of one, as patterns or `NAME[index]`.
+        op: One of = += -= *= /=.
+        value: A Python number or a numpy array.
+    """
 
     reference: str
     op: str
@@ -28,15 +36,27 @@ class Assignment(NamedTuple):
 
 
 def set_values(checkpoint: Checkpoint, assignments: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
-    """The checkpoint with the assignments made, left to right."""
+    """Make assignments, from left to right.
+
+    Args:
+        checkpoint: The checkpoint.
+        assignments: The assignments, as text.
+        layers: Gives the types of layers, for patterns `@Type`.
+
+    Raises:
+        UsageError: A text is no assignment.
+        NoMatch: A reference matches nothing.
+        EditError: The dtype of a tensor cannot hold a value. Where values depend on the old ones, this is raised when they are read.
+        Opaque: A tensor has no plain elements.
+    """
     for text in assignments:
-        told = _told(checkpoint, text)
-        checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), layers) if told is None else told
+        changed = _with_metadata(checkpoint, text)
+        checkpoint = _assigned(checkpoint, _assignment(checkpoint, text, layers), layers) if changed is None else changed
     return checkpoint
 
 
-def _told(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
-    """With an entry of the metadata replaced, where no tensor is called as its key: `general.name = "x"`, quotes or none."""
+def _with_metadata(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
+    """The checkpoint with an entry of its metadata replaced (`general.name = "x"`, quotes or not); None if that is not meant."""
     key, sign, value = (part.strip() for part in text.partition("="))
     origin = checkpoint.origin
     if not sign or key in checkpoint or key not in checkpoint.metadata or not origin or not formats[origin.format].sets_metadata:
@@ -51,17 +71,17 @@ def _told(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
     return checkpoint.replacing(metadata={**checkpoint.metadata, key: value})
 
 
-def _meant(checkpoint: Checkpoint, text: str, layers: Layers) -> Assignment:
-    """`'0.*=0'` is `0.*` `=` `0` where that names something and `0.` does not: an operator's first sign may belong to a pattern."""
-    found = parse(text)
-    if found.op != "=" and not _names(checkpoint, found.reference, layers):
-        other = Assignment(found.reference + found.op[0], "=", found.value)
-        if _names(checkpoint, other.reference, layers):
+def _assignment(checkpoint: Checkpoint, text: str, layers: Layers) -> Assignment:
+    """The assignment. `0.*=0` is `0.*` `=` `0` if `0.*` matches and `0.` does not: the operator's first sign may belong to a pattern."""
+    parsed = parse(text)
+    if parsed.op != "=" and not _matches_something(checkpoint, parsed.reference, layers):
+        other = Assignment(parsed.reference + parsed.op[0], "=", parsed.value)
+        if _matches_something(checkpoint, other.reference, layers):
             return other
-    return found
+    return parsed
 
 
-def _names(checkpoint: Checkpoint, reference: str, layers: Layers) -> bool:
+def _matches_something(checkpoint: Checkpoint, reference: str, layers: Layers) -> bool:
     try:
         return bool(reference) and bool(_views(checkpoint, reference, layers))
     except CkptError:
@@ -73,11 +93,15 @@ _NUMBER = re.compile(r"[-+]?(nan|inf(inity)?)|[-+]?(\d+(_\d+)*\.?\d*|\.\d+)(e[-+
 
 
 def parse(text: str) -> Assignment:
-    """Split at the last operator behind which a value stands, so that names may hold `=`."""
-    for found in reversed(list(_OPERATOR.finditer(text))):
-        reference, value = text[: found.start()].strip(), text[found.end() :].strip()
-        if (reference or found[0] == "*=") and _is_value(value):
-            return Assignment(reference, found[0], _value(value))
+    """Read an assignment. It is split at the last operator that a value follows, so that names may contain `=`.
+
+    Raises:
+        UsageError: The text is no assignment, or its value cannot be read.
+    """
+    for operator in reversed(list(_OPERATOR.finditer(text))):
+        reference, value = text[: operator.start()].strip(), text[operator.end() :].strip()
+        if (reference or operator[0] == "*=") and _is_value(value):
+            return Assignment(reference, operator[0], _value(value))
     if not _OPERATOR.search(text):
         raise UsageError(f"{text!r} is no assignment", "write NAME = VALUE; the operators are = += -= *= /=")
     raise UsageError(f"{text!r} assigns no value", "VALUE is a number, a JSON list or @FILE.npy")
@@ -108,16 +132,16 @@ def _value(text: str) -> Any:
     try:
         return int(text)
     except ValueError:
-        return _finite(text, _complex)
+        return _number(text, _complex)
 
 
-def _finite(text: str, read: Callable[[str], Any] = float) -> Any:
+def _number(text: str, convert: Callable[[str], Any] = float) -> Any:
     """The float or complex number that is written. Raises UsageError where only rounding makes it infinite."""
-    found = read(text)
-    found = float(text) if found is None else found
-    if float("inf") in (abs(found.real), abs(found.imag)) and "n" not in text.lower():
+    number = convert(text)
+    number = float(text) if number is None else number
+    if float("inf") in (abs(number.real), abs(number.imag)) and "n" not in text.lower():
         raise UsageError(f"{text[:20]} is beyond the numbers of every dtype", "write inf if that is meant")
-    return found
+    return number
 
 
 def _from_file(path: str) -> numpy.ndarray[Any, Any]:
@@ -136,25 +160,25 @@ def _from_file(path: str) -> numpy.ndarray[Any, Any]:
     return array
 
 
-# A number that is none, outside of quotes, however it is written: JSON's readers know one way of it.
+# NaN or an infinity outside of quotes, in any spelling: Python's JSON reader knows only one.
 _SPECIAL = re.compile(r"(?<![\w\"'.+-])([-+]?)(nan|inf(?:inity)?)(?![\w\"'])", re.IGNORECASE)
 
 
 _AS_IN = "as in [[1, -2.5e3], [nan, inf]]"
 
 
-def _as_json(found: re.Match[str]) -> str:
-    return "NaN" if found[2].lower() == "nan" else found[1].replace("+", "") + "Infinity"
+def _as_json(match: re.Match[str]) -> str:
+    return "NaN" if match[2].lower() == "nan" else match[1].replace("+", "") + "Infinity"
 
 
 def _from_list(text: str) -> numpy.ndarray[Any, Any]:
-    """An array of Python's own numbers: nothing is rounded before the dtype is known."""
+    """An array of Python numbers: nothing is rounded before the dtype of the tensor is known."""
     import json
 
     import numpy
 
     try:
-        array = numpy.array(json.loads(_SPECIAL.sub(_as_json, text), parse_float=_finite), dtype=object)
+        array = numpy.array(json.loads(_SPECIAL.sub(_as_json, text), parse_float=_number), dtype=object)
     except ValueError as error:
         raise UsageError(f"{text[:60]!r} is no JSON list of numbers: {error}", _AS_IN) from None
     for index, item in enumerate(array.flat):
@@ -166,7 +190,7 @@ def _from_list(text: str) -> numpy.ndarray[Any, Any]:
 
 
 def _assigned(checkpoint: Checkpoint, assignment: Assignment, layers: Layers) -> Checkpoint:
-    """One assignment; where a pattern picks several tensors, each once, however many names it has."""
+    """The checkpoint after one assignment. A tensor that several names share is assigned once."""
     for name, view in _views(checkpoint, assignment.reference, layers):
         tensor = view.over(checkpoint[name].plain(name).storage)
         storage = tensor.storage_with(_contents(name, tensor, assignment))
@@ -175,45 +199,46 @@ def _assigned(checkpoint: Checkpoint, assignment: Assignment, layers: Layers) ->
 
 
 def _views(checkpoint: Checkpoint, reference: str, layers: Layers) -> list[tuple[str, Tensor]]:
+    """The tensors that a reference means, or the part of one, with their names."""
     if split_index(checkpoint, reference, layers)[1] is not None:
         return [refer(checkpoint, reference, layers)]
-    found: dict[Any, tuple[str, Tensor]] = {}
+    views: dict[Any, tuple[str, Tensor]] = {}
     for name in matches(checkpoint, reference, layers):
-        found.setdefault(checkpoint[name].key, (name, checkpoint[name]))
-    return list(found.values())
+        views.setdefault(checkpoint[name].key, (name, checkpoint[name]))
+    return list(views.values())
 
 
 def _contents(name: str, tensor: Tensor, assignment: Assignment) -> Storage:
-    """The new elements of `tensor`, C-contiguous. An error that the values meet says the tensor's name, now or when they are read."""
+    """The new elements of `tensor`, C-contiguous. An error about a value names the tensor, now or when the values are read."""
     value, op, dtype = assignment.value, assignment.op, tensor.dtype
     with naming(name):
         if hasattr(value, "shape"):
             value = _fitting(value, tensor)
             if op == "=":
-                return Memory(_spread(_stored(value, dtype), tensor).tobytes())
-            value = _spread(operand(value, dtype), tensor)
+                return Memory(_broadcast(_stored(value, dtype), tensor).tobytes())
+            value = _broadcast(operand(value, dtype), tensor)
             return Memory(arithmetic(tensor, op, value.reshape(-1))(tensor.tobytes()))
         if op == "=":
             return Fill(element(dtype, value), tensor.nbytes)
-        made = Mapped(tensor.elements(), arithmetic(tensor, op, operand(value, dtype)), dtype.nbytes, dtype.nbytes)
-    made.watch(lambda: naming(name))
-    return made
+        mapped = Mapped(tensor.elements(), arithmetic(tensor, op, operand(value, dtype)), dtype.nbytes, dtype.nbytes)
+    mapped.watch(lambda: naming(name))
+    return mapped
 
 
 def _fitting(value: numpy.ndarray[Any, Any], tensor: Tensor) -> numpy.ndarray[Any, Any]:
-    """`value`, where it broadcasts; raw elements are taken for the tensor's own dtype."""
+    """`value`, if it can be assigned to `tensor`. Raw elements (numpy's dtype V) are taken for elements of the tensor's dtype."""
     if value.dtype.kind == "V":
         if value.dtype.itemsize != tensor.dtype.nbytes or tensor.dtype.kind != "f":
             raise EditError(f"raw elements of {value.dtype.itemsize} bytes are no {tensor.dtype.name}")
         value = value.view(to_numpy(tensor.dtype))
-    spread = _spread(value, tensor)
+    broadcast = _broadcast(value, tensor)
     shared = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.strides)
-    if 0 in tensor.strides and not ((spread == spread[shared]) | (spread != spread)).all():
+    if 0 in tensor.strides and not ((broadcast == broadcast[shared]) | (broadcast != broadcast)).all():
         raise EditError("it is expanded: elements that share their memory cannot take different values", "untie it first")
     return value
 
 
-def _spread(value: numpy.ndarray[Any, Any], tensor: Tensor) -> numpy.ndarray[Any, Any]:
+def _broadcast(value: numpy.ndarray[Any, Any], tensor: Tensor) -> numpy.ndarray[Any, Any]:
     import numpy
 
     try:
@@ -245,3 +270,14 @@ def _rounded(values: numpy.ndarray[Any, Any], dtype: DType) -> bytes:
     if dtype.kind in "fc":
         check_kept(dtype, values, raw)
     return raw
+
+
+def recipe_step() -> Verb:
+    """The step `set = [ASSIGNMENT…]` of a recipe."""
+    from .steps import TEXT, TEXTS, Outcome, Verb
+
+    return Verb(
+        {"set": TEXTS, "arch": TEXT},
+        lambda checkpoint, table, context: Outcome(set_values(checkpoint, table["set"], context.layers_of(checkpoint, table))),
+        lambda table: list(map(parse, table["set"])),
+    )

@@ -1,17 +1,27 @@
-"""`tie` and `untie`: one storage under several names, or a storage for each."""
+"""`tie`: one storage under several names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import EditError, UsageError
-from ..storage.storage import Slice
-from ..tensors.checkpoint import Checkpoint, Tensor, show_shape
+from ..tensors.checkpoint import Checkpoint, show_shape
 from ..tensors.selection import select
+
+if TYPE_CHECKING:
+    from .steps import Verb
 
 
 def tie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:
-    """The later names become the first, and what is tied to them follows. Raises EditError where shapes or dtypes do not agree."""
+    """Tie tensors: each becomes the one that the first pattern names, and so does what is tied to it.
+
+    Raises:
+        NoMatch: A pattern matches nothing.
+        UsageError: There are fewer than two names.
+        EditError: Shapes or dtypes do not agree.
+        Opaque: A tensor has no plain elements.
+    """
     names = [name for pattern in patterns for name in select(checkpoint, [pattern])]
     if len(set(names)) < 2:
         raise UsageError("tie takes two names or more", "the first one is kept")
@@ -25,20 +35,8 @@ def tie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:
     return checkpoint.replacing(tensors={name: first if tensor.key in keys else tensor for name, tensor in checkpoint.items()})
 
 
-def untie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:
-    """Each name that shares a storage gets one of its own. Raises EditError for a name that shares none, or where nothing picked does."""
-    shared = {name for group in checkpoint.sharing() for name in group}
-    names = list(dict.fromkeys(name for name in patterns if name in checkpoint))
-    if globs := [pattern for pattern in patterns if pattern not in checkpoint]:
-        names += [name for name in select(checkpoint, globs) if name in shared and name not in names]
-    if not names:
-        raise EditError("nothing of that is tied", "`ckpt tied` lists what is")
-    alone = next((name for name in names if name not in shared), None)
-    if alone is not None:
-        raise EditError(f"{alone} is tied to nothing", "`ckpt tied` lists what is")
-    tensors = dict(checkpoint.tensors)
-    for name in names:
-        tensor = tensors[name].plain(name)
-        if any(other.storage is tensor.storage for key, other in tensors.items() if key != name):
-            tensors[name] = Tensor.whole(tensor.dtype, tensor.shape, Slice(tensor.elements(), 0, tensor.nbytes))
-    return checkpoint.replacing(tensors=tensors)
+def recipe_step() -> Verb:
+    """The step `tie = [NAME…]` of a recipe."""
+    from .steps import TEXTS, Outcome, Verb
+
+    return Verb({"tie": TEXTS}, lambda checkpoint, table, context: Outcome(tie(checkpoint, table["tie"])))

@@ -1,13 +1,13 @@
-"""`map`: names and layouts of one framework carried to another, by a ready map (`keras-to-torch`) or by rules of one's own.
+"""`map`: names and layouts of one framework turned into those of another, by a ready map (`keras-to-torch`) or by a file of rules.
 
-A map is FROM-to-TO, a file of rules (mapping/rules.py), or `inverse:` before that file. No data move: other axes are views.
+A map is FROM-to-TO, a file of rules (mapping/rules.py), or `inverse:` before that file. No data move: permuted axes are views.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import EditError, UnknownName, UsageError, about, did_you_mean
 from ..mapping.convention import Convention, convention, framework_names
@@ -15,12 +15,21 @@ from ..mapping.pairing import Template, paired
 from ..mapping.rules import Rules, parse_rules, ruled
 from ..tensors.checkpoint import Checkpoint
 
+if TYPE_CHECKING:
+    from .steps import Verb
+
 Map = tuple[Convention, Convention] | Rules
 
 
 class Carried(NamedTuple):
-    """The checkpoint as the map makes it, and a line for each thing to be said of that; names that have no place there and are left out;
-    names of what it is to be like that it has nothing for."""
+    """The result of a map.
+
+    Attributes:
+        checkpoint: The checkpoint with the new names and layouts.
+        said: Notes for the user, a line each.
+        left: Names of the old checkpoint that have no place in the new one, and are left out.
+        missing: Names that `like` has and for which there is nothing.
+    """
 
     checkpoint: Checkpoint
     said: list[str]
@@ -29,17 +38,22 @@ class Carried(NamedTuple):
 
 
 def ready() -> Iterator[str]:
-    """The names of the ready maps."""
+    """List the names of the ready maps."""
     return (f"{one}-to-{two}" for one in framework_names() for two in framework_names() if one != two)
 
 
 def is_map(text: str) -> bool:
-    """Whether it is a map at all, and no renaming OLD=NEW."""
+    """Return whether a text names a map, and is no renaming OLD=NEW."""
     return text.endswith(".toml") or "=" not in text
 
 
 def read_map(text: str) -> Map:
-    """The map of that name or in that file. Raises UnknownName, UsageError."""
+    """Read the map of a name, or in a file.
+
+    Raises:
+        UnknownName: There is no ready map of this name.
+        UsageError: The file is not a file of rules.
+    """
     if text.endswith(".toml"):
         path = text.removeprefix("inverse:")
         with about(path):
@@ -58,10 +72,16 @@ def read_map(text: str) -> Map:
 
 
 def carry(checkpoint: Checkpoint, by: Map, like: Template | None = None, rest: str = "") -> Carried:
-    """`checkpoint` with names and layouts as `by` has them.
+    """Give a checkpoint the names and layouts that the map `by` has for it.
 
-    `like` says what the names are to be, and is for ready maps. `rest` is what becomes of tensors that the map does not know, where its
-    rules do not say it: keep, drop, or error, which lists them. Raises EditError.
+    Args:
+        checkpoint: The checkpoint.
+        by: The map.
+        like: The names that the result should have, for ready maps.
+        rest: What becomes of tensors that the map does not cover, if its rules do not say it: keep, drop, or error, which is the default.
+
+    Raises:
+        EditError: The map does not cover a tensor, two would have one name, or none would be left.
     """
     tensors, unknown, left, said = ruled(checkpoint, by) if isinstance(by, Rules) else paired(checkpoint, *by, like)
     policy = (by.rest if isinstance(by, Rules) else "") or rest or "error"
@@ -80,7 +100,11 @@ def carry(checkpoint: Checkpoint, by: Map, like: Template | None = None, rest: s
 
 
 def mapped(checkpoint: Checkpoint, by: Map, like: Template | None = None, rest: str = "") -> Checkpoint:
-    """`carry`, with all names of `like`; its notes say what was left out. Raises EditError where there is nothing for one of them."""
+    """Do what `carry` does, and require all names of `like`. The notes of the result say what was left out.
+
+    Raises:
+        EditError: There is nothing for a name of `like`; and see `carry`.
+    """
     made = carry(checkpoint, by, like, rest)
     if made.missing:
         shown = ", ".join(made.missing[:5]) + (", …" if len(made.missing) > 5 else "")
@@ -90,7 +114,7 @@ def mapped(checkpoint: Checkpoint, by: Map, like: Template | None = None, rest: 
 
 
 def uncompared(by: Map, like: Template) -> set[str]:
-    """Names of the other side that have no counterpart by nature: the training's, and what is not kept everywhere (counters)."""
+    """List names in `like` that no map makes: training state, and counters, which not every framework keeps."""
     if isinstance(by, Rules):
         return set()
     theirs = by[1]
@@ -111,6 +135,19 @@ def _unknown(names: list[str], like: Template | None) -> EditError:
 
 
 def listed(names: list[str]) -> str:
-    """Names as a note says them: numbers of a layer's variables stand for all of them."""
+    """Shorten names for a note: each number becomes `*`, and names that are then the same are listed once."""
     short = list(dict.fromkeys(re.sub(r"\d+", "*", name) for name in names))
     return ", ".join(short[:5]) + (", …" if len(short) > 5 else "")
+
+
+def recipe_step() -> Verb:
+    """The step `map = MAP` of a recipe, with `like` and `rest`."""
+    from .steps import TEXT, Accepted, Context, Outcome, Table, Verb
+
+    rest = Accepted(lambda value: value in ("keep", "drop", "error"), '"keep", "drop" or "error"')
+
+    def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
+        like = context.like(table["map"], table.get("like"), table.get("arch", "auto"))
+        return Outcome(mapped(checkpoint, read_map(table["map"]), like, table.get("rest", "")))
+
+    return Verb({"map": TEXT, "like": TEXT, "rest": rest, "arch": TEXT}, make, lambda table: read_map(table["map"]))

@@ -1,4 +1,4 @@
-"""The spec of a checkpoint, as `ckpt spec` writes it: as tight as what is in the header, repeated blocks in one line."""
+"""The spec of a checkpoint in TOML, as `ckpt spec` writes it: as tight as its header, with repeated blocks in one line."""
 
 from __future__ import annotations
 
@@ -7,19 +7,29 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..analysis.digest import digests
-from ..show.tree import folded
+from ..checking.integrity import not_finite
 from ..tensors.blocks import Progress
 from ..tensors.checkpoint import Checkpoint
-from .integrity import not_finite
+from .tree import folded
 
 _HALF = re.compile("[\ud800-\udfff]")
 
 
 def written(checkpoint: Checkpoint, finite: bool = False, hashes: bool = False, progress: Progress | None = None) -> Iterator[str]:
-    """The lines of the spec. With `finite`, what is finite has to stay so; with `hashes`, values have to stay what they are."""
+    """Write the spec that a checkpoint meets.
+
+    Args:
+        checkpoint: The checkpoint. Without `finite` and `hashes`, its values are not read.
+        finite: Whether tensors whose elements are all finite must stay so.
+        hashes: Whether values must stay as they are.
+        progress: Called with the bytes done and the bytes in all.
+
+    Yields:
+        The lines of the spec.
+    """
     kinds = checkpoint.kinds()
     sums = {digest.name: digest.sha256 for digest in digests(checkpoint, progress=progress)} if hashes else {}
-    wrong = {found.name for found in not_finite(checkpoint, checkpoint, {}, progress)} if finite else set()
+    wrong = {violation.name for violation in not_finite(checkpoint, checkpoint, {}, progress)} if finite else set()
     yield "# What a file has to hold; `ckpt check FILE --spec THIS` tells whether it does. Loosen what may vary: docs/checking.md says how."
     yield f"params = {sum(kinds[name].numel for name in checkpoint.distinct())}"
     yield 'extra = "forbid"'
@@ -60,14 +70,14 @@ def _entry(count: int, facts: tuple[Any, ...]) -> str:
 
 
 def escaped(name: str) -> str:
-    """A name as a pattern that means nothing else. Half surrogates, which TOML cannot hold, are left open."""
+    """Write a name as a pattern that matches no other. A lone surrogate, which TOML cannot hold, becomes the wildcard `?`."""
     plain = re.sub(r"([*?\[{])", r"[\1]", name)
     plain = re.sub(r"^(@|r(?=e:))", r"[\1]", plain)
     return _HALF.sub("?", plain)
 
 
 def quoted(text: str) -> str:
-    """A TOML string: JSON's, with an escape for all that does not print, so that the line is the same on every terminal."""
+    """Write a TOML string: as in JSON, with an escape for each character that does not print, so that no terminal interprets it."""
     import json
 
     return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in json.dumps(text, ensure_ascii=False))

@@ -1,0 +1,46 @@
+"""`untie`: a storage of its own for each name that shares one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import EditError
+from ..storage.storage import Slice
+from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.selection import select
+
+if TYPE_CHECKING:
+    from .steps import Verb
+
+
+def untie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:
+    """Give each name that shares a storage a storage of its own.
+
+    Raises:
+        NoMatch: A pattern matches nothing.
+        EditError: A tensor that is named in full shares no storage, or nothing that the patterns match does.
+        Opaque: A tensor has no plain elements.
+    """
+    shared = {name for group in checkpoint.sharing() for name in group}
+    names = list(dict.fromkeys(name for name in patterns if name in checkpoint))
+    if globs := [pattern for pattern in patterns if pattern not in checkpoint]:
+        names += [name for name in select(checkpoint, globs) if name in shared and name not in names]
+    if not names:
+        raise EditError("nothing of that is tied", "`ckpt tied` lists what is")
+    alone = next((name for name in names if name not in shared), None)
+    if alone is not None:
+        raise EditError(f"{alone} is tied to nothing", "`ckpt tied` lists what is")
+    tensors = dict(checkpoint.tensors)
+    for name in names:
+        tensor = tensors[name].plain(name)
+        if any(other.storage is tensor.storage for key, other in tensors.items() if key != name):
+            tensors[name] = Tensor.whole(tensor.dtype, tensor.shape, Slice(tensor.elements(), 0, tensor.nbytes))
+    return checkpoint.replacing(tensors=tensors)
+
+
+def recipe_step() -> Verb:
+    """The step `untie = [PATTERN…]` of a recipe."""
+    from .steps import TEXTS, Outcome, Verb
+
+    return Verb({"untie": TEXTS}, lambda checkpoint, table, context: Outcome(untie(checkpoint, table["untie"])))
