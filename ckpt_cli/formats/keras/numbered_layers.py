@@ -1,7 +1,8 @@
 """The layers in a file of Keras 3, which keeps the variables of a layer by number.
 
-They lie at PATH/vars/0, PATH/vars/1, …, where PATH is made of containers and classes in snake case (layers/dense_1). A layer's own name is an attribute of PATH/vars; its class and its
-arguments are in the model's config, where there is one. As in keras/src/saving/saving_lib.py.
+They lie at PATH/vars/0, PATH/vars/1, …, where PATH is made of containers and classes in snake case (layers/dense_1). A layer's own name is
+an attribute of PATH/vars; its class and its arguments are in the model's config, where there is one. As in
+keras/src/saving/saving_lib.py.
 """
 
 from __future__ import annotations
