@@ -1,6 +1,6 @@
-"""Paddle's tensors in its pickles: `tuple((name, array))`, or `eval("data", {"data": array})`; a state dict holds bare arrays.
+"""Paddle's tensors in pickles: `tuple((name, array))`, or `eval("data", {"data": array})`; a state dict holds bare arrays.
 
-As in python/paddle/framework/io.py (`_pickle_save`, `reduce_varbase`, `reduce_LoDTensor`). The calls are read as symbols, never made.
+As in python/paddle/framework/io.py (`_pickle_save`, `reduce_varbase`, `reduce_LoDTensor`). The calls are read as symbols and never made.
 Paddle has no unsigned 16-bit integers: such an array holds bfloat16.
 """
 
@@ -19,26 +19,32 @@ _EVALS = ("builtins.eval", "__builtin__.eval")
 
 
 def array_of(node: Any) -> Call | None:
-    """The array in a tensor of Paddle's."""
-    args = node.arguments() if type(node) is Call else []
-    if type(node) is Call and pickled_arrays.is_array(node):
+    """Return the array in the node of a tensor (itself where it is a bare array); None where the node is no tensor."""
+    if type(node) is not Call:
+        return None
+    if pickled_arrays.is_array(node):
         return node
-    if type(node) is Call and node.path in _TUPLES and len(args) == 1 and type(args[0]) is Tuple and len(args[0].items) == 2:
-        name, array = args[0].items
-        return array if said(name) is not None and type(array) is Call and pickled_arrays.is_array(array) else None
-    if type(node) is Call and node.path in _EVALS and len(args) == 2 and said(args[0]) == "data" and type(args[1]) is Dict:
-        array = args[1].get("data")
-        return array if type(array) is Call and pickled_arrays.is_array(array) else None
-    return None
+    arguments = node.arguments()
+    array = None
+    if node.path in _TUPLES and len(arguments) == 1 and type(arguments[0]) is Tuple and len(arguments[0].items) == 2:
+        name, array = arguments[0].items
+        array = array if said(name) is not None else None
+    elif node.path in _EVALS and len(arguments) == 2 and said(arguments[0]) == "data" and type(arguments[1]) is Dict:
+        array = arguments[1].get("data")
+    return array if type(array) is Call and pickled_arrays.is_array(array) else None
 
 
 class PaddleReader(Reader):
+    """Reads the tensors of a pickle by Paddle."""
+
     def is_leaf(self, node: Any) -> bool:
+        """Whether the walk over the objects ends at `node`."""
         return array_of(node) is not None or super().is_leaf(node)
 
     def tensor(self, node: Any) -> Tensor | None:
+        """Return the tensor that `node` is; None where it is none."""
         array = array_of(node)
-        found = super().tensor(array if array is not None else node)
-        if array is None or found is None or found.dtype.name != "uint16":
-            return found
-        return Tensor.view(DTYPES["bfloat16"], found.shape, found.storage, found.strides, found.offset)
+        tensor = super().tensor(array if array is not None else node)
+        if array is None or tensor is None or tensor.dtype.name != "uint16":
+            return tensor
+        return Tensor.view(DTYPES["bfloat16"], tensor.shape, tensor.storage, tensor.strides, tensor.offset)
