@@ -58,7 +58,7 @@ class Header:
     """
 
     def __init__(self, file: File) -> None:
-        """Read the header. Raises Malformed. `end` is set by who lays out the tensors."""
+        """Read the header. Raises Malformed. The format sets `end` once it has placed the tensors."""
         cursor = Cursor(file)
         self.file, self.order, self.version = file, cursor.order, cursor.version
         count = cursor.count(24, "tensors", _MOST_ENTRIES)

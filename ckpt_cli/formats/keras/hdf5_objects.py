@@ -88,7 +88,7 @@ class Attribute(NamedTuple):
     @classmethod
     def from_record(cls, name: str, record: Record) -> Attribute:
         """Decode the type, shape and value of an attribute, or of a dataset whose elements were read with the header."""
-        return cls(name, record["type"], shape_of(record), value_of(record))
+        return cls(name, record["type"], _shape(record), value_of(record))
 
     @property
     def texts(self) -> list[str] | None:
@@ -163,7 +163,7 @@ def _dataset_kind(record: Record) -> ObjectKind:
     return ObjectKind.TEXT if element in TEXT_KINDS else ObjectKind.OBJECT
 
 
-def shape_of(record: Record) -> tuple[int, ...] | None:
+def _shape(record: Record) -> tuple[int, ...] | None:
     """Return the shape in a record; None where the dataspace is empty."""
     return None if record["shape"] is None else tuple(record["shape"])
 

@@ -1,7 +1,7 @@
 """An ONNX model: what its graph says of the weights, and where their bytes are.
 
-Read from the protocol buffers of onnx.proto (onnx/onnx), whose field numbers stand in the classes below. Nothing is held of the file but
-what is said here: long fields are passed over.
+Read from the protocol buffers of onnx.proto (onnx/onnx), whose field numbers stand in the classes below. Long fields are passed over, not
+read.
 """
 
 from __future__ import annotations
