@@ -21,7 +21,7 @@ from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint, Foreign, Tensor, numel_of
 from ..encodings.object_nodes import Dict, List
 from ..encodings.object_walk import Path, joined, names
-from .msgpack import MsgpackReader, Span
+from .msgpack import MsgpackReader, Span, ValueKind
 
 ARRAY, COMPLEX, SCALAR = 1, 2, 3  # types of extensions
 CHUNKED = "__msgpack_chunked_array__"
@@ -40,7 +40,7 @@ class Leaf(NamedTuple):
     @property
     def scalar(self) -> bool:
         """Whether it is a numpy scalar."""
-        return type(self.node) is Span and self.node.kind == "ext" and self.node.code == SCALAR
+        return type(self.node) is Span and self.node.kind == ValueKind.EXTENSION and self.node.code == SCALAR
 
 
 class FlaxTree(NamedTuple):
@@ -110,7 +110,7 @@ def _tensor(reader: MsgpackReader, leaf: Leaf) -> Tensor | None:
     try:
         if _is_chunked(node):
             return _chunked_array(reader, node)
-        if type(node) is Span and node.kind == "ext" and node.code in (ARRAY, SCALAR):
+        if type(node) is Span and node.kind == ValueKind.EXTENSION and node.code in (ARRAY, SCALAR):
             return _array(reader, node)
     except Malformed as error:
         raise Malformed(f"{joined(leaf.path) or 'the array'}: {error.what}", error.mend) from None
@@ -120,7 +120,7 @@ def _tensor(reader: MsgpackReader, leaf: Leaf) -> Tensor | None:
 def _array(reader: MsgpackReader, span: Span) -> Tensor:
     node = reader.value(span.start, span.start + span.nbytes)
     items = node.items if type(node) is List else []
-    if len(items) != 3 or type(items[1]) is not str or type(items[2]) is not Span or items[2].kind != "bin":
+    if len(items) != 3 or type(items[1]) is not str or type(items[2]) is not Span or items[2].kind != ValueKind.BYTES:
         raise Malformed("its extension is not shape, dtype and bytes")
     shape = _shape(items[0].items if type(items[0]) is List else None)
     data = Extent(reader.file, items[2].start, items[2].nbytes)
@@ -159,7 +159,7 @@ def _chunked_array(reader: MsgpackReader, node: Dict) -> Tensor:
 
 
 def _chunk(reader: MsgpackReader, node: Any) -> Tensor:
-    if type(node) is not Span or node.kind != "ext" or node.code != ARRAY:
+    if type(node) is not Span or node.kind != ValueKind.EXTENSION or node.code != ARRAY:
         raise Malformed("a chunk is no array")
     return _array(reader, node)
 
@@ -180,11 +180,11 @@ def _object(reader: MsgpackReader, node: Any) -> Any:
         return []
     if type(node) is not Span:
         return node
-    if node.kind == "bin" and node.nbytes <= _MOST_HELD:
+    if node.kind == ValueKind.BYTES and node.nbytes <= _MOST_HELD:
         return reader.file.read(node.start, node.nbytes)
-    if node.kind == "ext" and node.code == COMPLEX:
+    if node.kind == ValueKind.EXTENSION and node.code == COMPLEX:
         parts = reader.value(node.start, node.start + node.nbytes)
         if type(parts) is List and len(parts.items) == 2 and all(type(part) in (int, float) for part in parts.items):
             return complex(*parts.items)
-    kind = f"msgpack extension {node.code}" if node.kind == "ext" else {"bin": "bytes"}.get(node.kind, node.kind)
-    return Foreign(kind, f"{node.nbytes:,} bytes")
+    names = {ValueKind.BYTES: "bytes", ValueKind.EXTENSION: f"msgpack extension {node.code}"}
+    return Foreign(names.get(node.kind, str(node.kind)), f"{node.nbytes:,} bytes")

@@ -12,7 +12,7 @@ from ...storage.storage import Extent, Slice, Storage
 from ...tensors.checkpoint import Checkpoint, Tensor
 from ..encodings.object_walk import Path, joined, names
 from .flax_tree import ARRAY, CHUNKED, COMPLEX, SCALAR, UNPACKED, FlaxTree, Leaf
-from .msgpack import DEEPEST, LONGEST_TEXT, Span
+from .msgpack import DEEPEST, LONGEST_TEXT, Span, ValueKind
 from .msgpack_packing import head, packed
 
 _MOST_CHUNK = 1 << 30  # bytes: MAX_CHUNK_SIZE of flax/serialization.py
@@ -144,10 +144,10 @@ def _pieces(root: Any, lists: frozenset[Path], checkpoint: Checkpoint) -> Iterat
         elif isinstance(node, _NewLeaf):
             yield from _leaf(node, checkpoint)
         elif path in lists and list(node) == list(range(len(node))):
-            yield head("array", len(node))
+            yield head(ValueKind.ARRAY, len(node))
             waiting += [((*path, key), value) for key, value in reversed(node.items())]
         else:
-            yield head("map", len(node))
+            yield head(ValueKind.MAP, len(node))
             for key, value in reversed(node.items()):
                 # a list that lost items becomes what Flax makes of lists: a map from "0" on
                 waiting += [((*path, key), value), ((), packed(str(key) if path in lists else key))]
@@ -160,9 +160,9 @@ def _leaf(leaf: _NewLeaf, checkpoint: Checkpoint) -> Iterator[bytes | Storage]:
     elif type(value) is Span:
         yield Extent(checkpoint.rest.file, value.head, value.start + value.nbytes - value.head)
     elif type(value) is complex:
-        yield head("ext", 19, COMPLEX) + head("array", 2) + packed(value.real) + packed(value.imag)
+        yield head(ValueKind.EXTENSION, 19, COMPLEX) + head(ValueKind.ARRAY, 2) + packed(value.real) + packed(value.imag)
     elif type(value) in (dict, list, tuple):
-        yield head("map" if type(value) is dict else "array", 0)
+        yield head(ValueKind.MAP if type(value) is dict else ValueKind.ARRAY, 0)
     else:
         yield packed(value)
 
@@ -175,11 +175,11 @@ def _tensor(tensor: Tensor, code: int) -> Iterator[bytes | Storage]:
         return
     size = max(1, _MOST_CHUNK // tensor.dtype.nbytes) * tensor.dtype.nbytes
     starts = range(0, elements.nbytes, size)
-    yield head("map", 3) + packed(CHUNKED) + packed(True) + packed("shape")
-    yield head("map", len(tensor.shape))
+    yield head(ValueKind.MAP, 3) + packed(CHUNKED) + packed(True) + packed("shape")
+    yield head(ValueKind.MAP, len(tensor.shape))
     for axis, n in enumerate(tensor.shape):
         yield packed(str(axis)) + packed(n)
-    yield packed("chunks") + head("map", len(starts))
+    yield packed("chunks") + head(ValueKind.MAP, len(starts))
     for index, start in enumerate(starts):
         chunk = Slice(elements, start, min(size, elements.nbytes - start))
         yield packed(str(index))
@@ -187,7 +187,7 @@ def _tensor(tensor: Tensor, code: int) -> Iterator[bytes | Storage]:
 
 
 def _array(shape: tuple[int, ...], dtype: str, elements: Storage, code: int) -> Iterator[bytes | Storage]:
-    before = head("array", 3) + head("array", len(shape)) + b"".join(map(packed, shape))
-    before += packed(dtype) + head("bin", elements.nbytes)
-    yield head("ext", len(before) + elements.nbytes, code) + before
+    before = head(ValueKind.ARRAY, 3) + head(ValueKind.ARRAY, len(shape)) + b"".join(map(packed, shape))
+    before += packed(dtype) + head(ValueKind.BYTES, elements.nbytes)
+    yield head(ValueKind.EXTENSION, len(before) + elements.nbytes, code) + before
     yield elements

@@ -6,6 +6,7 @@ key twice, keys are texts or integers, and values, depth and texts are bounded. 
 
 from __future__ import annotations
 
+from enum import StrEnum
 from struct import unpack
 from typing import Any, NamedTuple
 
@@ -19,6 +20,17 @@ _MOST_VALUES = 3_000_000
 _READ_AHEAD = 8192  # bytes
 _CURE = "download or copy it again"
 
+
+class ValueKind(StrEnum):
+    """The kinds of values that have a length, by their names in the specification."""
+
+    MAP = "map"
+    ARRAY = "array"
+    TEXT = "str"
+    BYTES = "bin"
+    EXTENSION = "ext"
+
+
 # The first byte of a value → what it is.
 _CONSTANTS = {0xC0: None, 0xC2: False, 0xC3: True}
 NUMBERS = {
@@ -26,8 +38,10 @@ NUMBERS = {
 }  # fmt: skip
 WIDTHS = {">f": 4, ">d": 8, ">B": 1, ">H": 2, ">I": 4, ">Q": 8, ">b": 1, ">h": 2, ">i": 4, ">q": 8}  # in bytes
 SIZED = {  # kind, and how many bytes its length has
-    0xC4: ("bin", 1), 0xC5: ("bin", 2), 0xC6: ("bin", 4), 0xC7: ("ext", 1), 0xC8: ("ext", 2), 0xC9: ("ext", 4),
-    0xD9: ("str", 1), 0xDA: ("str", 2), 0xDB: ("str", 4), 0xDC: ("array", 2), 0xDD: ("array", 4), 0xDE: ("map", 2), 0xDF: ("map", 4),
+    0xC4: (ValueKind.BYTES, 1), 0xC5: (ValueKind.BYTES, 2), 0xC6: (ValueKind.BYTES, 4),
+    0xC7: (ValueKind.EXTENSION, 1), 0xC8: (ValueKind.EXTENSION, 2), 0xC9: (ValueKind.EXTENSION, 4),
+    0xD9: (ValueKind.TEXT, 1), 0xDA: (ValueKind.TEXT, 2), 0xDB: (ValueKind.TEXT, 4),
+    0xDC: (ValueKind.ARRAY, 2), 0xDD: (ValueKind.ARRAY, 4), 0xDE: (ValueKind.MAP, 2), 0xDF: (ValueKind.MAP, 4),
 }  # fmt: skip
 FIXED_EXTENSIONS = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}  # length in bytes
 
@@ -36,14 +50,14 @@ class Span(NamedTuple):
     """A value that was not decoded.
 
     Attributes:
-        kind: `bin`, `str` or `ext`.
+        kind: TEXT, BYTES or EXTENSION.
         code: The type of an extension; 0 of others.
         head: The byte of the file at which the value begins.
         start: The byte at which its contents begin.
         nbytes: How many bytes these are.
     """
 
-    kind: str
+    kind: ValueKind
     code: int
     head: int
     start: int
@@ -55,9 +69,9 @@ class _Container:
 
     __slots__ = ("key", "known", "left", "node")
 
-    def __init__(self, kind: str, count: int) -> None:
-        self.node: Dict | List = Dict([]) if kind == "map" else List([])
-        self.left = count * 2 if kind == "map" else count
+    def __init__(self, kind: ValueKind, count: int) -> None:
+        self.node: Dict | List = Dict([]) if kind == ValueKind.MAP else List([])
+        self.left = count * 2 if kind == ValueKind.MAP else count
         self.known: set[Any] = set()
         self.key: Any = None
 
@@ -107,19 +121,20 @@ class MsgpackReader:
         containers: list[_Container] = []
         while True:
             kind, value = self._head()
-            if kind in ("map", "array"):
+            if kind is not None:
                 containers.append(self._container(kind, value, len(containers)))
-                value = containers[-1].node
-                kind = "" if containers[-1].left else "closed"
-            while kind:  # a value is complete; it may complete the containers around it
-                if kind == "closed":
-                    value = containers.pop().node
-                if not containers:
-                    return value
+                if containers[-1].left:
+                    continue
+                value = containers.pop().node
+            while containers:  # the value is complete, and may complete the containers around it
                 containers[-1].add(value)
-                kind = "" if containers[-1].left else "closed"
+                if containers[-1].left:
+                    break
+                value = containers.pop().node
+            else:
+                return value
 
-    def _container(self, kind: str, count: int, depth: int) -> _Container:
+    def _container(self, kind: ValueKind, count: int, depth: int) -> _Container:
         container = _Container(kind, count)
         self._count += container.left
         if container.left > self._stop - self._at:
@@ -130,41 +145,41 @@ class MsgpackReader:
             raise Malformed(f"the msgpack tree nests deeper than {DEEPEST}")
         return container
 
-    def _head(self) -> tuple[str, Any]:
-        """Return `map` or `array` and the count of its items, or `value` and the value that begins here."""
+    def _head(self) -> tuple[ValueKind | None, Any]:
+        """Return MAP or ARRAY and the count of its items, or None and the value that begins here."""
         head, code = self._at, self._take(1)[0]
         if code < 0x80 or code >= 0xE0:
-            return "value", code if code < 0x80 else code - 256
+            return None, code if code < 0x80 else code - 256
         if code < 0x90:
-            return "map", code & 15
+            return ValueKind.MAP, code & 15
         if code < 0xA0:
-            return "array", code & 15
+            return ValueKind.ARRAY, code & 15
         if code < 0xC0:
-            return "value", self._text(head, code & 31)
+            return None, self._text(head, code & 31)
         if code in _CONSTANTS:
-            return "value", _CONSTANTS[code]
+            return None, _CONSTANTS[code]
         if code in NUMBERS:
-            return "value", unpack(NUMBERS[code], self._take(WIDTHS[NUMBERS[code]]))[0]
+            return None, unpack(NUMBERS[code], self._take(WIDTHS[NUMBERS[code]]))[0]
         if code in FIXED_EXTENSIONS:
-            return "value", self._span("ext", head, FIXED_EXTENSIONS[code])
+            return None, self._span(ValueKind.EXTENSION, head, FIXED_EXTENSIONS[code])
         if code not in SIZED:
             raise Malformed(f"byte {head:,} is {code:#x}, which begins no msgpack value")
         kind, width = SIZED[code]
         count = int.from_bytes(self._take(width), "big")
-        if kind in ("map", "array"):
+        if kind in (ValueKind.MAP, ValueKind.ARRAY):
             return kind, count
-        return "value", self._text(head, count) if kind == "str" else self._span(kind, head, count)
+        return None, self._text(head, count) if kind == ValueKind.TEXT else self._span(kind, head, count)
 
     def _text(self, head: int, count: int) -> str | Span:
         if count > LONGEST_TEXT:
-            return self._span("str", head, count)
+            return self._span(ValueKind.TEXT, head, count)
         try:
             return self._take(count).decode()
         except UnicodeDecodeError:
             raise Malformed(f"the text at byte {head:,} is not UTF-8") from None
 
-    def _span(self, kind: str, head: int, count: int) -> Span:
-        code = int.from_bytes(self._take(1), "big", signed=True) if kind == "ext" else 0
+    def _span(self, kind: ValueKind, head: int, count: int) -> Span:
+        code = int.from_bytes(self._take(1), "big", signed=True) if kind == ValueKind.EXTENSION else 0
         self._check_left(count)
         self._at += count
         return Span(kind, code, head, self._at - count, count)

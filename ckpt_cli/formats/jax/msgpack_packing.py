@@ -5,18 +5,22 @@ from __future__ import annotations
 from struct import pack
 from typing import Any
 
-from .msgpack import FIXED_EXTENSIONS, NUMBERS, SIZED, WIDTHS
+from .msgpack import FIXED_EXTENSIONS, NUMBERS, SIZED, WIDTHS, ValueKind
 
 _CODES = {(kind, width): code for code, (kind, width) in SIZED.items()}
 _EXTENSION_CODES = {length: code for code, length in FIXED_EXTENSIONS.items()}
-_SHORT = {"map": (0x80, 16), "array": (0x90, 16), "str": (0xA0, 32)}  # kind → first byte with the length in it, for lengths below
+_SHORT = {
+    ValueKind.MAP: (0x80, 16),
+    ValueKind.ARRAY: (0x90, 16),
+    ValueKind.TEXT: (0xA0, 32),
+}  # kind → first byte with the length in it, for lengths below
 
 
-def head(kind: str, count: int, code: int = 0) -> bytes:
+def head(kind: ValueKind, count: int, code: int = 0) -> bytes:
     """Encode what stands before the contents of a map, an array, a text, bytes or an extension.
 
     Args:
-        kind: `map`, `array`, `str`, `bin` or `ext`.
+        kind: The kind of the value.
         count: The items of a map or an array, the bytes of others.
         code: The type of an extension.
 
@@ -26,13 +30,13 @@ def head(kind: str, count: int, code: int = 0) -> bytes:
     base, below = _SHORT.get(kind, (0, 0))
     if count < below:
         return bytes([base | count])
-    if kind == "ext" and count in _EXTENSION_CODES:
+    if kind == ValueKind.EXTENSION and count in _EXTENSION_CODES:
         return bytes([_EXTENSION_CODES[count]]) + code.to_bytes(1, "big", signed=True)
     widths = [width for width in (1, 2, 4) if (kind, width) in _CODES and count < 1 << 8 * width]
     if not widths:
         raise ValueError(f"msgpack has no {kind} of {count} bytes")
     length = count.to_bytes(widths[0], "big")
-    return bytes([_CODES[kind, widths[0]]]) + length + (code.to_bytes(1, "big", signed=True) if kind == "ext" else b"")
+    return bytes([_CODES[kind, widths[0]]]) + length + (code.to_bytes(1, "big", signed=True) if kind == ValueKind.EXTENSION else b"")
 
 
 def packed(value: Any) -> bytes:
@@ -45,9 +49,9 @@ def packed(value: Any) -> bytes:
         return b"\xcb" + pack(">d", value)
     if type(value) is str:
         raw = value.encode()
-        return head("str", len(raw)) + raw
+        return head(ValueKind.TEXT, len(raw)) + raw
     if type(value) is bytes:
-        return head("bin", len(value)) + value
+        return head(ValueKind.BYTES, len(value)) + value
     raise TypeError(f"msgpack has no place for {type(value).__name__}")
 
 
