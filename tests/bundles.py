@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy
 
 from ckpt_cli.formats.encodings.protobuf import fixed32, integer, nested
-from ckpt_cli.formats.tensorflow import sstable
-from ckpt_cli.formats.tensorflow.messages import NUMBERS, Slice, slice_key, written_shape
+from ckpt_cli.formats.tensorflow import sstable, sstable_writing
+from ckpt_cli.formats.tensorflow.tensor_protos import DTYPE_NUMBERS, TensorSlice, encoded_shape, slice_key
 from ckpt_cli.numbers.dtypes import DTYPES
 from ckpt_cli.storage.crc32c import CRC32C
 
@@ -29,12 +29,12 @@ class Part(NamedTuple):
 def entry(dtype: int = 1, shape: Sequence[int] = (1,), shard: int = 0, offset: int = 0, size: int = 4, crc: int = 1) -> bytes:
     """A BundleEntryProto with anything in it."""
     place = integer(3, shard) + integer(4, offset) + integer(5, size)
-    return integer(1, dtype) + nested(2, written_shape(shape)) + place + fixed32(6, crc)
+    return integer(1, dtype) + nested(2, encoded_shape(shape)) + place + fixed32(6, crc)
 
 
-def part(key: bytes, array: numpy.ndarray[Any, Any], boxes: Sequence[Slice] = ()) -> Part:
+def part(key: bytes, array: numpy.ndarray[Any, Any], boxes: Sequence[TensorSlice] = ()) -> Part:
     """An array under a key; with `boxes`, in slices."""
-    said = integer(1, NUMBERS[DTYPES[array.dtype.name]]) + nested(2, written_shape(array.shape))
+    said = integer(1, DTYPE_NUMBERS[DTYPES[array.dtype.name]]) + nested(2, encoded_shape(array.shape))
     if not boxes:
         return Part(key, said, array.tobytes())
     cuts = [array[tuple(slice(start, None if length < 0 else start + length) for start, length in box)] for box in boxes]
@@ -42,7 +42,7 @@ def part(key: bytes, array: numpy.ndarray[Any, Any], boxes: Sequence[Slice] = ()
     return Part(key, said, b"", tuple(part(slice_key(key, box), cut) for box, cut in zip(boxes, cuts, strict=True)))
 
 
-def slice_proto(box: Slice) -> bytes:
+def slice_proto(box: TensorSlice) -> bytes:
     return b"".join(nested(1, integer(1, start) + (integer(2, length) if length >= 0 else b"")) for start, length in box)
 
 
@@ -60,7 +60,7 @@ def bundle(path: Path, parts: Sequence[Part], header: bytes = HEADER) -> None:
 def index(path: Path, items: dict[bytes, bytes], header: bytes | None = HEADER) -> None:
     """The table alone: any keys, any values."""
     everything = ({} if header is None else {b"": header}) | items
-    path.write_bytes(b"".join(sstable.table(iter(sorted(everything.items())))))
+    path.write_bytes(b"".join(sstable_writing.table(iter(sorted(everything.items())))))
 
 
 def data_of(path: Path) -> Path:

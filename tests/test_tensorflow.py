@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 import ckpt_cli
 from ckpt_cli.errors import Malformed
 from ckpt_cli.formats.encodings import protobuf
-from ckpt_cli.formats.tensorflow import sstable
-from ckpt_cli.formats.tensorflow.bundle import text_of
+from ckpt_cli.formats.tensorflow import sstable_writing
 from ckpt_cli.formats.tensorflow.snappy import unpack
 from ckpt_cli.formats.tensorflow.sstable import Table
+from ckpt_cli.formats.tensorflow.string_tensors import text_of
 from ckpt_cli.storage.crc32c import CRC32C
 from ckpt_cli.storage.file import File
 
@@ -51,9 +51,9 @@ def test_what_tensorflow_made_is_what_tensorflow_reads_in_it(prefix: str, ckpt: 
 @pytest.mark.parametrize("prefix", [prefix for prefix in READ if (MADE / f"{prefix}.index").exists()])
 def test_an_index_of_tensorflow_is_written_again_byte_for_byte(prefix: str) -> None:
     items = [
-        (entry.key, data[entry.start : entry.stop]) for _, data, found in Table(File(f"{MADE / prefix}.index")).opened() for entry in found
+        (entry.key, data[entry.start : entry.stop]) for _, data, found in Table(File(f"{MADE / prefix}.index")).read_blocks() for entry in found
     ]
-    assert b"".join(sstable.table(iter(items))) == Path(f"{MADE / prefix}.index").read_bytes()
+    assert b"".join(table(iter(items))) == Path(f"{MADE / prefix}.index").read_bytes()
 
 
 @pytest.mark.parametrize("prefix", [prefix for prefix in READ if (MADE / f"{prefix}.index").exists()])
@@ -91,8 +91,8 @@ def test_every_checksum_of_the_real_ones_is_right(record: Any, ckpt: Ckpt) -> No
 def test_the_index_is_written_byte_for_byte_as_tensorflow_writes_it(record: Any) -> None:
     """From its own keys and values."""
     path = ckpt_cli.open(str(CASES / record["file"])).origin.path
-    items = [(entry.key, data[entry.start : entry.stop]) for _, data, found in Table(File(path)).opened() for entry in found]
-    assert b"".join(sstable.table(iter(items))) == Path(path).read_bytes()
+    items = [(entry.key, data[entry.start : entry.stop]) for _, data, found in Table(File(path)).read_blocks() for entry in found]
+    assert b"".join(sstable_writing.table(iter(items))) == Path(path).read_bytes()
 
 
 @every_case("tf-v2", "tf-savedmodel", "tf-v1")
@@ -272,7 +272,7 @@ def test_dropped_renamed_and_cast(model: Path, ckpt: Ckpt) -> None:
     ckpt("rename", path, "net/*=body/*", "-i")
     ckpt("cast", path, "bfloat16", "body/*", "-i")
     assert all(row[1] == "bfloat16" for row in ckpt("ls", path, "body/*").rows) and not ckpt("ls", path, "re:SLOT|^net", status=2).out
-    keys = [entry.key.decode() for _, _, found in Table(File(f"{path}.index")).opened() for entry in found]
+    keys = [entry.key.decode() for _, _, found in Table(File(f"{path}.index")).read_blocks() for entry in found]
     assert "body/layer_with_weights-0/kernel/.ATTRIBUTES/VARIABLE_VALUE" in keys and keys == sorted(keys)
     assert ckpt("check", path).out == "" and "_CHECKPOINTABLE_OBJECT_GRAPH" in keys
 
@@ -325,7 +325,7 @@ def test_many_tensors_make_many_blocks(tmp_path: Path, ckpt: Ckpt) -> None:
 
 def graph_of(path: Path) -> bytes:
     checkpoint = ckpt_cli.open(str(path))
-    return text_of(checkpoint.rest.stored(b"_CHECKPOINTABLE_OBJECT_GRAPH"))
+    return text_of(checkpoint.rest.extent(b"_CHECKPOINTABLE_OBJECT_GRAPH"))
 
 
 def test_the_object_graph_knows_the_keys_that_there_are(model: Path, ckpt: Ckpt) -> None:
@@ -409,8 +409,8 @@ def test_the_checksums_of_the_standard() -> None:
 @given(st.dictionaries(st.binary(max_size=30), st.binary(max_size=2000), min_size=1, max_size=300))
 def test_any_table_is_read_as_it_was_written(tmp_path_factory: pytest.TempPathFactory, items: dict[bytes, bytes]) -> None:
     path = tmp_path_factory.mktemp("table") / "t"
-    path.write_bytes(b"".join(sstable.table(iter(sorted(items.items())))))
-    found = [(e.key, protobuf.piece(data, e.start, e.stop)) for _, data, entries in Table(File(str(path))).opened() for e in entries]
+    path.write_bytes(b"".join(sstable_writing.table(iter(sorted(items.items())))))
+    found = [(e.key, protobuf.piece(data, e.start, e.stop)) for _, data, entries in Table(File(str(path))).read_blocks() for e in entries]
     assert found == sorted(items.items())
 
 

@@ -13,7 +13,7 @@ from judge import Build, Case
 
 from ckpt_cli.formats.encodings.protobuf import fixed32, integer, nested, number
 from ckpt_cli.formats.tensorflow import sstable
-from ckpt_cli.formats.tensorflow.messages import slice_key, written_shape
+from ckpt_cli.formats.tensorflow.tensor_protos import encoded_shape, slice_key
 
 ONE = {b"a": entry()}
 FLOATS = numpy.arange(6, dtype="<f4").reshape(2, 3)
@@ -124,7 +124,7 @@ def overlaps() -> Iterator[tuple[str, str, Build]]:
 def slices() -> Iterator[tuple[str, str, Build]]:
     box = ((0, 1), (0, -1))
     row = entry(shape=(1, 3), size=12)
-    said = integer(1, 1) + nested(2, written_shape((2, 3)))
+    said = integer(1, 1) + nested(2, encoded_shape((2, 3)))
 
     def whole(*boxes: Any) -> bytes:
         extents = (b"".join(nested(1, integer(1, start) + (integer(2, n) if n >= 0 else b"")) for start, n in one) for one in boxes)
@@ -216,7 +216,7 @@ def first(tensors: bytes, items: dict[bytes, bytes]) -> Build:
 def old(name: bytes = b"w", shape: tuple[int, ...] = (2,), dtype: int = 1, boxes: int = 1) -> bytes:
     """What the first value says of a tensor in slices that are all of it."""
     whole = b"".join(nested(1, b"") for _ in shape)
-    return nested(1, nested(1, name) + nested(2, written_shape(shape)) + integer(3, dtype) + nested(4, whole) * boxes)
+    return nested(1, nested(1, name) + nested(2, encoded_shape(shape)) + integer(3, dtype) + nested(4, whole) * boxes)
 
 
 def values(proto: bytes, name: bytes = b"w", axes: int = 1) -> dict[bytes, bytes]:

@@ -23,7 +23,7 @@ from .. import Format, changed_storages, formats, patch_of
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
     from ...disk.patch import Change, Patch
-    from .header import Header, Info
+    from .header import Header, TensorInfo
 
 _DTYPES = {
     0: "float32", 1: "float16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 9: "Q8_1", 10: "Q2_K", 11: "Q3_K", 12: "Q4_K",
@@ -53,14 +53,15 @@ class Gguf(Format):
         return Checkpoint(_tensors(header), metadata(header), arrays(header), rest=header)
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
-        from .header import Header, head, info
+        from .header import Header
+        from .header_writing import encoded_head, encoded_info
 
         header = checkpoint.rest if isinstance(checkpoint.rest, Header) else None
         order, version, alignment = (header.order, header.version, header.alignment) if header else ("<", 3, _alignment(checkpoint))
         pairs = _pairs(checkpoint, header, alignment)
         infos, end = _laid_out(checkpoint, alignment)
-        file_layout.write(head(order, version, len(infos), len(pairs)))
-        for piece in (*pairs, *(info(found, order) for found in infos)):
+        file_layout.write(encoded_head(order, version, len(infos), len(pairs)))
+        for piece in (*pairs, *(encoded_info(found, order) for found in infos)):
             file_layout.write(piece)
         base = file_layout.at + -file_layout.at % alignment
         for found, tensor in zip(infos, checkpoint.values(), strict=True):
@@ -99,12 +100,14 @@ def _changed(checkpoint: Checkpoint, before: Checkpoint) -> list[Change] | None:
 
 def _pair(checkpoint: Checkpoint, before: Checkpoint, key: str) -> bytes:
     """A key and its value: as they stand in the file, where they were not changed. Raises CannotHold."""
+    from .header_writing import with_text
+
     header: Header = before.rest
     if key not in before.metadata or checkpoint.metadata[key] == before.metadata[key]:
         return header.raw(key)
     if key == "general.alignment":
         raise CannotHold("general.alignment says where the data lie, and they stay there", "leave it as it is")
-    return header.with_text(key, checkpoint.metadata[key])
+    return with_text(header, key, checkpoint.metadata[key])
 
 
 def _tensors(header: Header) -> dict[str, Tensor]:
@@ -128,7 +131,7 @@ def _tensors(header: Header) -> dict[str, Tensor]:
     return tensors
 
 
-def _dtype(found: Info, header: Header) -> DType:
+def _dtype(found: TensorInfo, header: Header) -> DType:
     if found.type not in _DTYPES:
         raise Malformed(f"tensor {found.name!r}: type {found.type:,} of ggml is not known")
     dtype = DTYPES[_DTYPES[found.type]]
@@ -158,25 +161,25 @@ def _alignment(checkpoint: Checkpoint) -> int:
 
 def _pairs(checkpoint: Checkpoint, header: Header | None, alignment: int) -> list[bytes]:
     """The key/values: as they stand in the file that they were read from; else as strings."""
-    from .header import pair
+    from .header_writing import encoded_pair
 
     if header and checkpoint.origin:
         before = checkpoint.origin.read
         return [_pair(checkpoint, before, key) for key in header.values if key in checkpoint.metadata or key in checkpoint.objects]
     said = {key: value for key, value in checkpoint.metadata.items() if key not in ("format", "general.alignment")}
     texts = {"general.architecture": "unknown"} | said
-    found = [pair(key, value, "<") for key, value in texts.items()]
-    return found if alignment == 32 else [*found, pair("general.alignment", alignment, "<")]
+    found = [encoded_pair(key, value, "<") for key, value in texts.items()]
+    return found if alignment == 32 else [*found, encoded_pair("general.alignment", alignment, "<")]
 
 
-def _laid_out(checkpoint: Checkpoint, alignment: int) -> tuple[list[Info], int]:
+def _laid_out(checkpoint: Checkpoint, alignment: int) -> tuple[list[TensorInfo], int]:
     """What is to be said of each tensor, and the bytes of all data, padded. Raises CannotHold."""
-    from .header import Info
+    from .header import TensorInfo
 
     at, infos = 0, []
     for name, tensor in checkpoint.items():
         _check(name, tensor)
-        infos.append(Info(name, _CODES[tensor.dtype.name], tensor.shape, at))
+        infos.append(TensorInfo(name, _CODES[tensor.dtype.name], tensor.shape, at))
         at += -(-tensor.nbytes // alignment) * alignment
     return infos, at
 

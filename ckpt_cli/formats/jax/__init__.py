@@ -1,0 +1,1 @@
+"""Formats of JAX's libraries: Flax msgpack and Orbax."""

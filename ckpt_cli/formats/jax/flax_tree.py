@@ -1,9 +1,11 @@
-"""Flax's trees in msgpack: every array under the path by which it is reached, everything else as objects.
+"""Reads Flax's trees in msgpack: each array under the path that leads to it, everything else as objects.
 
 As in flax/serialization.py: extension 1 is an array and 3 a numpy scalar, each msgpack again: [shape, dtype's name, bytes]; 2 is a complex
 number, [real, imaginary]. An array of over 2^30 bytes is a map:
 
     {"__msgpack_chunked_array__": true, "shape": {"0": n, …}, "chunks": {"0": array, …}}
+
+The bytes of arrays are little-endian, in C order.
 """
 
 from __future__ import annotations
@@ -12,18 +14,18 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ...errors import Malformed
-from ...numbers.dtypes import DTYPES, DType, opaque
+from ...numbers.dtypes import DTYPES, opaque
 from ...storage.chain import Chain
 from ...storage.file import File
 from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint, Foreign, Tensor, numel_of
 from ..encodings.object_nodes import Dict, List
 from ..encodings.object_walk import Path, joined, names
-from .msgpack import Reader, Span
+from .msgpack import MsgpackReader, Span, ValueKind
 
-ARRAY, COMPLEX, SCALAR = 1, 2, 3
+ARRAY, COMPLEX, SCALAR = 1, 2, 3  # types of extensions
 CHUNKED = "__msgpack_chunked_array__"
-UNPACKED = "unpacked"  # the layout of types that have less than a byte an element, kept one a byte
+UNPACKED = "unpacked"  # the layout of types with less than a byte an element that are kept one a byte
 _MOST_KEYS = 30_000_000  # of all paths together
 _MOST_AXES = 64
 _MOST_HELD = 1 << 20  # bytes of an object that is no text
@@ -37,11 +39,18 @@ class Leaf(NamedTuple):
 
     @property
     def scalar(self) -> bool:
-        return type(self.node) is Span and self.node.kind == "ext" and self.node.code == SCALAR
+        """Whether it is a numpy scalar."""
+        return type(self.node) is Span and self.node.kind == ValueKind.EXTENSION and self.node.code == SCALAR
 
 
-class Tree(NamedTuple):
-    """What only this format understands of a checkpoint: each name's leaf, in the order of the file, and the paths of its lists."""
+class FlaxTree(NamedTuple):
+    """What only this format understands of a checkpoint.
+
+    Attributes:
+        file: The file that it was read from.
+        leaves: The leaf of each name, in the order of the file.
+        lists: The paths of the lists; other containers are maps.
+    """
 
     file: File
     leaves: dict[str, Leaf]
@@ -49,14 +58,14 @@ class Tree(NamedTuple):
 
 
 def read_tree(file: File) -> Checkpoint:
-    """Raises Malformed."""
-    reader = Reader(file)
+    """Read the tree, but no elements of arrays. Raises Malformed where it is broken, or holds no array."""
+    reader = MsgpackReader(file)
     lists: set[Path] = set()
     tensors: dict[Path, Tensor] = {}
     others: list[Leaf] = []
-    every: list[Leaf] = []
-    for leaf in _leaves(reader.read(0, file.size), lists):
-        every.append(leaf)
+    leaves: list[Leaf] = []
+    for leaf in _leaves(reader.value(0, file.size), lists):
+        leaves.append(leaf)
         tensor = _tensor(reader, leaf)
         if tensor is None:
             others.append(leaf)
@@ -64,15 +73,17 @@ def read_tree(file: File) -> Checkpoint:
             tensors[leaf.path] = tensor
     if not tensors:
         raise Malformed("the msgpack tree holds no array of Flax")
-    called = names(list(tensors), [leaf.path for leaf in others])
-    by_path = dict(zip([*tensors, *(leaf.path for leaf in others)], called, strict=True))
-    objects = {by_path[leaf.path]: _plain(reader, leaf.node) for leaf in others}
-    found = {by_path[path]: tensor for path, tensor in tensors.items()}
-    return Checkpoint(found, objects=objects, rest=Tree(file, {by_path[leaf.path]: leaf for leaf in every}, frozenset(lists)))
+    paths = [*tensors, *(leaf.path for leaf in others)]
+    name_of = dict(zip(paths, names(list(tensors), [leaf.path for leaf in others]), strict=True))
+    return Checkpoint(
+        {name_of[path]: tensor for path, tensor in tensors.items()},
+        objects={name_of[leaf.path]: _object(reader, leaf.node) for leaf in others},
+        rest=FlaxTree(file, {name_of[leaf.path]: leaf for leaf in leaves}, frozenset(lists)),
+    )
 
 
 def _leaves(root: Any, lists: set[Path]) -> Iterator[Leaf]:
-    """All that is no container, and containers that are empty, in file order."""
+    """Yield all that is no container, and empty containers, in file order; `lists` gets the paths of lists."""
     waiting, keys = [Leaf((), root)], 0
     while waiting:
         leaf = waiting.pop()
@@ -93,29 +104,29 @@ def _is_chunked(node: Any) -> bool:
     return type(node) is Dict and any(key == CHUNKED for key, _ in node.pairs)
 
 
-def _tensor(reader: Reader, leaf: Leaf) -> Tensor | None:
-    """The array that a leaf is, or None. Raises Malformed, which says the path."""
+def _tensor(reader: MsgpackReader, leaf: Leaf) -> Tensor | None:
+    """Return the array that a leaf is, or None. Raises Malformed, with the path."""
     node = leaf.node
     try:
         if _is_chunked(node):
-            return _joined(reader, node)
-        if type(node) is Span and node.kind == "ext" and node.code in (ARRAY, SCALAR):
+            return _chunked_array(reader, node)
+        if type(node) is Span and node.kind == ValueKind.EXTENSION and node.code in (ARRAY, SCALAR):
             return _array(reader, node)
     except Malformed as error:
         raise Malformed(f"{joined(leaf.path) or 'the array'}: {error.what}", error.mend) from None
     return None
 
 
-def _array(reader: Reader, span: Span) -> Tensor:
-    parts = reader.read(span.start, span.start + span.nbytes)
-    parts = parts.items if type(parts) is List else []
-    if len(parts) != 3 or type(parts[1]) is not str or type(parts[2]) is not Span or parts[2].kind != "bin":
+def _array(reader: MsgpackReader, span: Span) -> Tensor:
+    node = reader.value(span.start, span.start + span.nbytes)
+    items = node.items if type(node) is List else []
+    if len(items) != 3 or type(items[1]) is not str or type(items[2]) is not Span or items[2].kind != ValueKind.BYTES:
         raise Malformed("its extension is not shape, dtype and bytes")
-    shape = _shape(parts[0].items if type(parts[0]) is List else None)
-    data = Extent(reader.file, parts[2].start, parts[2].nbytes)
+    shape = _shape(items[0].items if type(items[0]) is List else None)
+    data = Extent(reader.file, items[2].start, items[2].nbytes)
     if span.code == SCALAR and shape:
         raise Malformed("a numpy scalar has axes")
-    return _typed(parts[1], shape, data)
+    return _typed(items[1], shape, data)
 
 
 def _shape(axes: Any) -> tuple[int, ...]:
@@ -125,22 +136,18 @@ def _shape(axes: Any) -> tuple[int, ...]:
 
 
 def _typed(name: str, shape: tuple[int, ...], data: Storage) -> Tensor:
-    """The tensor of numpy's dtype `name`; one that is not known here is listed as what it is."""
+    """Return a tensor of numpy's dtype `name`; where that is not known, an opaque one."""
     dtype = DTYPES.get(name)
     if dtype is not None and dtype.elements == 1 and name != "complex32":
         return Tensor.whole(dtype, shape, data)
-    return Tensor(*_opaque(name, shape, data), "" if dtype is None else UNPACKED)
-
-
-def _opaque(name: str, shape: tuple[int, ...], data: Storage) -> tuple[DType, tuple[int, ...], Storage, None, int]:
     count = numel_of(shape)
     if not 0 < len(name) <= 64 or not name.isprintable() or (count == 0) != (data.nbytes == 0) or (count and data.nbytes % count):
         raise Malformed(f"its dtype {name[:64]!r} is not known")
-    return opaque(name, data.nbytes // count if count else 1), shape, data, None, 0
+    element = opaque(name, data.nbytes // count if count else 1)
+    return Tensor(element, shape, data, None, 0, "" if dtype is None else UNPACKED)
 
 
-def _joined(reader: Reader, node: Dict) -> Tensor:
-    """The array that is kept in chunks."""
+def _chunked_array(reader: MsgpackReader, node: Dict) -> Tensor:
     parts = dict(node.pairs)
     chunks = [_chunk(reader, chunk) for chunk in _numbered(parts.get("chunks"))]
     if not chunks or len({chunk.dtype.name for chunk in chunks}) > 1:
@@ -151,33 +158,33 @@ def _joined(reader: Reader, node: Dict) -> Tensor:
     return Tensor.whole(dtype, _shape(_numbered(parts.get("shape"))), Chain([chunk.storage for chunk in chunks]))
 
 
-def _chunk(reader: Reader, node: Any) -> Tensor:
-    if type(node) is not Span or node.kind != "ext" or node.code != ARRAY:
+def _chunk(reader: MsgpackReader, node: Any) -> Tensor:
+    if type(node) is not Span or node.kind != ValueKind.EXTENSION or node.code != ARRAY:
         raise Malformed("a chunk is no array")
     return _array(reader, node)
 
 
 def _numbered(node: Any) -> list[Any]:
-    """The values of {"0": …, "1": …}, in order."""
-    found = dict(node.pairs) if type(node) is Dict else {}
-    if type(node) is not Dict or set(found) != {str(i) for i in range(len(found))}:
+    """Return the values of the map {"0": …, "1": …}, in order."""
+    values = dict(node.pairs) if type(node) is Dict else {}
+    if type(node) is not Dict or set(values) != {str(i) for i in range(len(values))}:
         raise Malformed("its shape and chunks are not maps that count from 0")
-    return [found[str(i)] for i in range(len(found))]
+    return [values[str(i)] for i in range(len(values))]
 
 
-def _plain(reader: Reader, node: Any) -> Any:
-    """What a leaf that is no array says."""
+def _object(reader: MsgpackReader, node: Any) -> Any:
+    """Return the value of a leaf that is no array; what is too large or not known as its type and size."""
     if type(node) is Dict:
         return {}
     if type(node) is List:
         return []
     if type(node) is not Span:
         return node
-    if node.kind == "bin" and node.nbytes <= _MOST_HELD:
+    if node.kind == ValueKind.BYTES and node.nbytes <= _MOST_HELD:
         return reader.file.read(node.start, node.nbytes)
-    if node.kind == "ext" and node.code == COMPLEX:
-        parts = reader.read(node.start, node.start + node.nbytes)
+    if node.kind == ValueKind.EXTENSION and node.code == COMPLEX:
+        parts = reader.value(node.start, node.start + node.nbytes)
         if type(parts) is List and len(parts.items) == 2 and all(type(part) in (int, float) for part in parts.items):
             return complex(*parts.items)
-    kind = f"msgpack extension {node.code}" if node.kind == "ext" else {"bin": "bytes"}.get(node.kind, node.kind)
-    return Foreign(kind, f"{node.nbytes:,} bytes")
+    names = {ValueKind.BYTES: "bytes", ValueKind.EXTENSION: f"msgpack extension {node.code}"}
+    return Foreign(names.get(node.kind, str(node.kind)), f"{node.nbytes:,} bytes")

@@ -1,4 +1,4 @@
-"""A checkpoint as Flax's tree in msgpack: what was read goes back to its path; other names are divided at their dots."""
+"""Writes a checkpoint as Flax's tree in msgpack: what was read goes back to its path; other names are divided at their dots."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ...errors import CannotHold, Malformed
 from ...storage.storage import Extent, Slice, Storage
 from ...tensors.checkpoint import Checkpoint, Tensor
 from ..encodings.object_walk import Path, joined, names
-from . import msgpack
-from .flax_tree import ARRAY, CHUNKED, COMPLEX, SCALAR, UNPACKED, Leaf, Tree
-from .msgpack import DEEPEST, LONGEST_TEXT, Span
+from .flax_tree import ARRAY, CHUNKED, COMPLEX, SCALAR, UNPACKED, FlaxTree, Leaf
+from .msgpack import DEEPEST, LONGEST_TEXT, Span, ValueKind
+from .msgpack_packing import head, packed
 
 _MOST_CHUNK = 1 << 30  # bytes: MAX_CHUNK_SIZE of flax/serialization.py
 
 
-class _Entry(NamedTuple):
-    """One leaf that is to be written: a Tensor (`scalar`: as a numpy scalar), a Span of the file it was read from, or a plain value."""
+class _NewLeaf(NamedTuple):
+    """A leaf that is written: a Tensor (`scalar`: as a numpy scalar), a Span of the file that was read, or a plain value."""
 
     name: str
     value: Any
@@ -27,11 +27,11 @@ class _Entry(NamedTuple):
 
 
 def write_tree(checkpoint: Checkpoint, file_layout: FileLayout) -> None:
-    """Raises CannotHold before the first byte."""
-    entries = _entries(checkpoint)
-    paths = _paths(checkpoint, [entry.name for entry in entries])
-    root = _nested(paths, entries)
-    lists = checkpoint.rest.lists if isinstance(checkpoint.rest, Tree) else frozenset()
+    """Write the tree. Raises CannotHold before the first byte."""
+    leaves = _new_leaves(checkpoint)
+    paths = _paths(checkpoint, [leaf.name for leaf in leaves])
+    root = _nested(paths, leaves)
+    lists = checkpoint.rest.lists if isinstance(checkpoint.rest, FlaxTree) else frozenset()
     for piece in _pieces(root, lists, checkpoint):
         if isinstance(piece, Storage):
             file_layout.put(piece)
@@ -40,53 +40,54 @@ def write_tree(checkpoint: Checkpoint, file_layout: FileLayout) -> None:
 
 
 def holdable(value: Any) -> bool:
-    """Whether msgpack has a place for an object that is no array."""
+    """Whether msgpack can hold an object that is no array."""
     if type(value) in (dict, list, tuple):
         return not value
     try:
-        msgpack.packed(value)
+        packed(value)
     except (TypeError, UnicodeEncodeError):
         return type(value) is complex
     return True
 
 
-def _known(checkpoint: Checkpoint) -> dict[str, Leaf]:
-    return checkpoint.rest.leaves if isinstance(checkpoint.rest, Tree) else {}
+def _read_leaves(checkpoint: Checkpoint) -> dict[str, Leaf]:
+    """Return the leaves of the tree that the checkpoint was read from, by name; none where it comes from another format."""
+    return checkpoint.rest.leaves if isinstance(checkpoint.rest, FlaxTree) else {}
 
 
-def _entries(checkpoint: Checkpoint) -> list[_Entry]:
-    """All that is to be written, what was read in the order of its file."""
-    known = _known(checkpoint)
-    found: list[_Entry] = []
+def _new_leaves(checkpoint: Checkpoint) -> list[_NewLeaf]:
+    """Return all that is to be written: first what was read, in the order of its file."""
+    before = _read_leaves(checkpoint)
+    leaves: list[_NewLeaf] = []
     for name, tensor in checkpoint.items():
-        _check(name, tensor, bool(known))
-        leaf = known.get(checkpoint.sources.get(name, name))
-        found.append(_Entry(name, tensor, leaf is not None and leaf.scalar and not tensor.shape))
-    if not found:
+        _check_holdable(name, tensor, bool(before))
+        leaf = before.get(checkpoint.sources.get(name, name))
+        leaves.append(_NewLeaf(name, tensor, leaf is not None and leaf.scalar and not tensor.shape))
+    if not leaves:
         raise CannotHold("a msgpack tree without an array cannot be told from other files", "write another format")
     for name, value in checkpoint.objects.items():
-        if name in known:
-            found.append(_Entry(name, known[name].node if type(known[name].node) is Span else value))
+        if name in before:
+            leaves.append(_NewLeaf(name, before[name].node if type(before[name].node) is Span else value))
         elif holdable(value):
-            found.append(_Entry(name, value))
-    place = {name: number for number, name in enumerate(known)}
-    return sorted(found, key=lambda entry: place.get(checkpoint.sources.get(entry.name, entry.name), len(place)))
+            leaves.append(_NewLeaf(name, value))
+    place = {name: index for index, name in enumerate(before)}
+    return sorted(leaves, key=lambda leaf: place.get(checkpoint.sources.get(leaf.name, leaf.name), len(place)))
 
 
-def _check(name: str, tensor: Tensor, own: bool) -> None:
-    """Raises CannotHold for what Flax could not restore; what it wrote itself (`own`) stays."""
+def _check_holdable(name: str, tensor: Tensor, from_flax: bool) -> None:
+    """Raise CannotHold for a tensor that Flax could not restore; opaque ones stay where Flax wrote them."""
     plain = not tensor.layout and tensor.dtype.addressable and tensor.dtype.name != "complex32"
-    if not plain and not (own and tensor.dtype.kind == "O" and tensor.layout in ("", UNPACKED)):
+    if not plain and not (from_flax and tensor.dtype.kind == "O" and tensor.layout in ("", UNPACKED)):
         kind = tensor.layout or tensor.dtype.name
         raise CannotHold(f"Flax msgpack cannot hold {name}, which is {kind}", f"leave it out: --drop '{name}'")
 
 
 def _paths(checkpoint: Checkpoint, wanted: Sequence[str]) -> list[Path]:
-    """A path for each name, such that the names are read back as they are. Raises CannotHold where there is none."""
-    known = _known(checkpoint)
+    """Return a path for each name, such that reading gives the names back. Raises CannotHold where there is none."""
+    before = _read_leaves(checkpoint)
     for divide in (_divided, lambda name: tuple(name.split("."))):
-        kept = {name: known[name].path if name in known else divide(name) for name in wanted}
-        paths = _without_leaves_above(list(kept.values()))
+        path_of = {name: before[name].path if name in before else divide(name) for name in wanted}
+        paths = _without_leaves_above(list(path_of.values()))
         wrong = next((path for path in paths if len(path) > DEEPEST or not all(map(_is_key, path))), None)
         if wrong is not None:
             raise CannotHold(f"Flax msgpack cannot hold the name {joined(wrong)[:80]!r}", "rename it")
@@ -105,87 +106,88 @@ def _is_key(key: Any) -> bool:
 
 
 def _divided(name: str) -> Path:
-    r"""The keys of a name: parted at dots, but for those that are escaped (`a\.b`)."""
+    r"""Return the keys of a name: divided at dots, but for those that are escaped (`a\.b`)."""
     return tuple(re.sub(r"\\(.)", r"\1", part) for part in re.findall(r"(?:^|\.)((?:[^.\\]|\\.|\\$)*)", name, re.DOTALL))
 
 
 def _without_leaves_above(paths: list[Path]) -> list[Path]:
-    """Where another leaf stands in the way of a path, the rest of it is one key, with its dots: `a.b` beside `a`."""
-    leaves, found = set(paths), []
+    """Make the rest of a path one key, with its dots, where another leaf stands on the way: `a.b` beside `a`."""
+    leaves, free = set(paths), []
     for path in paths:
         above = next((depth for depth in range(len(path)) if path[:depth] in leaves), None)
         if above:
             path = (*path[: above - 1], joined(path[above - 1 :]))
-        found.append(path)
-    return found
+        free.append(path)
+    return free
 
 
-def _nested(paths: list[Path], entries: list[_Entry]) -> Any:
-    """Maps in maps, as dicts; leaves are entries."""
+def _nested(paths: list[Path], leaves: list[_NewLeaf]) -> Any:
+    """Return dicts in dicts with the leaves at their paths; the only leaf where its path is empty."""
     if paths == [()]:
-        return entries[0]
+        return leaves[0]
     root: dict[Any, Any] = {}
-    for path, entry in zip(paths, entries, strict=True):
-        here = root
+    for path, leaf in zip(paths, leaves, strict=True):
+        parent = root
         for key in path[:-1]:
-            here = here.setdefault(key, {})
-        here[path[-1]] = entry
+            parent = parent.setdefault(key, {})
+        parent[path[-1]] = leaf
     return root
 
 
 def _pieces(root: Any, lists: frozenset[Path], checkpoint: Checkpoint) -> Iterator[bytes | Storage]:
-    """The tree's bytes and storages, one after another."""
+    """Yield the bytes and storages of the tree, one after another."""
     waiting: list[tuple[Path, Any]] = [((), root)]
     while waiting:
         path, node = waiting.pop()
         if isinstance(node, bytes):
             yield node
-        elif isinstance(node, _Entry):
+        elif isinstance(node, _NewLeaf):
             yield from _leaf(node, checkpoint)
         elif path in lists and list(node) == list(range(len(node))):
-            yield msgpack.head("array", len(node))
+            yield head(ValueKind.ARRAY, len(node))
             waiting += [((*path, key), value) for key, value in reversed(node.items())]
         else:
-            yield msgpack.head("map", len(node))
+            yield head(ValueKind.MAP, len(node))
             for key, value in reversed(node.items()):
-                # what is left of a list becomes what Flax makes of lists: a map from "0" on
-                waiting += [((*path, key), value), ((), msgpack.packed(str(key) if path in lists else key))]
+                # a list that lost items becomes what Flax makes of lists: a map from "0" on
+                waiting += [((*path, key), value), ((), packed(str(key) if path in lists else key))]
 
 
-def _leaf(entry: _Entry, checkpoint: Checkpoint) -> Iterator[bytes | Storage]:
-    value = entry.value
+def _leaf(leaf: _NewLeaf, checkpoint: Checkpoint) -> Iterator[bytes | Storage]:
+    value = leaf.value
     if isinstance(value, Tensor):
-        yield from _tensor(value, SCALAR if entry.scalar else ARRAY)
+        yield from _tensor(value, SCALAR if leaf.scalar else ARRAY)
     elif type(value) is Span:
         yield Extent(checkpoint.rest.file, value.head, value.start + value.nbytes - value.head)
     elif type(value) is complex:
-        yield msgpack.head("ext", 19, COMPLEX) + msgpack.head("array", 2) + msgpack.packed(value.real) + msgpack.packed(value.imag)
+        yield head(ValueKind.EXTENSION, 19, COMPLEX) + head(ValueKind.ARRAY, 2) + packed(value.real) + packed(value.imag)
     elif type(value) in (dict, list, tuple):
-        yield msgpack.head("map" if type(value) is dict else "array", 0)
+        yield head(ValueKind.MAP if type(value) is dict else ValueKind.ARRAY, 0)
     else:
-        yield msgpack.packed(value)
+        yield packed(value)
 
 
 def _tensor(tensor: Tensor, code: int) -> Iterator[bytes | Storage]:
+    """Yield an array as an extension of type `code`; a large one in chunks."""
     elements = tensor.elements()
     if elements.nbytes <= _MOST_CHUNK:
         yield from _array(tensor.shape, tensor.dtype.name, elements, code)
         return
     size = max(1, _MOST_CHUNK // tensor.dtype.nbytes) * tensor.dtype.nbytes
     starts = range(0, elements.nbytes, size)
-    yield msgpack.head("map", 3) + msgpack.packed(CHUNKED) + msgpack.packed(True) + msgpack.packed("shape")
-    yield msgpack.head("map", len(tensor.shape))
+    yield head(ValueKind.MAP, 3) + packed(CHUNKED) + packed(True) + packed("shape")
+    yield head(ValueKind.MAP, len(tensor.shape))
     for axis, n in enumerate(tensor.shape):
-        yield msgpack.packed(str(axis)) + msgpack.packed(n)
-    yield msgpack.packed("chunks") + msgpack.head("map", len(starts))
-    for number, start in enumerate(starts):
+        yield packed(str(axis)) + packed(n)
+    yield packed("chunks") + head(ValueKind.MAP, len(starts))
+    for index, start in enumerate(starts):
         chunk = Slice(elements, start, min(size, elements.nbytes - start))
-        yield msgpack.packed(str(number))
+        yield packed(str(index))
         yield from _array((chunk.nbytes // tensor.dtype.nbytes,), tensor.dtype.name, chunk, code)
 
 
 def _array(shape: tuple[int, ...], dtype: str, elements: Storage, code: int) -> Iterator[bytes | Storage]:
-    before = msgpack.head("array", 3) + msgpack.head("array", len(shape)) + b"".join(map(msgpack.packed, shape))
-    before += msgpack.packed(dtype) + msgpack.head("bin", elements.nbytes)
-    yield msgpack.head("ext", len(before) + elements.nbytes, code) + before
+    before = head(ValueKind.ARRAY, 3) + head(ValueKind.ARRAY, len(shape)) + b"".join(map(packed, shape))
+    before += packed(dtype) + head(ValueKind.BYTES, elements.nbytes)
+    yield head(ValueKind.EXTENSION, len(before) + elements.nbytes, code) + before
     yield elements

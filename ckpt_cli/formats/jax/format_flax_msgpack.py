@@ -63,10 +63,10 @@ class Flax(Format):
 
     def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
         """All of its own, and what msgpack has a place for of others'."""
-        from .flax_tree import Tree
+        from .flax_tree import FlaxTree
         from .flax_writing import holdable
 
-        own = isinstance(checkpoint.rest, Tree)
+        own = isinstance(checkpoint.rest, FlaxTree)
         return [name for name, value in checkpoint.objects.items() if own or holdable(value)]
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:

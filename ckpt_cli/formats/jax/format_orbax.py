@@ -148,9 +148,9 @@ def _store(file: File, document: Any) -> Callable[[str], Storage | None]:
     folder = Folder(file.path)
     if document.get("use_ocdbt") is False or not os.path.lexists(os.path.join(folder.path, "manifest.ocdbt")):
         return folder.get
-    from .ocdbt import read
+    from .ocdbt import read_database
 
-    return read(folder.open).get
+    return read_database(folder.open).get
 
 
 class Folder:

@@ -1,0 +1,1 @@
+"""Formats of Keras: .keras, .weights.h5 and .h5."""

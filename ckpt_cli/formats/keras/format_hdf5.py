@@ -38,10 +38,10 @@ class HDF5(Format):
         return file.head[:8] == _MAGIC
 
     def read(self, file: File) -> Checkpoint:
-        from . import hdf5, weights
+        from . import hdf5, hdf5_checkpoint
 
-        tree = hdf5.read(Extent(file, 0, file.size))
-        return weights.checkpoint(tree, weights.stated(tree))
+        tree = hdf5.read_tree(Extent(file, 0, file.size))
+        return hdf5_checkpoint.checkpoint_of(tree, hdf5_checkpoint.model_config(tree))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         from . import hdf5_writing

@@ -38,24 +38,24 @@ class Keras(Format):
         return zips.is_zip(file) and {"config.json", "metadata.json"} <= zips.members(file).keys()
 
     def read(self, file: File) -> Checkpoint:
-        from . import hdf5, weights
+        from . import hdf5, hdf5_checkpoint
 
         members = zips.members(file)
         if _WEIGHTS not in members:
             kept = next((name for name in members if name.startswith("model.weights")), "nothing")
             raise Malformed(f"the weights are not in {_WEIGHTS} but in {kept}", "save the model with Keras' defaults")
         data = members[_WEIGHTS]
-        tree = hdf5.read(Memory(data.contents()) if data.method else data)
-        rest = weights.Archive(tree, {name: zips.Inflated(each) if each.method else each for name, each in members.items()})
-        config = weights.config(members["config.json"].contents(), "config.json")
-        metadata = weights.config(members["metadata.json"].contents(), "metadata.json")
-        found = weights.checkpoint(tree, config, rest)
+        tree = hdf5.read_tree(Memory(data.contents()) if data.method else data)
+        rest = hdf5_checkpoint.Archive(tree, {name: zips.Inflated(each) if each.method else each for name, each in members.items()})
+        config = hdf5_checkpoint.json_object(members["config.json"].contents(), "config.json")
+        metadata = hdf5_checkpoint.json_object(members["metadata.json"].contents(), "metadata.json")
+        found = hdf5_checkpoint.checkpoint_of(tree, config, rest)
         return found.replacing(metadata={key: value for key, value in metadata.items() if type(value) is str} | dict(found.metadata))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
-        from . import hdf5_writing, weights
+        from . import hdf5_checkpoint, hdf5_writing
 
-        if not isinstance(checkpoint.rest, weights.Archive):
+        if not isinstance(checkpoint.rest, hdf5_checkpoint.Archive):
             raise CannotHold(
                 "a .keras is written from another .keras alone: the config of the model that it holds is not there",
                 "write NAME.weights.h5 for model.load_weights(), from torch with --map torch-to-keras",

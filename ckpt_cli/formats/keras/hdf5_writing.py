@@ -1,36 +1,37 @@
-"""Writing HDF5: the library lays out a file without data, in memory; the data are put at the places that it gives them.
+"""Writes HDF5: the library lays out a file without data, in memory; the data are put at the places that it chose for them.
 
-What is laid out is contiguous and little-endian, without a date, so that the same checkpoint gives the same bytes. Of a file that was read,
-groups, attributes, texts and links are written again as they were.
+Datasets are contiguous and little-endian, and carry no date, so that the same checkpoint gives the same bytes. Groups, attributes, texts
+and links of a file that was read are written again as they were.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ...errors import CannotHold
 from ...numbers.dtypes import DTYPES
 from ...storage.storage import Memory, Storage
 from ...tensors.checkpoint import Checkpoint, Tensor
-from .hdf5 import Attribute, Node, Tree
-from .hdf5_walk import library
+from .hdf5_attributes import write_attribute, write_texts
+from .hdf5_library import SparseFile, library
+from .hdf5_objects import Attribute, ElementKind, HDF5Tree, Node, ObjectKind
+from .hdf5_types import library_type
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
 
-_PAGE = 4096
 _NUMPY = ("bool", "complex64", "complex128", "float16", "float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)))
-_TEXT = ["texts", 1]  # of variable length, in UTF-8
+_UTF8_TEXT = [ElementKind.VARIABLE_TEXT, 1]  # H5T_CSET_UTF8
 
 
-class Laid(Storage):
-    """Storages one after another, as one."""
+class LaidOutFile(Storage):
+    """All bytes of a file, as storages one after another."""
 
     __slots__ = ("_begins", "pieces")
 
     def __init__(self, pieces: list[Storage]) -> None:
+        """Join `pieces`; empty ones are left out."""
         self.pieces, self._begins, at = [piece for piece in pieces if piece.nbytes], [], 0
         for piece in self.pieces:
             self._begins.append(at)
@@ -38,9 +39,11 @@ class Laid(Storage):
         self.nbytes = at
 
     def parts(self) -> tuple[Storage, ...]:
+        """Return the pieces."""
         return tuple(self.pieces)
 
     def readinto(self, start: int, view: memoryview) -> None:
+        """Fill `view` with the bytes from `start` on."""
         at, done = bisect_right(self._begins, start) - 1, 0
         while done < len(view):
             piece, skip = self.pieces[at], start + done - self._begins[at]
@@ -49,97 +52,47 @@ class Laid(Storage):
             at, done = at + 1, done + count
 
     def put(self, file_layout: FileLayout) -> None:
-        """Lay out the pieces, each by itself, so that workers share them and extents are copied in the kernel."""
+        """Put each piece by itself, so that workers share them and the kernel copies those that lie in a file."""
         for piece in self.pieces:
             file_layout.put(piece)
 
 
-class _Pages:
-    """A file for h5py to write: in memory, but for what is never written."""
-
-    def __init__(self) -> None:
-        self.pages: dict[int, bytearray] = {}
-        self.at = self.size = 0
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        self.at = offset + (0, self.at, self.size)[whence]
-        return self.at
-
-    def tell(self) -> int:
-        return self.at
-
-    def write(self, data: bytes | memoryview) -> int:
-        for at, page, skip, count in self._spans(len(data)):
-            self.pages.setdefault(page, bytearray(_PAGE))[skip : skip + count] = data[at : at + count]
-        self.at += len(data)
-        self.size = max(self.size, self.at)
-        return len(data)
-
-    def readinto(self, view: memoryview) -> int:
-        for at, page, skip, count in self._spans(len(view)):
-            view[at : at + count] = self.pages.get(page, bytes(_PAGE))[skip : skip + count]
-        self.at += len(view)
-        return len(view)
-
-    def read(self, count: int) -> bytes:
-        data = bytearray(count)
-        self.readinto(memoryview(data))
-        return bytes(data)
-
-    def _spans(self, length: int) -> Iterator[tuple[int, int, int, int]]:
-        """Where in `length` bytes from here on, which page, where in it, how many bytes."""
-        done = 0
-        while done < length:
-            page, skip = divmod(self.at + done, _PAGE)
-            count = min(_PAGE - skip, length - done)
-            yield done, page, skip, count
-            done += count
-
-    def truncate(self, size: int) -> int:
-        self.size = size
-        return size
-
-    def flush(self) -> None:
-        pass
-
-
-def laid_out(checkpoint: Checkpoint) -> Laid:
-    """The HDF5 file of a checkpoint, its data where they are to stand. Raises CannotHold."""
-    pages = _Pages()
-    with library().File(pages, "w", libver=("earliest", "v110")) as file:
-        places = _Layout(file.id, checkpoint).places()
+def laid_out(checkpoint: Checkpoint) -> LaidOutFile:
+    """Lay out the HDF5 file of a checkpoint, with the data at their places. Raises CannotHold."""
+    file = SparseFile()
+    with library().File(file, "w", libver=("earliest", "v110")) as opened:
+        places = _Builder(opened.id, checkpoint).build()
     pieces: list[Storage] = []
     at = 0
     for offset, storage in sorted(places, key=lambda place: place[0]):
-        pages.seek(at)
-        pieces += [Memory(pages.read(offset - at)), storage]
+        file.seek(at)
+        pieces += [Memory(file.read(offset - at)), storage]
         at = offset + storage.nbytes
-    pages.seek(at)
-    return Laid([*pieces, Memory(pages.read(pages.size - at))])
+    file.seek(at)
+    return LaidOutFile([*pieces, Memory(file.read(file.size - at))])
 
 
-class _Layout:
-    """One file that is laid out."""
+class _Builder:
+    """Creates the objects of one file with h5py's low-level interface."""
 
-    def __init__(self, file: Any, checkpoint: Checkpoint) -> None:
+    def __init__(self, file_id: Any, checkpoint: Checkpoint) -> None:
         from h5py import h5g
 
-        self.root, self.checkpoint = h5g.open(file, b"/"), checkpoint
-        rest = getattr(checkpoint.rest, "tree", checkpoint.rest)
-        self.nodes: dict[str, Node] = rest.nodes if isinstance(rest, Tree) else {}
-        self.sources = {checkpoint.sources.get(name, name): name for name in checkpoint}
+        self.root, self.checkpoint = h5g.open(file_id, b"/"), checkpoint
+        tree = getattr(checkpoint.rest, "tree", checkpoint.rest)
+        self.nodes: dict[str, Node] = tree.nodes if isinstance(tree, HDF5Tree) else {}
         self.groups: dict[str, Any] = {"": self.root}
 
-    def places(self) -> list[tuple[int, Storage]]:
-        """Make everything; where the data of the tensors go."""
+    def build(self) -> list[tuple[int, Storage]]:
+        """Create everything; return the byte of the file at which the data of each tensor go."""
         self._attributes(self.root, self.nodes.get(""))
         self._metadata()
         for path, node in self.nodes.items():
-            if node.kind == "group" and path:
+            if node.kind == ObjectKind.GROUP and path:
                 self._group(path)
         placed = [self._tensor(name, tensor) for name, tensor in self.checkpoint.distinct().items()]
         for name, kept in self.checkpoint.tied_to().items():
-            self._link(name, lambda parent, leaf, kept=kept: parent.links.create_hard(leaf, self.root, kept.encode()))
+            self._hard_link(name, kept.encode())
         for path, node in self.nodes.items():
             if path in self.checkpoint.objects:
                 self._object(path, node)
@@ -147,83 +100,81 @@ class _Layout:
 
     def _metadata(self) -> None:
         kept = self.nodes[""].attributes if "" in self.nodes else []
-        said = {each.name for each in kept} | ({"keras_version", "date_saved"} if self.nodes else set())
+        known = {each.name for each in kept} | ({"keras_version", "date_saved"} if self.nodes else set())
         for key, value in self.checkpoint.metadata.items():
-            if key not in said:
-                _write_attribute(self.root, Attribute(key, _TEXT, (), [value.encode()]))
+            if key not in known:
+                write_attribute(self.root, Attribute(key, _UTF8_TEXT, (), [value.encode()]))
 
     def _group(self, path: str) -> Any:
-        """The group at `path`, made with those above it where they are not there."""
+        """Return the group at `path`; create it and those above it where they do not exist."""
         from h5py import h5g, h5p
 
         if path not in self.groups:
             node, (parent, name) = self.nodes.get(path), self._place(path)
-            plan = h5p.create(h5p.GROUP_CREATE)
-            if node and node.told.get("tracked"):
-                plan.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
-            self.groups[path] = self._made(path, lambda: h5g.create(parent, name, gcpl=plan))
+            plist = h5p.create(h5p.GROUP_CREATE)
+            if node and node.record.get("tracked"):
+                plist.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+            self.groups[path] = self._created(path, lambda: h5g.create(parent, name, gcpl=plist))
             self._attributes(self.groups[path], node)
         return self.groups[path]
 
-    def _made(self, path: str, make: Any) -> Any:
+    def _created(self, path: str, create: Any) -> Any:
+        """Return what `create` returns; an error of the library is raised as CannotHold, with the path."""
         try:
-            return make()
+            return create()
         except (ValueError, RuntimeError, OSError, KeyError, TypeError) as error:
-            said = str(error)
-            if "exists" in said:
+            message = str(error)
+            if "exists" in message:
                 raise CannotHold(f"{path!r} is a tensor and a group, too", "rename one of them") from None
-            raise CannotHold(f"HDF5 cannot hold {path!r}: {said.splitlines()[0]}", "rename it, or leave it out") from None
+            raise CannotHold(f"HDF5 cannot hold {path!r}: {message.splitlines()[0]}", "rename it, or leave it out") from None
 
     def _link(self, path: str, link: Any) -> None:
         parent, leaf = self._place(path)
-        self._made(path, lambda: link(parent, leaf))
+        self._created(path, lambda: link(parent, leaf))
+
+    def _hard_link(self, path: str, target: bytes) -> None:
+        self._link(path, lambda parent, leaf: parent.links.create_hard(leaf, self.root, target))
 
     def _place(self, path: str) -> tuple[Any, bytes]:
-        """The group that a name lies in, and its last part."""
+        """Return the group that `path` lies in, and the last part of its name."""
         above, slash, name = path.rpartition("/")
         if slash and not above:
             raise CannotHold(f"HDF5 has no place for the name {path!r}", "rename it")
-        return self._group(above), _checked(name, path)
+        return self._group(above), _encoded(name, path)
 
     def _tensor(self, name: str, tensor: Tensor) -> tuple[int, Storage] | None:
-        from h5py import h5d, h5p, h5s
+        from h5py import h5d, h5s
 
-        kind, tag = _kind_of(name, tensor)
-        plan = h5p.create(h5p.DATASET_CREATE)
-        plan.set_layout(h5d.CONTIGUOUS)
-        plan.set_alloc_time(h5d.ALLOC_TIME_EARLY)
-        plan.set_fill_time(h5d.FILL_TIME_NEVER)
-        plan.set_obj_track_times(False)
+        element_type, dtype_attribute = _element_type(name, tensor)
         space = h5s.create_simple(tensor.shape) if tensor.shape else h5s.create(h5s.SCALAR)
         parent, leaf = self._place(name)
-        made = self._made(name, lambda: h5d.create(parent, leaf, _type(kind), space, plan))
+        dataset = self._created(name, lambda: h5d.create(parent, leaf, library_type(element_type), space, _contiguous()))
         node = self.nodes.get(self.checkpoint.sources.get(name, name))
-        self._attributes(made, node, but="dtype" if tag is not None else "")
-        if tag:
-            _write_attribute(made, Attribute("dtype", _TEXT, (), [tag.encode()]))
-        offset = made.get_offset()
+        self._attributes(dataset, node, but="dtype" if dtype_attribute is not None else "")
+        if dtype_attribute:
+            write_attribute(dataset, Attribute("dtype", _UTF8_TEXT, (), [dtype_attribute.encode()]))
+        offset = dataset.get_offset()
         return (offset, tensor.elements()) if offset is not None and tensor.nbytes else None
 
     def _attributes(self, item: Any, node: Node | None, but: str = "") -> None:
         for attribute in node.attributes if node else ():
             if attribute.name != but:
-                self._made(node.path if node else "", lambda attribute=attribute: _write_attribute(item, attribute))
+                self._created(node.path if node else "", lambda attribute=attribute: write_attribute(item, attribute))
 
     def _object(self, path: str, node: Node) -> None:
-        from h5py import h5d, h5p
+        """Create again what is neither a group nor a tensor."""
+        from h5py import h5d
 
-        to = node.told.get("to", "")
-        if node.kind == "soft":
-            self._link(path, lambda parent, leaf: parent.links.create_soft(leaf, to.encode()))
-        elif node.kind == "external":
-            self._link(path, lambda parent, leaf: parent.links.create_external(leaf, to[0].encode(), to[1].encode()))
-        elif node.kind == "again":
-            self._link(path, lambda parent, leaf: parent.links.create_hard(leaf, self.root, to.encode() or b"/"))
-        elif node.kind == "text" and "value" in node.told:
-            text = node.as_attribute()
-            plan = h5p.create(h5p.DATASET_CREATE)
-            plan.set_obj_track_times(False)
-            self._link(path, lambda parent, leaf: _write(h5d.create(parent, leaf, _type(text.kind), _space(text), plan), text))
+        target = node.record.get("to", "")
+        if node.kind == ObjectKind.SOFT_LINK:
+            self._link(path, lambda parent, leaf: parent.links.create_soft(leaf, target.encode()))
+        elif node.kind == ObjectKind.EXTERNAL_LINK:
+            self._link(path, lambda parent, leaf: parent.links.create_external(leaf, target[0].encode(), target[1].encode()))
+        elif node.kind == ObjectKind.REPEATED_GROUP:
+            self._hard_link(path, target.encode() or b"/")
+        elif node.kind == ObjectKind.TEXT and "value" in node.record:
+            texts = node.as_attribute()
+            self._link(path, lambda parent, leaf: write_texts(parent, leaf, texts))
             self._attributes(h5d.open(self.root, path.encode()), node)
         else:
             raise CannotHold(
@@ -232,8 +183,20 @@ class _Layout:
             )
 
 
-def _checked(name: str, path: str) -> bytes:
-    """A part of a name as HDF5 takes it."""
+def _contiguous() -> Any:
+    """Return the properties of a dataset whose room is allocated at once, and left for others to fill."""
+    from h5py import h5d, h5p
+
+    plist = h5p.create(h5p.DATASET_CREATE)
+    plist.set_layout(h5d.CONTIGUOUS)
+    plist.set_alloc_time(h5d.ALLOC_TIME_EARLY)
+    plist.set_fill_time(h5d.FILL_TIME_NEVER)
+    plist.set_obj_track_times(False)
+    return plist
+
+
+def _encoded(name: str, path: str) -> bytes:
+    """Encode the last part of `path`. Raises CannotHold where HDF5 has no such name."""
     if not name or name == "." or "\0" in name:
         raise CannotHold(f"HDF5 has no place for the name {path!r}", "rename it")
     try:
@@ -242,65 +205,16 @@ def _checked(name: str, path: str) -> bytes:
         raise CannotHold(f"the name {path!r} is no valid Unicode", "rename it") from None
 
 
-def _kind_of(name: str, tensor: Tensor) -> tuple[list[Any], str | None]:
-    """The type of a tensor's elements as hdf5_walk tells types, and what an attribute `dtype` has to say of it (None: nothing new)."""
+def _element_type(name: str, tensor: Tensor) -> tuple[list[Any], str | None]:
+    """Return the description of a tensor's element type (see hdf5_types), and what its attribute `dtype` has to say.
+
+    That is "" where the attribute is to be left out, and None where it stays as it was read.
+    """
     dtype = tensor.dtype
     if tensor.layout == "opaque" and dtype.name == f"|V{dtype.nbytes}":
-        return ["opaque", dtype.nbytes, ""], None
+        return [ElementKind.OPAQUE, dtype.nbytes, ""], None
     if not tensor.layout and dtype.name in _NUMPY:
-        return ["plain", dtype.name], ""
+        return [ElementKind.PLAIN, dtype.name], ""
     if not tensor.layout and dtype.addressable and dtype in DTYPES.values() and dtype.kind == "f":
-        return ["opaque", dtype.nbytes, ""], dtype.name
+        return [ElementKind.OPAQUE, dtype.nbytes, ""], dtype.name
     raise CannotHold(f"HDF5 cannot hold {name}, which is {tensor.layout or dtype.name}", f"leave it out: --drop '{name}'")
-
-
-def _type(kind: list[Any]) -> Any:
-    import numpy
-    from h5py import h5t
-
-    if kind[0] in ("text", "texts"):
-        made = h5t.C_S1.copy()
-        made.set_size(h5t.VARIABLE if kind[0] == "texts" else kind[1])
-        made.set_cset(kind[-1])
-        if kind[0] == "text":
-            made.set_strpad(kind[2])
-        return made
-    if kind[0] == "opaque":
-        made = h5t.create(h5t.OPAQUE, kind[1])
-        made.set_tag(kind[2].encode())
-        return made
-    if kind[0] != "plain" or kind[1].endswith("bfloat16"):
-        raise ValueError(f"its type is {kind[1]}")
-    return h5t.py_create(numpy.dtype(kind[1]), logical=True)
-
-
-def _space(value: Attribute) -> Any:
-    from h5py import h5s
-
-    if value.shape is None:
-        return h5s.create(h5s.NULL)
-    return h5s.create_simple(value.shape) if value.shape else h5s.create(h5s.SCALAR)
-
-
-def _write_attribute(item: Any, value: Attribute) -> None:
-    from h5py import h5a
-
-    _write(h5a.create(item, value.name.encode(), _type(value.kind), _space(value)), value)
-
-
-def _write(made: Any, value: Attribute) -> None:
-    """The elements of an attribute, or of a dataset of texts."""
-    import numpy
-    from h5py import h5a, h5s, h5t
-
-    if value.shape is None or 0 in value.shape:
-        return
-    whole = () if isinstance(made, h5a.AttrID) else (h5s.ALL, h5s.ALL)
-    if value.kind[0] == "texts":
-        dtype = h5t.string_dtype()
-        array = numpy.array(value.value, "O").reshape(value.shape).astype(dtype)
-        made.write(*whole, array, mtype=h5t.py_create(dtype))
-    else:
-        kind = _type(value.kind)
-        array = numpy.frombuffer(value.value, kind.dtype).reshape(value.shape)
-        made.write(*whole, array, mtype=kind)

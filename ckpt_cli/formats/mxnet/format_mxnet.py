@@ -28,7 +28,7 @@ from .. import Format, changed_storages, formats, patch_of
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
     from ...disk.patch import Patch
-    from .arrays import Array
+    from .ndarray_list import NDArray
 
 _CPU = (1, 0)
 _MAGICS = {2: 0xF993FAC9, 3: 0xF993FACA}
@@ -38,7 +38,7 @@ _NEW = ("int16", "uint16", "uint32", "uint64")  # MXNet 1.9 does not know them
 class Rest(NamedTuple):
     """The arrays as they were read, by name; whether the file names them."""
 
-    arrays: Mapping[str, Array]
+    arrays: Mapping[str, NDArray]
     named: bool
 
 
@@ -54,9 +54,9 @@ class MXNet(Format):
 
     def read(self, file: File) -> Checkpoint:
         from . import symbol
-        from .arrays import read
+        from .ndarray_list import read_arrays
 
-        found = read(file)
+        found = read_arrays(file)
         names = found.names or list(map(str, range(len(found.arrays))))
         arrays = dict(zip(names, found.arrays, strict=True))
         if len(arrays) < len(names):
@@ -77,14 +77,14 @@ class MXNet(Format):
         for name, tensor in checkpoint.items():
             file_layout.write(heads[name])
             array = before[name]
-            file_layout.put(array.whole if array and tensor.layout else tensor.elements())
+            file_layout.put(array.extent if array and tensor.layout else tensor.elements())
         file_layout.write(pack("<Q", len(names)) + b"".join(pack("<Q", len(name)) + name for name in names))
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         return patch_of(checkpoint, changed_storages(checkpoint))
 
 
-def _version(checkpoint: Checkpoint, read: Mapping[str, Array]) -> int:
+def _version(checkpoint: Checkpoint, read: Mapping[str, NDArray]) -> int:
     """3 where the file was of that version, or where a shape has no meaning in version 2: MXNet takes no file of both."""
     needed = any(not tensor.shape or 0 in tensor.shape for tensor in checkpoint.values() if not tensor.layout)
     version = 3 if needed or any(array.version == 3 for array in read.values()) else 2
@@ -96,9 +96,9 @@ def _version(checkpoint: Checkpoint, read: Mapping[str, Array]) -> int:
     return version
 
 
-def _head(name: str, tensor: Tensor, before: Array | None, version: int) -> bytes:
+def _head(name: str, tensor: Tensor, before: NDArray | None, version: int) -> bytes:
     """What stands before an array's elements; nothing for what is carried along as a whole."""
-    from .arrays import FLAGS
+    from .ndarray_list import FLAGS
 
     if before and tensor.layout and tensor.storage is before.tensor.storage:
         return b""

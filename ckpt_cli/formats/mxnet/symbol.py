@@ -1,12 +1,15 @@
-"""What MXNet's `PREFIX-symbol.json`, beside `PREFIX-0000.params`, says of the layers: the graph that Module and `export` write with them.
+"""The layers in MXNet's `PREFIX-symbol.json`, the graph that Module and `export` write beside `PREFIX-0000.params`.
 
     {"nodes": [{"op": "null", "name": "data", "inputs": []}, {"op": "null", "name": "fc1_weight", "inputs": []}, …
                {"op": "FullyConnected", "name": "fc1", "attrs": {…}, "inputs": [[0, 0, 0], [1, 0, 0], [2, 0, 0]]}, …], "heads": …}
 
-As in src/nnvm/legacy_json_util.cc of apache/mxnet and nnvm's saveload_json.cc: nodes come after what they take, `null` is a variable. A
-tensor is of the first node that takes it together with anything that is no tensor of the file (an RNN's weights are reshaped and joined
-first); files from before 0.9 leave the auxiliary states out, whose names begin with their layer's. Gluon calls the node of the layer
-`dense0` `dense0_fwd`. Layers without tensors are those that MXNet calls by a capital (Activation); the other nodes are plain functions.
+As in src/nnvm/legacy_json_util.cc of apache/mxnet and nnvm's saveload_json.cc: a node comes after its inputs, and `null` is a variable.
+
+- A tensor belongs to the first node that takes it together with anything that is no tensor of the file (an RNN's weights are reshaped and
+  joined first).
+- Files from before 0.9 leave the auxiliary states out; their names begin with the name of their layer.
+- Gluon calls the node of the layer `dense0` `dense0_fwd`.
+- A node without tensors is a layer where its operator begins with a capital (Activation); the others are plain functions.
 """
 
 from __future__ import annotations
@@ -16,118 +19,132 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ...disk.opening import open_file
 from ...errors import CkptError, Malformed
 from ..encodings import strict_json
 
-_MOST = 1 << 24  # bytes: a network of ten thousand nodes has two million
-_DEEPEST = 50  # dots in a name
+_MOST_GRAPH = 1 << 24  # bytes: a network of ten thousand nodes has two million
+_MOST_DOTS = 50  # in the name of a layer
 _PARAMS = re.compile(r"(-\d{4,})?\.params$")
 
 
 class Layers(NamedTuple):
-    """`types` and `homes` as Checkpoint's layers and homes; `note`: why there are none though a graph is there."""
+    """The layers of a network: `types` and `layer_of` are `layers` and `layer_of` of a Checkpoint.
+
+    `note` says why there are none though there is a graph.
+    """
 
     types: dict[str, str]
     layer_of: dict[str, tuple[str, str]]
     note: str = ""
 
 
-class _Node(NamedTuple):
+class _GraphNode(NamedTuple):
+    """A node of the graph; `inputs` are the indices of the nodes that it takes."""
+
     op: str
     name: str
     inputs: list[int]
 
 
 def layers(path: str, names: Iterable[str]) -> Layers:
-    """The layers of the tensors `names` in the file at `path`, by the graph beside it; nothing where there is none."""
-    beside = _PARAMS.sub("", path) + "-symbol.json"
-    if not _PARAMS.search(path) or not os.path.lexists(beside):
+    """Return the layers of the tensors `names` in the file at `path`, by the graph beside it; nothing where there is none."""
+    graph = _PARAMS.sub("", path) + "-symbol.json"
+    if not _PARAMS.search(path) or not os.path.lexists(graph):
         return Layers({}, {})
     try:
-        return told(_contents(beside), names)
+        return _layers_in(_contents(graph), names)
     except CkptError as error:
-        return Layers({}, {}, f"{beside} tells of no layers: {error.what}")
+        return Layers({}, {}, f"{graph} tells of no layers: {error.what}")
 
 
 def _contents(path: str) -> bytes:
-    """The whole of a plain file that lies where it seems to. Raises ReadError, Malformed."""
+    """Read a whole file. Raises ReadError; Malformed where it is too large, or a link that leads out of its folder."""
     if os.path.dirname(os.path.realpath(path)) != os.path.realpath(os.path.dirname(path) or "."):
         raise Malformed("it is a link that leads out of the folder")
     file = open_file(path)
-    if file.size > _MOST:
+    if file.size > _MOST_GRAPH:
         raise Malformed(f"it has {file.size:,} bytes, more than any network's")
     return file.read(0, file.size)
 
 
-def told(raw: bytes, names: Iterable[str]) -> Layers:
-    """What the graph in `raw` says of the tensors `names`. Raises Malformed where it is none, or one of another network."""
-    nodes = _nodes(raw)
-    plain = {name: re.sub(r"^(arg|aux):", "", name) for name in names}
-    fixed, takers = _flow(nodes, set(plain.values()))
-    variables = {node.name: at for at, node in enumerate(nodes) if node.op == "null"}
-    owners = {name: _owner(variables[name], fixed, takers) for name in plain.values() if name in variables}
+def _layers_in(graph: bytes, names: Iterable[str]) -> Layers:
+    """Return the layers of the tensors `names` in a graph (JSON). Raises Malformed where it is none, or of another network."""
+    nodes = _nodes(graph)
+    variable_names = {name: re.sub(r"^(arg|aux):", "", name) for name in names}
+    constant, takers = _flow(nodes, set(variable_names.values()))
+    variables = {node.name: index for index, node in enumerate(nodes) if node.op == "null"}
+    owners = {name: _owner(variables[name], constant, takers) for name in variable_names.values() if name in variables}
     if not owners:
         raise Malformed("it is of another network: none of the tensors is in it")
-    types, paths = _types(nodes, fixed, set(owners.values()))
-    homes = {}
-    for name, own in plain.items():
-        path = paths.get(owners[own], "") if own in owners else _by_name(own, types)
-        homes[name] = path, own.removeprefix(f"{path}_")
-    return Layers(types, homes)
+    types, paths = _types(nodes, constant, set(owners.values()))
+    layer_of = {}
+    for name, variable in variable_names.items():
+        path = paths.get(owners[variable], "") if variable in owners else _layer_by_name(variable, types)
+        layer_of[name] = path, variable.removeprefix(f"{path}_")
+    return Layers(types, layer_of)
 
 
-def _nodes(raw: bytes) -> list[_Node]:
-    document = strict_json.loads(raw)
-    found = document.get("nodes") if type(document) is dict else None
-    if type(found) is not list:
+def _nodes(graph: bytes) -> list[_GraphNode]:
+    document = strict_json.loads(graph)
+    nodes = document.get("nodes") if type(document) is dict else None
+    if type(nodes) is not list:
         raise Malformed("it holds no nodes")
-    return [_node(each, at) for at, each in enumerate(found)]
+    return [_node(node, index) for index, node in enumerate(nodes)]
 
 
-def _node(told: Any, at: int) -> _Node:
-    """The `at`-th node, which takes what earlier ones give."""
-    if type(told) is not dict or type(told.get("op")) is not str or type(told.get("name")) is not str:
-        raise Malformed(f"node {at:,} has no op and name")
-    inputs = told.get("inputs")
-    if type(inputs) is not list or not all(type(each) is list and each and type(each[0]) is int and 0 <= each[0] < at for each in inputs):
-        raise Malformed(f"the inputs of node {at:,} are no earlier nodes")
-    return _Node(told["op"], told["name"], [each[0] for each in inputs])
+def _node(node: Any, index: int) -> _GraphNode:
+    """Check a node. Raises Malformed where it does not have an operator, a name, and earlier nodes as inputs."""
+    if type(node) is not dict or type(node.get("op")) is not str or type(node.get("name")) is not str:
+        raise Malformed(f"node {index:,} has no op and name")
+    inputs = node.get("inputs")
+    if type(inputs) is not list or not all(
+        type(each) is list and each and type(each[0]) is int and 0 <= each[0] < index for each in inputs
+    ):
+        raise Malformed(f"the inputs of node {index:,} are no earlier nodes")
+    return _GraphNode(node["op"], node["name"], [each[0] for each in inputs])
 
 
-def _flow(nodes: list[_Node], kept: set[str]) -> tuple[list[bool], dict[int, int]]:
-    """Whether each node is made of the file's tensors alone; and node → the first that takes it."""
-    fixed: list[bool] = []
+def _is_input(value: Any, index: int) -> bool:
+    """Whether `value` is [node, …], where the node comes before the one at `index`."""
+    return type(value) is list and bool(value) and type(value[0]) is int and 0 <= value[0] < index
+
+
+def _flow(nodes: list[_GraphNode], tensors: set[str]) -> tuple[list[bool], dict[int, int]]:
+    """Return whether each node is computed of the file's tensors alone; and the first node that takes each node."""
+    constant: list[bool] = []
     takers: dict[int, int] = {}
-    for at, node in enumerate(nodes):
-        made = bool(node.inputs) and all(fixed[each] for each in node.inputs)
-        fixed.append(node.name in kept if node.op == "null" else made)
+    for index, node in enumerate(nodes):
+        computed = bool(node.inputs) and all(constant[each] for each in node.inputs)
+        constant.append(node.name in tensors if node.op == "null" else computed)
         for each in node.inputs:
-            takers.setdefault(each, at)
-    return fixed, takers
+            takers.setdefault(each, index)
+    return constant, takers
 
 
-def _owner(at: int, fixed: list[bool], takers: dict[int, int]) -> int:
-    """The node that a variable is a tensor of; -1 where nothing takes it."""
-    while at >= 0 and fixed[at]:
-        at = takers.get(at, -1)
-    return at
+def _owner(index: int, constant: list[bool], takers: dict[int, int]) -> int:
+    """Return the node that the variable at `index` belongs to; -1 where nothing takes it."""
+    while index >= 0 and constant[index]:
+        index = takers.get(index, -1)
+    return index
 
 
-def _types(nodes: list[_Node], fixed: list[bool], owners: set[int]) -> tuple[dict[str, str], dict[int, str]]:
-    """Path of a layer → its type, in the order of the graph, and number of a node → path. A layer that is used twice is there once."""
+def _types(nodes: list[_GraphNode], constant: list[bool], owners: set[int]) -> tuple[dict[str, str], dict[int, str]]:
+    """Return the type of each layer by its path, in the order of the graph, and the path of each node that is one.
+
+    A layer that is used twice is listed once.
+    """
     types, paths = {"": "Symbol"}, {}
-    for at, node in enumerate(nodes):
-        layer = at in owners or (node.op[:1].isupper() and not fixed[at])
-        if node.op == "null" or not node.name or not layer or node.name.count(".") > _DEEPEST:
+    for index, node in enumerate(nodes):
+        is_layer = index in owners or (node.op[:1].isupper() and not constant[index])
+        if node.op == "null" or not node.name or not is_layer or node.name.count(".") > _MOST_DOTS:
             continue
-        candidates = (node.name.removesuffix("_fwd"), node.name, f"{node.name}_{at}")
-        paths[at] = next((path for path in candidates if path and types.setdefault(path, node.op) == node.op), "")
+        candidates = (node.name.removesuffix("_fwd"), node.name, f"{node.name}_{index}")
+        paths[index] = next((path for path in candidates if path and types.setdefault(path, node.op) == node.op), "")
     return types, paths
 
 
-def _by_name(name: str, types: dict[str, str]) -> str:
-    """The layer that the name of a tensor begins with; the root where there is none."""
+def _layer_by_name(name: str, types: dict[str, str]) -> str:
+    """Return the layer that the name of a tensor begins with; the root ("") where there is none."""
     while name and name not in types:
         name = name.rpartition("_")[0]
     return name

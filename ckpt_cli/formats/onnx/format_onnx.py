@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ...disk.file_to_write import FileToWrite
     from ...disk.layout import FileLayout
     from ...disk.patch import Patch
-    from .graph import Proto, Sparse
+    from .graph import SparseTensorProto, TensorProto
 
 _DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64",
@@ -61,9 +61,9 @@ class Onnx(Format):
     def sniff(self, file: File) -> bool:
         if file.head[:1] != b"\x08":
             return False
-        from .graph import begins_as_one
+        from .graph import begins_as_model
 
-        return begins_as_one(file)
+        return begins_as_model(file)
 
     def read(self, file: File) -> Checkpoint:
         from .graph import Model
@@ -155,7 +155,7 @@ class _Weights:
         self._storages: dict[tuple[int, int, int], Extent] = {}
         self._folder = os.path.dirname(os.path.abspath(file.path))
 
-    def add(self, proto: Proto) -> None:
+    def add(self, proto: TensorProto) -> None:
         if proto.name in self.tensors:
             raise Malformed(f"there are two tensors {proto.name!r}")
         if proto.type not in _DTYPES:
@@ -172,7 +172,7 @@ class _Weights:
             if file == other and begin + nbytes > next_begin:
                 raise Malformed(f"tensors overlap at byte {next_begin:,} of {self._storages[other, next_begin, _].file.path}")
 
-    def _storage(self, proto: Proto, dtype: DType) -> Storage:
+    def _storage(self, proto: TensorProto, dtype: DType) -> Storage:
         from ..encodings.varints import Varints
 
         nbytes, data = nbytes_of(dtype, proto.dims), proto.data
@@ -232,11 +232,11 @@ def _number(said: dict[str, str], key: str, default: int) -> int:
     return int(text)
 
 
-def _told(found: Proto | Sparse) -> tuple[str, str]:
+def _told(found: TensorProto | SparseTensorProto) -> tuple[str, str]:
     """Type and text of what is no plain weight."""
-    from .graph import Sparse
+    from .graph import SparseTensorProto
 
-    if isinstance(found, Sparse):
+    if isinstance(found, SparseTensorProto):
         count = found.values.dims[0] if len(found.values.dims) == 1 else 0
         return "sparse initializer", f"{_named(found.values.type)} {show_shape(found.dims)}, {count:,} values"
     return "initializer", f"{_named(found.type)} {show_shape(found.dims)}"

@@ -1,4 +1,8 @@
-"""An ONNX model: what the graph says of its weights, and where their bytes are. Numbers of fields are those of onnx.proto."""
+"""An ONNX model: what its graph says of the weights, and where their bytes are.
+
+Read from the protocol buffers of onnx.proto (onnx/onnx), whose field numbers stand in the classes below. Long fields are passed over, not
+read.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,70 @@ from ...errors import Malformed
 from ...storage.file import File
 from ..encodings.protobuf import BYTES, DEEPEST, Field, Window, fields, varints
 
-EXTERNAL = 1
 _MOST_TEXT = 1 << 24  # bytes
-_ENTRIES = 1 << 12  # of metadata, and of what is said of external data
-_SHOWN = 1000  # tensors besides the weights
+_MOST_ENTRIES = 1 << 12  # of metadata, and of what is said of external data
+_MOST_BESIDES = 1000  # tensors besides the weights
 
 
-class Proto(NamedTuple):
-    """A TensorProto. `data` is None where it has no elements of its own; `external` then says where they are.
+class _Model:
+    """Fields of a ModelProto; `_FACTS` has the others."""
 
-    The field of the elements: 4 float, 5 int32, 6 string, 7 int64, 9 raw, 10 double, 11 uint64.
+    GRAPH = 7
+    OPSET_IMPORT = 8
+    METADATA_PROPS = 14
+
+
+class _Graph:
+    """Fields of a GraphProto."""
+
+    NODE = 1
+    INITIALIZER = 5
+    SPARSE_INITIALIZER = 15
+
+
+class _Node:
+    """Fields of a NodeProto."""
+
+    NAME = 3
+    OP_TYPE = 4
+    ATTRIBUTE = 5
+
+
+class _Attribute:
+    """Fields of an AttributeProto: its name, a graph, several graphs."""
+
+    NAME = 1
+    G = 6
+    GRAPHS = 11
+
+
+class _Tensor:
+    """Fields of a TensorProto; `_DATA` has those of the elements."""
+
+    DIMS = 1
+    DATA_TYPE = 2
+    SEGMENT = 3
+    STRING_DATA = 6
+    NAME = 8
+    EXTERNAL_DATA = 13
+    DATA_LOCATION = 14
+
+
+_FACTS = {1: "ir_version", 2: "producer_name", 3: "producer_version", 4: "domain", 5: "model_version", 6: "doc_string"}
+_TEXT_FACTS = (2, 3, 4, 6)
+_DATA = (4, 5, 6, 7, 9, 10, 11)  # float, int32, string, int64, raw, double, uint64
+_EXTERNAL = 1  # of DataLocation
+
+
+class TensorProto(NamedTuple):
+    """What a TensorProto says of a tensor.
+
+    Attributes:
+        name: The tensor's name.
+        type: Its data type, as TensorProto.DataType numbers them.
+        dims: Its shape.
+        data: The field of the elements: 4 float, 5 int32, 6 string, 7 int64, 9 raw, 10 double, 11 uint64; None where it has none.
+        external: Where the elements are in another file (keys as in ExternalData.md); None where they are not.
     """
 
     name: str
@@ -28,30 +86,39 @@ class Proto(NamedTuple):
     external: dict[str, str] | None
 
 
-class Sparse(NamedTuple):
-    values: Proto
+class SparseTensorProto(NamedTuple):
+    """What a SparseTensorProto says: the values, and the shape of the whole."""
+
+    values: TensorProto
     dims: tuple[int, ...]
 
 
 class Model:
-    """A model as its graph has it: `weights` are the initialisers; `besides` those that are sparse, or of subgraphs, by path."""
+    """What is read of a model.
+
+    Attributes:
+        metadata: Versions, the producer, the opsets, and the metadata of the model, as texts.
+        weights: The initialisers of the graph.
+        besides: Initialisers that are sparse, or of graphs in the attributes of nodes, by path.
+    """
 
     def __init__(self, file: File) -> None:
-        self.data = Window(file, 0, file.size)
+        """Read the model. Raises Malformed."""
         self.metadata: dict[str, str] = {}
-        self.weights: list[Proto] = []
-        self.besides: dict[str, Proto | Sparse] = {}
+        self.weights: list[TensorProto] = []
+        self.besides: dict[str, TensorProto | SparseTensorProto] = {}
+        self._data = Window(file, 0, file.size)
         opsets: list[str] = []
         props: dict[str, str] = {}
         graphs = 0
-        for field in fields(self.data):
-            if field.number == 7:
+        for field in fields(self._data):
+            if field.number == _Model.GRAPH:
                 graphs += 1
-                self._graph(field)
-            elif field.number == 8:
+                self._read_graph(field, "the graph")
+            elif field.number == _Model.OPSET_IMPORT:
                 opsets.append(self._opset(field))
-            elif field.number == 14:
-                self._entry(field, props)
+            elif field.number == _Model.METADATA_PROPS:
+                self._read_entry(field, props)
             elif field.number in _FACTS:
                 self.metadata[_FACTS[field.number]] = self._text(field) if field.kind == BYTES else str(field.signed)
         if graphs != 1:
@@ -61,138 +128,129 @@ class Model:
         self.metadata["opset_import"] = ", ".join(opsets)
         self.metadata = {key: value for key, value in self.metadata.items() if value} | props
 
-    def _graph(self, graph: Field) -> None:
-        for field in self._inside(graph, "the graph"):
-            if field.number == 5:
-                self.weights.append(self._tensor(field))
-            elif field.number == 15:
-                sparse = self._sparse(field)
-                self._beside(sparse.values.name, sparse)
-            elif field.number == 1:
-                self._node(field, "", 0)
-
-    def _node(self, node: Field, path: str, depth: int) -> None:
-        """The graphs in a node's attributes, as of If and Loop, and their initialisers. A node is called by its name, else its operator."""
-        names: dict[int, Field] = {}
-        graphs: list[tuple[Field | None, Field]] = []
-        for field in self._inside(node, "a node"):
-            if field.number in (3, 4):
-                names[field.number] = field
-            elif field.number == 5 and field.kind == BYTES:
-                graphs += self._graphs(field)
-        for attribute, graph in graphs:
-            called = ".".join(self._text(field) if field else "" for field in (names.get(3) or names.get(4), attribute))
-            self._subgraph(graph, f"{path}{called}.", depth + 1)
-
-    def _graphs(self, attribute: Field) -> list[tuple[Field | None, Field]]:
-        """The graphs of an attribute, each with the field of its name."""
-        name, found = None, []
-        for field in self._inside(attribute, "an attribute"):
-            if field.number == 1:
-                name = field
-            elif field.number in (6, 11) and field.kind == BYTES:
-                found.append(field)
-        return [(name, graph) for graph in found]
-
-    def _subgraph(self, graph: Field, path: str, depth: int) -> None:
+    def _read_graph(self, graph: Field, what: str, path: str = "", depth: int = 0) -> None:
+        """Read the initialisers of a graph and of those below it; `path` comes before the names of those that are no weights."""
         if depth > DEEPEST:
             raise Malformed(f"over {DEEPEST} graphs in one another")
-        for field in self._inside(graph, "a graph"):
-            if field.number == 5:
+        for field in self._fields(graph, what):
+            if field.number == _Graph.INITIALIZER:
                 proto = self._tensor(field)
-                self._beside(path + proto.name, proto)
-            elif field.number == 15:
+                if depth:
+                    self._add_beside(path + proto.name, proto)
+                else:
+                    self.weights.append(proto)
+            elif field.number == _Graph.SPARSE_INITIALIZER:
                 sparse = self._sparse(field)
-                self._beside(path + sparse.values.name, sparse)
-            elif field.number == 1:
-                self._node(field, path, depth)
+                self._add_beside(path + sparse.values.name, sparse)
+            elif field.number == _Graph.NODE:
+                self._read_node(field, path, depth)
 
-    def _beside(self, path: str, found: Proto | Sparse) -> None:
-        if len(self.besides) < _SHOWN:
-            self.besides[path] = found
+    def _read_node(self, node: Field, path: str, depth: int) -> None:
+        """Read the graphs in the attributes of a node (If, Loop). The node is called by its name, else by its operator."""
+        names: dict[int, Field] = {}
+        graphs: list[tuple[Field | None, Field]] = []
+        for field in self._fields(node, "a node"):
+            if field.number in (_Node.NAME, _Node.OP_TYPE):
+                names[field.number] = field
+            elif field.number == _Node.ATTRIBUTE and field.kind == BYTES:
+                graphs += self._graphs(field)
+        for attribute, graph in graphs:
+            node_name = names.get(_Node.NAME) or names.get(_Node.OP_TYPE)
+            below = ".".join(self._text(field) if field else "" for field in (node_name, attribute))
+            self._read_graph(graph, "a graph", f"{path}{below}.", depth + 1)
 
-    def _sparse(self, message: Field) -> Sparse:
-        values, dims = Proto("", 0, (), None, None), []
-        for field in self._inside(message, "a sparse initialiser"):
+    def _graphs(self, attribute: Field) -> list[tuple[Field | None, Field]]:
+        """Return the graphs of an attribute, each with the field of the attribute's name."""
+        name, graphs = None, []
+        for field in self._fields(attribute, "an attribute"):
+            if field.number == _Attribute.NAME:
+                name = field
+            elif field.number in (_Attribute.G, _Attribute.GRAPHS) and field.kind == BYTES:
+                graphs.append(field)
+        return [(name, graph) for graph in graphs]
+
+    def _add_beside(self, path: str, proto: TensorProto | SparseTensorProto) -> None:
+        if len(self.besides) < _MOST_BESIDES:
+            self.besides[path] = proto
+
+    def _sparse(self, message: Field) -> SparseTensorProto:
+        values, dims = TensorProto("", 0, (), None, None), []
+        for field in self._fields(message, "a sparse initialiser"):
             if field.number == 1:
                 values = self._tensor(field)
             elif field.number == 3:
-                dims += varints(self.data, field)
-        return Sparse(values, tuple(dims))
+                dims += varints(self._data, field)
+        return SparseTensorProto(values, tuple(dims))
 
-    def _tensor(self, message: Field) -> Proto:
-        name, kind, place = "", 0, 0
+    def _tensor(self, message: Field) -> TensorProto:
+        name, data_type, location = "", 0, 0
         dims: list[int] = []
         data: list[Field] = []
         external: dict[str, str] = {}
-        for field in self._inside(message, "a tensor"):
-            if field.number == 1:
-                dims += varints(self.data, field)
-            elif field.number == 2:
-                kind = field.value
-            elif field.number == 3:
+        for field in self._fields(message, "a tensor"):
+            if field.number == _Tensor.DIMS:
+                dims += varints(self._data, field)
+            elif field.number == _Tensor.DATA_TYPE:
+                data_type = field.value
+            elif field.number == _Tensor.SEGMENT:
                 raise Malformed(f"tensor {name!r} comes in segments, which nobody reads")
-            elif field.number == 8:
+            elif field.number == _Tensor.NAME:
                 name = self._text(field)
             elif field.number in _DATA:
                 data.append(field)
-            elif field.number == 13:
-                self._entry(field, external)
-            elif field.number == 14:
-                place = field.value
+            elif field.number == _Tensor.EXTERNAL_DATA:
+                self._read_entry(field, external)
+            elif field.number == _Tensor.DATA_LOCATION:
+                location = field.value
         if any(n < 0 for n in dims) or len(dims) > 64:
             raise Malformed(f"tensor {name!r}: a dimension is negative, or there are over 64")
-        data = [one for one in data if one.nbytes]
-        if len(data) > 1 and data[0].number != 6:
+        data = [field for field in data if field.nbytes]
+        if len(data) > 1 and data[0].number != _Tensor.STRING_DATA:
             raise Malformed(f"tensor {name!r}: its data come in {len(data):,} pieces, of which one is read")
-        return Proto(name, kind, tuple(dims), data[0] if data else None, external if place == EXTERNAL else None)
+        return TensorProto(name, data_type, tuple(dims), data[0] if data else None, external if location == _EXTERNAL else None)
 
     def _opset(self, message: Field) -> str:
         domain, version = "ai.onnx", 0
-        for field in self._inside(message, "an opset"):
+        for field in self._fields(message, "an opset"):
             if field.number == 1:
                 domain = self._text(field) or domain
             elif field.number == 2:
                 version = field.signed
         return f"{domain} {version}"
 
-    def _entry(self, message: Field, into: dict[str, str]) -> None:
-        """A StringStringEntryProto. Raises Malformed for a key that is there twice."""
+    def _read_entry(self, message: Field, entries: dict[str, str]) -> None:
+        """Add a StringStringEntryProto to `entries`. Raises Malformed for a key that is there already."""
         key = value = ""
-        for field in self._inside(message, "an entry"):
+        for field in self._fields(message, "an entry"):
             if field.number == 1:
                 key = self._text(field)
             elif field.number == 2:
                 value = self._text(field)
-        if key in into or len(into) > _ENTRIES:
-            raise Malformed(f"the key {key!r} is there twice, or there are over {_ENTRIES:,}")
-        into[key] = value
+        if key in entries or len(entries) > _MOST_ENTRIES:
+            raise Malformed(f"the key {key!r} is there twice, or there are over {_MOST_ENTRIES:,}")
+        entries[key] = value
 
-    def _inside(self, message: Field, what: str) -> Iterator[Field]:
-        """The fields of a message. Raises Malformed where the field is none."""
+    def _fields(self, message: Field, what: str) -> Iterator[Field]:
+        """Return the fields of a message. Raises Malformed, which calls it `what`, where the field is no message."""
         if message.kind != BYTES:
             raise Malformed(f"{what} at byte {message.start:,} is no message")
-        return fields(self.data, message.start, message.stop)
+        return fields(self._data, message.start, message.stop)
 
     def _text(self, field: Field) -> str:
-        """A text; what is no UTF-8 in it is shown as escapes."""
+        """Return a text; bytes that are not UTF-8 become escapes."""
         if field.kind != BYTES or field.nbytes > _MOST_TEXT:
             raise Malformed(f"field {field.number} at byte {field.start:,} is {field.nbytes:,} bytes long, or no text")
-        return self.data.bytes(field.start, field.stop).decode(errors="backslashreplace")
+        return self._data.bytes(field.start, field.stop).decode(errors="backslashreplace")
 
 
-_FACTS = {1: "ir_version", 2: "producer_name", 3: "producer_version", 4: "domain", 5: "model_version", 6: "doc_string"}
-_DATA = (4, 5, 6, 7, 9, 10, 11)
-
-
-def begins_as_one(file: File) -> bool:
-    """Whether the file begins as a ModelProto: its version, then fields before the graph, each of its own type, then the graph."""
+def begins_as_model(file: File) -> bool:
+    """Whether a file begins as a ModelProto: its version, then fields before the graph, each of its own type, then the graph."""
     data, last = Window(file, 0, file.size), 0
     try:
         for count, field in enumerate(fields(data, 0, file.size + (1 << 40))):
-            if field.number == 7 and count:
+            if field.number == _Model.GRAPH and count:
                 return field.kind == BYTES
-            known = field.number in _FACTS and (field.kind == BYTES) == (field.number in (2, 3, 4, 6))
+            known = field.number in _FACTS and (field.kind == BYTES) == (field.number in _TEXT_FACTS)
             if not known or field.number < last or (field.number != 1 and not count):
                 return False
             last = field.number

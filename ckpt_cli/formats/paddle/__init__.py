@@ -1,0 +1,1 @@
+"""Paddle's pickles and inference parameters."""

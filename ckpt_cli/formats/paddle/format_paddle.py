@@ -41,7 +41,7 @@ class Paddle(Format):
 
     def read(self, file: File) -> Checkpoint:
         from ..encodings.pickle_file import no_storage, read_pickle
-        from .objects import PaddleReader
+        from .tensor_calls import PaddleReader
 
         return read_pickle(file, PaddleReader(no_storage))
 

@@ -63,15 +63,16 @@ class TensorFlow(Format):
         return carried(checkpoint)
 
     def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
-        from .bundle_writing import anew, patched
+        from .bundle_patching import patched
+        from .bundle_writing import written_anew
 
         origin = checkpoint.origin
         own = origin is not None and origin.format == self.name
         found = patched(checkpoint, changed_storages(checkpoint), path) if own else None
-        yield from anew(checkpoint, path) if found is None else found
+        yield from written_anew(checkpoint, path) if found is None else found
 
     def emptied(self, checkpoint: Checkpoint, path: str) -> list[str]:
-        from .bundle_writing import superseded
+        from .bundle_patching import superseded
 
         origin = checkpoint.origin
         same = origin and origin.format == self.name and os.path.realpath(path) == os.path.realpath(origin.path)

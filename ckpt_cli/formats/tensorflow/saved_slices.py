@@ -1,10 +1,10 @@
-"""TensorFlow's first checkpoints, read: a table whose first value tells all tensors, and whose others are their slices.
+"""Reads TensorFlow's first checkpoints: a table whose first value describes all tensors, and whose others are slices of them.
 
     ""              SavedTensorSlices {meta = 1 {tensor = 1 {name = 1, shape = 2, type = 3, slice = 4}, versions = 2}}
     key of a slice  SavedTensorSlices {data = 2 {name = 1, slice = 2, data = 3 TensorProto}}
 
-As in tensorflow/core/util/saved_tensor_slice.proto and framework/tensor.proto. Floats lie as they are; other integers, bools and the bits
-of 16-bit floats are varints, and are decoded when they are read.
+As in tensorflow/core/util/saved_tensor_slice.proto and framework/tensor.proto. Floats are little-endian bytes; other integers, bools and
+the bits of 16-bit floats are varints, which are decoded when they are read.
 """
 
 from __future__ import annotations
@@ -19,23 +19,25 @@ from ...storage.storage import Extent, Memory, Storage
 from ...storage.tiles import Assembled, check_tiling, piece
 from ...tensors.checkpoint import Foreign, Tensor, numel_of
 from ..encodings.protobuf import BYTES, VARINT, Data, Field, fields, message
-from ..encodings.protobuf import piece as cut
+from ..encodings.protobuf import piece as bytes_of
 from ..encodings.varints import Varints
-from .messages import KINDS, OBJECTS, STRING, Slice, resolved, shape_of, slice_key, slice_of
 from .sstable import Block, Table
+from .tensor_protos import DTYPE_OF, OBJECT_TYPES, STRING, TensorSlice, resolved, shape_of, slice_key, slice_of
 
-_VERSION = 1
-_CONTENT = 4  # TensorProto.tensor_content: the bytes as they are
+_VERSION = 1  # TF_CHECKPOINT_VERSION; a file says in min_consumer which one it takes
+_SHOWN = 1024  # bytes of strings that are read to be listed
+
+# Fields of a TensorProto, by the names of dtypes
+_CONTENT = 4  # tensor_content: the bytes of any dtype
+_STRINGS = 8
 _RAW = {"float32": 5, "float64": 6, "complex64": 9, "complex128": 12}
 _VARINTS = {"int64": 10, "bool": 11, "float16": 13, "bfloat16": 13, "uint32": 16, "uint64": 17}
 _INTS = 7  # int_val: every other integer
 _FLOAT8 = 18
-_TEXTS = 8
-_SHORT = 1024
 
 
 class _Value(NamedTuple):
-    """Where a value lies: in the contents of a block, and in the file where that is not compressed."""
+    """Where a value lies in the contents of a block, and so in the file where the block is not compressed."""
 
     data: Data
     start: int
@@ -43,120 +45,123 @@ class _Value(NamedTuple):
     block: Block
 
     def storage(self, field: Field) -> Storage:
+        """Return the bytes of one of its fields."""
         if self.block.packed:
-            return Memory(cut(self.data, field.start, field.stop))
+            return Memory(bytes_of(self.data, field.start, field.stop))
         return Extent(self.block.file, self.block.at + field.start, field.stop - field.start)
 
 
-class _Told(NamedTuple):
+class _SavedSliceMeta(NamedTuple):
     """What the first value says of a tensor."""
 
     name: str
-    kind: int
+    dtype_number: int
     shape: tuple[int, ...]
-    slices: tuple[Slice, ...]
+    slices: tuple[TensorSlice, ...]
 
 
 class SavedSlices:
-    """The tensors and objects of a file. Raises Malformed."""
+    """The contents of a file. `tensors` and `objects` are what a Checkpoint takes."""
 
     def __init__(self, file: File) -> None:
-        self.file, self.values = file, dict[bytes, _Value]()
-        self.table = Table(file)
-        for block, data, found in self.table.opened():
-            self.values |= {entry.key: _Value(data, entry.start, entry.stop, block) for entry in found}
-        if b"" not in self.values:
+        """Read the table, but no values of tensors. Raises Malformed."""
+        self.table, self._values = Table(file), dict[bytes, _Value]()
+        for block, data, entries in self.table.read_blocks():
+            self._values |= {entry.key: _Value(data, entry.start, entry.stop, block) for entry in entries}
+        if b"" not in self._values:
             raise Malformed("the table does not begin with what it holds")
         self.tensors: dict[str, Tensor] = {}
         self.objects: dict[str, Any] = {}
-        for one in _told(self.values[b""]):
-            if one.name in self.tensors or one.name in self.objects:
-                raise Malformed(f"tensor {one.name!r} is there twice")
+        for meta in _metas(self._values[b""]):
+            if meta.name in self.tensors or meta.name in self.objects:
+                raise Malformed(f"tensor {meta.name!r} is there twice")
             try:
-                self._add(one)
+                self._add(meta)
             except Malformed as error:
-                raise Malformed(f"tensor {one.name!r}: {error.what}", error.mend) from None
+                raise Malformed(f"tensor {meta.name!r}: {error.what}", error.mend) from None
 
-    def _add(self, one: _Told) -> None:
-        if one.kind in OBJECTS:
-            self.objects[one.name] = self._object(one)
+    def _add(self, meta: _SavedSliceMeta) -> None:
+        if meta.dtype_number in OBJECT_TYPES:
+            self.objects[meta.name] = self._object(meta)
             return
-        dtype = KINDS.get(one.kind)
+        dtype = DTYPE_OF.get(meta.dtype_number)
         if dtype is None:
-            raise Malformed(f"dtype {one.kind} is not known")
-        boxes = [resolved(part, one.shape) for part in one.slices]
-        check_tiling(boxes, one.shape)
+            raise Malformed(f"dtype {meta.dtype_number} is not known")
+        boxes = [resolved(part, meta.shape) for part in meta.slices]
+        check_tiling(boxes, meta.shape)
         pieces = []
-        for part, box in zip(one.slices, boxes, strict=True):
+        for part, box in zip(meta.slices, boxes, strict=True):
             count = numel_of(tuple(length for _, length in box))
-            storage = _decoded(*self._content(one.name, part), dtype, count)
-            pieces.append(piece(storage, dtype.nbytes, one.shape, box))
-        whole = pieces[0].of if len(pieces) == 1 else Assembled(numel_of(one.shape) * dtype.nbytes, pieces)
-        self.tensors[one.name] = Tensor.whole(dtype, one.shape, whole)
+            storage = _elements(*self._tensor_proto(meta.name, part), dtype, count)
+            pieces.append(piece(storage, dtype.nbytes, meta.shape, box))
+        whole = pieces[0].of if len(pieces) == 1 else Assembled(numel_of(meta.shape) * dtype.nbytes, pieces)
+        self.tensors[meta.name] = Tensor.whole(dtype, meta.shape, whole)
 
-    def _content(self, name: str, part: Slice) -> tuple[_Value, Field | None]:
-        """The TensorProto of a slice."""
-        value = self.values.get(slice_key(name.encode(), part))
+    def _tensor_proto(self, name: str, part: TensorSlice) -> tuple[_Value, Field | None]:
+        """Return the value of a slice, and the field in it that is the TensorProto."""
+        value = self._values.get(slice_key(name.encode(), part))
         if value is None:
             raise Malformed("a slice of it is not in the file")
         data = message(value.data, {2: BYTES}, value.start, value.stop).get(2)
-        inner = message(value.data, {3: BYTES}, data.start, data.stop).get(3) if data else None
-        return value, inner
+        proto = message(value.data, {3: BYTES}, data.start, data.stop).get(3) if data else None
+        return value, proto
 
-    def _object(self, one: _Told) -> Any:
-        what, count = OBJECTS[one.kind], numel_of(one.shape)
-        texts = self._texts(one) if one.kind == STRING and len(one.slices) == 1 else None
+    def _object(self, meta: _SavedSliceMeta) -> Any:
+        what, count = OBJECT_TYPES[meta.dtype_number], numel_of(meta.shape)
+        texts = self._texts(meta) if meta.dtype_number == STRING and len(meta.slices) == 1 else None
         if texts is None or len(texts) != count:
             return Foreign(what, f"{count:,} {what}{'s' * (count != 1)}")
-        return texts if one.shape else texts[0]
+        return texts if meta.shape else texts[0]
 
-    def _texts(self, one: _Told) -> list[str] | None:
-        value, inner = self._content(one.name, one.slices[0])
-        if inner is None or inner.stop - inner.start > _SHORT:
+    def _texts(self, meta: _SavedSliceMeta) -> list[str] | None:
+        value, proto = self._tensor_proto(meta.name, meta.slices[0])
+        if proto is None or proto.stop - proto.start > _SHOWN:
             return None
-        found = [field for field in fields(value.data, inner.start, inner.stop) if field.number == _TEXTS and field.kind == BYTES]
+        strings = [field for field in fields(value.data, proto.start, proto.stop) if field.number == _STRINGS and field.kind == BYTES]
         try:
-            return [cut(value.data, field.start, field.stop).decode() for field in found]
+            return [bytes_of(value.data, field.start, field.stop).decode() for field in strings]
         except UnicodeDecodeError:
             return None
 
     def records(self) -> Iterator[tuple[str, Storage]]:
+        """Yield the blocks of the table, which have checksums, each with what it is called."""
         for number, block in enumerate((*self.table.blocks(), self.table.metaindex, self.table.index)):
-            yield f"block {number} of the table", block.stored()
+            yield f"block {number} of the table", block.checksummed()
 
 
-def _told(value: _Value) -> Iterator[_Told]:
+def _metas(value: _Value) -> Iterator[_SavedSliceMeta]:
     meta = message(value.data, {1: BYTES}, value.start, value.stop).get(1)
     if meta is None:
         raise Malformed("the table does not begin with what it holds")
     for field in fields(value.data, meta.start, meta.stop):
         if field.number == 1 and field.kind == BYTES:
-            yield _told_of(value.data, field)
+            yield _meta(value.data, field)
         elif field.number == 2 and field.kind == BYTES:
             least = message(value.data, {2: VARINT}, field.start, field.stop).get(2)
             if least and least.signed > _VERSION:
                 raise Malformed(f"the checkpoint is of version {least.signed}; up to {_VERSION} is known")
 
 
-def _told_of(data: Data, field: Field) -> _Told:
+def _meta(data: Data, field: Field) -> _SavedSliceMeta:
     found = message(data, {1: BYTES, 2: BYTES, 3: VARINT}, field.start, field.stop)
     if not {1, 3} <= found.keys():
         raise Malformed("a tensor has no name, or no dtype")
     try:
-        name = cut(data, found[1].start, found[1].stop).decode()
+        name = bytes_of(data, found[1].start, found[1].stop).decode()
     except UnicodeDecodeError:
         raise Malformed("a name is not UTF-8") from None
     shape = shape_of(data, found[2].start, found[2].stop) if 2 in found else ()
-    slices = [slice_of(data, one.start, one.stop) for one in fields(data, field.start, field.stop) if (one.number, one.kind) == (4, BYTES)]
-    return _Told(name, found[3].value, shape, tuple(slices))
+    inner = (each for each in fields(data, field.start, field.stop) if (each.number, each.kind) == (4, BYTES))
+    slices = tuple(slice_of(data, each.start, each.stop) for each in inner)
+    return _SavedSliceMeta(name, found[3].value, shape, slices)
 
 
-def _decoded(value: _Value, proto: Field | None, dtype: DType, count: int) -> Storage:
-    """The elements of a TensorProto: `count` of `dtype`."""
+def _elements(value: _Value, proto: Field | None, dtype: DType, count: int) -> Storage:
+    """Return the `count` elements of a TensorProto; without one there are none."""
     name, size = dtype.name, dtype.nbytes
     number = _RAW.get(name) or _VARINTS.get(name) or (_FLOAT8 if name.startswith("float8") else _INTS)
-    found = [one for one in fields(value.data, proto.start, proto.stop) if one.number in (_CONTENT, number)] if proto else []
-    if len(found) > 1 or any(one.kind != BYTES for one in found):
+    found = [each for each in fields(value.data, proto.start, proto.stop) if each.number in (_CONTENT, number)] if proto else []
+    if len(found) > 1 or any(each.kind != BYTES for each in found):
         raise Malformed("its values are written in an unusual way")
     storage = value.storage(found[0]) if found else Memory(b"")
     plain = not found or found[0].number in (_CONTENT, _FLOAT8, *_RAW.values())

@@ -1,6 +1,6 @@
-"""Snappy, unpacked: the stated length, then literals and copies of what was unpacked before.
+"""Decompresses snappy: the length of the result, then literals and copies of what was decompressed before.
 
-As in format_description.txt of google/snappy. No more is made than the stated length, which is bounded by what copies can give.
+As in format_description.txt of google/snappy. No more is produced than the stated length, which is bounded by what copies can give.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ _BROKEN = "the snappy-compressed data are broken"
 
 
 def unpack(data: bytes) -> bytes:
-    """Raises Malformed where `data` are cut off, or give other than the stated length."""
+    """Decompress `data`. Raises Malformed where they are cut off, or give other than the stated length."""
     length, at = varint(data, 0, len(data))
     if length > _MOST_RATIO * len(data):
         raise Malformed(f"{len(data):,} bytes of snappy say that they are {length:,} bytes")
     out = bytearray()
     while at < len(data) and len(out) <= length:
         tag = data[at]
-        size, back, at = _literal(data, at) if tag & 3 == 0 else _copy(data, at)
-        if back == 0:
+        size, distance, at = _literal(data, at) if tag & 3 == 0 else _copy(data, at)
+        if distance == 0:
             out += data[at : at + size]
             at += size
         else:
-            _repeat(out, size, back)
+            _repeat(out, size, distance)
         if at > len(data):
             raise Malformed(_BROKEN)
     if len(out) != length:
@@ -34,31 +34,31 @@ def unpack(data: bytes) -> bytes:
 
 
 def _literal(data: bytes, at: int) -> tuple[int, int, int]:
-    """Length, 0, and where it begins."""
+    """Return the length of the literal at `at`, 0 for the distance, and where its bytes begin."""
     size = data[at] >> 2
     if size < 60:
         return size + 1, 0, at + 1
-    more = size - 59
-    return int.from_bytes(data[at + 1 : at + 1 + more], "little") + 1, 0, at + 1 + more
+    width = size - 59
+    return int.from_bytes(data[at + 1 : at + 1 + width], "little") + 1, 0, at + 1 + width
 
 
 def _copy(data: bytes, at: int) -> tuple[int, int, int]:
-    """Length, how far back, and where what follows begins."""
+    """Return the length of the copy at `at`, its distance in bytes from the end of the output, and where the next tag stands."""
     tag, kind = data[at], data[at] & 3
     if kind == 1:
-        back = (tag >> 5) << 8 | int.from_bytes(data[at + 1 : at + 2], "little")
+        distance = (tag >> 5) << 8 | int.from_bytes(data[at + 1 : at + 2], "little")
         size, at = (tag >> 2 & 7) + 4, at + 2
     else:
         width = 2 if kind == 2 else 4
-        back = int.from_bytes(data[at + 1 : at + 1 + width], "little")
+        distance = int.from_bytes(data[at + 1 : at + 1 + width], "little")
         size, at = (tag >> 2) + 1, at + 1 + width
-    if back == 0:
+    if distance == 0:
         raise Malformed(_BROKEN)
-    return size, back, at
+    return size, distance, at
 
 
-def _repeat(out: bytearray, size: int, back: int) -> None:
-    if back > len(out):
+def _repeat(out: bytearray, size: int, distance: int) -> None:
+    if distance > len(out):
         raise Malformed(_BROKEN)
-    run = bytes(out[len(out) - back :][:size])
+    run = bytes(out[len(out) - distance :][:size])
     out += (run * (size // len(run) + 1))[:size]

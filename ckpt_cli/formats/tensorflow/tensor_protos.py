@@ -1,4 +1,4 @@
-"""What TensorFlow's own messages have in common: element types, shapes, slices, and the keys of slices.
+"""What TensorFlow's protocol buffers say of tensors: element types, shapes, slices, and the keys that slices are kept under.
 
     DataType            the numbers of types.proto; references (100 and more) are never in a file
     TensorShapeProto    dim = 2 {size = 1}, unknown_rank = 3
@@ -25,26 +25,25 @@ _NAMES = {
     27: "float8_e4m3b11fnuz", 28: "float8_e5m2fnuz",
 }  # fmt: skip
 _BYTE_EACH = {29: "int4", 30: "uint4", 31: "int2", 32: "uint2"}  # an element takes a byte, most bits of it unused
-KINDS: dict[int, DType] = {number: DTYPES[name] for number, name in _NAMES.items()}
-KINDS |= {number: opaque(name, 1) for number, name in _BYTE_EACH.items()}
-NUMBERS = {dtype: number for number, dtype in KINDS.items()}
-OBJECTS = {7: "string", 20: "resource", 21: "variant"}
+DTYPE_OF: dict[int, DType] = {number: DTYPES[name] for number, name in _NAMES.items()}
+DTYPE_OF |= {number: opaque(name, 1) for number, name in _BYTE_EACH.items()}
+DTYPE_NUMBERS = {dtype: number for number, dtype in DTYPE_OF.items()}
+OBJECT_TYPES = {7: "string", 20: "resource", 21: "variant"}  # element types that are no numbers
 STRING = 7
 _MOST_AXES = 254  # TensorShape::MaxDimensions
 
-_ESCAPED = {0: b"\0\xff", 255: b"\xff\0"}
+_ESCAPED = {0: b"\0\xff", 255: b"\xff\0"}  # bytes that OrderedCode writes as two in a string
 
-Slice = tuple[tuple[int, int], ...]  # start and length of each axis; a length of -1 is all of it
+TensorSlice = tuple[tuple[int, int], ...]  # start and length of each axis; a length of -1 is all of it
 
 
 def shape_of(data: Data, start: int, stop: int) -> tuple[int, ...]:
-    """The shape that lies in [start, stop). Raises Malformed where it is not known in full."""
+    """Decode the TensorShapeProto in the bytes [start, stop). Raises Malformed where the shape is not known in full."""
     return _shape(piece(data, start, stop))
 
 
-@lru_cache(4096)
+@lru_cache(4096)  # most shapes of a model occur many times
 def _shape(data: bytes) -> tuple[int, ...]:
-    """Most shapes are there many times."""
     sizes = []
     for field in fields(data):
         if field.number == 3 and field.value:
@@ -59,39 +58,41 @@ def _shape(data: bytes) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def slice_of(data: Data, start: int, stop: int) -> Slice:
-    found = []
+def slice_of(data: Data, start: int, stop: int) -> TensorSlice:
+    """Decode the TensorSliceProto in the bytes [start, stop). Raises Malformed where it is broken."""
+    extents = []
     for field in fields(data, start, stop):
         if field.number == 1 and field.kind == BYTES:
             extent = message(data, {1: VARINT, 2: VARINT}, field.start, field.stop)
             first, length = extent[1].signed if 1 in extent else 0, extent[2].signed if 2 in extent else -1
-            found.append((first, length))
-    return tuple(found)
+            extents.append((first, length))
+    return tuple(extents)
 
 
-def resolved(part: Slice, shape: Sequence[int]) -> Slice:
-    """Start and length of each axis in numbers. Raises Malformed where they lie outside of `shape`."""
+def resolved(part: TensorSlice, shape: Sequence[int]) -> TensorSlice:
+    """Return the slice with the length of every axis in numbers. Raises Malformed where it does not lie within `shape`."""
     if len(part) != len(shape):
         raise Malformed(f"a slice of it has {len(part)} axes instead of {len(shape)}")
-    found = tuple((start, size if length < 0 else length) for (start, length), size in zip(part, shape, strict=True))
-    if any(start < 0 or start + length > size for (start, length), size in zip(found, shape, strict=True)):
+    box = tuple((start, size if length < 0 else length) for (start, length), size in zip(part, shape, strict=True))
+    if any(start < 0 or start + length > size for (start, length), size in zip(box, shape, strict=True)):
         raise Malformed("a slice of it reaches beyond its shape")
-    return found
+    return box
 
 
-def written_shape(shape: Sequence[int]) -> bytes:
+def encoded_shape(shape: Sequence[int]) -> bytes:
+    """Encode a shape as a TensorShapeProto."""
     return b"".join(nested(2, integer(1, size)) for size in shape)
 
 
-def slice_key(name: bytes, part: Slice) -> bytes:
-    """The key under which a slice of the tensor `name` is kept."""
+def slice_key(name: bytes, part: TensorSlice) -> bytes:
+    """Return the key under which a slice of the tensor `name` is kept (EncodeTensorNameSlice in saved_tensor_slice_util.cc)."""
     text = b"".join(_ESCAPED.get(byte, bytes([byte])) for byte in name)
     count = len(part).to_bytes((len(part).bit_length() + 7) // 8, "big")
     return b"\0" + text + b"\0\1" + bytes([len(count)]) + count + b"".join(_ordered(n) for axis in part for n in axis)
 
 
 def _ordered(value: int) -> bytes:
-    """A signed number: the leading ones say how many bytes it has, 7 bits a byte."""
+    """Encode a signed number as OrderedCode: the count of leading ones is the count of bytes, each of which holds 7 bits."""
     length = (value if value >= 0 else ~value).bit_length() // 7 + 1
     head = (((1 << length) - 1) << (16 - length)) & 0xFFFF
     raw = bytearray(value.to_bytes(10, "big", signed=True)[10 - length :])

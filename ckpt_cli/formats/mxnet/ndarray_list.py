@@ -1,9 +1,10 @@
-"""MXNet's lists of arrays, read one header after the other: what stands between them is never read.
+"""Reads MXNet's lists of arrays header by header; the elements between the headers are not read.
 
     u64 0x112, u64 0, u64 count, that many arrays, u64 count (0: they have no names), for each a u64 length and the name
 
-    array   u32 magic; from version 2 on the storage (i32); where that is sparse the shape of the values; the shape;
-            device type and number (2 × i32); dtype (i32); for each part of a sparse one its dtype (i32) and shape; the values; those parts
+    array   u32 magic; from version 2 on the storage type (i32), and where that is sparse the shape of the values; the shape;
+            device type and number (2 × i32); dtype (i32); for each auxiliary array of a sparse one its dtype (i32) and shape;
+            the values; the auxiliary arrays
     shape   i32 axes, then an i64 each; below version 1 the magic is the number of axes, and u32 follow
 
 As in src/ndarray/ndarray.cc (NDArray::Save, ::Load, LegacyLoad) and include/mxnet/tuple.h. Little-endian throughout.
@@ -21,38 +22,45 @@ from ...storage.storage import Extent
 from ...tensors.checkpoint import Tensor, nbytes_of, show_shape
 
 MAGIC = 0x112
-VERSIONS = {0xF993FAC8: 1, 0xF993FAC9: 2, 0xF993FACA: 3}
-_NUMBERED = "float32 float64 float16 uint8 int32 int8 int64 bool int16 uint16 uint32 uint64 bfloat16"  # as mshadow/base.h does
-FLAGS = dict(enumerate(_NUMBERED.split()))
-_KNOWN = {flag: DTYPES[name] for flag, name in FLAGS.items()}
-_LAYOUTS = {1: ("sparse_row", 1), 2: ("sparse_csr", 2)}  # storage → layout, and how many arrays of indices there are
+VERSIONS = {0xF993FAC8: 1, 0xF993FAC9: 2, 0xF993FACA: 3}  # the magic of an array → its version
+_NUMBERED = "float32 float64 float16 uint8 int32 int8 int64 bool int16 uint16 uint32 uint64 bfloat16"  # as in mshadow/base.h
+FLAGS = dict(enumerate(_NUMBERED.split()))  # MXNet's number of a dtype → its name
+_DTYPES = {flag: DTYPES[name] for flag, name in FLAGS.items()}
+_SPARSE = {1: ("sparse_row", 1), 2: ("sparse_csr", 2)}  # storage type → layout, and how many auxiliary arrays there are
 _DEVICES = (1, 2, 3, 5)  # cpu, gpu, pinned, shared
-_WINDOW = 4096
+_READ_AHEAD = 4096  # bytes
 _MOST_AXES = 64
 _MOST_ARRAYS = 500_000
-_MOST_NAME = 1 << 20
+_MOST_NAME = 1 << 20  # bytes
 
 _WORD, _WORDS, _LONG = Struct("<i"), Struct("<ii"), Struct("<Q")
 
 
-class Array(NamedTuple):
-    """An array of the file: its tensor, what its header says besides, and where all of it lies."""
+class NDArray(NamedTuple):
+    """An array of the file.
+
+    Attributes:
+        tensor: The array as a tensor.
+        version: The version of its header, 0 to 3.
+        device: Type and number of the device that it was on.
+        extent: Header and elements.
+    """
 
     tensor: Tensor
     version: int
     device: tuple[int, int]
-    whole: Extent
+    extent: Extent
 
 
-class Arrays(NamedTuple):
-    """`names` is empty where the file has none; arrays go by their positions then."""
+class NDArrayList(NamedTuple):
+    """The arrays of a file. `names` is empty where the file has none, and the arrays are called by their positions."""
 
-    arrays: list[Array]
+    arrays: list[NDArray]
     names: list[str]
 
 
-def read(file: File) -> Arrays:
-    """The arrays and names of a whole file. Raises Malformed where it is not what MXNet writes, to the last byte."""
+def read_arrays(file: File) -> NDArrayList:
+    """Read the headers and names of a whole file. Raises Malformed where it is not what MXNet writes, to the last byte."""
     cursor = _Cursor(file)
     if cursor.long() != MAGIC or cursor.long() != 0:
         raise Malformed("the file does not begin as MXNet's lists of arrays do")
@@ -63,45 +71,48 @@ def read(file: File) -> Arrays:
     names = [_name(cursor) for _ in range(count)]
     if cursor.left:
         raise Malformed(f"{cursor.left:,} bytes stand after the last name")
-    return Arrays(arrays, names)
+    return NDArrayList(arrays, names)
 
 
 class _Cursor:
-    """A place in the file. Small things are read through a window; nothing is believed that the file is too short for."""
+    """A position in the file, with a few bytes read ahead. Every count is checked against the bytes that are left."""
 
     def __init__(self, file: File) -> None:
         self.file, self.at = file, 0
-        self._window, self._start = file.head, 0
+        self._ahead, self._ahead_at = file.head, 0
 
     @property
     def left(self) -> int:
+        """How many bytes are left."""
         return self.file.size - self.at
 
     def take(self, count: int) -> bytes:
-        """The next bytes. Raises Malformed where there are not as many."""
-        skip = self.at - self._start
-        if skip + count > len(self._window):
-            self._window, self._start, skip = self.file.read(self.at, max(count, min(_WINDOW, self.left))), self.at, 0
+        """Return the next `count` bytes. Raises Malformed where there are not as many."""
+        skip = self.at - self._ahead_at
+        if skip + count > len(self._ahead):
+            self._ahead, self._ahead_at, skip = self.file.read(self.at, max(count, min(_READ_AHEAD, self.left))), self.at, 0
         self.at += count
-        return self._window[skip : skip + count]
+        return self._ahead[skip : skip + count]
 
     def word(self) -> int:
+        """Return the next i32."""
         return int(_WORD.unpack(self.take(4))[0])
 
     def long(self) -> int:
+        """Return the next u64."""
         return int(_LONG.unpack(self.take(8))[0])
 
     def count(self, least: int, what: str) -> int:
-        """A count of things of which each takes at least so many bytes."""
-        found = self.long()
-        if found > self.left // least:
-            raise Malformed(f"truncated: the file says it has {found:,} {what}, and ends before", "download or copy it again")
-        if found > _MOST_ARRAYS:
-            raise Malformed(f"the file has {found:,} {what}; over {_MOST_ARRAYS:,} are not read")
-        return found
+        """Return the next u64, a count of things (`what`) that take at least `least` bytes each."""
+        count = self.long()
+        if count > self.left // least:
+            raise Malformed(f"truncated: the file says it has {count:,} {what}, and ends before", "download or copy it again")
+        if count > _MOST_ARRAYS:
+            raise Malformed(f"the file has {count:,} {what}; over {_MOST_ARRAYS:,} are not read")
+        return count
 
     def shape(self, axes: int | None = None, width: int = 8) -> tuple[int, ...]:
-        """A shape; `axes` and `width` where its head was read, and its numbers are narrow."""
+        """Return the next shape; `axes` where their number was read before, `width` the bytes of a size."""
         axes = self.word() if axes is None else axes
         if not 0 <= axes <= _MOST_AXES:
             raise Malformed(f"a shape of {axes} axes")
@@ -112,13 +123,14 @@ class _Cursor:
         return sizes
 
     def dtype(self) -> DType:
+        """Return the next dtype."""
         flag = self.word()
-        if flag not in _KNOWN:
+        if flag not in _DTYPES:
             raise Malformed(f"dtype {flag} is not known")
-        return _KNOWN[flag]
+        return _DTYPES[flag]
 
-    def data(self, dtype: DType, shape: tuple[int, ...]) -> Tensor:
-        """The elements that come next, skipped over."""
+    def elements(self, dtype: DType, shape: tuple[int, ...]) -> Tensor:
+        """Pass over the next elements; return the tensor that they make up."""
         nbytes = nbytes_of(dtype, shape)
         if nbytes > self.left:
             missing = f"{nbytes - self.left:,} of {nbytes:,} bytes"
@@ -128,24 +140,25 @@ class _Cursor:
         return Tensor.whole(dtype, shape, extent)
 
 
-def _array(cursor: _Cursor, number: int) -> Array:
+def _array(cursor: _Cursor, number: int) -> NDArray:
     start = cursor.at
     try:
         tensor, version, device = _tensor(cursor)
     except Malformed as error:
         error.what = f"array {number}: {error.what}"
         raise
-    return Array(tensor, version, device, Extent(cursor.file, start, cursor.at - start))
+    return NDArray(tensor, version, device, Extent(cursor.file, start, cursor.at - start))
 
 
 def _tensor(cursor: _Cursor) -> tuple[Tensor, int, tuple[int, int]]:
+    """Read an array: the tensor, the version of its header, its device."""
     magic = cursor.word() & 0xFFFFFFFF
     version = VERSIONS.get(magic, 0)
-    storage = cursor.word() if version >= 2 else 0
-    if storage != 0 and (storage not in _LAYOUTS or version == 3):
-        raise Malformed(f"storage {storage} is not known")
-    layout, indices = _LAYOUTS.get(storage, ("", 0))
-    held = cursor.shape() if layout else ()
+    storage_type = cursor.word() if version >= 2 else 0
+    if storage_type != 0 and (storage_type not in _SPARSE or version == 3):
+        raise Malformed(f"storage {storage_type} is not known")
+    layout, auxiliary = _SPARSE.get(storage_type, ("", 0))
+    shape_of_values = cursor.shape() if layout else ()
     shape = cursor.shape() if version else cursor.shape(magic, 4)
     if not shape and version != 3:
         raise Malformed("it has no shape: it was saved before it was initialised")
@@ -154,12 +167,12 @@ def _tensor(cursor: _Cursor) -> tuple[Tensor, int, tuple[int, int]]:
         raise Malformed(f"device {device[0]}, {device[1]} is not known")
     dtype = cursor.dtype()
     if not layout:
-        return cursor.data(dtype, shape), version, device
-    kinds = [(cursor.dtype(), cursor.shape()) for _ in range(indices)]
-    values = cursor.data(dtype, held)
-    found = Tensor(dtype, shape, values.storage, None, 0, layout)
-    found.parts = (*(cursor.data(*kind) for kind in kinds), values)
-    return found, version, device
+        return cursor.elements(dtype, shape), version, device
+    kinds = [(cursor.dtype(), cursor.shape()) for _ in range(auxiliary)]
+    values = cursor.elements(dtype, shape_of_values)
+    tensor = Tensor(dtype, shape, values.storage, None, 0, layout)
+    tensor.parts = (*(cursor.elements(*kind) for kind in kinds), values)
+    return tensor, version, device
 
 
 def _name(cursor: _Cursor) -> str:

@@ -1,0 +1,53 @@
+"""Encodes the header of a GGUF file (see header for the format). `order` is the byte order as `struct` has it, `<` or `>`."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from ...errors import EditError
+from .cursor import BOOL, FLOAT32, FLOAT64, NUMBER_LETTERS, STRING, TYPE_NAMES, UINT32
+from .header import MAGIC, Header, TensorInfo
+
+# How a text is turned into a value, where `int` does not do it.
+_PARSE: dict[int, Callable[[str], Any]] = {FLOAT32: float, BOOL: lambda text: {"true": True, "false": False}[text.lower()], FLOAT64: float}
+
+
+def encoded_head(order: str, version: int, tensors: int, values: int) -> bytes:
+    """Encode what stands before the key/values: magic, version, and the counts of tensors and of key/values."""
+    return MAGIC + struct.pack(order + "IQQ", version, tensors, values)
+
+
+def encoded_pair(key: str, value: int | str, order: str) -> bytes:
+    """Encode a key with a string, or with a number as a uint32."""
+    if isinstance(value, str):
+        return _string(key, order) + struct.pack(order + "I", STRING) + _string(value, order)
+    return _string(key, order) + struct.pack(order + "II", UINT32, value)
+
+
+def with_text(header: Header, key: str, text: str) -> bytes:
+    """Encode a key of `header` with another value, which `text` stands for, of the type that it has.
+
+    Raises:
+        EditError: The type has no such value.
+    """
+    value = header.values[key]
+    begin = header.file.read(value.begin, value.at - value.begin)
+    if value.type == STRING:
+        return begin + _string(text, header.order)
+    try:
+        return begin + struct.pack(header.order + NUMBER_LETTERS[value.type], _PARSE.get(value.type, int)(text))
+    except (ValueError, KeyError, struct.error, OverflowError):
+        raise EditError(f"{key} is {TYPE_NAMES[value.type]} and cannot hold {text[:60]!r}") from None
+
+
+def encoded_info(info: TensorInfo, order: str) -> bytes:
+    """Encode what the header says of a tensor."""
+    numbers = (len(info.shape), *reversed(info.shape), info.type, info.offset)
+    return _string(info.name, order) + struct.pack(f"{order}I{len(info.shape)}QIQ", *numbers)
+
+
+def _string(text: str, order: str) -> bytes:
+    raw = text.encode("utf-8", "surrogatepass")
+    return struct.pack(order + "Q", len(raw)) + raw

@@ -1,0 +1,80 @@
+"""Makes a checkpoint of the HDF5 that Keras writes: its tensors in order, its layers, its metadata, and objects besides tensors."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ...errors import Malformed
+from ...storage.storage import Storage
+from ...tensors.checkpoint import Checkpoint, Foreign
+from ..encodings import strict_json
+from .hdf5_objects import ElementKind, HDF5Tree, Node, ObjectKind
+from .layers import naming
+
+_CONFIGS = ("model_config", "training_config")  # attributes that are not listed as metadata
+_SHOWN = 1000  # characters of a text that are listed
+_LINKS: dict[str, str] = {
+    ObjectKind.SOFT_LINK: "soft link",
+    ObjectKind.EXTERNAL_LINK: "external link",
+    ObjectKind.REPEATED_GROUP: "hard link",
+    ObjectKind.NAMED_TYPE: "named type",
+}
+
+
+class Archive(NamedTuple):
+    """A .keras file: the HDF5 file in it, and all of its records by name, that file included."""
+
+    tree: HDF5Tree
+    records: dict[str, Storage]
+
+
+def checkpoint_of(tree: HDF5Tree, config: dict[str, Any] | None, rest: Any = None) -> Checkpoint:
+    """Make the checkpoint that `tree` holds.
+
+    Args:
+        tree: What the HDF5 file holds.
+        config: The model's config, where there is one.
+        rest: What only the format understands of the checkpoint, where it is not `tree` itself.
+    """
+    named = naming(tree, config)
+    return Checkpoint(
+        {name: tree.tensors[name] for name in named.names},
+        metadata={each.name: each.text for each in tree.nodes[""].attributes if each.text is not None and each.name not in _CONFIGS},
+        objects={path: _listed(node) for path, node in tree.nodes.items() if node.kind not in (ObjectKind.GROUP, ObjectKind.DATASET)},
+        layers=named.layers,
+        layer_of=named.layer_of,
+        rest=tree if rest is None else rest,
+        separator="/",
+    )
+
+
+def model_config(tree: HDF5Tree) -> dict[str, Any] | None:
+    """Return the model's config in a whole-model .h5, an attribute of JSON text; None without it. Raises Malformed."""
+    attribute = tree.nodes[""].attribute("model_config")
+    return json_object(attribute.text.encode(), "model_config") if attribute and attribute.text is not None else None
+
+
+def json_object(raw: bytes, where: str) -> dict[str, Any]:
+    """Parse a config, which serves to name layers and is not trusted beyond that. Raises Malformed where `raw` is no JSON object."""
+    try:
+        document = strict_json.loads(raw)
+    except Malformed as error:
+        raise Malformed(f"{where}: {error.what}") from None
+    if type(document) is not dict:
+        raise Malformed(f"{where} is no JSON object")
+    return document
+
+
+def _listed(node: Node) -> Any:
+    """Return what is listed of an object that is no tensor: a text, a link, a dataset of another type."""
+    record = node.record
+    if node.kind == ObjectKind.TEXT:
+        texts = node.as_attribute().texts if "value" in record else None
+        if texts and record["shape"] == [] and len(texts[0]) <= _SHOWN:
+            return texts[0]
+        return Foreign("texts", f"{len(texts or []):,} texts")
+    if node.kind == ObjectKind.OBJECT:
+        what = record["type"][1] if record["type"][0] == ElementKind.OTHER else "without elements"
+        return Foreign("dataset", str(what))
+    target = record.get("to", "")
+    return Foreign(_LINKS.get(node.kind, node.kind), ":".join(target) if isinstance(target, list) else target)
