@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from .errors import EditError, UsageError, WriteError, about
-from .formats import Format, formats
+from .formats import Savable, formats
 from .tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from .tensors.blocks import Progress
 
 
-def format_for(path: str, name: str | None, default: str | None = None) -> Format:
+def format_for(path: str, name: str | None, default: str | None = None) -> Savable:
     """The format to write `path` in: `name` where it is given, else by the suffix, else `default`."""
     if path == "-":
         raise UsageError("a checkpoint is written to a file, not to standard output", "give its path")
     if name:
         form = formats[name]
     else:
-        writable = [form for form in formats.built_in() if form.writes and path.endswith(form.suffixes or ("\0",))]
+        writable = [form for form in _targets() if path.endswith(form.suffixes)]
         if not writable and default is None:
             raise UsageError(
                 f"no format is written to names such as {os.path.basename(path)!r}",
@@ -31,13 +31,17 @@ def format_for(path: str, name: str | None, default: str | None = None) -> Forma
                 path,
             )
         form = writable[0] if writable else formats[default or ""]
-    if not form.writes and not form.patches:
+    if not isinstance(form, Savable):
         raise WriteError(f"{form.name} is read, not written", "give another --format", path)
     return form
 
 
+def _targets() -> Iterator[Savable]:
+    return (form for form in formats.built_in() if isinstance(form, Savable) and form.is_target)
+
+
 def save(
-    checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False, backup: str | None = None, progress: Progress | None = None
+    checkpoint: Checkpoint, path: str, form: Savable, *, replace: bool = False, backup: str | None = None, progress: Progress | None = None
 ) -> list[str]:
     """Write `checkpoint` to `path`, all or nothing. An existing file is refused unless `replace`; `backup` keeps it under that suffix.
 
@@ -45,22 +49,23 @@ def save(
     """
     from .disk.saving import How, save_all
 
-    main = form.main(path)
+    main = form.main_file(path)
     with about(main), _of_the_source(checkpoint):
         _check_folder(path)
         with _made(path if os.path.dirname(main) == path else ""):
-            return save_all(main, form.outputs(checkpoint, main), form.emptied(checkpoint, main), How(replace, backup, progress))
+            files, removed = form.files_to_write(checkpoint, main), form.files_to_remove(checkpoint, main)
+            return save_all(main, files, removed, How(replace, backup, progress))
 
 
-def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False) -> None:
+def check(checkpoint: Checkpoint, path: str, form: Savable, *, replace: bool = False) -> None:
     """Raises what saving would raise, for want of a place for something in `checkpoint` or for the file. Reads no data, writes nothing."""
     from .disk.saving import How, targets
 
-    form.check(checkpoint)
-    path = form.main(path)
+    form.check_place(checkpoint)
+    path = form.main_file(path)
     with about(path):
         _check_folder(path)
-        targets(form.outputs(checkpoint, path), How(replace))
+        targets(form.files_to_write(checkpoint, path), How(replace))
 
 
 def _check_folder(path: str) -> None:

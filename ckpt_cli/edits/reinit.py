@@ -62,7 +62,7 @@ def reinit(
     Fans are counted by `layout`, or by that of the format that was read.
     """
     shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
-    layout = layout or (formats[checkpoint.origin.format].layout if checkpoint.origin else "oi")
+    layout = layout or (formats[checkpoint.origin.format].axes if checkpoint.origin else "oi")
     stream = Stream(seed) if rng == "torch" else None
     storages: dict[Storage, Storage] = {}
     plan = []

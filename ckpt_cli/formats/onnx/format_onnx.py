@@ -5,8 +5,8 @@
 Specified in onnx.proto and docs/ExternalData.md of onnx/onnx. Peculiarities:
 - The weights are the graph's initialisers, by their names; sparse ones, texts, and those of subgraphs (If, Loop) are objects.
 - Elements are raw little-endian bytes, or numbers in a field of their kind: packed floats are raw bytes, packed varints are decoded.
-- External data lie in files below the model's folder, and nowhere else. What lies twice at one place is tied.
-- Values are overwritten where they lie. A graph is not built, nor rewired: no other format is converted to ONNX, and names, dtypes and
+- External data lie in files below the model's folder, and nowhere else. Tensors that name the same bytes are tied.
+- Values are overwritten where they lie. A graph is neither built nor rewired: no other format is converted to ONNX, and names, dtypes and
   shapes, which nodes refer to, stay what they are.
 """
 
@@ -22,10 +22,9 @@ from ...numbers.dtypes import DTYPES, DType
 from ...storage.file import File, is_plain, leads_out
 from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint, Foreign, Tensor, nbytes_of, show_shape
-from .. import Format, changed_storages, formats
+from .. import Patcher, SeveralFiles, formats
 
 if TYPE_CHECKING:
-    from ...disk.layout import FileLayout
     from ...disk.patch import Patch
     from ...disk.saving import FileToWrite
     from .graph import Proto, Sparse
@@ -43,21 +42,25 @@ _FLOATS = {"float32": 4, "complex64": 4, "float64": 10, "complex128": 10}
 _VARINTS = {"int64": 7, "uint64": 11, "uint32": 11}
 
 
-class Parts(NamedTuple):
-    """The files of a model beside itself: what the model calls them, and those of them whose checksum it has."""
+class External(NamedTuple):
+    """The files of external data: by the names that the model has for them, and the names of those of which it has a checksum."""
 
     files: dict[str, File]
     summed: set[str]
 
 
-class Onnx(Format):
+class Onnx(SeveralFiles, Patcher):
+    """Models of ONNX, with the files of their external data."""
+
     name = "onnx"
     title = "ONNX (values are edited in place)"
     called = "ONNX"
     suffixes = (".onnx",)
-    patches = ties = metadata = objects = True
+    ties = metadata = objects = True
+    is_target = True  # a name in .onnx means ONNX, and what is no edited ONNX file is refused
 
     def sniff(self, file: File) -> bool:
+        """A protobuf message with the fields of a model."""
         if file.head[:1] != b"\x08":
             return False
         from .graph import begins_as_one
@@ -65,35 +68,34 @@ class Onnx(Format):
         return begins_as_one(file)
 
     def read(self, file: File) -> Checkpoint:
+        """The initialisers of the graph; what is in it besides and holds weights, as objects."""
         from .graph import Model
 
         model = Model(file)
         weights = _Weights(file)
-        objects = {path: Foreign(*_told(found)) for path, found in model.besides.items()}
+        objects = {path: Foreign(*_described(proto)) for path, proto in model.besides.items()}
         for proto in model.weights:
             if proto.type == _STRING:
-                objects[proto.name] = Foreign(*_told(proto))
+                objects[proto.name] = Foreign(*_described(proto))
             else:
                 weights.add(proto)
         weights.check_apart()
-        return Checkpoint(weights.tensors, model.metadata, objects, rest=Parts(weights.files, weights.summed))
+        return Checkpoint(weights.tensors, model.metadata, objects, rest=External(weights.files, weights.summed))
 
-    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
-        raise CannotHold("an ONNX file holds a graph, and of that only the values can change", "convert it to another format first")
-
-    def check(self, checkpoint: Checkpoint) -> None:
+    def check_place(self, checkpoint: Checkpoint) -> None:
+        """Raise CannotHold where more than values changed, or where these cannot be written over."""
         _patches(checkpoint)
 
-    def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        return _patches(checkpoint)[0]
+    def files_to_write(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
+        """The files that change, patched; in a new place all of them, under the names that the model has for them."""
+        from functools import partial
 
-    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
-        """The files that change; in a new place all of them, under the names that the model has for them."""
+        from ...disk.patch import copy
         from ...disk.saving import FileToWrite
 
         patches = _patches(checkpoint)
         here = checkpoint.origin is not None and os.path.realpath(path) == os.path.realpath(checkpoint.origin.path)
-        names = [path, *(os.path.join(os.path.dirname(path), location) for location in _parts(checkpoint).files)]
+        names = [path, *(os.path.join(os.path.dirname(path), location) for location in _external(checkpoint).files)]
         for target, patch in zip(names, patches, strict=True):
             if here and not patch.changes:
                 continue
@@ -101,17 +103,19 @@ class Onnx(Format):
                 if patch.changes:
                     raise CannotHold(f"the values in {target} belong to the model that was read, too", "write to another folder, or -i")
                 continue
-            yield FileToWrite(target, lambda file_layout: self.write(checkpoint, file_layout), patch)
+            yield FileToWrite(target, partial(copy, patch), patch)
 
-    def parts(self, checkpoint: Checkpoint) -> list[File]:
-        return [*super().parts(checkpoint), *_parts(checkpoint).files.values()]
+    def files_read(self, checkpoint: Checkpoint) -> list[File]:
+        """The model, then the files of its external data."""
+        return [*super().files_read(checkpoint), *_external(checkpoint).files.values()]
 
 
-def _parts(checkpoint: Checkpoint) -> Parts:
-    return checkpoint.rest if isinstance(checkpoint.rest, Parts) else Parts({}, set())
+def _external(checkpoint: Checkpoint) -> External:
+    return checkpoint.rest if isinstance(checkpoint.rest, External) else External({}, set())
 
 
 def _is(path: str, file: File) -> bool:
+    """Whether the file at `path` is `file`."""
     try:
         info = os.stat(path)
     except OSError:
@@ -120,8 +124,9 @@ def _is(path: str, file: File) -> bool:
 
 
 def _patches(checkpoint: Checkpoint) -> list[Patch]:
-    """What changes in the model, and in each file beside it. Raises CannotHold where more than values did, or these cannot."""
+    """The patch of the model, then of each file of external data. Raises CannotHold where more than values changed, or these cannot."""
     from ...disk.patch import Patch, changes
+    from ..patching import changed_storages
 
     pairs = changed_storages(checkpoint)
     origin = checkpoint.origin
@@ -129,22 +134,22 @@ def _patches(checkpoint: Checkpoint) -> list[Patch]:
         raise CannotHold("an ONNX file holds a graph, which weights alone do not make", "write .safetensors, or edit the .onnx itself")
     if pairs is None:
         raise CannotHold("names, dtypes, shapes and ties in an ONNX file belong to its graph", "only values are edited: set, reinit")
-    parts = _parts(checkpoint)
-    found: list[Patch] = [Patch(file, [], []) for file in (origin.file, *parts.files.values())]
-    homes = {patch.file: patch for patch in found}
-    summed = {parts.files[location] for location in parts.summed}
+    external = _external(checkpoint)
+    patches: list[Patch] = [Patch(file, [], []) for file in (origin.file, *external.files.values())]
+    patch_of = {patch.file: patch for patch in patches}
+    summed = {external.files[location] for location in external.summed}
     for before, after in pairs:
         if not isinstance(before, Extent):
             names = [name for name, tensor in checkpoint.items() if tensor.storage is after]
             raise CannotHold(f"{names[0]} is kept as numbers of any length: it is read, not edited", "leave it out by a pattern")
         if before.file in summed:
             raise CannotHold(f"the model has a checksum of {before.file.path}, which would not hold", "leave what is in it out")
-        homes[before.file].changes.extend(changes(before.place(), before, after))
-    return [patch._replace(changes=sorted(patch.changes, key=lambda change: change.at)) for patch in found]
+        patch_of[before.file].changes.extend(changes(before.place(), before, after))
+    return [patch._replace(changes=sorted(patch.changes, key=lambda change: change.at)) for patch in patches]
 
 
 class _Weights:
-    """The tensors of a model as they are found; external files are opened once."""
+    """The tensors of a model, as they are added one by one; a file of external data is opened once."""
 
     def __init__(self, file: File) -> None:
         self.file = file
@@ -155,6 +160,7 @@ class _Weights:
         self._folder = os.path.dirname(os.path.abspath(file.path))
 
     def add(self, proto: Proto) -> None:
+        """Add the tensor of an initialiser. Raises Malformed."""
         if proto.name in self.tensors:
             raise Malformed(f"there are two tensors {proto.name!r}")
         if proto.type not in _DTYPES:
@@ -166,12 +172,13 @@ class _Weights:
             raise Malformed(f"tensor {proto.name!r}: {error.what}", error.mend, error.where) from None
 
     def check_apart(self) -> None:
-        """Raises Malformed where two tensors overlap: an edit of one would change a part of the other."""
+        """Raise Malformed where two tensors overlap: an edit of one would change a part of the other."""
         for (file, begin, nbytes), (other, next_begin, _) in pairwise(sorted(self._storages)):
             if file == other and begin + nbytes > next_begin:
                 raise Malformed(f"tensors overlap at byte {next_begin:,} of {self._storages[other, next_begin, _].file.path}")
 
     def _storage(self, proto: Proto, dtype: DType) -> Storage:
+        """The bytes of an initialiser. Raises Malformed where they are not as many as its shape needs."""
         from ..encodings.varints import Varints
 
         nbytes, data = nbytes_of(dtype, proto.dims), proto.data
@@ -191,19 +198,20 @@ class _Weights:
         return Varints(Extent(self.file, data.start, data.nbytes), dtype, count)
 
     def _extent(self, file: File, begin: int, nbytes: int) -> Storage:
-        """The bytes of a file; of those that are named twice, the same storage."""
+        """A run of bytes of a file; the same storage where it was asked for before, so that both tensors are tied."""
         if not nbytes:
             return Extent(file, begin, 0)
         key = [self.file, *self.files.values()].index(file), begin, nbytes
         return self._storages.setdefault(key, Extent(file, begin, nbytes))
 
-    def _external(self, said: dict[str, str], nbytes: int) -> Storage:
-        location = said.get("location", "")
-        file = self.files.get(location) or self._opened(location)
+    def _external(self, entries: dict[str, str], nbytes: int) -> Storage:
+        """The bytes of external data, from the entries that say where they are. Raises Malformed."""
+        location = entries.get("location", "")
+        file = self.files.get(location) or self._open(location)
         self.files[location] = file
-        if said.get("checksum"):
+        if entries.get("checksum"):
             self.summed.add(location)
-        begin, length = _number(said, "offset", 0), _number(said, "length", nbytes)
+        begin, length = _number(entries, "offset", 0), _number(entries, "length", nbytes)
         if length != nbytes:
             raise Malformed(f"the shape takes {nbytes:,} bytes, its external data are said to be {length:,}")
         if begin + nbytes > file.size:
@@ -211,8 +219,8 @@ class _Weights:
             raise Malformed(f"truncated: {missing:,} bytes of {location!r} are missing", "download or copy it again", file.path)
         return self._extent(file, begin, nbytes)
 
-    def _opened(self, location: str) -> File:
-        """A file below the model's folder."""
+    def _open(self, location: str) -> File:
+        """A file below the model's folder. Raises Malformed for any other."""
         if len(self.files) >= 1 << 12 or ":" in location or not is_plain(location):
             raise Malformed(f"its external data are in {location!r}, which is no plain path below the folder")
         path = os.path.join(self._folder, location)
@@ -222,8 +230,9 @@ class _Weights:
             return File(path)
 
 
-def _number(said: dict[str, str], key: str, default: int) -> int:
-    text = said.get(key, "")
+def _number(entries: dict[str, str], key: str, default: int) -> int:
+    """The number that an entry of external data holds as text; `default` where there is none."""
+    text = entries.get(key, "")
     if not text:
         return default
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
@@ -231,18 +240,18 @@ def _number(said: dict[str, str], key: str, default: int) -> int:
     return int(text)
 
 
-def _told(found: Proto | Sparse) -> tuple[str, str]:
-    """Type and text of what is no plain weight."""
+def _described(proto: Proto | Sparse) -> tuple[str, str]:
+    """The type and the text by which an initialiser that is no tensor here is listed."""
     from .graph import Sparse
 
-    if isinstance(found, Sparse):
-        count = found.values.dims[0] if len(found.values.dims) == 1 else 0
-        return "sparse initializer", f"{_named(found.values.type)} {show_shape(found.dims)}, {count:,} values"
-    return "initializer", f"{_named(found.type)} {show_shape(found.dims)}"
+    if isinstance(proto, Sparse):
+        count = proto.values.dims[0] if len(proto.values.dims) == 1 else 0
+        return "sparse initializer", f"{_type_name(proto.values.type)} {show_shape(proto.dims)}, {count:,} values"
+    return "initializer", f"{_type_name(proto.type)} {show_shape(proto.dims)}"
 
 
-def _named(kind: int) -> str:
-    return "string" if kind == _STRING else _DTYPES.get(kind, f"type {kind}")
+def _type_name(number: int) -> str:
+    return "string" if number == _STRING else _DTYPES.get(number, f"type {number}")
 
 
 formats.add(Onnx.name, Onnx())
