@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from .errors import EditError, UsageError, WriteError, about
-from .formats import Format, formats
+from .formats import Savable, formats
 from .tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .tensors.blocks import Progress
 
 
-def format_for(path: str, name: str | None, default: str | None = None) -> Format:
+def format_for(path: str, name: str | None, default: str | None = None) -> Savable:
     """The format to write `path` in.
 
     Args:
@@ -33,7 +33,7 @@ def format_for(path: str, name: str | None, default: str | None = None) -> Forma
     if name:
         form = formats[name]
     else:
-        writable = [form for form in formats.built_in() if form.writes and path.endswith(form.suffixes or ("\0",))]
+        writable = [form for form in _targets() if path.endswith(form.suffixes)]
         if not writable and default is None:
             raise UsageError(
                 f"no format is written to names such as {os.path.basename(path)!r}",
@@ -41,13 +41,17 @@ def format_for(path: str, name: str | None, default: str | None = None) -> Forma
                 path,
             )
         form = writable[0] if writable else formats[default or ""]
-    if not form.writes and not form.patches:
+    if not isinstance(form, Savable):
         raise WriteError(f"{form.name} is read, not written", "give another --format", path)
     return form
 
 
+def _targets() -> Iterator[Savable]:
+    return (form for form in formats.built_in() if isinstance(form, Savable) and form.is_target)
+
+
 def save(
-    checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False, backup: str | None = None, progress: Progress | None = None
+    checkpoint: Checkpoint, path: str, form: Savable, *, replace: bool = False, backup: str | None = None, progress: Progress | None = None
 ) -> list[str]:
     """Write `checkpoint` to `path`, all or nothing. Where only values changed in the file that it was read from, only those are written.
 
@@ -68,14 +72,16 @@ def save(
     from .disk.file_to_write import WriteOptions
     from .disk.saving import save_all
 
-    main = form.main(path)
+    main = form.main_file(path)
     with about(main), _blaming_source(checkpoint):
         _check_folder(path)
         with _new_folder(path if os.path.dirname(main) == path else ""):
-            return save_all(main, form.outputs(checkpoint, main), form.emptied(checkpoint, main), WriteOptions(replace, backup, progress))
+            return save_all(
+                main, form.files_to_write(checkpoint, main), form.files_to_remove(checkpoint, main), WriteOptions(replace, backup, progress)
+            )
 
 
-def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = False) -> None:
+def check(checkpoint: Checkpoint, path: str, form: Savable, *, replace: bool = False) -> None:
     """Check that `checkpoint` can be saved: that the format holds it, and that the files may be written. Reads no data, writes nothing.
 
     Raises:
@@ -84,11 +90,11 @@ def check(checkpoint: Checkpoint, path: str, form: Format, *, replace: bool = Fa
     from .disk.file_to_write import WriteOptions
     from .disk.saving import targets
 
-    form.check(checkpoint)
-    path = form.main(path)
+    form.check_place(checkpoint)
+    path = form.main_file(path)
     with about(path):
         _check_folder(path)
-        targets(form.outputs(checkpoint, path), WriteOptions(replace))
+        targets(form.files_to_write(checkpoint, path), WriteOptions(replace))
 
 
 def _check_folder(path: str) -> None:

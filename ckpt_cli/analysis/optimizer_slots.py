@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ..formats import formats
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import natural
 from .summary import is_buffer
@@ -69,8 +70,8 @@ def _keras3(checkpoint: Checkpoint) -> VariableOf:
 
 
 def _ordered(checkpoint: Checkpoint) -> bool:
-    """Whether variables are in the order of the model: the file has its config, or all layers are of one class, numbered in that order."""
-    config = checkpoint.origin is not None and checkpoint.origin.format == "keras"
+    """Whether the file's order is the model's: its config is there, or its layers are of one class, which are numbered in that order."""
+    config = checkpoint.origin is not None and formats[checkpoint.origin.format].in_model_order
     kinds = {checkpoint.layers.get(path) for path, _ in checkpoint.layer_of.values()}
     flat = all(re.fullmatch(r"layers/\w+/vars/\d+", name) for name in checkpoint.layer_of)
     return config or (flat and len(kinds) == 1)

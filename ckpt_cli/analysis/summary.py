@@ -110,7 +110,7 @@ def summarise(checkpoint: Checkpoint, model: Model | None, outputs: Mapping[str,
     return Summary(
         path=origin.path if origin else "",
         format=origin.format if origin else "",
-        bytes=formats[origin.format].nbytes(checkpoint) if origin else 0,
+        bytes=formats[origin.format].bytes_on_disk(checkpoint) if origin else 0,
         model=model,
         layers=_rows(own, buffers, model, outputs or {}),
         tensors=len(own),

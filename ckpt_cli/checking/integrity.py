@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ..analysis.distance import unravelled
 from ..errors import CkptError, os_error
-from ..formats import formats
+from ..formats import HasChecksums, formats
 from ..formats.encodings import zip as zips
 from ..storage.checksums import CRC32, Crc
 from ..storage.storage import Extent, Storage
@@ -155,13 +155,15 @@ def _covers(tensor: Tensor, storage: Storage) -> bool:
 
 
 def _records(checkpoint: Checkpoint) -> Iterator[tuple[str, Storage]]:
-    """Every member of every zip that the checkpoint is in, and other records for which its format has checksums."""
+    """What has a checksum besides the tensors: what the format says, else every member of every zip that the checkpoint is in."""
     if checkpoint.origin is None:
         return
     form = formats[checkpoint.origin.format]
-    for members in form.archives(checkpoint):
-        yield from members.items()
-    yield from form.records(checkpoint)
+    if isinstance(form, HasChecksums):
+        yield from form.checksummed(checkpoint)
+    else:
+        for file in form.files_read(checkpoint):
+            yield from zips.members(file).items() if zips.is_zip(file) else ()
 
 
 def _compressed(leaf: Leaf) -> bool:

@@ -12,7 +12,7 @@ import typer
 
 from .. import writing
 from ..errors import UsageError, about
-from ..formats import Format
+from ..formats import Savable
 from ..show.output import note
 from ..tensors.checkpoint import Checkpoint
 from .editing import show_plan, write
@@ -87,7 +87,7 @@ def convert_command(
         write(after, target, form, replace=force, as_json=as_json)
 
 
-def _sharded(size: str) -> Format:
+def _sharded(size: str) -> Savable:
     from ..formats.safetensors.format_sharded import Sharded
 
     return Sharded(_bytes(size))

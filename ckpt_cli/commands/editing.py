@@ -8,7 +8,7 @@ from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Any, NamedTuple, get_type_hints
 
-from ..formats import Format, formats
+from ..formats import Savable, SeveralFiles, formats
 from ..tensors.checkpoint import Checkpoint
 from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of, opened
 
@@ -124,33 +124,34 @@ def finish(before: Checkpoint, after: Checkpoint, places: Places, as_json: bool 
         note("nothing would change")
 
 
-def destination(before: Checkpoint, places: Places) -> tuple[str, Format]:
+def destination(before: Checkpoint, places: Places) -> tuple[str, Savable]:
     """Where the edited checkpoint goes, and in which format. Raises UsageError where the command line does not say."""
     from .. import writing
 
     source, output = before.origin.path if before.origin else "", places.output
     _check_places(source, places)
-    origin = before.origin.format if before.origin else None
+    own = formats[before.origin.format] if before.origin else None
     alike = (
-        output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or (origin is not None and formats[origin].prefixed)
+        output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or (isinstance(own, SeveralFiles) and own.by_prefix)
     )
-    same = output is None or (alike and origin is not None and formats[origin].keeps)
+    same = output is None or (alike and isinstance(own, Savable) and not own.is_target)
+    origin = own.name if own else None
     name = places.format_name or (origin if same else None)
     return output or source, writing.format_for(output or source, name, default=origin if alike else None)
 
 
-def show_plan(before: Checkpoint, after: Checkpoint, form: Format, as_json: bool) -> bool:
+def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: bool) -> bool:
     """What --dry-run prints; whether anything would change. Raises what writing would raise for want of a place for something."""
     from ..show.output import note
     from .diff import show_differences
 
-    form.check(after)
+    form.check_place(after)
     changes = show_differences(before, after, as_json=as_json)
     told = {} if after.metadata is before.metadata else after.metadata
     for key in (key for key, value in told.items() if value != before.metadata.get(key)):
         note(f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {after.metadata[key]}")
         changes = True
-    for line in form.left_behind(after):
+    for line in form.losses(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")
     return changes
 
@@ -168,7 +169,7 @@ def _check_places(source: str, places: Places) -> None:
         raise UsageError("where should the result go?", "-o OUT writes a new file, -i changes this one, -n shows the plan", source)
 
 
-def write(checkpoint: Checkpoint, target: str, form: Format, *, replace: bool, backup: str | None = None, as_json: bool = False) -> None:
+def write(checkpoint: Checkpoint, target: str, form: Savable, *, replace: bool, backup: str | None = None, as_json: bool = False) -> None:
     """Save `checkpoint` as `target`, and say what its format has no place for."""
     from .. import writing
     from ..show.output import Answer, note
@@ -178,7 +179,7 @@ def write(checkpoint: Checkpoint, target: str, form: Format, *, replace: bool, b
         told = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress)
     for line in told:
         note(line)
-    for line in form.left_behind(checkpoint):
+    for line in form.losses(checkpoint):
         note(f"{target}: {form.called or form.name} has no place for {line}: left behind")
     if as_json:
         Answer(True).json({"path": target, "format": form.name, "tensors": len(checkpoint)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..formats import Format, formats
+from ..formats import Format, Patcher, Writer, formats
 from ..show.output import Answer
 from .params import Color, Colors, Json
 
@@ -27,7 +27,9 @@ def formats_command(as_json: Json = False, color: Colors = Color.auto) -> None:
 
 
 def abilities(form: Format) -> dict[str, bool]:
-    return dict(zip(ABILITIES, (True, form.writes, form.patches, form.ties, form.metadata, form.objects), strict=True))
+    """What a format is able to do, by the pieces that it has and by what its files have a place for: a column each."""
+    pieces = True, isinstance(form, Writer), isinstance(form, Patcher)
+    return dict(zip(ABILITIES, (*pieces, form.ties, form.metadata, form.objects), strict=True))
 
 
 def _document(form: Format) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import typer
 from .. import writing
 from ..architectures.model import Model
 from ..errors import CannotHold, UsageError, about
-from ..formats import Format
+from ..formats import Savable
 from ..show.output import Answer, note, verdict
 from ..show.progress import Progress
 from ..show.summary_view import model_document
@@ -155,17 +155,17 @@ class Training(NamedTuple):
     def keep(self) -> None:
         self.values.update({name: value.detach().clone() for name, value in network.all_tensors(self.module).items()})
 
-    def result(self, form: Format) -> Checkpoint:
+    def result(self, form: Savable) -> Checkpoint:
         """The checkpoint with the values kept, and the state of the training where its format and its layout have a place for that."""
         run = self.run
         after = network.with_values(self.before, self.model, self.values)
-        if not form.takes_objects:
+        if not form.writes_new_objects:
             return after
         whole = with_state(after, State(run.stop, run.seed, run.loss, run.batch, run.lr), len(self.names))
         try:
-            form.check(whole)
+            form.check_place(whole)
         except CannotHold:  # a whole pickled module: there is no dict to put it into
-            form.check(after)
+            form.check_place(after)
             return after
         return whole
 
@@ -224,15 +224,15 @@ def _brief(line: Line) -> list[str]:
     return [str(line.step), f"{line.loss:.4g}", *(f"{norm:.3g}/{'None' if slope is None else f'{slope:.3g}'}" for norm, slope in pairs)]
 
 
-def _tell_written(training: Training, after: Checkpoint, target: str, form: Format) -> None:
+def _tell_written(training: Training, after: Checkpoint, target: str, form: Savable) -> None:
     if KEY in after.objects:
         note(f"{target}: step {training.run.stop}; --resume goes on from here")
     else:
-        why = "a .pt has one" if not form.takes_objects else "a state dict has one: ckpt convert"
+        why = "a .pt has one" if not form.writes_new_objects else "a state dict has one: ckpt convert"
         note(f"{target}: step {training.run.stop}; no place for the state of the training ({why}), so --resume cannot go on from here")
 
 
-def _document(training: Training, lines: list[Line], target: str | None, form: Format) -> dict[str, Any]:
+def _document(training: Training, lines: list[Line], target: str | None, form: Savable) -> dict[str, Any]:
     run = training.run
     facts: dict[str, Any] = {"path": target, "format": form.name, "architecture": model_document(training.model)}
     facts |= {"seed": run.seed, "lr": run.lr, "batch": run.batch or None, "loss": run.loss, "samples": len(training.data)}

@@ -188,9 +188,9 @@ def _hyperparameters(typed: str, line: _Line) -> list[Candidate]:
 
 
 def _formats(typed: str, line: _Line) -> list[Candidate]:
-    from ..formats import formats
+    from ..formats import Savable, formats
 
-    return starting((name for name, form in formats.items() if form.writes), typed)
+    return starting((name for name, form in formats.items() if isinstance(form, Savable) and form.is_target), typed)
 
 
 def _presets(typed: str, line: _Line) -> list[Candidate]:

@@ -94,7 +94,7 @@ def reinit(
         Opaque: A tensor has no plain elements.
     """
     shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
-    layout = layout or (formats[checkpoint.origin.format].layout if checkpoint.origin else "oi")
+    layout = layout or (formats[checkpoint.origin.format].axes if checkpoint.origin else "oi")
     wishes = _wishes(checkpoint, rules, preset, layers)
     _check_apart(checkpoint, list(wishes))
     tensors = ((name, checkpoint[name]) for name in wishes)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import CkptError, EditError, UsageError, naming
-from ..formats import formats
+from ..formats import Savable, formats
 from ..numbers.dtypes import DType, to_numpy
 from ..numbers.values import check_fits, check_holds, check_kept, element, encoded
 from ..storage.storage import Fill, Mapped, Memory, Storage
@@ -58,8 +58,9 @@ def set_values(checkpoint: Checkpoint, assignments: Sequence[str], layers: Layer
 def _with_metadata(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
     """The checkpoint with an entry of its metadata replaced (`general.name = "x"`, quotes or not); None if that is not meant."""
     key, sign, value = (part.strip() for part in text.partition("="))
-    origin = checkpoint.origin
-    if not sign or key in checkpoint or key not in checkpoint.metadata or not origin or not formats[origin.format].sets_metadata:
+    form = formats[checkpoint.origin.format] if checkpoint.origin else None
+    editable = isinstance(form, Savable) and form.edits_metadata
+    if not sign or key in checkpoint or key not in checkpoint.metadata or not editable:
         return None
     if value[:1] == value[-1:] == '"':
         import json

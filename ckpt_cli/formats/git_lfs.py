@@ -1,4 +1,6 @@
-"""Git LFS: the small file that stands for a large one in a repository, and where the large one is kept.
+"""Git LFS pointers: the small file that stands for a large one in a repository, and where the large one is kept.
+
+As in docs/spec.md of git-lfs/git-lfs:
 
 version https://git-lfs.github.com/spec/v1
 oid sha256:4d7a214614ab2935c943f9e0ff69d22eadbb8f32b1258daaa5e2ca24d17e2393
@@ -12,10 +14,12 @@ import re
 from typing import NamedTuple
 
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]*\n)*oid sha256:([0-9a-f]{64})\nsize (\d{1,18})\n")
-_MOST = 1024  # bytes: the specification's own bound
+_MOST = 1024  # bytes: a pointer has fewer, by its specification
 
 
 class Pointer(NamedTuple):
+    """What a pointer says of the large file: its SHA-256 in hexadecimal digits, and its size in bytes."""
+
     oid: str
     size: int
 
@@ -23,28 +27,32 @@ class Pointer(NamedTuple):
         return f"Git LFS object {self.oid[:16]}…, {self.size:,} bytes"
 
     def kept(self) -> str | None:
-        """The object in the store of the repository around the current folder; None where it was not fetched."""
+        """The path of the large file in the store of the repository around the current folder; None where it was not fetched."""
         store = _store()
         path = os.path.join(store, "objects", self.oid[:2], self.oid[2:4], self.oid) if store else ""
         return path if path and os.path.isfile(path) and os.path.getsize(path) == self.size else None
 
 
 def pointer(path: str) -> Pointer | None:
-    """What the file at `path` points to, where it is a pointer. Raises OSError."""
+    """The pointer in the file at `path`; None where that is no pointer. Raises OSError."""
     if not os.path.isfile(path) or os.path.getsize(path) > _MOST:
         return None
     with open(path, "rb") as file:
-        found = _POINTER.fullmatch(file.read(_MOST))
-    return Pointer(found[1].decode(), int(found[2])) if found else None
+        match = _POINTER.fullmatch(file.read(_MOST))
+    return Pointer(match[1].decode(), int(match[2])) if match else None
 
 
 def _store() -> str:
-    """Git's own answer, since work trees and submodules have their repository elsewhere; lfs.storage may name another place."""
-    git = _asked("rev-parse", "--git-common-dir")
-    return os.path.join(git, _asked("config", "--type=path", "--get", "lfs.storage") or "lfs") if git else ""
+    """The folder in which Git LFS keeps large files; an empty string outside of a repository.
+
+    Git is asked where it is: work trees and submodules have their repository elsewhere, and lfs.storage may name another place.
+    """
+    git = _git("rev-parse", "--git-common-dir")
+    return os.path.join(git, _git("config", "--type=path", "--get", "lfs.storage") or "lfs") if git else ""
 
 
-def _asked(*args: str) -> str:
+def _git(*args: str) -> str:
+    """What a git command prints; an empty string where it fails."""
     import subprocess
 
     try:

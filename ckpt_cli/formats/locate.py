@@ -1,82 +1,85 @@
-"""Which file stands for a path: the file itself, the model in a folder, the main file of a prefix; and what lies beside it."""
+"""Which file is read for a path: the file itself, the model in a folder, or the main one of several; and what lies beside it."""
 
 from __future__ import annotations
 
 import os
-import re
 
 from ..errors import ReadError, about
 from ..tensors.checkpoint import Checkpoint
-from . import formats
-
-# What a folder's model is called, the likeliest first.
-_STEMS = ("model.safetensors", "diffusion_pytorch_model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.bin")
-_MODELS = [name + index for name in (*_STEMS, "adapter_model.safetensors", "adapter_model.bin") for index in ("", ".index.json")]
+from . import Index, SeveralFiles, formats
 
 
-def find(path: str) -> str:
-    """The file that `path` means: itself, or the model in a folder, or in the one folder below that has one. Raises ReadError."""
+def locate(path: str) -> str:
+    """The file to be read for `path`: itself, or the model in a folder, or in the one folder below that has one. Raises ReadError."""
     if path == "-":
         raise ReadError("a checkpoint is read from a file, not from standard input", "give its path")
     if os.path.isfile(path):
         return path
     if not os.path.isdir(path):
-        return _stands_for(path) or path
-    found = _models(path)
-    if not found:
+        return _main_file(path) or path
+    models = _models(path)
+    if not models:
         with about(path):
-            below = sorted(entry.path for entry in os.scandir(path) if entry.is_dir())
-        found = [model for folder in below for model in _models(folder)[:1]]
-    _check_whole(path, found)
-    if len(found) == 1:
-        return found[0]
-    if not found:
+            subfolders = sorted(entry.path for entry in os.scandir(path) if entry.is_dir())
+        models = [model for folder in subfolders for model in _models(folder)[:1]]
+    _check_index(path, models)
+    if len(models) == 1:
+        return models[0]
+    if not models:
         raise ReadError("the folder holds no model", "give the file itself", path)
-    listed = ", ".join(os.path.relpath(model, path) for model in found[:20]) + (", …" if len(found) > 20 else "")
-    raise ReadError(f"the folder holds several models: {listed}", f"name the one that you mean: {found[0]}", path)
+    listed = ", ".join(os.path.relpath(model, path) for model in models[:20]) + (", …" if len(models) > 20 else "")
+    raise ReadError(f"the folder holds several models: {listed}", f"name the one that you mean: {models[0]}", path)
 
 
-_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})(\.\w+)")
-
-
-def _check_whole(path: str, found: list[str]) -> None:
-    """Raises ReadError where what was found in the folder `path` are shards without their index."""
-    shards = [shard for model in found if (shard := _SHARD.fullmatch(os.path.relpath(model, path)))]
-    if not shards or len(shards) < len(found) or (len(shards), int(shards[0][2])) == (1, 1):
-        return
-    total, index = int(shards[0][2]), f"{shards[0][1]}{shards[0][3]}.index.json"
-    count = f"{total}" if len(shards) == total else f"{len(shards)} of {total}"
-    raise ReadError(f"{count} shards, whose index ({index}) is missing", "download it, too, or name one of the shards", path)
+def _check_index(folder: str, models: list[str]) -> None:
+    """Raise ReadError where what was found in `folder` is what an index lists, and the index is missing."""
+    names = [os.path.relpath(model, folder) for model in models]
+    for index in _indices() if names else ():
+        if error := index.missing_index(folder, names):
+            raise error
 
 
 def _models(folder: str) -> list[str]:
-    """The model in a folder, by the names that models have, or by what makes it a checkpoint itself; else all that could be one."""
-    inside = _checkpoints(folder)
-    for name in _MODELS:
-        if name in inside:
-            return [os.path.join(folder, name)]
-    if whole := _stands_for(folder):
-        return [whole]
-    indices = [name for name in inside if name.endswith(".index.json")]
-    return [os.path.join(folder, name) for name in indices or inside]
+    """The model in a folder, by the names that models have, or by what makes it a checkpoint itself; else all files that could be one."""
+    names = _model_files(folder)
+    endings = tuple(suffix for index in _indices() for suffix in index.suffixes)
+    known = (name + ending for name in _known_names() for ending in ("", *endings))
+    if model := next((name for name in known if name in names), None):
+        return [os.path.join(folder, model)]
+    if main := _main_file(folder):
+        return [main]
+    listing = [name for name in names if name.endswith(endings)]
+    return [os.path.join(folder, name) for name in listing or names]
 
 
-def _stands_for(path: str) -> str | None:
-    """The file by which a checkpoint of several files is known: of a folder, or of a prefix."""
-    return next((found for form in formats.built_in() if (found := form.find(path))), None)
+def _known_names() -> list[str]:
+    """What a folder's model is called, the likeliest name first: that of a whole model before that of an adapter."""
+    forms = list(formats.built_in())
+    return [name for form in forms for name in form.model_names] + [name for form in forms for name in form.adapter_names]
 
 
-def _checkpoints(folder: str) -> list[str]:
-    suffixes = tuple(suffix for form in formats.built_in() if form.alone for suffix in form.suffixes)
+def _indices() -> list[Index]:
+    return [form for form in formats.built_in() if isinstance(form, Index)]
+
+
+def _main_file(path: str) -> str | None:
+    """The main file of the checkpoint of several files that is in the folder `path`, or that has `path` as its prefix."""
+    several = (form for form in formats.built_in() if isinstance(form, SeveralFiles))
+    return next((main for form in several if (main := form.locate(path))), None)
+
+
+def _model_files(folder: str) -> list[str]:
+    """The names of the files in a folder that could be a model, by their suffixes."""
+    suffixes = tuple(suffix for form in formats.built_in() for suffix in form.model_suffixes)
     with about(folder):
         return sorted(name for name in os.listdir(folder) if name.endswith(suffixes))
 
 
-def beside(path: str, found: Checkpoint) -> tuple[str, ...]:
-    """What lies beside the model in the folder `path` and is opened by a path of its own: an optimizer, random states, another model."""
-    if not os.path.isdir(path) or found.origin is None:
+def notes_beside(path: str, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """A note on what lies beside the model in the folder `path` and is opened by its own path: an optimizer, random states, …."""
+    if not os.path.isdir(path) or checkpoint.origin is None:
         return ()
-    home = os.path.dirname(found.origin.path)
-    own = {os.path.basename(file.path) for file in formats[found.origin.format].parts(found)}
-    others = [name for name in _checkpoints(home) if name not in own]
-    return (f"{found.origin.path} is opened; beside it lie {', '.join(others[:8])}",) if others else ()
+    main = checkpoint.origin.path
+    own = {os.path.basename(file.path) for file in formats[checkpoint.origin.format].files_read(checkpoint)}
+    others = [name for name in _model_files(os.path.dirname(main)) if name not in own]
+    return (f"{main} is opened; beside it lie {', '.join(others[:8])}",) if others else ()

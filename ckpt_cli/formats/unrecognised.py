@@ -8,8 +8,9 @@ from typing import Any
 
 from ..errors import UnknownFormat
 from ..storage.file import File
+from . import SeveralFiles, formats
 
-# First bytes → what they begin, and the mend. Registered or documented by each format: RFC 1952, the xz and zstd formats, APPNOTE, PNG, …
+# First bytes → what they begin, and what to do. From each format's own specification: RFC 1952, the xz and zstd formats, APPNOTE, PNG, …
 _ARCHIVES = {
     b"\x1f\x8b": ("gzip data", "gunzip it first"),
     b"\xfd7zXZ\0": ("xz data", "unxz it first"),
@@ -32,33 +33,28 @@ _OTHERS = {
 _WEB = (b"<!doctype html", b"<html", b"<?xml")
 _TARRED = (".tgz", ".txz", ".tbz", ".tbz2", ".tzst", ".tar.gz", ".tar.xz", ".tar.bz2", ".tar.zst", ".tar.lz4")
 _PYTHON = re.compile(rb"#![^\n]*python|(?:from [\w.]+ )?import \w|def \w+\(|class \w+[(:]|@\w|\"\"\"")
-_MOST_JSON = 1 << 16  # bytes: what an error page may have
-_SHORT = 160  # characters of what it says
+_MOST_JSON = 1 << 16  # bytes: an error page has no more
+_SHORT = 160  # characters of the message that is shown
+# What the name of a part has in it → the format to be asked, so that a format is not imported to read another one's file.
+_PARTS = {".data-": "tensorflow", ".distcp": "dcp"}
 
 
-# A file's name → what it is of, and beside which file: the names are those of tensorflow/core/util/tensor_bundle/naming.h and torch's DCP.
-_DATA = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}", re.DOTALL)
-
-
-def part(file: File) -> UnknownFormat | None:
-    """That it is one of the files of a checkpoint, which lies beside it and goes by another name; None where it is not."""
-    data, folder = _DATA.fullmatch(file.path), os.path.dirname(file.path)
-    if data and os.path.isfile(data["prefix"] + ".index"):
-        return UnknownFormat("this holds the data of a TensorFlow checkpoint, which goes by its prefix", f"give {data['prefix']}")
-    if file.path.endswith(".distcp") and os.path.isfile(os.path.join(folder, ".metadata")):
-        return UnknownFormat("this is a part of a distributed checkpoint, which is the folder", f"give {folder or '.'}")
+def part_error(file: File) -> UnknownFormat | None:
+    """The error for one of the files of a checkpoint that lies beside it and is read by another name; None for any other file."""
+    name = os.path.basename(file.path)
+    for form in (formats[asked] for mark, asked in _PARTS.items() if mark in name):
+        if isinstance(form, SeveralFiles) and (error := form.part_error(file.path)):
+            return error
     return None
 
 
-def unknown(file: File) -> UnknownFormat:
+def unknown_error(file: File) -> UnknownFormat:
     """The error for a file that no format claims."""
     head = file.head
     if file.size == 0:
         return UnknownFormat("the file is empty", "download or copy it again")
-    if data := _DATA.fullmatch(file.path):
-        return UnknownFormat(
-            "this may hold the data of a TensorFlow checkpoint, whose index is missing", f"copy {data['prefix']}.index, too"
-        )
+    if stray := _stray_part_error(file.path):
+        return stray
     if head.startswith(b"version https://git-lfs.github.com/spec/"):
         return UnknownFormat("this is a Git LFS pointer, not the file itself", "run `git lfs pull`")
     if head.lstrip()[:64].lower().startswith(_WEB):
@@ -70,8 +66,13 @@ def unknown(file: File) -> UnknownFormat:
     )
 
 
+def _stray_part_error(path: str) -> UnknownFormat | None:
+    several = (form for form in formats.built_in() if isinstance(form, SeveralFiles))
+    return next((error for form in several if (error := form.stray_part_error(path))), None)
+
+
 def _archive(file: File) -> UnknownFormat | None:
-    """What must be unpacked first."""
+    """The error for an archive, which must be unpacked first."""
     if file.head[257:262] == b"ustar":
         return _is("a tar archive", "tar xf it first")
     if file.head.startswith((b"PK\3\4", b"PK\5\6")):
@@ -83,29 +84,31 @@ def _archive(file: File) -> UnknownFormat | None:
 
 
 def _other(head: bytes) -> UnknownFormat | None:
-    found = next((name for magic, name in _OTHERS.items() if head.startswith(magic)), None)
-    return _is(found, "give the checkpoint itself") if found else None
+    """The error for a file of another kind, by its first bytes."""
+    name = next((name for magic, name in _OTHERS.items() if head.startswith(magic)), None)
+    return _is(name, "give the checkpoint itself") if name else None
 
 
 def _text(file: File) -> UnknownFormat | None:
-    """Text for people or programs: what it says, where it is short."""
+    """The error for text; what it says, where that is short."""
     if not _is_text(file.head, file.size > len(file.head)):
         return None
     if file.head.lstrip()[:1] in (b"{", b"["):
-        said = _said(file)
-        return _is("JSON text", "download the file itself; the link may need a log-in" if said else "give the checkpoint itself", said)
+        message = _error_message(file)
+        mend = "download the file itself; the link may need a log-in" if message else "give the checkpoint itself"
+        return _is("JSON text", mend, message)
     if any(_PYTHON.match(line) for line in file.head.splitlines()):
         return _is("Python source", "`--arch FILE.py:CALLABLE` takes it, beside a checkpoint")
     short = file.size <= _SHORT and file.head.decode(errors="replace").strip()
     return _is("plain text", "download the file itself", short or "")
 
 
-def _is(what: str, mend: str, said: str = "") -> UnknownFormat:
-    return UnknownFormat(f"this is {what}, not a checkpoint" + (f': "{said}"' if said else ""), mend)
+def _is(what: str, mend: str, message: str = "") -> UnknownFormat:
+    return UnknownFormat(f"this is {what}, not a checkpoint" + (f': "{message}"' if message else ""), mend)
 
 
 def _is_text(head: bytes, cut: bool) -> bool:
-    """Whether it is UTF-8 without control characters; `cut`: the last character may not be whole."""
+    """Whether `head` is UTF-8 without control characters. `cut`: the file goes on, so the last character may not be whole."""
     try:
         text = head.decode()
     except UnicodeDecodeError as error:
@@ -115,8 +118,8 @@ def _is_text(head: bytes, cut: bool) -> bool:
     return all(char.isprintable() or char in "\t\r\n\f\ufeff" for char in text)
 
 
-def _said(file: File) -> str:
-    """The message of an error page, in one line; nothing where it has none, or a long one."""
+def _error_message(file: File) -> str:
+    """The message of an error page in JSON, in one line; nothing where it has none, or a long one."""
     import json
 
     if file.size > _MOST_JSON:
@@ -129,6 +132,7 @@ def _said(file: File) -> str:
 
 
 def _message(page: dict[str, Any]) -> str:
+    """The first message in a JSON object, under the keys that web servers use for it."""
     for key in ("error", "message", "detail", "error_description"):
         value = page.get(key)
         text = _message(value) if isinstance(value, dict) else " ".join(value.split()) if isinstance(value, str) else ""

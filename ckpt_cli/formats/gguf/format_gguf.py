@@ -1,12 +1,12 @@
-"""GGUF, llama.cpp's: `GGUF`, version, counts, key/values with types, what is said of each tensor, padding, and the tensors' data.
+"""GGUF, the format of llama.cpp: `GGUF`, version, counts, typed key/values, an entry for each tensor, padding, the tensors' data.
 
 Specified in docs/gguf.md of ggml-org/ggml; types, block sizes and limits are those of ggml.h and gguf.cpp. Peculiarities:
 - The dimensions `ne` stand in reverse: ne[0] runs fastest. A row of a quantised tensor is a whole number of blocks.
-- All data are aligned to `general.alignment` (32 where it is not there), each tensor's too, and follow each other without a hole.
+- The data begin at a multiple of `general.alignment` (32 by default), and so does each tensor; they follow each other without a hole.
 - Quantised tensors have no plain elements: they are decoded where numbers are asked for, and kept as they are elsewhere.
-- Scalars and strings are metadata, arrays (vocabularies) are objects. A file written anew keeps them with their types and order; what comes
-  from other formats is strings, and `general.architecture`, which every reader wants, is `unknown` where it is not said.
-- Version 3 may be big-endian: plain tensors are turned round; blocks are refused.
+- Scalars and strings are metadata, arrays (vocabularies) are objects. A file written anew keeps them with their types and order. Metadata
+  from other formats are written as strings; `general.architecture`, which every reader needs, is `unknown` where none is given.
+- Version 3 may be big-endian: the bytes of plain elements are swapped; quantised tensors are refused.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DTYPES, DType
 from ...storage.file import File
 from ...storage.storage import Extent, Storage, swapped
-from ...tensors.checkpoint import Checkpoint, Tensor, show_shape
-from .. import Format, changed_storages, formats, patch_of
+from ...tensors.checkpoint import Checkpoint, Tensor, nbytes_of, show_shape
+from .. import Patcher, Writer, formats
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -36,54 +36,59 @@ _LONGEST_NAME = 64
 _MOST_AXES = 4
 
 
-class Gguf(Format):
+class Gguf(Writer, Patcher):
+    """Files of llama.cpp and of other programs over ggml."""
+
     name = "gguf"
     title = "GGUF (llama.cpp, ggml)"
     called = "GGUF"
     suffixes = (".gguf",)
-    patches = metadata = objects = sets_metadata = True
+    metadata = objects = edits_metadata = True
 
     def sniff(self, file: File) -> bool:
+        """GGUF's magic."""
         return file.head[:4] == b"GGUF"
 
     def read(self, file: File) -> Checkpoint:
+        """The tensors; scalars and strings of the key/values as metadata, arrays as objects."""
         from .header import Header, arrays, metadata
 
         header = Header(file)
         return Checkpoint(_tensors(header), metadata(header), arrays(header), rest=header)
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        """The key/values, the entries of the tensors, their data. Raises CannotHold for a tensor that ggml has no place for."""
         from .header import Header
         from .header_writing import encoded_head, encoded_info
 
         header = checkpoint.rest if isinstance(checkpoint.rest, Header) else None
         order, version, alignment = (header.order, header.version, header.alignment) if header else ("<", 3, _alignment(checkpoint))
         pairs = _pairs(checkpoint, header, alignment)
-        infos, end = _laid_out(checkpoint, alignment)
-        file_layout.write(encoded_head(order, version, len(infos), len(pairs)))
-        for piece in (*pairs, *(encoded_info(found, order) for found in infos)):
+        entries, end = _laid_out(checkpoint, alignment)
+        file_layout.write(encoded_head(order, version, len(entries), len(pairs)))
+        for piece in (*pairs, *(encoded_info(entry, order) for entry in entries)):
             file_layout.write(piece)
         base = file_layout.at + -file_layout.at % alignment
-        for found, tensor in zip(infos, checkpoint.values(), strict=True):
-            file_layout.write(bytes(base + found.offset - file_layout.at))
+        for entry, tensor in zip(entries, checkpoint.values(), strict=True):
+            file_layout.write(bytes(base + entry.offset - file_layout.at))
             file_layout.put(_in_order(tensor.elements(), tensor.dtype, order))
         file_layout.write(bytes(base + end - file_layout.at))
-        if header and header.end < header.file.size:  # nobody reads it, and it is not ours to leave out
+        if header and header.end < header.file.size:  # bytes that no reader knows stay in the file
             file_layout.put(Extent(header.file, header.end, header.file.size - header.end))
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        """Values, and those of the metadata that keep their length."""
+        """Values written over, and entries of the metadata that keep their length."""
         if checkpoint.origin is None:
             return None
-        told = _changed(checkpoint, checkpoint.origin.read)
-        found = patch_of(checkpoint, changed_storages(checkpoint.replacing(metadata=checkpoint.origin.read.metadata)))
-        if told is None or found is None:
+        entries = _changed_entries(checkpoint, checkpoint.origin.read)
+        patch = super().patch(checkpoint.replacing(metadata=checkpoint.origin.read.metadata))
+        if entries is None or patch is None:
             return None
-        return found._replace(changes=sorted([*told, *found.changes], key=lambda change: change.at))
+        return patch._replace(changes=sorted([*entries, *patch.changes], key=lambda change: change.at))
 
 
-def _changed(checkpoint: Checkpoint, before: Checkpoint) -> list[Change] | None:
-    """What changes in the metadata; None where that takes another length, or an entry is not there any more."""
+def _changed_entries(checkpoint: Checkpoint, before: Checkpoint) -> list[Change] | None:
+    """What changes in the metadata; None where an entry changes its length, or was removed."""
     from ...disk.patch import Change
     from ...storage.storage import Memory
 
@@ -92,14 +97,14 @@ def _changed(checkpoint: Checkpoint, before: Checkpoint) -> list[Change] | None:
         return []
     if list(checkpoint.metadata) != list(before.metadata):
         return None
-    told = {header.values[key].begin: (header.raw(key), _pair(checkpoint, before, key)) for key in before.metadata}
-    if any(len(old) != len(new) for old, new in told.values()):
+    entries = {header.values[key].begin: (header.raw(key), _pair(checkpoint, before, key)) for key in before.metadata}
+    if any(len(old) != len(new) for old, new in entries.values()):
         return None
-    return [Change(at, Memory(new)) for at, (old, new) in told.items() if old != new]
+    return [Change(at, Memory(new)) for at, (old, new) in entries.items() if old != new]
 
 
 def _pair(checkpoint: Checkpoint, before: Checkpoint, key: str) -> bytes:
-    """A key and its value: as they stand in the file, where they were not changed. Raises CannotHold."""
+    """A key and its value as bytes: those in the file, where they were not changed. Raises CannotHold."""
     from .header_writing import with_text
 
     header: Header = before.rest
@@ -111,19 +116,19 @@ def _pair(checkpoint: Checkpoint, before: Checkpoint, key: str) -> bytes:
 
 
 def _tensors(header: Header) -> dict[str, Tensor]:
-    """The tensors, which follow each other as they must."""
+    """The tensors by name. Raises Malformed where their data do not follow each other, or the file ends within them."""
     tensors: dict[str, Tensor] = {}
     at = end = header.base
-    for found in header.tensors:
-        dtype = _dtype(found, header)
-        if found.name in tensors:
-            raise Malformed(f"there are two tensors {found.name!r}")
-        begin = header.base + found.offset
+    for entry in header.tensors:
+        dtype = _dtype(entry, header)
+        if entry.name in tensors:
+            raise Malformed(f"there are two tensors {entry.name!r}")
+        begin = header.base + entry.offset
         if begin != at:
-            raise Malformed(f"tensor {found.name!r} begins at byte {begin:,}, not at {at:,} behind the one before it")
-        extent = Extent(header.file, begin, _nbytes(dtype, found.shape))
+            raise Malformed(f"tensor {entry.name!r} begins at byte {begin:,}, not at {at:,} behind the one before it")
+        extent = Extent(header.file, begin, nbytes_of(dtype, entry.shape))
         at, end = begin + -(-extent.nbytes // header.alignment) * header.alignment, begin + extent.nbytes
-        tensors[found.name] = Tensor.whole(dtype, found.shape, _in_order(extent, dtype, header.order))
+        tensors[entry.name] = Tensor.whole(dtype, entry.shape, _in_order(extent, dtype, header.order))
     if end > header.file.size and tensors:
         missing = end - header.file.size
         raise Malformed(f"truncated: {missing:,} of {end - header.base:,} bytes of data are missing", "download or copy it again")
@@ -131,61 +136,57 @@ def _tensors(header: Header) -> dict[str, Tensor]:
     return tensors
 
 
-def _dtype(found: TensorInfo, header: Header) -> DType:
-    if found.type not in _DTYPES:
-        raise Malformed(f"tensor {found.name!r}: type {found.type:,} of ggml is not known")
-    dtype = DTYPES[_DTYPES[found.type]]
-    if (found.shape[-1] if found.shape else 1) % dtype.elements:
-        raise Malformed(f"tensor {found.name!r}: rows of shape {show_shape(found.shape)} are no whole blocks of {dtype.name}")
+def _dtype(entry: TensorInfo, header: Header) -> DType:
+    """The dtype of a tensor. Raises Malformed for a type, or a shape of that type, which ggml does not have."""
+    if entry.type not in _DTYPES:
+        raise Malformed(f"tensor {entry.name!r}: type {entry.type:,} of ggml is not known")
+    dtype = DTYPES[_DTYPES[entry.type]]
+    if (entry.shape[-1] if entry.shape else 1) % dtype.elements:
+        raise Malformed(f"tensor {entry.name!r}: rows of shape {show_shape(entry.shape)} are no whole blocks of {dtype.name}")
     if header.order == ">" and dtype.elements > 1:
-        raise Malformed(f"tensor {found.name!r}: blocks of {dtype.name} in big-endian order are not read", "take the little-endian file")
+        raise Malformed(f"tensor {entry.name!r}: blocks of {dtype.name} in big-endian order are not read", "take the little-endian file")
     return dtype
 
 
-def _nbytes(dtype: DType, shape: tuple[int, ...]) -> int:
-    from ...tensors.checkpoint import nbytes_of
-
-    return nbytes_of(dtype, shape)
-
-
 def _in_order(storage: Storage, dtype: DType, order: str) -> Storage:
+    """A storage from or for a file of byte order `order` (`<`, `>`)."""
     return storage if order == "<" else swapped(storage, dtype.part)
 
 
 def _alignment(checkpoint: Checkpoint) -> int:
-    """What a file that comes from elsewhere says of itself, where that can be; else 32."""
-    said = checkpoint.metadata.get("general.alignment", "")
-    found = int(said) if said.isascii() and said.isdecimal() and len(said) < 8 else 0
-    return found if found and not found & (found - 1) else 32
+    """The alignment of a file that is written from another format: that in the metadata, if it is a power of two; else 32."""
+    text = checkpoint.metadata.get("general.alignment", "")
+    alignment = int(text) if text.isascii() and text.isdecimal() and len(text) < 8 else 0
+    return alignment if alignment and not alignment & (alignment - 1) else 32
 
 
 def _pairs(checkpoint: Checkpoint, header: Header | None, alignment: int) -> list[bytes]:
-    """The key/values: as they stand in the file that they were read from; else as strings."""
+    """The key/values as bytes: those in the file that they were read from; from other formats, strings."""
     from .header_writing import encoded_pair
 
     if header and checkpoint.origin:
         before = checkpoint.origin.read
         return [_pair(checkpoint, before, key) for key in header.values if key in checkpoint.metadata or key in checkpoint.objects]
-    said = {key: value for key, value in checkpoint.metadata.items() if key not in ("format", "general.alignment")}
-    texts = {"general.architecture": "unknown"} | said
-    found = [encoded_pair(key, value, "<") for key, value in texts.items()]
-    return found if alignment == 32 else [*found, encoded_pair("general.alignment", alignment, "<")]
+    metadata = {key: value for key, value in checkpoint.metadata.items() if key not in ("format", "general.alignment")}
+    texts = {"general.architecture": "unknown"} | metadata
+    pairs = [encoded_pair(key, value, "<") for key, value in texts.items()]
+    return pairs if alignment == 32 else [*pairs, encoded_pair("general.alignment", alignment, "<")]
 
 
 def _laid_out(checkpoint: Checkpoint, alignment: int) -> tuple[list[TensorInfo], int]:
-    """What is to be said of each tensor, and the bytes of all data, padded. Raises CannotHold."""
+    """The entry of each tensor, and the bytes of all data with their padding. Raises CannotHold."""
     from .header import TensorInfo
 
-    at, infos = 0, []
+    at, entries = 0, []
     for name, tensor in checkpoint.items():
-        _check(name, tensor)
-        infos.append(TensorInfo(name, _CODES[tensor.dtype.name], tensor.shape, at))
+        _check_tensor(name, tensor)
+        entries.append(TensorInfo(name, _CODES[tensor.dtype.name], tensor.shape, at))
         at += -(-tensor.nbytes // alignment) * alignment
-    return infos, at
+    return entries, at
 
 
-def _check(name: str, tensor: Tensor) -> None:
-    """Raises CannotHold where there is no place for a tensor."""
+def _check_tensor(name: str, tensor: Tensor) -> None:
+    """Raise CannotHold where GGUF has no place for a tensor."""
     kind = tensor.layout or tensor.dtype.name
     if tensor.layout or tensor.dtype.name not in _CODES:
         casts = {"f": "--dtype float32", "u": f"ckpt cast … int64 '{name}'", "b": f"ckpt cast … int8 '{name}'"}

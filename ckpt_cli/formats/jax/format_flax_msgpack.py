@@ -3,36 +3,40 @@
     {"params": {"Dense_0": {"kernel": ext 1 [shape, dtype's name, bytes], …}}, "step": 7, …}
 
 As in flax/serialization.py, over the specification of msgpack/msgpack. Peculiarities:
-- Arrays of over 2^30 bytes are kept in chunks, and are one tensor here. Numpy scalars (ext 3) are tensors without axes.
-- Flax makes maps from "0" on of lists; lists that are in the file stay lists. Empty maps (`optax.EmptyState`) are objects, and stay.
-- The bytes are those that numpy had: Flax writes an array that is big-endian in memory under the name of the little-endian dtype.
-- There are no ties and no checksums; ml_dtypes of less than a byte have a byte an element, and are listed alone.
+- An array of over 2^30 bytes is kept in chunks, and is one tensor here. NumPy scalars (ext 3) are tensors without axes.
+- Flax turns a list into a map with the keys "0", "1", …; a list that is in the file stays a list. An empty map (`optax.EmptyState`) is an
+  object, and stays in the file.
+- Flax writes the bytes of an array that is big-endian in memory as they are, under the name of the little-endian dtype.
+- There are no ties and no checksums. ml_dtypes of less than a byte have a byte for each element; they are listed, not read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
-from .. import Format, changed_storages, formats
+from .. import Patcher, Writer, formats
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
     from ...disk.patch import Patch
+    from ...storage.storage import Storage
 
 _ARRAY = {0xC7: 2, 0xC8: 3, 0xC9: 5, 0xD4: 1, 0xD5: 1, 0xD6: 1, 0xD7: 1, 0xD8: 1}  # how an extension begins → where its type stands
 _TEXTS = {0xD9: 1, 0xDA: 2, 0xDB: 4}  # how a text of over 31 bytes begins → bytes of its length
 _INTEGERS = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
 
 
-class Flax(Format):
+class Flax(Writer, Patcher):
+    """Files of `flax.serialization.to_bytes`."""
+
     name = "flax-msgpack"
     title = "Flax msgpack (flax.serialization)"
     suffixes = (".msgpack",)
-    patches = objects = True
-    layout = "io"
+    objects = True
+    axes = "io"
 
     def sniff(self, file: File) -> bool:
         """A map that is not empty and whose first key is a text, or an integer before an array or such a map; or one array alone."""
@@ -52,36 +56,38 @@ class Flax(Format):
         return False
 
     def read(self, file: File) -> Checkpoint:
+        """The arrays of the tree, by their keys joined by dots; its other leaves as objects."""
         from .flax_tree import read_tree
 
         return read_tree(file)
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        """The tree, as Flax writes it. Raises CannotHold for a dtype that numpy and ml_dtypes have no name for."""
         from .flax_writing import write_tree
 
         write_tree(checkpoint, file_layout)
 
-    def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
-        """All of its own, and what msgpack has a place for of others'."""
+    def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
+        """All that were read from such a file, and those from elsewhere that msgpack has a place for."""
         from .flax_tree import FlaxTree
         from .flax_writing import holdable
 
         own = isinstance(checkpoint.rest, FlaxTree)
         return [name for name, value in checkpoint.objects.items() if own or holdable(value)]
 
-    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+    def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
+        """The elements written over, chunk by chunk."""
         from ...disk.patch import Patch
         from ...storage.chain import changes_of, patchable
 
-        pairs = changed_storages(checkpoint)
-        if pairs is None or checkpoint.origin is None or not all(patchable(before) for before, _ in pairs):
+        if not all(patchable(before) for before, _ in pairs):
             return None
-        found = [change for before, after in pairs for change in changes_of(before, after)]
-        return Patch(checkpoint.origin.file, sorted(found, key=lambda change: change.at), [])
+        changes = [change for before, after in pairs for change in changes_of(before, after)]
+        return Patch(file, sorted(changes, key=lambda change: change.at), [])
 
 
 def _is_text(head: bytes) -> bool:
-    """Whether a text begins here, as far as it is there."""
+    """Whether `head`, which may end within it, begins with a text."""
     width = _TEXTS.get(head[0], 0)
     length = int.from_bytes(head[1 : 1 + width], "big") if width else head[0] & 31
     text = head[1 + width : 1 + width + length]

@@ -1,12 +1,14 @@
 """Orbax's folders (StandardCheckpointer, PyTreeCheckpointer, a step of a CheckpointManager): a tree in JSON, arrays of zarr.
 
     _METADATA            {"tree_metadata": {"('params', 'bias')": {"key_metadata": [{"key": "params", …}, …], "value_metadata": …}, …}, …}
-    manifest.ocdbt, d/   the arrays of all of the tree as one OCDBT database, under the keys NAME/.zarray, NAME/0.0, …
-    NAME/                or a folder an array, with .zarray (version 2) or zarr.json (version 3)
+    manifest.ocdbt, d/   all arrays of the tree in one OCDBT database, under the keys NAME/.zarray, NAME/0.0, …
+    NAME/                or a folder for each array, with .zarray (version 2) or zarr.json (version 3)
 
-As in orbax/checkpoint (metadata/tree.py, type_handlers.py). Peculiarities: names are keys joined by dots, whatever is in them; Python's
-numbers lie in the folder as arrays without axes and are objects here; empty containers are in the tree alone. Read, not written.
-Nothing outside of the folder is opened. zstd, which is what Orbax uses, takes an optional package before Python 3.14.
+As in orbax/checkpoint (metadata/tree.py, type_handlers.py). Peculiarities:
+- Names are keys joined by dots, even where a key has dots in it.
+- Python's numbers lie in the folder as arrays without axes, and are objects here; empty containers are in the tree alone.
+- Read, not written. Nothing outside of the folder is opened.
+- zstd, with which Orbax compresses, takes an optional package before Python 3.14.
 """
 
 from __future__ import annotations
@@ -19,42 +21,45 @@ from ...disk.opening import open_file
 from ...errors import CkptError, Malformed
 from ...storage.file import File, is_plain, leads_out
 from ...tensors.checkpoint import Checkpoint, Lazy, Tensor
-from .. import Format, formats
+from .. import SeveralFiles, formats
 
 if TYPE_CHECKING:
     from ...storage.storage import Storage
     from .zarr import Array
 
-_MOST = 100_000_000
+_MOST_TREE = 100_000_000  # bytes
 _ITEMS = ("", "default", "state", "params", "items")  # what a step of a CheckpointManager calls the model
 _EMPTY: dict[str, Any] = {"Dict": {}, "List": [], "Tuple": [], "None": None, "NamedTuple": []}
 _NUMBERS = {"bool": "?", "int32": "<i", "int64": "<q", "uint32": "<I", "uint64": "<Q", "float32": "<f", "float64": "<d", "float16": "<e"}
 
 
-class Orbax(Format):
+class Orbax(SeveralFiles):
+    """Folders of Orbax; the main file is the tree, `_METADATA`."""
+
     name = "orbax"
     title = "Orbax folder (JAX)"
     called = "an Orbax folder"
-    writes = False
     objects = True
-    layout = "io"
-    alone = False
+    axes = "io"
 
-    def find(self, path: str) -> str | None:
+    def locate(self, path: str) -> str | None:
+        """The tree in the folder `path`, or in one of the items of a step."""
         if not os.path.isdir(path):
             return None
-        inside = (os.path.join(path, item, "_METADATA") for item in _ITEMS)
-        return next((found for found in inside if os.path.isfile(found)), None)
+        trees = (os.path.join(path, item, "_METADATA") for item in _ITEMS)
+        return next((tree for tree in trees if os.path.isfile(tree)), None)
 
     def sniff(self, file: File) -> bool:
+        """JSON that says so near its beginning."""
         return file.head.lstrip()[:1] == b"{" and b'"tree_metadata"' in file.head
 
     def read(self, file: File) -> Checkpoint:
+        """The arrays of the tree, whose headers are read; its other leaves as objects."""
         from ..encodings import strict_json
         from ..encodings.object_walk import names
 
-        if file.size > _MOST:
-            raise Malformed(f"the tree has {file.size:,} bytes; {_MOST:,} are read at most")
+        if file.size > _MOST_TREE:
+            raise Malformed(f"the tree has {file.size:,} bytes; {_MOST_TREE:,} are read at most")
         document = strict_json.loads(file.read(0, file.size))
         entries = list(_entries(document))
         store = _store(file, document)
@@ -70,32 +75,34 @@ class Orbax(Format):
         headers = {name: (".".join(path), array) for name, (path, _, array) in zip(called, arrays, strict=False) if array}
         return Checkpoint(Arrays(store, headers), objects=objects)
 
-    def nbytes(self, checkpoint: Checkpoint) -> int:
-        home = os.path.dirname(checkpoint.origin.path) if checkpoint.origin else ""
-        found = (os.path.join(folder, name) for folder, _, files in os.walk(home) for name in files)
-        return sum(os.lstat(path).st_size for path in found)
+    def bytes_on_disk(self, checkpoint: Checkpoint) -> int:
+        """The size in bytes of all files in the folder."""
+        root = os.path.dirname(checkpoint.origin.path) if checkpoint.origin else ""
+        paths = (os.path.join(folder, name) for folder, _, files in os.walk(root) for name in files)
+        return sum(os.lstat(path).st_size for path in paths)
 
 
 _Leaf = tuple[tuple[str, ...], str, "Array | None"]  # path, type, header
 
 
 class Arrays(Lazy):
-    """The arrays of a folder; their chunks are looked for when they are asked for."""
+    """The arrays of a folder; the chunks of an array are looked for when it is asked for."""
 
     def __init__(self, store: Callable[[str], Storage | None], headers: dict[str, tuple[str, Array]]) -> None:
         super().__init__({name: array.kind for name, (_, array) in headers.items()})
         self.store, self.headers = store, headers
 
     def make(self, name: str) -> Tensor:
+        """The array as a tensor. Raises Malformed where a chunk is missing or broken."""
         from .zarr import tensor
 
         prefix, array = self.headers[name]
-        found: Tensor = _of(name, lambda: tensor(array, lambda key: self.store(f"{prefix}/{key}")))
-        return found
+        made: Tensor = _named(name, lambda: tensor(array, lambda key: self.store(f"{prefix}/{key}")))
+        return made
 
 
-def _of(name: str, make: Callable[[], Any]) -> Any:
-    """What `make` makes; an error of the file says the array's name."""
+def _named(name: str, make: Callable[[], Any]) -> Any:
+    """What `make` returns; Malformed that it raises is given the array's name."""
     try:
         return make()
     except Malformed as error:
@@ -103,7 +110,7 @@ def _of(name: str, make: Callable[[], Any]) -> Any:
 
 
 def _entries(document: Any) -> list[tuple[tuple[str, ...], str]]:
-    """The path and the type of every leaf of the tree."""
+    """The path and the type of each leaf of the tree. Raises Malformed."""
     tree = document.get("tree_metadata") if type(document) is dict else None
     if type(tree) is not dict:
         raise Malformed("tree_metadata is no JSON object")
@@ -121,14 +128,15 @@ def _entries(document: Any) -> list[tuple[tuple[str, ...], str]]:
 
 
 def _header(store: Callable[[str], Storage | None], prefix: str) -> Array | None:
+    """The header of the array whose keys begin with `prefix`; None where there is none."""
     from .zarr import header
 
-    found: Array | None = _of(prefix, lambda: header(lambda key: store(f"{prefix}/{key}")))
-    return found
+    array: Array | None = _named(prefix, lambda: header(lambda key: store(f"{prefix}/{key}")))
+    return array
 
 
 def _object(store: Callable[[str], Storage | None], path: tuple[str, ...], kind: str, array: Array | None) -> Any:
-    """What a leaf that is no array says: an empty container, a number, a text."""
+    """The value of a leaf that is no array: an empty container, or a number; Foreign for any other."""
     from struct import unpack
 
     from ...tensors.checkpoint import Foreign
@@ -139,12 +147,12 @@ def _object(store: Callable[[str], Storage | None], path: tuple[str, ...], kind:
     prefix = ".".join(path)
     if array is None or array.shape or array.dtype.name not in _NUMBERS:
         return Foreign(kind, "")
-    raw = _of(prefix, lambda: tensor(array, lambda key: store(f"{prefix}/{key}")).tobytes())
+    raw = _named(prefix, lambda: tensor(array, lambda key: store(f"{prefix}/{key}")).tobytes())
     return unpack(_NUMBERS[array.dtype.name], raw)[0]
 
 
 def _store(file: File, document: Any) -> Callable[[str], Storage | None]:
-    """The values of the folder by key: out of its database, where it has one, else its files."""
+    """What gives the bytes of a key: the database of the folder, where it has one, else its files."""
     folder = Folder(file.path)
     if document.get("use_ocdbt") is False or not os.path.lexists(os.path.join(folder.path, "manifest.ocdbt")):
         return folder.get
@@ -154,7 +162,7 @@ def _store(file: File, document: Any) -> Callable[[str], Storage | None]:
 
 
 class Folder:
-    """The files below the folder of `tree`, by plain paths; what leads out of it is refused."""
+    """The files below the folder of the file `tree`, by plain paths; a link that leads out of it is refused."""
 
     def __init__(self, tree: str) -> None:
         from ...storage.descriptors import allow_many
@@ -180,13 +188,13 @@ class Folder:
 
     def open(self, key: str) -> Storage:
         """The file called `key`. Raises Malformed where there is none."""
-        found = self.get(key)
-        if found is None:
+        storage = self.get(key)
+        if storage is None:
             raise Malformed(f"the file {key[:200]!r} of the folder is missing", "download or copy it again", self.tree)
-        return found
+        return storage
 
     def _inside(self, key: str) -> str | None:
-        """The path of a key; None where nothing, or a folder, is there."""
+        """The path of a key; None where there is no file. Raises Malformed for what leads out of the folder."""
         if not is_plain(key):
             raise Malformed(f"the tree names the file {key[:200]!r}, which is no plain path", where=self.tree)
         path = os.path.join(self.path, key)

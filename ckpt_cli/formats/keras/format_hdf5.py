@@ -4,10 +4,12 @@
     model_weights/dense/dense/kernel:0          a whole model: layers by their own names; its config is the attribute model_config
     dense/dense/kernel:0                        save_weights of Keras 2; `layer_names` and `weight_names` give the order
 
-The container is HDF5 File Format Specification 3.0 (containers/hdf5.py), the layout Keras' saving_lib.py and legacy_h5_format.py.
-Peculiarities: kernels are in×out; a bfloat16 is an opaque |V2 with an attribute dtype; a second name of a dataset is a hard link, read and
-written as a tie. Links that are soft or lead out are listed as what they are, never followed; nor are data kept outside or made of others.
-Written from another format, the parts of a name between slashes are groups; any other name is that of a dataset at the top.
+As in the HDF5 File Format Specification 3.0 (hdf5.py) and Keras' saving_lib.py and legacy_h5_format.py. Peculiarities:
+- Kernels are in × out; a bfloat16 is an opaque |V2 with an attribute dtype.
+- A second name of a dataset is a hard link, read and written as a tie.
+- Soft links and links to other files are listed as what they are, never followed. Data that lie in other files, and virtual datasets,
+  which are made of others, are not read.
+- Written from another format, the parts of a name between slashes are groups; any other name is that of a dataset at the top.
 """
 
 from __future__ import annotations
@@ -17,40 +19,41 @@ from typing import TYPE_CHECKING
 from ...storage.file import File
 from ...storage.storage import Extent
 from ...tensors.checkpoint import Checkpoint
-from .. import Format, changed_storages, formats, patch_of
+from .. import Patcher, Writer, formats
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
-    from ...disk.patch import Patch
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
-class HDF5(Format):
+class HDF5(Writer, Patcher):
+    """HDF5 files of Keras, and plain ones."""
+
     name = "hdf5"
     title = "HDF5: Keras' .weights.h5, .h5"
     called = "HDF5"
     suffixes = (".h5", ".hdf5")
-    patches = ties = metadata = objects = True
-    layout = "io"
+    ties = metadata = objects = True
+    axes = "io"
 
     def sniff(self, file: File) -> bool:
+        """HDF5's magic."""
         return file.head[:8] == _MAGIC
 
     def read(self, file: File) -> Checkpoint:
+        """The datasets under their paths, and the layers that Keras says they are in."""
         from . import hdf5, hdf5_checkpoint
 
         tree = hdf5.read_tree(Extent(file, 0, file.size))
         return hdf5_checkpoint.checkpoint_of(tree, hdf5_checkpoint.model_config(tree))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        """Groups, datasets and attributes, laid out anew. Raises CannotHold for what HDF5 has no place for."""
         from . import hdf5_writing
 
         hdf5_writing.laid_out(checkpoint).put(file_layout)
         file_layout.settle()
-
-    def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        return patch_of(checkpoint, changed_storages(checkpoint))
 
 
 formats.add(HDF5.name, HDF5())

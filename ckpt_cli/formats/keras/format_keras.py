@@ -2,22 +2,24 @@
 
     config.json         the layers with their classes, names and arguments, the optimizer, the loss
     metadata.json       Keras' version, the date
-    model.weights.h5    layers/dense/vars/0, optimizer/vars/3 …, as in a .weights.h5 (formats/hdf5.py)
+    model.weights.h5    layers/dense/vars/0, optimizer/vars/3 …, as in a .weights.h5 (format_hdf5.py)
     assets/…            vocabularies and the like
 
-As in keras/src/saving/saving_lib.py. The weights are read where they lie in the zip. Peculiarities: all that is no weight is carried
-along byte for byte, the date included; without a config there is no .keras, so one is written of what came out of one alone.
+As in keras/src/saving/saving_lib.py. The weights are read where they lie in the zip. Peculiarities:
+- Everything but the weights is copied byte for byte, the date included.
+- A .keras needs the config of its model: one is written only from what was read from another one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import CannotHold, Malformed
 from ...storage.file import File
-from ...storage.storage import Memory
+from ...storage.storage import Memory, Storage
 from ...tensors.checkpoint import Checkpoint
-from .. import Format, changed_storages, formats, patch_of
+from .. import Patcher, Writer, formats
 from ..encodings import zip as zips
 
 if TYPE_CHECKING:
@@ -27,17 +29,21 @@ if TYPE_CHECKING:
 _WEIGHTS = "model.weights.h5"
 
 
-class Keras(Format):
+class Keras(Writer, Patcher):
+    """Zips of a model's config and its weights."""
+
     name = "keras"
     title = "Keras 3 (model.save)"
     suffixes = (".keras",)
-    patches = ties = metadata = objects = True
-    layout = "io"
+    ties = metadata = objects = in_model_order = True
+    axes = "io"
 
     def sniff(self, file: File) -> bool:
+        """A zip with Keras' config and metadata."""
         return zips.is_zip(file) and {"config.json", "metadata.json"} <= zips.members(file).keys()
 
     def read(self, file: File) -> Checkpoint:
+        """The weights by their paths in the HDF5 file within the zip, with the layers that the config says."""
         from . import hdf5, hdf5_checkpoint
 
         members = zips.members(file)
@@ -53,6 +59,7 @@ class Keras(Format):
         return found.replacing(metadata={key: value for key, value in metadata.items() if type(value) is str} | dict(found.metadata))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        """The zip with its weights laid out anew. Raises CannotHold for what comes from another format, which has no config."""
         from . import hdf5_checkpoint, hdf5_writing
 
         if not isinstance(checkpoint.rest, hdf5_checkpoint.Archive):
@@ -65,9 +72,10 @@ class Keras(Format):
             archive.add(name, hdf5_writing.laid_out(checkpoint) if name == _WEIGHTS else record)
         archive.close()
 
-    def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        found = patch_of(checkpoint, changed_storages(checkpoint))
-        return found._replace(checksums=[zips.members(found.file)[_WEIGHTS].checksum()]) if found else None
+    def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
+        """The values written over, and the checksum of the weights in the zip."""
+        patch = super().patch_of(file, pairs)
+        return patch._replace(checksums=[zips.members(file)[_WEIGHTS].checksum()]) if patch else None
 
 
 formats.add(Keras.name, Keras())

@@ -2,15 +2,15 @@
 
     0x112, 0, the arrays (each with magic, storage, shape, device, dtype, elements), the names
 
-As in src/ndarray/ndarray.cc of apache/mxnet; byte for byte in containers/ndarrays.py. Peculiarities:
-- Version 2 (no axis has length 0, no array is a scalar) and version 3 (`npx.set_np()`) exclude each other: MXNet loads either in its own
-  mode alone. A file keeps its version; another one is written as version 2, or as 3 where a shape needs it. 0 and 1 become 2.
+As in src/ndarray/ndarray.cc of apache/mxnet; an array is read by arrays.py. Peculiarities:
+- Version 2 (no axis has length 0, no array is a scalar) and version 3 (`npx.set_np()`) exclude each other: MXNet loads a file only in the
+  mode of its version. A file keeps its version; one from another format is written as version 2, or as 3 where a shape needs it. Versions
+  0 and 1 become 2.
 - `nd.save(FILE, [x, y])` gives no names: arrays are called by their positions, and stay without names until one is dropped or renamed.
-- Module and `export` put `arg:` and `aux:` before the names; they are part of them here. The graph that they write beside the file,
-  `PREFIX-symbol.json`, tells the types of the layers (containers/symbol.py).
-- One Parameter in two places is written twice: there are no ties.
-- Sparse arrays are carried along as they are. int16, uint16, uint32 and uint64, which MXNet 1.9 does not load, are written where they
-  were read.
+- Module and `export` put `arg:` and `aux:` before the names; here they are part of the names. The graph that they write beside the file,
+  `PREFIX-symbol.json`, tells the types of the layers (symbol.py).
+- A Parameter that is in two places is written twice: there are no ties.
+- Sparse arrays are copied as they are. int16, uint16, uint32 and uint64, which MXNet 1.9 does not load, are written where they were read.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from ...errors import CannotHold, Malformed
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint, Tensor
-from .. import Format, changed_storages, formats, patch_of
+from .. import Patcher, Writer, formats
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
-    from ...disk.patch import Patch
     from .ndarray_list import NDArray
 
 _CPU = (1, 0)
@@ -36,38 +35,42 @@ _NEW = ("int16", "uint16", "uint32", "uint64")  # MXNet 1.9 does not know them
 
 
 class Rest(NamedTuple):
-    """The arrays as they were read, by name; whether the file names them."""
+    """What is kept of the file that was read: its arrays by name, and whether the file names them."""
 
     arrays: Mapping[str, NDArray]
     named: bool
 
 
-class MXNet(Format):
+class MXNet(Writer, Patcher):
+    """Files of Gluon and of MXNet's Module."""
+
     name = "mxnet"
     title = "MXNet and Gluon parameters"
     called = "MXNet's .params"
     suffixes = (".params",)
-    patches = True
 
     def sniff(self, file: File) -> bool:
+        """The magic of a list of arrays."""
         return file.head[:8] == b"\x12\1\0\0\0\0\0\0"
 
     def read(self, file: File) -> Checkpoint:
+        """The arrays, and the types of their layers where the graph lies beside the file."""
         from . import symbol
         from .ndarray_list import read_arrays
 
-        found = read_arrays(file)
-        names = found.names or list(map(str, range(len(found.arrays))))
-        arrays = dict(zip(names, found.arrays, strict=True))
+        listed = read_arrays(file)
+        names = listed.names or list(map(str, range(len(listed.arrays))))
+        arrays = dict(zip(names, listed.arrays, strict=True))
         if len(arrays) < len(names):
             twin = next(one for one, two in pairwise(sorted(names)) if one == two)
             raise Malformed(f"two arrays are called {twin!r}")
         tensors = {name: array.tensor for name, array in arrays.items()}
         layers = symbol.layers(file.path, tensors)
         notes = (layers.note,) if layers.note else ()
-        return Checkpoint(tensors, layers=layers.types, layer_of=layers.layer_of, notes=notes, rest=Rest(arrays, bool(found.names)))
+        return Checkpoint(tensors, layers=layers.types, layer_of=layers.layer_of, notes=notes, rest=Rest(arrays, bool(listed.names)))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        """The arrays, then their names. Raises CannotHold for what MXNet does not load."""
         read = checkpoint.rest.arrays if isinstance(checkpoint.rest, Rest) else {}
         version = _version(checkpoint, read)
         before = {name: read.get(checkpoint.sources.get(name, name)) for name in checkpoint}
@@ -80,12 +83,9 @@ class MXNet(Format):
             file_layout.put(array.extent if array and tensor.layout else tensor.elements())
         file_layout.write(pack("<Q", len(names)) + b"".join(pack("<Q", len(name)) + name for name in names))
 
-    def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        return patch_of(checkpoint, changed_storages(checkpoint))
-
 
 def _version(checkpoint: Checkpoint, read: Mapping[str, NDArray]) -> int:
-    """3 where the file was of that version, or where a shape has no meaning in version 2: MXNet takes no file of both."""
+    """3 where the file was of that version, or where a shape has no meaning in version 2: MXNet loads no file of both versions."""
     needed = any(not tensor.shape or 0 in tensor.shape for tensor in checkpoint.values() if not tensor.layout)
     version = 3 if needed or any(array.version == 3 for array in read.values()) else 2
     sparse = next((name for name, tensor in checkpoint.items() if tensor.layout), None)
@@ -97,7 +97,7 @@ def _version(checkpoint: Checkpoint, read: Mapping[str, NDArray]) -> int:
 
 
 def _head(name: str, tensor: Tensor, before: NDArray | None, version: int) -> bytes:
-    """What stands before an array's elements; nothing for what is carried along as a whole."""
+    """The bytes before an array's elements; none for a sparse array, which is copied as a whole."""
     from .ndarray_list import FLAGS
 
     if before and tensor.layout and tensor.storage is before.tensor.storage:
@@ -113,12 +113,12 @@ def _head(name: str, tensor: Tensor, before: NDArray | None, version: int) -> by
 
 
 def _near(tensor: Tensor) -> str:
-    """A dtype that MXNet has in place of one that it has not."""
+    """The name of a dtype of MXNet's to which a tensor of another can be cast."""
     return "int64" if tensor.dtype.kind in "iu" else "float32"
 
 
 def _named(checkpoint: Checkpoint) -> bool:
-    """Whether names are written: not where none were read, and all arrays are where they were."""
+    """Whether names are written: not where none were read and each array still is at its position."""
     unnamed = isinstance(checkpoint.rest, Rest) and not checkpoint.rest.named
     return not (unnamed and all(name == str(at) for at, name in enumerate(checkpoint)))
 

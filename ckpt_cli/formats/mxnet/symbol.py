@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ...disk.opening import open_file
 from ...errors import CkptError, Malformed
 from ..encodings import strict_json
 

@@ -1,25 +1,25 @@
-"""NumPy's `.npy` (`numpy.save`): one array, which has no name.
+r"""NumPy's `.npy` (`numpy.save`): one array, which has no name.
 
-    \\x93NUMPY, version, length, {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }, the elements
+    \x93NUMPY, version, length, {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }, the elements
 
-As in numpy/lib/format.py; byte for byte in containers/npy.py. Peculiarities:
+As in numpy/lib/format.py; the header is read and written by npy.py. Peculiarities:
 - The array is called by the empty name: `ckpt get a.npy ''`.
 - Fortran order is a view with other strides, read and written where it lies. Big-endian elements are swapped when they are read.
-- Records, text, dates, long doubles are listed as numpy calls them. Of Python objects there is a pickle, which is never loaded.
-- Files of several arrays, saved to one handle, give the first, as numpy.load does; the others are carried along.
+- Records, text, dates, long doubles are listed as numpy calls them. Python objects lie in a pickle, which is never loaded.
+- A file of several arrays, saved to one handle, gives the first, as numpy.load does; the others are copied when it is written.
 - numpy has no bfloat16 and no 8-bit floats: cast them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import CannotHold, Malformed
 from ...storage.file import File
-from ...storage.storage import Extent, Mapped, swapped
+from ...storage.storage import Extent, Mapped, Storage, swapped
 from ...tensors.checkpoint import Checkpoint
-from .. import Format, changed_storages, formats
+from .. import Patcher, Writer, formats
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -28,24 +28,27 @@ if TYPE_CHECKING:
 
 
 class Rest(NamedTuple):
-    """The headers of the arrays as they were read, by name, and what stands behind the elements of the first."""
+    """What is kept of the files that were read: the header of each array, by name, and what stands behind the elements of the first."""
 
     headers: Mapping[str, Header]
     behind: Extent | None = None
 
 
-class Npy(Format):
+class Npy(Writer, Patcher):
+    """Files of one array."""
+
     name = "npy"
     title = "NumPy array (numpy.save)"
     called = "a .npy file"
     suffixes = (".npy",)
-    patches = True
-    alone = False
+    model_suffixes = ()  # an array in a folder is no model
 
     def sniff(self, file: File) -> bool:
+        """NumPy's magic."""
         return file.head[:6] == b"\x93NUMPY"
 
     def read(self, file: File) -> Checkpoint:
+        """The first array, under the empty name; a note says that others follow."""
         from .npy import elements_of, header, tensor
 
         found = header(lambda start, stop: file.read(start, stop - start), file.size)
@@ -60,40 +63,40 @@ class Npy(Format):
         return Checkpoint({"": tensor(found, Extent(file, found.size, need))}, rest=Rest({"": found}, behind), notes=notes)
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        """The one array, in the order of axes that it has. Raises CannotHold for more than one, and for a dtype that numpy lacks."""
         from .npy import written
 
         if len(checkpoint) != 1:
             raise CannotHold(f"a .npy file holds one array, not {len(checkpoint):,}", "write .npz, or choose one: --select NAME")
         [(name, array)] = checkpoint.items()
-        header, elements = written(name, array, before(checkpoint, name))
+        header, elements = written(name, array, header_of(checkpoint, name))
         file_layout.write(header)
         file_layout.put(elements)
         if isinstance(checkpoint.rest, Rest) and checkpoint.rest.behind:
             file_layout.put(checkpoint.rest.behind)
 
-    def left_behind(self, checkpoint: Checkpoint) -> list[str]:
-        names = [f"the name {name}" for name in checkpoint if name]
-        return super().left_behind(checkpoint) + names
+    def losses(self, checkpoint: Checkpoint) -> list[str]:
+        """What has no place in the file, the array's name included."""
+        return super().losses(checkpoint) + [f"the name {name}" for name in checkpoint if name]
 
-    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+    def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
+        """The elements written over, in the byte order of the file."""
         from ...disk.patch import Patch
 
-        found = edits(checkpoint)
-        return Patch(checkpoint.origin.file, found, []) if checkpoint.origin and found is not None else None
+        changes = changes_of(pairs)
+        return None if changes is None else Patch(file, changes, [])
 
 
-def before(checkpoint: Checkpoint, name: str) -> Header | None:
-    """The header that an array was read from, if it was."""
+def header_of(checkpoint: Checkpoint, name: str) -> Header | None:
+    """The header with which an array was read; None for one that comes from elsewhere."""
     return checkpoint.rest.headers.get(checkpoint.sources.get(name, name)) if isinstance(checkpoint.rest, Rest) else None
 
 
-def edits(checkpoint: Checkpoint) -> list[Change] | None:
-    """What changes in the file, in file order and its byte order; None where that is more than values, or they do not lie there so."""
+def changes_of(pairs: Sequence[tuple[Storage, Storage]]) -> list[Change] | None:
+    """The changes, in file order, that exchange storages, in the byte order of the file; None where one is no run of its bytes."""
     from ...disk.patch import of_extents
 
-    pairs = changed_storages(checkpoint)
-    own = [(old.of, swapped(new, old.before)) if isinstance(old, Mapped) else (old, new) for old, new in pairs or ()]
-    return None if pairs is None else of_extents(own)
+    return of_extents([(old.of, swapped(new, old.before)) if isinstance(old, Mapped) else (old, new) for old, new in pairs])
 
 
 formats.add(Npy.name, Npy())

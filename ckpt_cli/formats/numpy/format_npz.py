@@ -2,7 +2,7 @@
 
     NAME.npy …    stored, or deflated
 
-As in numpy/lib/_npyio_impl.py and containers/npy.py. Peculiarities:
+As in numpy/lib/_npyio_impl.py; a member is read and written as a .npy is (npy.py). Peculiarities:
 - `savez(FILE, a, b)` calls the arrays arr_0, arr_1; `savez(FILE)` is the end record of a zip alone, 22 bytes.
 - Stored members are read and edited where they lie, with their CRC-32. Deflated ones are inflated as they are read, and written stored.
 - Written: stored, data at multiples of 64, deterministic. What numpy has no dtype for is refused; there are no ties.
@@ -11,15 +11,16 @@ As in numpy/lib/_npyio_impl.py and containers/npy.py. Peculiarities:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import CannotHold, Malformed
 from ...storage.file import File
-from ...storage.storage import Extent, Slice
+from ...storage.storage import Extent, Slice, Storage
 from ...tensors.checkpoint import Checkpoint, Tensor
-from .. import Format, formats
+from .. import Patcher, Writer, formats
 from ..encodings import zip as zips
-from .format_npy import Rest, before, edits
+from .format_npy import Rest, changes_of, header_of
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -29,20 +30,23 @@ if TYPE_CHECKING:
 _END = b"PK\5\6" + bytes(18)
 
 
-class Npz(Format):
+class Npz(Writer, Patcher):
+    """Zips of arrays."""
+
     name = "npz"
     title = "NumPy arrays (numpy.savez)"
     called = "a .npz file"
     suffixes = (".npz",)
-    patches = True
-    alone = False
+    model_suffixes = ()  # arrays in a folder are no model
 
     def sniff(self, file: File) -> bool:
+        """A zip in which everything is a .npy, or which is empty."""
         if file.head == _END:
             return True
         return zips.is_zip(file) and bool(zips.members(file)) and all(name.endswith(".npy") for name in zips.members(file))
 
     def read(self, file: File) -> Checkpoint:
+        """The arrays, in the order of the zip."""
         tensors: dict[str, Tensor] = {}
         headers: dict[str, Header] = {}
         for member in zips.members(file).values():
@@ -55,39 +59,40 @@ class Npz(Format):
         return Checkpoint(tensors, rest=Rest(headers), separator="/" if any("/" in name for name in tensors) else ".")
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        """All arrays, stored. Raises CannotHold for a dtype that numpy lacks, and for a name that has no place in a zip."""
         from .npy import written
 
-        arrays = {_member(name): written(name, array, before(checkpoint, name)) for name, array in checkpoint.items()}
+        arrays = {_member(name): written(name, array, header_of(checkpoint, name)) for name, array in checkpoint.items()}
         archive = zips.Writer(file_layout)
         for name, contents in arrays.items():
             archive.add(name, *contents)
         archive.close()
 
-    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+    def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
+        """The elements of stored members written over, with the members' checksums."""
         from ...disk.patch import Patch
 
-        found = edits(checkpoint)
-        if found is None or checkpoint.origin is None:
+        changes = changes_of(pairs)
+        if changes is None:
             return None
-        members = zips.members(checkpoint.origin.file).values()
-        return Patch(checkpoint.origin.file, found, [member.checksum() for member in members if not member.method])
+        return Patch(file, changes, [member.checksum() for member in zips.members(file).values() if not member.method])
 
 
 def _array(member: zips.Member) -> tuple[Tensor, Header]:
-    """The array in a member of the zip, which has to be all that is in it."""
+    """The array in a member of the zip, and its header. Raises Malformed where the member holds more or less than the array."""
     from .npy import elements_of, header, tensor
 
     found = header((zips.Inflated(member) if member.method else member).read, member.nbytes)
     left, need = member.nbytes - found.size, elements_of(found)
     if need is not None and need != left:
         raise Malformed(f"its elements take {need:,} bytes, the zip has {left:,}")
-    if member.method:  # inflated anew when it is read: what was inflated for the header is let go of
+    if member.method:  # inflated anew when it is read: what was inflated for the header is not kept
         return tensor(found, Slice(zips.Inflated(member), found.size, left)), found
     return tensor(found, Extent(member.file, member.place() + found.size, left)), found
 
 
 def _member(name: str) -> str:
-    """What the member of an array is called."""
+    """The name of an array's member. Raises CannotHold where a zip has no place for it."""
     try:
         length = len(name.encode())
     except UnicodeEncodeError:

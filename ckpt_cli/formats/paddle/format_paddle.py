@@ -8,42 +8,35 @@ As in python/paddle/framework/io.py. Nothing is called; bfloat16 lies in arrays 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ...storage.file import File
-from ...tensors.checkpoint import Checkpoint
-from .. import Format, formats
-from ..numpy.format_pickle import beginning, is_pickle
+from .. import formats
+from ..encodings.pickle_sniffing import is_array_pickle, is_paddle_pickle
+from ..numpy.format_pickle import Pickle
 
-_TABLE = "StructuredToParameterName@@"
-_CALLS = rb"builtins(?:\x94|q.|r.{4})?\x8c\x05tuple|c(?:builtins|__builtin__)\n(?:tuple|eval)\n|builtins\x94?\x8c\x04eval"
-_TAIL = 1 << 20
-
-
-def is_paddle(file: File) -> bool:
-    """Whether a pickle says so: the table of names at the end of a state dict, or tensors as calls of tuple or eval."""
-    import re
-
-    if re.search(_CALLS, beginning(file), re.DOTALL) or _TABLE.encode() in beginning(file):
-        return True
-    count = min(_TAIL, file.size)
-    return _TABLE.encode() in file.read(file.size - count, count)
+if TYPE_CHECKING:
+    from ..encodings.pickled_tensors import Reader
 
 
-class Paddle(Format):
+class Paddle(Pickle):
+    """Pickles by `paddle.save`."""
+
     name = "paddle"
     title = "Paddle (paddle.save)"
     suffixes = (".pdparams", ".pdopt", ".pdz")
-    layout = "io"
-    writes = False
-    ties = objects = True
+    axes = "io"
 
     def sniff(self, file: File) -> bool:
-        return is_pickle(file) and is_paddle(file)
+        """A pickle of numpy arrays with what only Paddle writes."""
+        return is_array_pickle(file) and is_paddle_pickle(file)
 
-    def read(self, file: File) -> Checkpoint:
-        from ..encodings.pickle_file import no_storage, read_pickle
+    def reader(self) -> Reader:
+        """What tells Paddle's tensors, too, from other objects."""
+        from ..encodings.pickle_file import no_storage
         from .tensor_calls import PaddleReader
 
-        return read_pickle(file, PaddleReader(no_storage))
+        return PaddleReader(no_storage)
 
 
 formats.add(Paddle.name, Paddle())

@@ -1,16 +1,16 @@
 """Paddle's inference parameters (`paddle.jit.save`, `save_inference_model`; .pdiparams): tensors in a row, without names.
 
-    for each: version (u32, 0), levels of detail (u64, 0), version (u32, 0), length (i32) of a TensorDesc, that, the elements
+    for each: version (u32, 0), levels of detail (u64, 0), version (u32, 0), length (i32) of a TensorDesc, the TensorDesc, the elements
     TensorDesc (protobuf): 1: data type, 2: dims
 
-As in paddle/fluid/framework/lod_tensor.cc and framework.proto. They stand in the order of their names, which are in the program beside
-them (NAME.json); where there is none that fits, a tensor is `param_0`, `param_1`, … Values are written over where they lie.
+As in paddle/fluid/framework/lod_tensor.cc and framework.proto. The tensors stand in the order of their names, which are in the program
+beside the file (NAME.json); where no program fits, they are called `param_0`, `param_1`, … Values are written over where they lie.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...disk.opening import open_file
 from ...errors import Malformed
@@ -18,10 +18,7 @@ from ...numbers.dtypes import DTYPES
 from ...storage.file import File
 from ...storage.storage import Extent
 from ...tensors.checkpoint import Checkpoint, Tensor, nbytes_of
-from .. import ValuesOnly, changed_storages, formats, patch_of
-
-if TYPE_CHECKING:
-    from ...disk.patch import Patch
+from .. import Patcher, formats
 
 _DTYPES = {0: "bool", 1: "int16", 2: "int32", 3: "int64", 4: "float16", 5: "float32", 6: "float64", 20: "uint8", 21: "int8", 22: "bfloat16",
            23: "complex64", 24: "complex128", 32: "float8_e4m3fn", 33: "float8_e5m2"}  # fmt: skip
@@ -31,13 +28,16 @@ _MOST_TENSORS = 1_000_000
 _MOST_PROGRAM = 256 << 20
 
 
-class PaddleParams(ValuesOnly):
+class PaddleParams(Patcher):
+    """Parameters of `paddle.jit.save`."""
+
     name = "paddle-jit"
     title = "Paddle inference parameters (values alone are edited)"
     suffixes = (".pdiparams",)
-    layout = "io"
+    axes = "io"
 
     def sniff(self, file: File) -> bool:
+        """The zeros of the first tensor's head, and the tags of its TensorDesc."""
         size = int.from_bytes(file.head[16:20], "little")
         return (
             file.head[:16] == bytes(16)
@@ -47,19 +47,17 @@ class PaddleParams(ValuesOnly):
         )
 
     def read(self, file: File) -> Checkpoint:
-        found: list[Tensor] = []
+        """The tensors, by the names in the program beside the file; a note says so where there is none that fits."""
+        tensors: list[Tensor] = []
         at = 0
         while at < file.size:
             tensor = _tensor(file, at)
-            if len(found) == _MOST_TENSORS:
+            if len(tensors) == _MOST_TENSORS:
                 raise Malformed(f"the file holds over {_MOST_TENSORS:,} tensors")
-            found.append(tensor)
+            tensors.append(tensor)
             at = tensor.storage.place() + tensor.nbytes  # type: ignore[attr-defined]
-        names, note = _names(file, found)
-        return Checkpoint(dict(zip(names, found, strict=True)), notes=(note,) if note else ())
-
-    def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        return patch_of(checkpoint, changed_storages(checkpoint))
+        names, note = _names(file, tensors)
+        return Checkpoint(dict(zip(names, tensors, strict=True)), notes=(note,) if note else ())
 
 
 def _tensor(file: File, at: int) -> Tensor:
@@ -78,7 +76,7 @@ def _tensor(file: File, at: int) -> Tensor:
 
 
 def _desc(raw: bytes) -> tuple[int, tuple[int, ...]]:
-    """Data type and dims, which are one field each or packed into one."""
+    """The number of the data type, and the dims: a field for each, or all packed into one."""
     from ..encodings.protobuf import varint
 
     number, dims, at = -1, [], 0
@@ -102,22 +100,25 @@ def _desc(raw: bytes) -> tuple[int, tuple[int, ...]]:
 
 
 def _names(file: File, tensors: list[Tensor]) -> tuple[list[str], str]:
-    """The names that the program beside the file says, in their order, where its shapes are those of the file; and what to say if not."""
+    """The names in the program beside the file, if its shapes are those of the file, else numbered ones; and a note that says so."""
     numbered = [f"param_{i}" for i in range(len(tensors))]
     program = f"{os.path.splitext(file.path)[0]}.json"
     if not os.path.isfile(program):
         return numbered, f"{file.path}: the names are in the program, {os.path.basename(program)}, which is not there"
-    told = sorted(_parameters(open_file(program)).items())
+    parameters = sorted(_parameters(open_file(program)).items())
     shapes = [tensor.shape for tensor in tensors]
-    if len(told) > len(shapes) and [shape for _, shape in told[: len(shapes)]] == shapes:
-        raise Malformed(f"truncated: {len(shapes):,} of the program's {len(told):,} parameters are there", "copy it again")
-    if [shape for _, shape in told] != shapes:
+    if len(parameters) > len(shapes) and [shape for _, shape in parameters[: len(shapes)]] == shapes:
+        raise Malformed(f"truncated: {len(shapes):,} of the program's {len(parameters):,} parameters are there", "copy it again")
+    if [shape for _, shape in parameters] != shapes:
         return numbered, f"{file.path}: {os.path.basename(program)} is of another model: its names are left out"
-    return [name for name, _ in told], ""
+    return [name for name, _ in parameters], ""
 
 
 def _parameters(file: File) -> dict[str, tuple[int, ...]]:
-    """Name → shape of the parameters that the program says: {"#": "p", "A": [0, 1, 1, NAME], "O": {"TT": {"D": [dtype, SHAPE]}}}."""
+    """Name → shape of the parameters in a program; none where it cannot be read.
+
+    It is JSON: {"#": "p", "A": [0, 1, 1, NAME], "O": {"TT": {"D": [dtype, SHAPE]}}}.
+    """
     from ..encodings import strict_json
 
     if file.size > _MOST_PROGRAM:

@@ -20,13 +20,12 @@ from ...numbers.quantised import way_out
 from ...storage.file import File
 from ...storage.storage import Extent
 from ...tensors.checkpoint import Checkpoint, Kind, Lazy, Tensor, show_shape
-from .. import Format, changed_storages, formats, patch_of
+from .. import Patcher, Writer, formats
 from ..encodings import strict_json
 from .header import Header, Unusual, scan
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
-    from ...disk.patch import Patch
 
 _DTYPES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
@@ -42,17 +41,23 @@ _MOST_HEADER = 100_000_000
 _MOST = 1 << 63
 
 
-class Safetensors(Format):
+class Safetensors(Writer, Patcher):
+    """Files of one header and tensors without a hole between them."""
+
     name = "safetensors"
     title = "Hugging Face safetensors"
     suffixes = (".safetensors",)
-    patches = ties = metadata = sets_metadata = True
+    ties = metadata = edits_metadata = True
+    model_names = ("model.safetensors", "diffusion_pytorch_model.safetensors")
+    adapter_names = ("adapter_model.safetensors",)
 
     def sniff(self, file: File) -> bool:
+        """A length of less than 2^32, and a brace behind it."""
         length = int.from_bytes(file.head[:8], "little")  # 2^32 and more is the magic number of another format: GGUF's
         return file.size >= 8 and file.head[8:9] == b"{" and length < 2**32
 
     def read(self, file: File) -> Checkpoint:
+        """The tensors in the order of the header. A key of the metadata whose value is a tensor's name is a name that is tied to it."""
         length = int.from_bytes(file.head[:8], "little")
         if length > _MOST_HEADER:
             raise Malformed(f"the header says it has {length:,} bytes; the format allows {_MOST_HEADER:,}")
@@ -70,6 +75,7 @@ class Safetensors(Format):
         return Checkpoint(tensors, {key: value for key, value in metadata.items() if key not in aliases})
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        """The header, then each storage once. Raises CannotHold for a dtype or a name that the header has no place for."""
         kept = checkpoint.distinct()
         metadata = dict(checkpoint.metadata)
         if checkpoint.origin and checkpoint.origin.format.startswith(("torch", "dcp")):
@@ -82,9 +88,6 @@ class Safetensors(Format):
         for tensor in _in_data_order(kept):
             file_layout.put(tensor.elements())
 
-    def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        return patch_of(checkpoint, changed_storages(checkpoint))
-
 
 def _metadata(found: Any) -> dict[str, str]:
     if type(found) is not dict or any(type(value) is not str for value in found.values()):
@@ -93,7 +96,14 @@ def _metadata(found: Any) -> dict[str, str]:
 
 
 class Entries(Lazy):
-    """The tensors of one file; `aliases` are names that stand for kept ones."""
+    """The tensors of one file, made when they are asked for.
+
+    Args:
+        file: The file.
+        base: The byte at which the data begin.
+        header: What the header says of each tensor.
+        aliases: Tied names, and the name under which the tensor is in the file.
+    """
 
     def __init__(self, file: File, base: int, header: Header, aliases: dict[str, str]) -> None:
         tied = {*aliases, *aliases.values()}
@@ -102,6 +112,7 @@ class Entries(Lazy):
         self.file, self.base, self.header, self.aliases = file, base, header, aliases
 
     def make(self, name: str) -> Tensor:
+        """The tensor of a name; for a tied name, that of the name that it is tied to."""
         if name in self.aliases:
             return self[self.aliases[name]]
         kind = self.kinds[name]
@@ -118,7 +129,7 @@ def _kind(code: str, shape: tuple[int, ...]) -> Kind | None:
 
 
 def _strictly(document: Any) -> Header:
-    """The one door for what is written in an unusual way: every entry is what it must be, or the error says what it is not."""
+    """The header of a file that no common library wrote: each entry is verified by itself, so that the error says what is wrong in it."""
     if type(document) is not dict:
         raise Malformed("the header is no JSON object")
     header = Header(_kind)
@@ -153,6 +164,7 @@ def _what_is_wrong(entry: Any) -> str:
 
 
 def _check_tiling(header: Header, size: int) -> None:
+    """Raise Malformed unless the tensors follow each other without hole or overlap, and fill the `size` bytes of data."""
     at = header.end or 0
     if header.end is None:
         places = ((begin, begin + kind.nbytes) for begin, kind in zip(header.begins, header.kinds.values(), strict=True))
@@ -167,12 +179,12 @@ def _check_tiling(header: Header, size: int) -> None:
 
 
 def _in_data_order(tensors: Mapping[str, Tensor]) -> list[Tensor]:
-    """Widest elements first; what has no power of two as its width counts as bytes."""
+    """Widest elements first, so that all are aligned; elements of three bytes (F6) count as single bytes."""
     return sorted(tensors.values(), key=lambda tensor: -tensor.dtype.nbytes if tensor.dtype.nbytes != 3 else -1)
 
 
 def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """Length and JSON, padded with spaces to a multiple of 8. Raises CannotHold for a dtype or a name that has no place."""
+    """The length and the JSON, padded with spaces to a multiple of 8 bytes. Raises CannotHold for a dtype or a name without a place."""
     import json
 
     at, begins = 0, {}

@@ -2,8 +2,8 @@
 
     a LevelDB table: "" → names, shapes, dtypes and slices; KEY OF A SLICE → its values
 
-As in tensorflow/core/util/tensor_slice_writer.cc. Read here; what is edited is written to a new place, as the bundle that every
-TensorFlow since 0.12 reads (`--format tensorflow`, or `-o PREFIX.index`).
+As in tensorflow/core/util/tensor_slice_writer.cc. Such files are read, not written; an edited checkpoint is written to a new place, as the
+bundle that every TensorFlow since 0.12 reads (`--format tensorflow`, or `-o PREFIX.index`).
 """
 
 from __future__ import annotations
@@ -13,27 +13,31 @@ from collections.abc import Iterable
 from ...storage.file import File
 from ...storage.storage import Storage
 from ...tensors.checkpoint import Checkpoint
-from .. import Format, formats
+from .. import HasChecksums, formats
 from .format_tensorflow import is_first_version, is_table
 
 
-class TensorFlowV1(Format):
+class TensorFlowV1(HasChecksums):
+    """Checkpoints of `tf.train.Saver` before 0.12."""
+
     name = "tensorflow-v1"
     title = "TensorFlow checkpoint before 0.12 (V1)"
-    writes = False
     objects = True
-    layout = "io"
+    axes = "io"
 
     def sniff(self, file: File) -> bool:
+        """A table whose first value is a message about tensors."""
         return is_table(file) and is_first_version(file)
 
     def read(self, file: File) -> Checkpoint:
+        """The variables, put together from their slices; strings as objects."""
         from .saved_slices import SavedSlices
 
-        found = SavedSlices(file)
-        return Checkpoint(found.tensors, objects=found.objects, rest=found, separator="/")
+        saved = SavedSlices(file)
+        return Checkpoint(saved.tensors, objects=saved.objects, rest=saved, separator="/")
 
-    def records(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
+    def checksummed(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
+        """The blocks of the table."""
         from .saved_slices import SavedSlices
 
         return checkpoint.rest.records() if isinstance(checkpoint.rest, SavedSlices) else ()

@@ -3,9 +3,11 @@
     .metadata       a pickle: every tensor with its dtype, shape and chunks; other objects; for each a file, an offset, a length
     __0_0.distcp    items one after another, each as torch.save writes it: a whole zip, whose own offsets count from where it begins
 
-As in torch/distributed/checkpoint (filesystem.py, metadata.py, default_planner.py). Peculiarities: a tensor that was sharded lies in boxes,
-which have to tile it; names are the flattened paths (`model.0.weight`), the paths themselves are `planner_data`; there are no ties, what
-is tied is written twice. Written: one file, one chunk a tensor. Not read: streams that went through an extension (compressed).
+As in torch/distributed/checkpoint (filesystem.py, metadata.py, default_planner.py). Peculiarities:
+- A tensor that was sharded lies in boxes, which have to tile it.
+- Names are flattened paths (`model.0.weight`); the paths themselves are in `planner_data`.
+- There are no ties: what is tied is written twice.
+- Written: one file, with one chunk for each tensor. Not read: streams that went through an extension (compressed ones).
 """
 
 from __future__ import annotations
@@ -15,36 +17,47 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...disk.opening import open_file
-from ...errors import Malformed, about
+from ...errors import Malformed, UnknownFormat, about
 from ...storage.file import File
-from ...storage.storage import Extent
+from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
-from .. import Format, changed_storages, formats
+from .. import HasChecksums, Patcher, SeveralFiles, Writer, formats
 
 if TYPE_CHECKING:
     from ...disk.file_to_write import FileToWrite
     from ...disk.layout import FileLayout
     from ...disk.patch import Patch
-    from ..encodings.zip import Member
-    from .distributed import Contents
+    from .distributed import Contents, Run
 
 _NAME = ".metadata"
 _MOST = 1 << 30  # bytes of .metadata
 
 
-class DistributedCheckpoint(Format):
+class DistributedCheckpoint(SeveralFiles, Writer, Patcher, HasChecksums):
+    """Folders of `torch.distributed.checkpoint.save`."""
+
     name = "dcp"
     title = "torch.distributed.checkpoint (a folder)"
-    patches = objects = True
+    objects = True
 
-    def find(self, path: str) -> str | None:
-        inside = os.path.join(path, _NAME)
-        return inside if os.path.isfile(inside) and self.sniff(open_file(inside)) else None
+    def locate(self, path: str) -> str | None:
+        """The metadata of the folder `path`."""
+        metadata = os.path.join(path, _NAME)
+        return metadata if os.path.isfile(metadata) and self.sniff(open_file(metadata)) else None
+
+    def part_error(self, path: str) -> UnknownFormat | None:
+        """The error for a `.distcp` file beside metadata."""
+        folder = os.path.dirname(path)
+        if not path.endswith(".distcp") or not os.path.isfile(os.path.join(folder, _NAME)):
+            return None
+        return UnknownFormat("this is a part of a distributed checkpoint, which is the folder", f"give {folder or '.'}")
 
     def sniff(self, file: File) -> bool:
+        """A pickle whose first global is that of the metadata."""
         return file.head[:1] == b"\x80" and b"torch.distributed.checkpoint.metadata" in file.head[:64]
 
     def read(self, file: File) -> Checkpoint:
+        """The tensors and the objects that the metadata list; of the other files nothing is read."""
         from ...storage.descriptors import allow_many
         from .distributed import Objects, Tensors, contents
 
@@ -52,23 +65,24 @@ class DistributedCheckpoint(Format):
             raise Malformed(f"the metadata have {file.size:,} bytes; over {_MOST:,} are not read")
         allow_many()
         folder = os.path.dirname(os.path.abspath(file.path))
-        found = contents(file.read(0, file.size), lambda name: _opened(folder, name))
-        return Checkpoint(Tensors(found), objects=Objects(found.objects), rest=found)
+        listed = contents(file.read(0, file.size), lambda name: _open(folder, name))
+        return Checkpoint(Tensors(listed), objects=Objects(listed.objects), rest=listed)
 
-    def main(self, path: str) -> str:
+    def main_file(self, path: str) -> str:
+        """The metadata in the folder `path`, or `path` itself where it is that."""
         return path if os.path.basename(path) == _NAME else os.path.join(path, _NAME)
 
-    def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
-        """Its own, and plain values of others'."""
+    def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
+        """All that were read from such a folder, and plain values from elsewhere."""
         from .distributed_writing import written_objects
 
         return written_objects(checkpoint)
 
-    def outputs(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
-        """Copies of the files with the values that changed; where more than values did, one file and the metadata, anew."""
+    def files_to_write(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
+        """The files with the values that changed, patched; where more than values changed, one file of all data and the metadata, anew."""
         from ...disk.file_to_write import FileToWrite
 
-        main = self.main(path)
+        main = self.main_file(path)
         patches = self._patches(checkpoint)
         if patches is not None and checkpoint.origin:
             same_place = os.path.realpath(main) == os.path.realpath(checkpoint.origin.path)
@@ -83,46 +97,54 @@ class DistributedCheckpoint(Format):
         yield FileToWrite(os.path.join(os.path.dirname(main), writing.file_name), writing.data)
         yield FileToWrite(main, lambda file_layout: file_layout.write(writing.metadata()))
 
-    def check(self, checkpoint: Checkpoint) -> None:
+    def check_place(self, checkpoint: Checkpoint) -> None:
+        """Raise CannotHold for a tensor whose dtype torch does not have."""
         from .tensor_nodes import check_dtypes
 
         check_dtypes(dict(checkpoint.items()))
 
-    def emptied(self, checkpoint: Checkpoint, path: str) -> list[str]:
-        """The files of other ranks, where all is in one now."""
+    def files_to_remove(self, checkpoint: Checkpoint, path: str) -> list[str]:
+        """The files of the other ranks, where all data are written into one."""
         origin = checkpoint.origin
-        if origin is None or os.path.realpath(self.main(path)) != os.path.realpath(origin.path) or self._patches(checkpoint) is not None:
+        if origin is None or os.path.realpath(self.main_file(path)) != os.path.realpath(origin.path):
+            return []
+        if self._patches(checkpoint) is not None:
             return []
         from .distributed_writing import Writing
 
-        return [file.path for file in self.parts(checkpoint)[1:] if os.path.basename(file.path) != Writing.file_name]
+        return [file.path for file in self.files_read(checkpoint)[1:] if os.path.basename(file.path) != Writing.file_name]
 
     def _patches(self, checkpoint: Checkpoint) -> Mapping[File, Patch] | None:
-        """What changes in each file, where nothing but values does."""
-        if checkpoint.origin is None or checkpoint.origin.format != self.name:
-            return None
-        pairs = changed_storages(checkpoint)
+        """The patch of each file that was read; None where more than values changed."""
+        from ..patching import changed_storages
+
+        pairs = changed_storages(checkpoint) if self.is_origin_of(checkpoint) else None
         if pairs is None:
             return None
         from .distributed_writing import patches
 
-        return patches(self.parts(checkpoint), pairs)
+        return patches(self.files_read(checkpoint), pairs)
 
-    def archives(self, checkpoint: Checkpoint) -> Iterator[Mapping[str, Member]]:
+    def checksummed(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
+        """The members of the zip that each item is."""
         from ..encodings import zip as zips
 
-        found: Contents | Any = checkpoint.rest
-        for run in [*(chunk.run for chunks in found.chunks.values() for chunk in chunks), *found.objects.values()]:
-            yield zips.within(*run)
+        for run in _runs(checkpoint):
+            yield from zips.within(*run).items()
 
-    def parts(self, checkpoint: Checkpoint) -> list[File]:
-        found: Contents | Any = checkpoint.rest
-        runs = [chunk.run for chunks in found.chunks.values() for chunk in chunks] + list(found.objects.values())
-        return super().parts(checkpoint) + list(dict.fromkeys(run.file for run in runs))
+    def files_read(self, checkpoint: Checkpoint) -> list[File]:
+        """The metadata, then the files that they name."""
+        return super().files_read(checkpoint) + list(dict.fromkeys(run.file for run in _runs(checkpoint)))
 
 
-def _opened(folder: str, name: str) -> File:
-    """The file that the metadata name, which must lie beside them."""
+def _runs(checkpoint: Checkpoint) -> list[Run]:
+    """Where the items lie: the chunks of all tensors, then the objects."""
+    listed: Contents | Any = checkpoint.rest
+    return [chunk.run for chunks in listed.chunks.values() for chunk in chunks] + list(listed.objects.values())
+
+
+def _open(folder: str, name: str) -> File:
+    """The file `name`, which the metadata say and which must lie beside them. Raises Malformed."""
     odd = name in ("", ".", "..") or name != os.path.basename(name) or any("\ud800" <= c <= "\udfff" or c in "\\\0" for c in name)
     if odd:
         raise Malformed(f"the metadata name the file {name!r}, which is no plain file name")
@@ -134,9 +156,9 @@ def _opened(folder: str, name: str) -> File:
 
 
 def _inside(target: str, folder: str) -> bool:
-    """Beside the metadata, or among the blobs of the hub's cache (snapshots/REVISION/… → blobs/…)."""
-    cache, found, _ = folder.partition(f"{os.sep}snapshots{os.sep}")
-    return os.path.dirname(target) in (folder, os.path.join(cache, "blobs") if found else folder)
+    """Whether a link's target lies beside the metadata, or among the blobs of the hub's cache (snapshots/REVISION/… → blobs/…)."""
+    cache, in_cache, _ = folder.partition(f"{os.sep}snapshots{os.sep}")
+    return os.path.dirname(target) in (folder, os.path.join(cache, "blobs") if in_cache else folder)
 
 
 def _copy(file: File, file_layout: FileLayout) -> None:

@@ -5,45 +5,52 @@
     NAME/data/KEY            the bytes of a storage
     NAME/version, NAME/.format_version, NAME/.storage_alignment, NAME/.data/serialization_id …
 
-As in torch/serialization.py and caffe2/serialize/inline_container.cc. The pickle is read as symbols and written from symbols: no class
-is imported, and what an edit does not concern is carried along. Peculiarities: data begin at multiples of 64 (padding in the extra
-field), checksums stand behind the data and in the central directory; dtypes without a typed storage are untyped ones, counted in bytes.
+As in torch/serialization.py and caffe2/serialize/inline_container.cc. Peculiarities:
+- The pickle is read as symbols and written from symbols: no class is imported, and what an edit does not concern stays as it is.
+- Data begin at multiples of 64 bytes (padding in the extra field); checksums stand behind the data and in the central directory.
+- A dtype that has no typed storage class lies in an untyped storage, which is counted in bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
-from .. import Format, changed_storages, formats
+from .. import NamesCode, Patcher, Writer, formats
 from ..encodings import zip as zips
-from ..encodings.pickle_reader import globals_of
 from ..encodings.pickle_tree import Tree, read_tree
 from .archive import Archive, lay_out, root_of
 from .format_torchscript import is_script
-from .safe_globals import refused
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
     from ...disk.patch import Patch
+    from ...storage.storage import Storage
 
 
-class TorchZip(Format):
+class TorchZip(Writer, Patcher, NamesCode):
+    """Files of `torch.save`."""
+
     name = "torch"
     title = "PyTorch zip (torch.save)"
     suffixes = (".pt", ".pth", ".bin", ".ckpt")
-    patches = ties = objects = takes_objects = True
+    ties = objects = writes_new_objects = True
+    model_names = ("pytorch_model.bin", "diffusion_pytorch_model.bin")
+    adapter_names = ("adapter_model.bin",)
 
     def sniff(self, file: File) -> bool:
+        """A zip with a pickle called data.pkl, and none of the constants of a TorchScript program."""
         return zips.is_zip(file) and root_of(zips.members(file)) is not None and not is_script(file)
 
     def read(self, file: File) -> Checkpoint:
+        """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
         archive = Archive(zips.members(file))
         return read_tree(Tree(archive.pickle, archive.storage, archive.carried(), archive.root))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        """A zip as torch writes it; records that are no storages are copied from the file that was read."""
         from .writing import write_tree
 
         pickle, storages = write_tree(checkpoint)
@@ -53,15 +60,21 @@ class TorchZip(Format):
         lay_out(archive, root, pickle, storages, records)
         archive.close()
 
-    def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
+    def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
+        """All that were read from a pickle of torch's, and plain values from elsewhere."""
         from .writing import written_objects
 
         return written_objects(checkpoint)
 
-    def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        return zips.patch(checkpoint.origin.file, changed_storages(checkpoint)) if checkpoint.origin else None
+    def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
+        """Records written over in the zip, with their checksums."""
+        return zips.patch(file, pairs)
 
-    def code(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+        """The globals of the pickle that `torch.load(weights_only=True)` refuses."""
+        from ..encodings.pickle_reader import globals_of
+        from .safe_globals import refused
+
         if checkpoint.origin:
             pickle = Archive(zips.members(checkpoint.origin.file)).pickle
             yield from ((checkpoint.origin.path, name) for name in refused(globals_of(pickle)))

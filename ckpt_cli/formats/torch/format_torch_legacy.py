@@ -3,7 +3,7 @@
     magic number, protocol version (1001), system info, the object, the list of storage keys,
     then for each key: the count of its elements (int64, little-endian), its bytes (little-endian)
 
-As in torch/serialization.py, `_legacy_save` and `_legacy_load`. Read here; an edit is written as a zip, which every torch since 1.6 reads.
+As in torch/serialization.py, `_legacy_save` and `_legacy_load`. An edited file is written as a zip, which every torch since 1.6 reads.
 """
 
 from __future__ import annotations
@@ -16,37 +16,44 @@ from ...numbers.dtypes import DType
 from ...storage.file import File
 from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
-from .. import Format, formats
+from .. import NamesCode, Writer, formats
 from ..encodings.object_nodes import ByteString, List
 from ..encodings.pickle_reader import Truncated, Unpickler
 from ..encodings.pickle_tree import Tree, read_tree
 from ..encodings.pickled_tensors import Pid, is_pid
+from .format_torch import TorchZip
 from .safe_globals import refused
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
 
 _MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
 _PICKLES = 5
-# Bytes of a pickle: of the three small ones at the head, and of the others. Honest files stay far below.
+# Bytes of a pickle: of the three small ones at the head, and of the others. Files that torch writes stay far below.
 _MOST_HEAD = 1 << 16
 _MOST_PICKLE = 1 << 30
+_zip = TorchZip()
 
 
-class TorchLegacy(Format):
+class TorchLegacy(Writer, NamesCode):
+    """Files of `torch.save` before 1.6, which are written as those of today."""
+
     name = "torch-legacy"
     title = "PyTorch before 1.6 (written as torch)"
     ties = objects = True
 
     def sniff(self, file: File) -> bool:
+        """The magic number near the beginning, as the bytes or the digits that a pickle has for it."""
         return _MAGIC.to_bytes(10, "little") in file.head[:32] or str(_MAGIC).encode() in file.head[:32]
 
     def read(self, file: File) -> Checkpoint:
+        """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
         magic, _, at = _load(file, 0, _MOST_HEAD)
         if type(magic) is not int or magic != _MAGIC:
             raise Malformed("the file does not begin with torch's magic number")
         protocol, _, at = _load(file, at, _MOST_HEAD)
-        if type(protocol) is not int or protocol != 1001:
+        if type(protocol) is not int or protocol != _PROTOCOL:
             raise Malformed("a legacy file of another protocol than 1001 is not known")
         _, _, at = _load(file, at, _MOST_HEAD)
         _, machine, end = _load(file, at)
@@ -55,12 +62,15 @@ class TorchLegacy(Format):
         return read_tree(Tree(file.read(at, end - at), storages.find, {}))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
-        formats["torch"].write(checkpoint, file_layout)
+        """A zip, as the format `torch` writes it."""
+        _zip.write(checkpoint, file_layout)
 
-    def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
-        return formats["torch"].carried(checkpoint)
+    def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
+        """Those that the format `torch` writes."""
+        return _zip.objects_to_write(checkpoint)
 
-    def code(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+        """The globals of all pickles that `torch.load(weights_only=True)` refuses."""
         if checkpoint.origin is None:
             return
         named, at = [], 0
@@ -71,7 +81,11 @@ class TorchLegacy(Format):
 
 
 def _load(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
-    """The root of the pickle that begins at byte `at`, what else was found in it, and where it ends; no more is read than that takes."""
+    """Read the pickle that begins at byte `at`, and little more of the file; pickles of over `most` bytes are refused.
+
+    Returns:
+        Its root, the machine that read it, and the byte behind its end.
+    """
     window = 1 << 16
     while True:
         data = file.read(at, min(window, most, file.size - at))
@@ -91,31 +105,32 @@ class _Storages:
 
     def __init__(self, file: File, keys: Any, persistents: list[Any], at: int) -> None:
         pids = {pid.key: pid for pid in (Pid(node) for node in persistents if is_pid(node))}
-        self.found: dict[str, Storage] = {}
+        self.by_key: dict[str, Storage] = {}
         for item in keys.items if type(keys) is List else ():
             if type(item) not in (str, int, ByteString):
                 raise Malformed("the list of storages holds what is no key")
             key = item.text if type(item) is ByteString else str(item)
             if key not in pids:
                 raise Malformed(f"storage {key!r} is listed, and no tensor has it")
-            if key in self.found:
+            if key in self.by_key:
                 raise Malformed(f"storage {key!r} is listed twice")
-            known = pids[key].dtype
-            width = known.nbytes if known else 1
+            dtype = pids[key].dtype
+            width = dtype.nbytes if dtype else 1
             count = int.from_bytes(file.read(at, 8), "little")
             extent = Extent(file, at + 8, count * width)
             file.read(at + 8 + extent.nbytes, 0)
-            self.found[key] = extent
+            self.by_key[key] = extent
             at += 8 + extent.nbytes
         if at != file.size:
             raise Malformed(f"{file.size - at:,} bytes stand after the last storage")
 
     def find(self, key: str, dtype: DType | None, nbytes: int) -> Storage:
-        if key not in self.found:
+        """The storage of a key. Raises Malformed where the file has none of that size."""
+        if key not in self.by_key:
             raise Malformed(f"storage {key!r} is not in the file")
-        if self.found[key].nbytes != nbytes:
-            raise Malformed(f"storage {key!r} has {self.found[key].nbytes:,} bytes, the pickle says {nbytes:,}")
-        return self.found[key]
+        if self.by_key[key].nbytes != nbytes:
+            raise Malformed(f"storage {key!r} has {self.by_key[key].nbytes:,} bytes, the pickle says {nbytes:,}")
+        return self.by_key[key]
 
 
 formats.add(TorchLegacy.name, TorchLegacy())
