@@ -24,10 +24,11 @@ from ckpt_cli.show import progress as progress_module
 from ckpt_cli.show.progress import Progress, line
 from ckpt_cli.storage import workers
 from ckpt_cli.storage.file import File
-from ckpt_cli.storage.storage import Drawn, Extent, Memory, Storage
+from ckpt_cli.storage.sequential import Drawn
+from ckpt_cli.storage.storage import Extent, Memory, Storage
 from ckpt_cli.tensors import blocks
 from ckpt_cli.tensors.blocks import Reader, each, fold
-from ckpt_cli.tensors.checkpoint import Tensor
+from ckpt_cli.tensors.tensor import Tensor
 
 UINT8 = named("uint8")
 
@@ -223,7 +224,7 @@ def test_what_has_no_elements_is_refused() -> None:
 
 ENDLESS = """
 import os, sys, time
-from ckpt_cli.blocks import each
+from ckpt_cli.tensors.blocks import each
 def job(item, reader):
     os.write(1, b"%d\\n" % os.getpid())
     time.sleep(60)

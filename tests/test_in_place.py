@@ -25,7 +25,8 @@ from safetensors.torch import load_file, save_file
 from ckpt_cli.cli import main
 from ckpt_cli.storage.checksums import CRC32
 from ckpt_cli.storage.crc32c import CRC32C
-from ckpt_cli.storage.storage import Memory, Scattered, Storage, Strided
+from ckpt_cli.storage.storage import Memory, Storage
+from ckpt_cli.storage.strides import Scattered, Strided
 
 FULL = os.environ.get("CKPT_CRASH") == "full"  # every way to die; otherwise one of two
 

@@ -20,8 +20,10 @@ from ckpt_cli.errors import CkptError, EditError, NoMatch, Opaque
 from ckpt_cli.numbers.dtypes import DTYPES
 from ckpt_cli.schemes.rules import parse_rule
 from ckpt_cli.schemes.rules_file import read_recipe
-from ckpt_cli.storage.storage import Drawn, Memory, Storage
-from ckpt_cli.tensors.checkpoint import Checkpoint, Tensor
+from ckpt_cli.storage.sequential import Drawn
+from ckpt_cli.storage.storage import Memory, Storage
+from ckpt_cli.tensors.checkpoint import Checkpoint
+from ckpt_cli.tensors.tensor import Tensor
 
 
 def raw(tensor):

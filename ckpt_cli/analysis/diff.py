@@ -10,9 +10,12 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..storage.storage import Extent, Storage, Strided
+from ..numbers.shapes import show_shape
+from ..storage.storage import Extent, Storage
+from ..storage.strides import Strided
 from ..tensors.blocks import ITEM, Progress, Reader, each
-from ..tensors.checkpoint import Checkpoint, Tensor, show_shape
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 from .distance import Distance, Numbers, Sums
 
 

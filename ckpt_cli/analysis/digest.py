@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from ..tensors.blocks import Progress, fold
-from ..tensors.checkpoint import Tensor
+from ..tensors.tensor import Tensor
 
 
 class Digest(NamedTuple):

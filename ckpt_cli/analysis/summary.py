@@ -13,7 +13,8 @@ from typing import Any
 from ..architectures.layers import Shape
 from ..architectures.recognition import TRAINING, Model
 from ..formats import formats
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 
 DEEPEST = 100
 # Statistics of a normalisation: kept in the file, but no parameters.

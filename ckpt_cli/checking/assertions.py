@@ -11,8 +11,10 @@ from typing import Any
 
 from ..errors import NoMatch, UsageError, did_you_mean
 from ..numbers.dtypes import named
-from ..tensors.checkpoint import Checkpoint, show_shape
-from ..tensors.selection import Layers, Named, matches, no_layers, one, select
+from ..numbers.shapes import show_shape
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.references import one
+from ..tensors.selection import Layers, Named, matches, no_layers, select
 
 
 def check(table: Mapping[str, Any]) -> None:

@@ -17,7 +17,8 @@ from ..formats.encodings import zip as zips
 from ..storage.checksums import CRC32, Crc
 from ..storage.storage import Extent, Storage
 from ..tensors.blocks import Part, Progress, Reader, costs, cut, each
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 from . import Violation, some, views, violation
 from .finite import Finite, may_be_infinite
 

@@ -14,8 +14,9 @@ from .. import writing
 from ..errors import ReadError, UsageError, about
 from ..show.escape import escape
 from ..show.output import Answer, note
-from ..tensors.checkpoint import Foreign, Tensor
-from ..tensors.selection import refer
+from ..tensors.checkpoint import Foreign
+from ..tensors.references import refer
+from ..tensors.tensor import Tensor
 from .params import Arch, Force, Json, Path, layers_of, opened
 
 
@@ -103,7 +104,7 @@ def encoded(path: str, name: str, tensor: Tensor, form: As, precision: int | Non
 
 
 def _pieces(path: str, name: str, tensor: Tensor, form: As, precision: int | None, terminal: bool) -> Iterator[bytes | memoryview]:
-    from ..numbers.values import nested, printed
+    from ..tensors.printing import nested, printed
 
     if form is As.raw:
         yield from tensor.elements().blocks()

@@ -14,7 +14,8 @@ from ..errors import UsageError, about
 from ..show.output import Answer, note
 from ..show.summary_view import model_document
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import Layers, indexed, one, split_index
+from ..tensors.references import indexed, one, split_index
+from ..tensors.selection import Layers
 from ..training.gradients import Figures, Gradient, figures, gradients
 from ..training.losses import by
 from .get import As, Form, encoded, put
@@ -140,8 +141,9 @@ def _run(checkpoint: Checkpoint, arch: str, asked: Asked) -> tuple[Model, Told, 
 def _blank(gradients: dict[str, Gradient]) -> Checkpoint:
     """The names with their shapes, to be selected from."""
     from ..numbers.dtypes import named
+    from ..numbers.shapes import numel_of
     from ..storage.storage import Fill
-    from ..tensors.checkpoint import Tensor, numel_of
+    from ..tensors.tensor import Tensor
 
     byte = named("uint8")
     tensors = {name: Tensor.whole(byte, each.shape, Fill(b"\0", numel_of(each.shape))) for name, each in gradients.items()}

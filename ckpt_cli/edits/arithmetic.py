@@ -10,7 +10,7 @@ from ..analysis.distance import unravelled
 from ..errors import EditError
 from ..numbers.dtypes import DType
 from ..numbers.values import as_none, check_fits, decoded, encoded, real
-from ..tensors.checkpoint import Tensor
+from ..tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     import numpy

@@ -7,8 +7,9 @@ from typing import Any
 
 from ..errors import EditError
 from ..numbers.dtypes import DType
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, no_layers, select
+from ..tensors.tensor import Tensor
 
 
 def cast(checkpoint: Checkpoint, to: DType, patterns: Sequence[str] = (), layers: Layers = no_layers) -> Checkpoint:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import EditError, about
 from ..formats import formats
+from ..numbers.shapes import span
 from ..schemes.draws import Draw, Fill, Values
 from ..schemes.presets import Preset, presets
 from ..schemes.roles import Kind, role
@@ -16,10 +17,12 @@ from ..schemes.rules import Rule
 from ..schemes.sampling import blocks, check, constant, portable
 from ..schemes.seeds import generator, import_torch, subseed
 from ..schemes.target import Source, Target, layout_of
-from ..storage.storage import Drawn, Storage, span
+from ..storage.sequential import Drawn
 from ..storage.storage import Fill as Filled
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..storage.storage import Storage
+from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, matches, no_layers
+from ..tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     from torch import Generator

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import EditError, UsageError
+from ..numbers.shapes import show_shape
 from ..storage.storage import Slice
-from ..tensors.checkpoint import Checkpoint, Tensor, show_shape
+from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import select
+from ..tensors.tensor import Tensor
 
 
 def tie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:

@@ -11,7 +11,8 @@ from itertools import pairwise
 from math import prod
 
 from ..errors import EditError, UsageError
-from ..tensors.checkpoint import Tensor, show_shape
+from ..numbers.shapes import show_shape
+from ..tensors.tensor import Tensor
 
 Axes = tuple[str, ...]  # the letters of each axis; none for a single element
 Sizes = dict[str, int]  # of a letter, or of letters whose product alone is known: {"cm": 8}

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from ..errors import EditError
 from ..numbers.dtypes import named
-from ..tensors.checkpoint import Checkpoint, Tensor, show_shape
+from ..numbers.shapes import show_shape
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 from .axes import Axes, Sizes, agreed, moved, shape_of, shown, spatial
 from .layers import Convention, Fit, Kind, Layer, Shapes
 from .sums import added, filled

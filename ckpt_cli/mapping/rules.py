@@ -23,7 +23,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..errors import EditError, UsageError, about, did_you_mean
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 from .axes import Axes, Sizes, moved, parse
 from .sums import added, filled
 

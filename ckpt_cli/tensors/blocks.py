@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from ..storage.storage import Storage
 from ..storage.workers import BLOCK, Job, Reader, alone, forked, threaded
-from .checkpoint import Tensor
+from .tensor import Tensor
 
 __all__ = ["BLOCK", "ITEM", "Fold", "Part", "Reader", "costs", "cut", "each", "fold"]
 

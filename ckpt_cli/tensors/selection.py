@@ -15,10 +15,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import EllipsisType
 
 from ..errors import NoMatch, UsageError, did_you_mean
-from .checkpoint import Checkpoint, Tensor, show_shape
+from .checkpoint import Checkpoint
 
 Layers = Callable[[], Mapping[str, str]]
 
@@ -227,94 +226,3 @@ def natural(name: str) -> list[tuple[int, int, str]]:
     """A sort key by which `h.2` comes before `h.10`."""
     parts = (part.lstrip("0") if part.isdecimal() else part for part in re.split(r"([0-9]+)", name) if part)
     return [(0, len(part), part) if part.isdecimal() or not part else (1, 0, part) for part in parts]
-
-
-Index = tuple["int | slice | EllipsisType", ...]
-
-
-def refer(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Tensor]:
-    """The one tensor, or the part of it, that `NAME` or `NAME[index]` means. Raises NoMatch, or UsageError where it means several."""
-    if reference in checkpoint:
-        return reference, checkpoint[reference]
-    pattern, index = split_index(checkpoint, reference, layers)
-    name = one(checkpoint, pattern, layers)
-    return name, checkpoint[name] if index is None else indexed(checkpoint[name].decoded(name), index, name)
-
-
-def split_index(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Index | None]:
-    """`NAME[0, :5]` → NAME and its index; the reference and None where it is a name or a pattern as it stands."""
-    base, _, text = reference.rpartition("[")
-    root = not base and "" in checkpoint  # an array that has no name: '[0, :5]'
-    if reference in checkpoint or not (base or root) or not text.endswith("]") or not _is_index(text[:-1]):
-        return reference, None
-    if base not in checkpoint and _is_pattern(checkpoint, reference, layers):
-        return reference, None
-    return base, parse_index(text[:-1])
-
-
-def _is_pattern(checkpoint: Checkpoint, reference: str, layers: Layers) -> bool:
-    try:
-        return bool(_by_kind(checkpoint, reference, layers))
-    except UsageError:  # [::-1] is no class
-        return False
-
-
-def one(checkpoint: Checkpoint, pattern: str, layers: Layers = no_layers) -> str:
-    """The one name that `pattern` picks."""
-    found = matches(checkpoint, pattern, layers)
-    if len(found) > 1:
-        listed = ", ".join(found[:4]) + (", …" if len(found) > 4 else "")
-        raise UsageError(f"{pattern!r} means {len(found):,} tensors: {listed}", "name one of them")
-    return found[0]
-
-
-_INDEX_PART = re.compile(r"\s*(?:\.\.\.|-?\d+|(?:-?\d+)?\s*:\s*(?:-?\d+)?\s*(?::\s*(?:-?\d+)?)?)\s*")
-
-
-def _is_index(text: str) -> bool:
-    return len(text) < _LONGEST and all(_INDEX_PART.fullmatch(part) for part in text.rstrip().removesuffix(",").split(","))
-
-
-def parse_index(text: str) -> Index:
-    """NumPy's basic indexing without new axes: integers, slices with steps, `...`."""
-    parts: list[int | slice | EllipsisType] = []
-    for part in text.rstrip().removesuffix(",").split(","):
-        part = part.strip()
-        if part == "...":
-            parts.append(...)
-        elif ":" in part:
-            parts.append(slice(*(int(bound) if bound.strip() else None for bound in part.split(":"))))
-        else:
-            parts.append(int(part))
-    return tuple(parts)
-
-
-def indexed(tensor: Tensor, index: Index, name: str = "the tensor") -> Tensor:
-    """The view that `tensor[index]` is in numpy: of the same storage, so that it can be read and written alone."""
-    if index.count(...) > 1:
-        raise UsageError("an index has at most one '...'")
-    given = len(index) - index.count(...)
-    if given > len(tensor.shape):
-        raise UsageError(f"{name} has shape {show_shape(tensor.shape)}: an index of {given} is too deep")
-    at = index.index(...) if ... in index else len(index)
-    full = (*index[:at], *[slice(None)] * (len(tensor.shape) - given), *index[at + 1 :])
-    shape, strides, offset = [], [], tensor.offset
-    for part, n, stride in zip(full, tensor.shape, tensor.strides, strict=True):
-        if isinstance(part, EllipsisType):
-            continue
-        if isinstance(part, slice):
-            offset, n, stride = _sliced(part, n, stride, offset)
-            shape.append(n)
-            strides.append(stride)
-        elif -n <= part < n:
-            offset += (part % n) * stride
-        else:
-            raise UsageError(f"{name} has shape {show_shape(tensor.shape)}: index {part} is out of range")
-    return Tensor.view(tensor.dtype, tuple(shape), tensor.storage, tuple(strides), offset)
-
-
-def _sliced(part: slice, n: int, stride: int, offset: int) -> tuple[int, int, int]:
-    if part.step == 0:
-        raise UsageError("the step of a slice cannot be 0")
-    taken = range(*part.indices(n))
-    return offset + (taken.start * stride if len(taken) else 0), len(taken), stride * taken.step

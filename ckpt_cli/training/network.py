@@ -12,9 +12,11 @@ from ..architectures.own import told
 from ..architectures.recognition import Model, get
 from ..errors import CkptError, EditError, UsageError
 from ..numbers.dtypes import named
+from ..numbers.shapes import span
 from ..schemes.seeds import import_torch
-from ..storage.storage import Memory, Storage, span
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..storage.storage import Memory, Storage
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,10 @@ from typing import Any
 
 from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DTYPES, DType, opaque
-from ...storage.storage import Memory, Storage, swapped
-from ...tensors.checkpoint import Tensor, contiguous_strides, nbytes_of
+from ...numbers.shapes import contiguous_strides, nbytes_of
+from ...storage.mapped import swapped
+from ...storage.storage import Memory, Storage
+from ...tensors.tensor import Tensor
 from .object_nodes import ByteArray, ByteString, Call, Global, Held, List, Tuple
 
 _KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}

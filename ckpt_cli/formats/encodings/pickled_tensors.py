@@ -11,7 +11,7 @@ from typing import Any
 from ...errors import Malformed
 from ...numbers.dtypes import BLOCKS, DTYPES, DType
 from ...storage.storage import Storage
-from ...tensors.checkpoint import Tensor
+from ...tensors.tensor import Tensor
 from . import pickled_arrays
 from .object_nodes import ByteString, Call, Dict, Global, List, Persistent, Tuple, said
 

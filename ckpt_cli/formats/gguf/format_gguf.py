@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 
 from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DTYPES, DType
+from ...numbers.shapes import show_shape
 from ...storage.file import File
-from ...storage.storage import Extent, Storage, swapped
-from ...tensors.checkpoint import Checkpoint, Tensor, show_shape
+from ...storage.mapped import swapped
+from ...storage.storage import Extent, Storage
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from .. import Format, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:
@@ -140,7 +143,7 @@ def _dtype(found: Info, header: Header) -> DType:
 
 
 def _nbytes(dtype: DType, shape: tuple[int, ...]) -> int:
-    from ...tensors.checkpoint import nbytes_of
+    from ...numbers.shapes import nbytes_of
 
     return nbytes_of(dtype, shape)
 

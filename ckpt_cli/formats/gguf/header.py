@@ -147,7 +147,7 @@ def text(value: Any, kind: int) -> str:
     """A scalar as it is shown: the fewest digits that give the same number back."""
     if kind == 6:
         from ...numbers.dtypes import DTYPES
-        from ...numbers.values import text as spelled
+        from ...numbers.text import text as spelled
 
         return spelled(DTYPES["float32"], value)
     return str(value).lower() if kind == 7 else str(value)

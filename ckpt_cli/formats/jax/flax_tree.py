@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 
 from ...errors import Malformed
 from ...numbers.dtypes import DTYPES, DType, opaque
-from ...storage.chain import Chain
+from ...numbers.shapes import numel_of
 from ...storage.file import File
 from ...storage.storage import Extent, Storage
-from ...tensors.checkpoint import Checkpoint, Foreign, Tensor, numel_of
+from ...storage.tiles import chained
+from ...tensors.checkpoint import Checkpoint, Foreign
+from ...tensors.tensor import Tensor
 from ..encodings.object_nodes import Dict, List
 from ..encodings.object_walk import Path, joined, names
 from .msgpack import Reader, Span
@@ -148,7 +150,7 @@ def _joined(reader: Reader, node: Dict) -> Tensor:
     dtype = chunks[0].dtype
     if not dtype.addressable:
         raise Malformed(f"its chunks are of dtype {dtype.name}")
-    return Tensor.whole(dtype, _shape(_numbered(parts.get("shape"))), Chain([chunk.storage for chunk in chunks]))
+    return Tensor.whole(dtype, _shape(_numbered(parts.get("shape"))), chained([chunk.storage for chunk in chunks]))
 
 
 def _chunk(reader: Reader, node: Any) -> Tensor:

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from ...disk.layout import FileLayout
 from ...errors import CannotHold, Malformed
 from ...storage.storage import Extent, Slice, Storage
-from ...tensors.checkpoint import Checkpoint, Tensor
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from ..encodings.object_walk import Path, joined, names
 from . import msgpack
 from .flax_tree import ARRAY, CHUNKED, COMPLEX, SCALAR, UNPACKED, Leaf, Tree

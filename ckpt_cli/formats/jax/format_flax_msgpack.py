@@ -71,7 +71,7 @@ class Flax(Format):
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         from ...disk.patch import Patch
-        from ...storage.chain import changes_of, patchable
+        from .flax_patching import changes_of, patchable
 
         pairs = changed_storages(checkpoint)
         if pairs is None or checkpoint.origin is None or not all(patchable(before) for before, _ in pairs):

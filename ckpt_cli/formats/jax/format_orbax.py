@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import CkptError, Malformed
 from ...storage.file import File, is_plain, leads_out
-from ...tensors.checkpoint import Checkpoint, Lazy, Tensor
+from ...tensors.checkpoint import Checkpoint, Lazy
+from ...tensors.tensor import Tensor
 from .. import Format, formats
 
 if TYPE_CHECKING:

@@ -7,23 +7,28 @@ edge are as large as the others. A chunk that is not there is zeros, where the h
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import product
 from typing import Any, NamedTuple
 
 from ...errors import Malformed
 from ...numbers.dtypes import DTYPES, DType, opaque
-from ...storage.chain import Chain
+from ...numbers.shapes import nbytes_of, numel_of
+from ...storage.compressed import CODECS, Decompressed
 from ...storage.crc32c import crc32c
-from ...storage.sequential import CODECS, Decoded
-from ...storage.storage import Fill, Slice, Storage, swapped
-from ...tensors.checkpoint import Kind, Tensor, nbytes_of, numel_of
+from ...storage.grid import Grid
+from ...storage.mapped import swapped
+from ...storage.storage import Fill, Slice, Storage
+from ...storage.tiles import chained
+from ...tensors.checkpoint import Kind
+from ...tensors.tensor import Tensor
 from ..encodings import strict_json
 
 Get = Callable[[str], Storage | None]  # the value of a key below the array's own
 _MOST_HEADER = 1 << 20
 _MOST_CHUNKS = 1_000_000
 _MOST_BAND = 1 << 30  # bytes of chunks side by side, which are held to be put together
+_TOO_LARGE = f"its chunks are too large to be put together: over {_MOST_BAND:,} bytes side by side"
 _NONE = (1 << 64) - 1
 
 _BY_LETTER = {
@@ -160,15 +165,14 @@ def tensor(array: Array, get: Get) -> Tensor:
         raise Malformed(f"it has over {_MOST_CHUNKS:,} chunks")
     pieces = _Pieces(array, get)
     grid = {index: pieces.piece(index) for index in product(*map(range, counts))}
-    size = array.dtype.nbytes
     nbytes = nbytes_of(array.dtype, array.shape)
     storage: Storage
-    if array.parts[1:] == array.shape[1:]:  # chunks lie one behind the other
-        chain = Chain(list(grid.values()))
-        storage = chain.pieces[0] if len(grid) == 1 else chain
+    if array.parts[1:] == array.shape[1:]:  # chunks follow one another
+        storage = next(iter(grid.values())) if len(grid) == 1 else chained(list(grid.values()))
         storage = storage if storage.nbytes == nbytes else Slice(storage, 0, nbytes)
     else:
-        storage = Grid(grid, array.shape, array.parts, size)
+        fill = Fill(b"\0", nbytes)
+        storage = Grid(grid, fill, array.shape, array.parts, array.dtype.nbytes, limit=_MOST_BAND, refusal=_TOO_LARGE)
     storage = swapped(storage, array.dtype.part) if array.big else storage
     if array.layout:
         return Tensor(array.dtype, array.shape, storage, None, 0, array.layout)
@@ -191,7 +195,7 @@ class _Pieces:
                 raise Malformed(f"its chunk {self.array.key(index)} is not there", "download or copy it again")
             return Fill(b"\0", self.nbytes)
         if self.array.codec:
-            return Decoded(raw, self.array.codec, self.nbytes)
+            return Decompressed(raw, self.array.codec, self.nbytes)
         if raw.nbytes != self.nbytes:
             raise Malformed(f"its chunk {self.array.key(index)} has {raw.nbytes:,} bytes, not {self.nbytes:,}")
         return raw
@@ -226,57 +230,3 @@ class _Pieces:
         if len(index) <= _MOST_HEADER and crc32c(index[:-4]) != int.from_bytes(index[-4:], "little"):
             raise Malformed("the CRC-32C of a shard's index is not that of its bytes", "download or copy it again")
         return raw, index
-
-
-class Grid(Storage):
-    """Chunks of `chunk` elements each as the C-contiguous bytes of all of `shape`; those at the edge reach beyond it.
-
-    Chunks that lie side by side along the first axis are held, as long as they are read.
-    """
-
-    __slots__ = ("_band", "_held", "chunk", "grid", "row", "shape", "size")
-
-    def __init__(self, grid: dict[tuple[int, ...], Storage], shape: tuple[int, ...], chunk: tuple[int, ...], size: int) -> None:
-        self.grid, self.shape, self.chunk, self.size = grid, shape, chunk, size
-        self.row = numel_of(shape[1:]) * size
-        self.nbytes = shape[0] * self.row
-        self._band, self._held = -1, b""
-
-    def divisible(self) -> bool:
-        return False
-
-    def readinto(self, start: int, view: memoryview) -> None:
-        deep, done = self.chunk[0] * self.row, 0
-        while done < len(view):
-            band, skip = divmod(start + done, deep)
-            if band != self._band:
-                self._held = self._read_band(band)
-                self._band = band
-            part = self._held[skip : skip + len(view) - done]
-            view[done : done + len(part)] = part
-            done += len(part)
-        if start + done == self.nbytes:
-            self._band, self._held = -1, b""
-
-    def _read_band(self, band: int) -> bytes:
-        rows = min(self.chunk[0], self.shape[0] - band * self.chunk[0])
-        if max(rows * self.row, numel_of(self.chunk) * self.size) > _MOST_BAND:
-            raise Malformed(f"its chunks are too large to be put together: over {_MOST_BAND:,} bytes side by side")
-        found = bytearray(rows * self.row)
-        for index, piece in self.grid.items():
-            if index[0] == band:
-                data = piece.read()
-                for source, target, count in self._runs(index, rows):
-                    found[target : target + count] = data[source : source + count]
-        return bytes(found)
-
-    def _runs(self, index: tuple[int, ...], rows: int) -> Iterator[tuple[int, int, int]]:
-        """Where the runs of a chunk lie in it and in its band, and their bytes."""
-        begins = [0, *(i * n for i, n in zip(index[1:], self.chunk[1:], strict=True))]
-        counts = [rows, *(min(n, end - at) for n, end, at in zip(self.chunk[1:], self.shape[1:], begins[1:], strict=True))]
-        for place in product(*map(range, counts[:-1])):
-            source = target = 0
-            for axis, i in enumerate((*place, 0)):
-                source = source * self.chunk[axis] + i
-                target = target * (rows if axis == 0 else self.shape[axis]) + begins[axis] + i
-            yield source * self.size, target * self.size, counts[-1] * self.size

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple, NoReturn
 
 from ...errors import Malformed, ReadError
 from ...numbers.dtypes import DTYPES, DType, opaque
-from ...storage.storage import Extent, Fill, Memory, Slice, Storage, swapped
-from ...tensors.checkpoint import Tensor, contiguous_strides, nbytes_of
+from ...numbers.shapes import contiguous_strides, nbytes_of
+from ...storage.mapped import swapped
+from ...storage.storage import Extent, Fill, Memory, Slice, Storage
+from ...tensors.tensor import Tensor
 
 _SECONDS = 7  # of processor time; any file that people made takes a small part of it
 _WAIT = 16  # seconds by the clock
@@ -295,11 +297,11 @@ class _Places:
         fill = Fill(b64decode(node.told["fill"]), nbytes)
         if layout == "contiguous" or not nbytes or not node.told["chunks"]:
             return fill
-        from .hdf5_chunks import Chunked, chunk_of
+        from .hdf5_chunks import chunk_of, chunked
 
         chunks = [chunk_of(each, node.told["chunk"], shape) for each in node.told["chunks"]]
         pieces = {chunk.place: (self._extent(chunk.at, chunk.nbytes, node.path), chunk.mask) for chunk in chunks}
-        return Chunked(pieces, fill, shape, tuple(node.told["chunk"]), dtype.nbytes, node.told["filters"], node.path)
+        return chunked(pieces, fill, shape, tuple(node.told["chunk"]), dtype.nbytes, node.told["filters"], node.path)
 
     def _extent(self, at: Any, nbytes: int, path: str) -> Storage:
         if type(at) is not int or at < 0 or at + nbytes > self.source.nbytes:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ...errors import CannotHold
 from ...numbers.dtypes import DTYPES
 from ...storage.storage import Memory, Storage
-from ...tensors.checkpoint import Checkpoint, Tensor
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from .hdf5 import Attribute, Node, Tree
 from .hdf5_walk import library
 

@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 from ...errors import Malformed
 from ...numbers.dtypes import DTYPES, DType
+from ...numbers.shapes import nbytes_of, show_shape
 from ...storage.file import File
 from ...storage.storage import Extent
-from ...tensors.checkpoint import Tensor, nbytes_of, show_shape
+from ...tensors.tensor import Tensor
 
 MAGIC = 0x112
 VERSIONS = {0xF993FAC8: 1, 0xF993FAC9: 2, 0xF993FACA: 3}

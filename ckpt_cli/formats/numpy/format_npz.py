@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from ...errors import CannotHold, Malformed
 from ...storage.file import File
 from ...storage.storage import Extent, Slice
-from ...tensors.checkpoint import Checkpoint, Tensor
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from .. import Format, formats
 from ..encodings import zip as zips
 from .format_npy import Rest, before, edits
@@ -75,14 +76,15 @@ class Npz(Format):
 
 def _array(member: zips.Member) -> tuple[Tensor, Header]:
     """The array in a member of the zip, which has to be all that is in it."""
+    from ..encodings.deflate import unpacked
     from .npy import elements_of, header, tensor
 
-    found = header((zips.Inflated(member) if member.method else member).read, member.nbytes)
+    found = header(unpacked(member).read, member.nbytes)
     left, need = member.nbytes - found.size, elements_of(found)
     if need is not None and need != left:
         raise Malformed(f"its elements take {need:,} bytes, the zip has {left:,}")
     if member.method:  # inflated anew when it is read: what was inflated for the header is let go of
-        return tensor(found, Slice(zips.Inflated(member), found.size, left)), found
+        return tensor(found, Slice(unpacked(member), found.size, left)), found
     return tensor(found, Extent(member.file, member.place() + found.size, left)), found
 
 

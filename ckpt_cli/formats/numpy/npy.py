@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DTYPES, DType, opaque
-from ...storage.storage import Storage, swapped
-from ...tensors.checkpoint import Tensor, contiguous_strides, nbytes_of, show_shape
+from ...numbers.shapes import contiguous_strides, nbytes_of, show_shape
+from ...storage.mapped import swapped
+from ...storage.storage import Storage
+from ...tensors.tensor import Tensor
 
 MAGIC = b"\x93NUMPY"
 _MOST_HEADER = 1 << 16

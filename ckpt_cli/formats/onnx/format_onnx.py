@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import CannotHold, Malformed, about
 from ...numbers.dtypes import DTYPES, DType
+from ...numbers.shapes import nbytes_of, show_shape
 from ...storage.file import File, is_plain, leads_out
 from ...storage.storage import Extent, Storage
-from ...tensors.checkpoint import Checkpoint, Foreign, Tensor, nbytes_of, show_shape
+from ...tensors.checkpoint import Checkpoint, Foreign
+from ...tensors.tensor import Tensor
 from .. import Format, changed_storages, formats
 
 if TYPE_CHECKING:

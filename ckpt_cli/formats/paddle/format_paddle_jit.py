@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import Malformed
 from ...numbers.dtypes import DTYPES
+from ...numbers.shapes import nbytes_of
 from ...storage.file import File
 from ...storage.storage import Extent
-from ...tensors.checkpoint import Checkpoint, Tensor, nbytes_of
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from .. import ValuesOnly, changed_storages, formats, patch_of
 
 if TYPE_CHECKING:

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DTYPES
 from ...numbers.quantised import way_out
+from ...numbers.shapes import show_shape
 from ...storage.file import File
 from ...storage.storage import Extent
-from ...tensors.checkpoint import Checkpoint, Kind, Lazy, Tensor, show_shape
+from ...tensors.checkpoint import Checkpoint, Kind, Lazy
+from ...tensors.tensor import Tensor
 from .. import Format, changed_storages, formats, patch_of
 from ..encodings import strict_json
 from .header import Header, Unusual, scan

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...errors import CannotHold, Malformed, about
 from ...storage.descriptors import allow_many
 from ...storage.file import File
-from ...tensors.checkpoint import Checkpoint, Kind, Lazy, Origin, Tensor
+from ...tensors.checkpoint import Checkpoint, Kind, Lazy, Origin
+from ...tensors.tensor import Tensor
 from .. import Format, formats
 from ..encodings import strict_json
 from ..unrecognised import unknown

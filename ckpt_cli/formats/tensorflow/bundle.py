@@ -15,11 +15,13 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ...errors import Malformed
+from ...numbers.shapes import numel_of
 from ...storage.crc32c import CRC32C
 from ...storage.file import File, leads_out
 from ...storage.storage import Extent, Memory, Storage
-from ...storage.tiles import Assembled, check_tiling, piece
-from ...tensors.checkpoint import Foreign, Tensor, numel_of
+from ...storage.tiles import check_tiling, tiled
+from ...tensors.checkpoint import Foreign
+from ...tensors.tensor import Tensor
 from ..encodings.protobuf import BYTES, FIXED32, VARINT, fields, message, number, varint
 from ..encodings.protobuf import piece as cut
 from .messages import KINDS, OBJECTS, STRING, Slice, resolved, shape_of, slice_key, slice_of
@@ -108,9 +110,9 @@ class Bundle:
             if inner.kind != entry.kind or inner.slices or inner.shape != tuple(length for _, length in box):
                 raise Malformed("a slice of it has another shape or dtype than the whole says")
             used.add(own)
-            pieces.append(piece(self._whole(own).storage, KINDS[entry.kind].nbytes, entry.shape, box))
+            pieces.append((self._whole(own).storage, box))
         dtype = KINDS[entry.kind]
-        return Tensor.whole(dtype, entry.shape, Assembled(numel_of(entry.shape) * dtype.nbytes, pieces))
+        return Tensor.whole(dtype, entry.shape, tiled(dtype.nbytes, entry.shape, pieces))
 
     def objects(self) -> dict[str, Any]:
         return {name: self._object(name, key) for name, key in self.carried.items()}

@@ -17,8 +17,9 @@ from ...disk.saving import FileToWrite
 from ...errors import CannotHold, Malformed
 from ...storage.crc32c import CRC32C
 from ...storage.storage import Extent, Memory, Slice, Storage
-from ...storage.tiles import Assembled
-from ...tensors.checkpoint import Checkpoint, Tensor
+from ...storage.tiles import Tiled
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from ..encodings.protobuf import fixed32, integer, nested
 from .bundle import GRAPH, SUFFIX, Bundle, data_path, text_of, written_text
 from .messages import NUMBERS, written_shape
@@ -182,15 +183,15 @@ def _changes(bundle: Bundle, pairs: Pairs | None) -> dict[Stored, list[Change]] 
 def _of_entries(before: Storage, after: Storage) -> Iterator[tuple[Stored, Change]]:
     if isinstance(before, Stored):
         yield from ((before, change) for change in changes(before.place(), before, after))
-    elif isinstance(before, Assembled):
+    elif isinstance(before, Tiled):
         seen = set()
         for change in changes(0, before, after):
-            for piece, low, high in before.changed(change.at, change.stop):
-                if isinstance(piece.of, Stored) and (piece.of, low) not in seen:
-                    alone = piece.lines == 1
-                    contents = Slice(after, piece.offset + low, high - low) if alone else piece.of_whole(after)
-                    seen.add((piece.of, low))
-                    yield piece.of, Change(piece.of.place() + low, contents)
+            for tile, low, high in before.covering(change.at, change.stop):
+                stored = tile.storage
+                if isinstance(stored, Stored) and (stored, low) not in seen:
+                    contents = Slice(after, tile.offset + low, high - low) if tile.rows == 1 else tile.gathered_from(after)
+                    seen.add((stored, low))
+                    yield stored, Change(stored.place() + low, contents)
 
 
 class _Mends:

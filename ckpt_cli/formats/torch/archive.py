@@ -7,7 +7,8 @@ from typing import Any
 
 from ...errors import Malformed
 from ...numbers.dtypes import DType
-from ...storage.storage import Storage, swapped
+from ...storage.mapped import swapped
+from ...storage.storage import Storage
 from ..encodings import zip as zips
 
 _FIRST = {".format_version": b"1", ".storage_alignment": b"64", "byteorder": b"little"}
@@ -60,13 +61,15 @@ class Archive:
 
     def carried(self) -> dict[str, Storage]:
         """The records besides the pickle and its storages, by their name below the root."""
+        from ..encodings.deflate import unpacked
+
         start = self.root + "/"
         beside = {
             name.removeprefix(start): member
             for name, member in self.members.items()
             if not name.startswith(self.data) and name.startswith(start) and name != f"{start}data.pkl"
         }
-        return {name: zips.Inflated(member) if member.method else member for name, member in beside.items()}
+        return {name: unpacked(member) for name, member in beside.items()}
 
 
 def lay_out(archive: zips.Writer, root: str, pickle: bytes, storages: Mapping[str, Storage], records: Mapping[str, Any]) -> None:
