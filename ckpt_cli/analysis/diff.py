@@ -15,7 +15,7 @@ from ..storage.storage import Extent, Storage
 from ..storage.strides import Strided
 from ..tensors.blocks import ITEM, Progress, Reader, each
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.tensor import Tensor
+from ..tensors.tensor import Layout, Tensor
 from .distance import Distance, Numbers, Sums
 
 
@@ -234,7 +234,7 @@ def _cut(streams: Sequence[tuple[int, Storage, Storage, int]]) -> list[list[_Par
 
 def _compare_opaque(one: Tensor, two: Tensor) -> Numbers | None:
     """All that the file holds of two tensors of one kind that have no plain elements: their bytes, and their parts (indices, scales)."""
-    if "object" in (one.layout, two.layout) or (one.layout, one.dtype) != (two.layout, two.dtype):
+    if Layout.OBJECT in (one.layout, two.layout) or (one.layout, one.dtype) != (two.layout, two.dtype):
         return None
     left, right = _held(one), _held(two)
     if left == right:
@@ -246,7 +246,7 @@ def _compare_opaque(one: Tensor, two: Tensor) -> Numbers | None:
 
 
 def _held(tensor: Tensor) -> bytes:
-    if tensor.layout.startswith("sparse"):
+    if tensor.layout.sparse:
         own = b""  # its values are one of its parts
     elif tensor.contiguous or tensor.dtype.elements > 1:
         own = tensor.elements().read() if tensor.contiguous else tensor.storage.read()

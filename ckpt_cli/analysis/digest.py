@@ -44,7 +44,7 @@ class _Sha256:
 
 def has_bytes(tensor: Tensor) -> bool:
     """True where the elements have bytes of their own in C order."""
-    if tensor.layout == "object" or tensor.layout.startswith("sparse"):
+    if not tensor.layout.in_storage:
         return False
     return tensor.contiguous or (tensor.dtype.addressable and not tensor.layout)
 

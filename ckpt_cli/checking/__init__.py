@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.tensor import Tensor
+from ..tensors.tensor import Layout, Tensor
 
 
 class Violation(NamedTuple):
@@ -44,9 +44,9 @@ def violation(kind: str, name: str, what: str, **facts: Any) -> Violation:
 
 def views(tensor: Tensor) -> Iterator[Tensor]:
     """The plain tensors that say what it holds: itself; its indices and values where it is sparse, its scales where it has them."""
-    if tensor.layout == "conjugate":  # as finite as what it is conjugate to
+    if tensor.layout == Layout.CONJUGATE:  # as finite as what it is conjugate to
         yield Tensor.view(tensor.dtype, tensor.shape, tensor.storage, tensor.strides, tensor.offset)
-    elif tensor.layout != "object" and not tensor.layout.startswith("sparse"):
+    elif tensor.layout.in_storage:
         yield tensor.decoded() if tensor.numeric else tensor
     for part in tensor.parts:
         if isinstance(part, Tensor):

@@ -18,7 +18,7 @@ from ..storage.checksums import CRC32, Crc
 from ..storage.storage import Extent, Storage
 from ..tensors.blocks import Part, Progress, Reader, costs, cut, each
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.tensor import Tensor
+from ..tensors.tensor import Layout, Tensor
 from . import Violation, some, views, violation
 from .finite import Finite, may_be_infinite
 
@@ -120,7 +120,7 @@ def _bottom(storage: Storage) -> list[Storage]:
 
 def _covers(tensor: Tensor, storage: Storage) -> bool:
     """Whether the tensor's elements, which may be infinite, are the bytes of `storage` as they stand."""
-    if tensor.layout not in ("", "conjugate") or not may_be_infinite(tensor.dtype):
+    if tensor.layout not in (Layout.PLAIN, Layout.CONJUGATE) or not may_be_infinite(tensor.dtype):
         return False
     return tensor.storage is storage and tensor.contiguous and tensor.start == 0 and tensor.nbytes == storage.nbytes
 
@@ -219,7 +219,7 @@ def not_finite(
     for (name, number), view in wanted.items():
         found = known[view.key] if view.key in known else folded[f"{number} {name}"]
         if not found:
-            yield _first_of(name, view, found, inner=number > 0 or checkpoint[name].layout.startswith("sparse"))
+            yield _first_of(name, view, found, inner=number > 0 or checkpoint[name].layout.sparse)
 
 
 def _once(view: Tensor) -> Tensor:

@@ -3,50 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ..errors import NoMatch, did_you_mean
 from ..numbers.dtypes import DType
 from ..numbers.shapes import nbytes_of, numel_of
 from ..storage.file import File
 from ..storage.storage import Storage
-from .tensor import Tensor
-
-if TYPE_CHECKING:
-    pass
+from .tensor import Layout, Tensor
 
 
 class Kind:
-    """What a header says of a tensor besides its name and its place; tensors that are alike may share one."""
+    """What a header says of a tensor besides its name and its place: dtype, shape, layout, and the sizes that follow.
+
+    Tensors that are alike may share one.
+    """
 
     __slots__ = ("dtype", "layout", "nbytes", "numel", "shape")
 
-    def __init__(self, dtype: DType, shape: tuple[int, ...], layout: str = "") -> None:
+    def __init__(self, dtype: DType, shape: tuple[int, ...], layout: Layout = Layout.PLAIN) -> None:
         self.dtype, self.shape, self.layout = dtype, shape, layout
         self.numel, self.nbytes = numel_of(shape), nbytes_of(dtype, shape)
 
     @property
-    def facts(self) -> tuple[DType, tuple[int, ...], str]:
+    def facts(self) -> tuple[DType, tuple[int, ...], Layout]:
+        """Equal for tensors that are alike."""
         return self.dtype, self.shape, self.layout
 
 
 class Lazy(Mapping[str, Tensor]):
-    """The tensors of a header of very many: each is made when it is first asked for. `shared` are the names that may share a storage."""
+    """The tensors of a header with very many: each is made when it is first asked for. A format subclasses it and defines `make`.
+
+    Args:
+        kinds: dtype and shape of each, by name, in file order.
+        shared: the names whose tensors may share a storage with another one.
+    """
 
     def __init__(self, kinds: dict[str, Kind], shared: Collection[str] = ()) -> None:
         self.kinds, self.shared = kinds, shared
         self._made: dict[str, Tensor] = {}
 
     def make(self, name: str) -> Tensor:
+        """Return the tensor called `name`, which is one of `kinds`."""
         raise NotImplementedError
 
     def __getitem__(self, name: str) -> Tensor:
-        found = self._made.get(name)
-        if found is None:
+        tensor = self._made.get(name)
+        if tensor is None:
             if name not in self.kinds:
                 raise KeyError(name)
-            found = self._made[name] = self.make(name)
-        return found
+            tensor = self._made[name] = self.make(name)
+        return tensor
 
     def __contains__(self, name: object) -> bool:
         return name in self.kinds
@@ -59,14 +66,20 @@ class Lazy(Mapping[str, Tensor]):
 
 
 class Foreign(NamedTuple):
-    """An object of a class that only its own program knows: named, never looked into."""
+    """An object of a class that only its own program knows. Its type and a text about it are shown; it is never looked into."""
 
     type: str
     text: str
 
 
 class Origin(NamedTuple):
-    """Where a checkpoint was read: the format's name, the file (of several, the one that names the others), and what was found there."""
+    """Where a checkpoint was read from.
+
+    Attributes:
+        format: the name of the format.
+        file: the file; of several, the one that names the others.
+        read: the checkpoint as it was read, before any edit.
+    """
 
     format: str
     file: File
@@ -74,6 +87,7 @@ class Origin(NamedTuple):
 
     @property
     def path(self) -> str:
+        """The path of the file."""
         return self.file.path
 
 
@@ -81,12 +95,19 @@ _PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes",
 
 
 class Checkpoint(Mapping[str, Tensor]):
-    """Ordered and read-only: name → Tensor.
+    """An ordered, read-only mapping from names to tensors.
 
-    `metadata`: string → string. `objects`: what is in the file besides tensors, by dotted path. `layers`: layer path → type,
-    where the file itself says it. `rest`: what only its format understands, carried along. `notes`: what its reader has to say.
-    `sources`: name → the name it was read under, for names that an edit changed. `separator` divides the parts of its names.
-    `layer_of`: name → the path of its layer in `layers`, and what it is called there, where the name itself does not say.
+    Attributes:
+        tensors: the tensors by name, in file order.
+        metadata: texts by name.
+        objects: what is in the file besides tensors, by dotted path.
+        layers: the type of each layer by its path, where the file itself says it.
+        rest: what only its format understands, carried along.
+        origin: where it was read; None for one that was made.
+        notes: what its reader has to say to the user.
+        sources: the name under which a tensor was read, by its present name, for names that an edit changed.
+        separator: what divides the parts of a name.
+        layer_of: the path of its layer in `layers`, and what a tensor is called there, for names that do not say so themselves.
     """
 
     def __init__(
@@ -126,30 +147,30 @@ class Checkpoint(Mapping[str, Tensor]):
         return len(self.tensors)
 
     def layer_and_leaf(self, name: str) -> tuple[str, str]:
-        """The path of the layer that a tensor is in, and what it is called there."""
+        """Return the path of the layer that a tensor is in, and what the tensor is called there."""
         if name in self.layer_of:
             return self.layer_of[name]
         path, _, leaf = name.rpartition(self.separator)
         return path, leaf
 
     def layer_name(self, name: str) -> str:
-        """What a tensor is called by its layer's path: in most files its name."""
+        """Return a tensor's name by the path of its layer; in most files that is its name."""
         if name not in self.layer_of:
             return name
         path, leaf = self.layer_of[name]
         return f"{path}{self.separator}{leaf}" if path else leaf
 
     def replacing(self, **changes: Any) -> Checkpoint:
-        """A new checkpoint with some of its parts replaced."""
+        """Return a new checkpoint with some attributes replaced."""
         return Checkpoint(**({name: getattr(self, name) for name in _PARTS} | changes))
 
     def with_storages(self, storages: Mapping[Storage, Storage]) -> Checkpoint:
-        """The same views over other storages: whatever is tied to an edited tensor follows by itself."""
+        """Return the same views of other storages (old → new). What shares memory with an edited tensor follows by itself."""
         tensors = {name: t.over(storages[t.storage]) if t.storage in storages else t for name, t in self.tensors.items()}
         return self.replacing(tensors=tensors)
 
     def kinds(self) -> Mapping[str, Kind]:
-        """Dtype, shape and size of each tensor, without the tensor itself being made."""
+        """Return dtype, shape and size of each tensor, without making those of a lazy header."""
         if isinstance(self.tensors, Lazy):
             return self.tensors.kinds
         known: dict[Any, Kind] = {}
@@ -163,32 +184,32 @@ class Checkpoint(Mapping[str, Tensor]):
         return found
 
     def _groups(self, key: Callable[[Tensor], Any]) -> list[list[str]]:
-        """The names whose tensors, of one storage, have equal `key`, in file order, where there are two or more."""
+        """Groups of two or more names whose tensors have equal `key`, in file order. Tensors of a storage of their own are left out."""
         found: dict[Any, list[str]] = {}
         for name in self.shared():
             found.setdefault(key(self.tensors[name]), []).append(name)
         return [names for names in found.values() if len(names) > 1]
 
     def shared(self) -> Collection[str]:
-        """The names that may share a storage; mostly there are none, and nothing more need be asked."""
+        """Return the names whose tensors may share a storage. Mostly there are none, and no tensor need be made to find ties."""
         if isinstance(self.tensors, Lazy):
             return self.tensors.shared
         storages = {id(tensor.storage) for tensor in self.tensors.values()}
         return self.tensors if len(storages) < len(self.tensors) else ()
 
     def ties(self) -> list[list[str]]:
-        """Groups of names that view the same elements of the same storage."""
+        """Return the groups of tied names: those that view the same elements of the same storage."""
         return self._groups(lambda tensor: tensor.key)
 
     def sharing(self) -> list[list[str]]:
-        """Groups of names whose tensors lie in one storage, whatever they view of it."""
+        """Return the groups of names whose tensors lie in one storage, whichever elements they view."""
         return self._groups(lambda tensor: id(tensor.storage))
 
     def tied_to(self) -> dict[str, str]:
-        """Each name but the first of a tied group → the first."""
+        """Return the first name of its group for each other name that is tied."""
         return {name: group[0] for group in self.ties() for name in group[1:]}
 
     def distinct(self) -> dict[str, Tensor]:
-        """The tensors, what is tied taken once, under its first name."""
+        """Return the tensors, those that are tied once, under their first name."""
         tied = self.tied_to()
         return {name: tensor for name, tensor in self.tensors.items() if name not in tied} if tied else dict(self.tensors)

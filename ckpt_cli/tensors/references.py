@@ -1,4 +1,4 @@
-"""References."""
+"""References: `NAME` or `NAME[index]`, one tensor or a part of it. An index is one of numpy's basic ones, without new axes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,19 @@ from types import EllipsisType
 from ..errors import UsageError
 from ..numbers.shapes import show_shape
 from .checkpoint import Checkpoint
-from .selection import Layers, _by_kind, matches, no_layers
+from .selection import LONGEST, Layers, matches, names_matching, no_layers
 from .tensor import Tensor
 
 Index = tuple["int | slice | EllipsisType", ...]
 
 
 def refer(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Tensor]:
-    """The one tensor, or the part of it, that `NAME` or `NAME[index]` means. Raises NoMatch, or UsageError where it means several."""
+    """Return the name and the tensor, or the part of it, that a reference means.
+
+    Raises:
+        NoMatch: it means no tensor.
+        UsageError: it means several, or the index is out of range.
+    """
     if reference in checkpoint:
         return reference, checkpoint[reference]
     pattern, index = split_index(checkpoint, reference, layers)
@@ -24,10 +29,10 @@ def refer(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) ->
 
 
 def split_index(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Index | None]:
-    """`NAME[0, :5]` → NAME and its index; the reference and None where it is a name or a pattern as it stands."""
+    """Split `NAME[0, :5]` into NAME and its index. A reference that is a name or a pattern as it stands is returned whole, with None."""
     base, _, text = reference.rpartition("[")
-    root = not base and "" in checkpoint  # an array that has no name: '[0, :5]'
-    if reference in checkpoint or not (base or root) or not text.endswith("]") or not _is_index(text[:-1]):
+    unnamed = not base and "" in checkpoint  # an array that has no name: '[0, :5]'
+    if reference in checkpoint or not (base or unnamed) or not text.endswith("]") or not _is_index(text[:-1]):
         return reference, None
     if base not in checkpoint and _is_pattern(checkpoint, reference, layers):
         return reference, None
@@ -36,13 +41,13 @@ def split_index(checkpoint: Checkpoint, reference: str, layers: Layers = no_laye
 
 def _is_pattern(checkpoint: Checkpoint, reference: str, layers: Layers) -> bool:
     try:
-        return bool(_by_kind(checkpoint, reference, layers))
+        return bool(names_matching(checkpoint, reference, layers))
     except UsageError:  # [::-1] is no class
         return False
 
 
 def one(checkpoint: Checkpoint, pattern: str, layers: Layers = no_layers) -> str:
-    """The one name that `pattern` picks."""
+    """Return the one name that `pattern` picks. Raises NoMatch, or UsageError where it picks several."""
     found = matches(checkpoint, pattern, layers)
     if len(found) > 1:
         listed = ", ".join(found[:4]) + (", …" if len(found) > 4 else "")
@@ -50,16 +55,15 @@ def one(checkpoint: Checkpoint, pattern: str, layers: Layers = no_layers) -> str
     return found[0]
 
 
-_LONGEST = 4_000  # Python makes no integer of more digits than 4300
 _INDEX_PART = re.compile(r"\s*(?:\.\.\.|-?\d+|(?:-?\d+)?\s*:\s*(?:-?\d+)?\s*(?::\s*(?:-?\d+)?)?)\s*")
 
 
 def _is_index(text: str) -> bool:
-    return len(text) < _LONGEST and all(_INDEX_PART.fullmatch(part) for part in text.rstrip().removesuffix(",").split(","))
+    return len(text) < LONGEST and all(_INDEX_PART.fullmatch(part) for part in text.rstrip().removesuffix(",").split(","))
 
 
 def parse_index(text: str) -> Index:
-    """NumPy's basic indexing without new axes: integers, slices with steps, `...`."""
+    """Return the index that `0, 1:3, ...` (without its brackets) means: integers, slices with steps, `...`."""
     parts: list[int | slice | EllipsisType] = []
     for part in text.rstrip().removesuffix(",").split(","):
         part = part.strip()
@@ -73,7 +77,11 @@ def parse_index(text: str) -> Index:
 
 
 def indexed(tensor: Tensor, index: Index, name: str = "the tensor") -> Tensor:
-    """The view that `tensor[index]` is in numpy: of the same storage, so that it can be read and written alone."""
+    """Return the view that `tensor[index]` is in numpy. It is of the same storage, so the part can be read and written alone.
+
+    Raises:
+        UsageError: the index does not fit the tensor's shape.
+    """
     if index.count(...) > 1:
         raise UsageError("an index has at most one '...'")
     given = len(index) - index.count(...)
@@ -97,6 +105,7 @@ def indexed(tensor: Tensor, index: Index, name: str = "the tensor") -> Tensor:
 
 
 def _sliced(part: slice, n: int, stride: int, offset: int) -> tuple[int, int, int]:
+    """The offset, size and stride of an axis of `n` elements once it is sliced."""
     if part.step == 0:
         raise UsageError("the step of a slice cannot be 0")
     taken = range(*part.indices(n))

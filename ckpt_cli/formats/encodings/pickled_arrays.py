@@ -12,7 +12,7 @@ from ...numbers.dtypes import DTYPES, DType, opaque
 from ...numbers.shapes import contiguous_strides, nbytes_of
 from ...storage.mapped import swapped
 from ...storage.storage import Memory, Storage
-from ...tensors.tensor import Tensor
+from ...tensors.tensor import Layout, Tensor
 from .object_nodes import ByteArray, ByteString, Call, Global, Held, List, Tuple
 
 _KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
@@ -44,7 +44,7 @@ def _tensor(data: Any, dtype: Any, shape: Any, fortran: bool) -> Tensor:
         raise Malformed("a numpy array without a shape")
     known, order = descr(dtype)
     if known.name == "object" or type(data) is List:
-        return Tensor(opaque("object", 8), sizes, Memory(b""), None, 0, "object")
+        return Tensor(opaque("object", 8), sizes, Memory(b""), None, 0, Layout.OBJECT)
     held = _storage(data)
     if held is None:
         raise Malformed("a numpy array without data")
@@ -52,7 +52,7 @@ def _tensor(data: Any, dtype: Any, shape: Any, fortran: bool) -> Tensor:
     if nbytes_of(known, sizes) != held.nbytes:
         raise Malformed(f"a numpy array of shape {sizes} with {held.nbytes} bytes")
     strides = tuple(reversed(contiguous_strides(sizes[::-1]))) if fortran else contiguous_strides(sizes)
-    return Tensor.view(known, sizes, storage, strides, 0, "" if known.addressable else "opaque")
+    return Tensor.view(known, sizes, storage, strides, 0, Layout.PLAIN if known.addressable else Layout.OPAQUE)
 
 
 def descr(node: Any) -> tuple[DType, str]:

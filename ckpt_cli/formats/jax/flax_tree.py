@@ -18,14 +18,13 @@ from ...storage.file import File
 from ...storage.storage import Extent, Storage
 from ...storage.tiles import chained
 from ...tensors.checkpoint import Checkpoint, Foreign
-from ...tensors.tensor import Tensor
+from ...tensors.tensor import Layout, Tensor
 from ..encodings.object_nodes import Dict, List
 from ..encodings.object_walk import Path, joined, names
 from .msgpack import Reader, Span
 
 ARRAY, COMPLEX, SCALAR = 1, 2, 3
 CHUNKED = "__msgpack_chunked_array__"
-UNPACKED = "unpacked"  # the layout of types that have less than a byte an element, kept one a byte
 _MOST_KEYS = 30_000_000  # of all paths together
 _MOST_AXES = 64
 _MOST_HELD = 1 << 20  # bytes of an object that is no text
@@ -131,7 +130,7 @@ def _typed(name: str, shape: tuple[int, ...], data: Storage) -> Tensor:
     dtype = DTYPES.get(name)
     if dtype is not None and dtype.elements == 1 and name != "complex32":
         return Tensor.whole(dtype, shape, data)
-    return Tensor(*_opaque(name, shape, data), "" if dtype is None else UNPACKED)
+    return Tensor(*_opaque(name, shape, data), Layout.PLAIN if dtype is None else Layout.UNPACKED)
 
 
 def _opaque(name: str, shape: tuple[int, ...], data: Storage) -> tuple[DType, tuple[int, ...], Storage, None, int]:

@@ -10,10 +10,10 @@ from ...disk.layout import FileLayout
 from ...errors import CannotHold, Malformed
 from ...storage.storage import Extent, Slice, Storage
 from ...tensors.checkpoint import Checkpoint
-from ...tensors.tensor import Tensor
+from ...tensors.tensor import Layout, Tensor
 from ..encodings.object_walk import Path, joined, names
 from . import msgpack
-from .flax_tree import ARRAY, CHUNKED, COMPLEX, SCALAR, UNPACKED, Leaf, Tree
+from .flax_tree import ARRAY, CHUNKED, COMPLEX, SCALAR, Leaf, Tree
 from .msgpack import DEEPEST, LONGEST_TEXT, Span
 
 _MOST_CHUNK = 1 << 30  # bytes: MAX_CHUNK_SIZE of flax/serialization.py
@@ -77,7 +77,7 @@ def _entries(checkpoint: Checkpoint) -> list[_Entry]:
 def _check(name: str, tensor: Tensor, own: bool) -> None:
     """Raises CannotHold for what Flax could not restore; what it wrote itself (`own`) stays."""
     plain = not tensor.layout and tensor.dtype.addressable and tensor.dtype.name != "complex32"
-    if not plain and not (own and tensor.dtype.kind == "O" and tensor.layout in ("", UNPACKED)):
+    if not plain and not (own and tensor.dtype.kind == "O" and tensor.layout in (Layout.PLAIN, Layout.UNPACKED)):
         kind = tensor.layout or tensor.dtype.name
         raise CannotHold(f"Flax msgpack cannot hold {name}, which is {kind}", f"leave it out: --drop '{name}'")
 

@@ -21,7 +21,7 @@ from ...storage.mapped import swapped
 from ...storage.storage import Fill, Slice, Storage
 from ...storage.tiles import chained
 from ...tensors.checkpoint import Kind
-from ...tensors.tensor import Tensor
+from ...tensors.tensor import Layout, Tensor
 from ..encodings import strict_json
 
 Get = Callable[[str], Storage | None]  # the value of a key below the array's own
@@ -42,7 +42,7 @@ class Array(NamedTuple):
     """What a header says. `chunks` is the shape of what a key holds, `parts` that of the pieces in it, where it is a shard."""
 
     dtype: DType
-    layout: str
+    layout: Layout
     big: bool
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
@@ -130,7 +130,7 @@ def _axes(axes: Any, least: int) -> tuple[int, ...]:
     return tuple(axes)
 
 
-def _dtype(name: Any) -> tuple[DType, str, bool]:
+def _dtype(name: Any) -> tuple[DType, Layout, bool]:
     """The dtype, its layout, and whether it is big-endian."""
     if type(name) is not str:
         raise Malformed("its dtype is no text")
@@ -138,9 +138,9 @@ def _dtype(name: Any) -> tuple[DType, str, bool]:
     called = _BY_LETTER.get(plain[2], name) if plain else name
     dtype = DTYPES.get(called)
     if dtype is not None and dtype.elements == 1 and called != "complex32":
-        return dtype, "", bool(plain and plain[1] == ">")
+        return dtype, Layout.PLAIN, bool(plain and plain[1] == ">")
     if _SMALL.fullmatch(called):
-        return opaque(called, 1), "" if dtype is None else "unpacked", False
+        return opaque(called, 1), Layout.PLAIN if dtype is None else Layout.UNPACKED, False
     raise Malformed(f"its dtype {name[:50]!r} is not known")
 
 

@@ -18,7 +18,7 @@ from ...numbers.dtypes import DTYPES, DType, opaque
 from ...numbers.shapes import contiguous_strides, nbytes_of
 from ...storage.mapped import swapped
 from ...storage.storage import Extent, Fill, Memory, Slice, Storage
-from ...tensors.tensor import Tensor
+from ...tensors.tensor import Layout, Tensor
 
 _SECONDS = 7  # of processor time; any file that people made takes a small part of it
 _WAIT = 16  # seconds by the clock
@@ -279,7 +279,7 @@ class _Places:
         storage = self._storage(node, dtype, shape)
         storage = swapped(storage, dtype.part) if big and dtype.part > 1 else storage
         if dtype.kind == "O":
-            return Tensor.view(dtype, shape, storage, contiguous_strides(shape), 0, "opaque")
+            return Tensor.view(dtype, shape, storage, contiguous_strides(shape), 0, Layout.OPAQUE)
         return Tensor.whole(dtype, shape, storage)
 
     def _storage(self, node: Node, dtype: DType, shape: tuple[int, ...]) -> Storage:

@@ -14,7 +14,7 @@ from ...errors import CannotHold
 from ...numbers.dtypes import DTYPES
 from ...storage.storage import Memory, Storage
 from ...tensors.checkpoint import Checkpoint
-from ...tensors.tensor import Tensor
+from ...tensors.tensor import Layout, Tensor
 from .hdf5 import Attribute, Node, Tree
 from .hdf5_walk import library
 
@@ -246,7 +246,7 @@ def _checked(name: str, path: str) -> bytes:
 def _kind_of(name: str, tensor: Tensor) -> tuple[list[Any], str | None]:
     """The type of a tensor's elements as hdf5_walk tells types, and what an attribute `dtype` has to say of it (None: nothing new)."""
     dtype = tensor.dtype
-    if tensor.layout == "opaque" and dtype.name == f"|V{dtype.nbytes}":
+    if tensor.layout == Layout.OPAQUE and dtype.name == f"|V{dtype.nbytes}":
         return ["opaque", dtype.nbytes, ""], None
     if not tensor.layout and dtype.name in _NUMPY:
         return ["plain", dtype.name], ""

@@ -19,14 +19,14 @@ from ...numbers.dtypes import DTYPES, DType
 from ...numbers.shapes import nbytes_of, show_shape
 from ...storage.file import File
 from ...storage.storage import Extent
-from ...tensors.tensor import Tensor
+from ...tensors.tensor import Layout, Tensor
 
 MAGIC = 0x112
 VERSIONS = {0xF993FAC8: 1, 0xF993FAC9: 2, 0xF993FACA: 3}
 _NUMBERED = "float32 float64 float16 uint8 int32 int8 int64 bool int16 uint16 uint32 uint64 bfloat16"  # as mshadow/base.h does
 FLAGS = dict(enumerate(_NUMBERED.split()))
 _KNOWN = {flag: DTYPES[name] for flag, name in FLAGS.items()}
-_LAYOUTS = {1: ("sparse_row", 1), 2: ("sparse_csr", 2)}  # storage → layout, and how many arrays of indices there are
+_LAYOUTS = {1: (Layout.SPARSE_ROW, 1), 2: (Layout.SPARSE_CSR, 2)}  # storage → layout, and how many arrays of indices there are
 _DEVICES = (1, 2, 3, 5)  # cpu, gpu, pinned, shared
 _WINDOW = 4096
 _MOST_AXES = 64
@@ -145,7 +145,7 @@ def _tensor(cursor: _Cursor) -> tuple[Tensor, int, tuple[int, int]]:
     storage = cursor.word() if version >= 2 else 0
     if storage != 0 and (storage not in _LAYOUTS or version == 3):
         raise Malformed(f"storage {storage} is not known")
-    layout, indices = _LAYOUTS.get(storage, ("", 0))
+    layout, indices = _LAYOUTS.get(storage, (Layout.PLAIN, 0))
     held = cursor.shape() if layout else ()
     shape = cursor.shape() if version else cursor.shape(magic, 4)
     if not shape and version != 3:
