@@ -28,7 +28,7 @@ from ckpt_cli.storage.sequential import Drawn
 from ckpt_cli.storage.storage import Extent, Memory, Storage
 from ckpt_cli.tensors import blocks
 from ckpt_cli.tensors.blocks import Reader, each, fold
-from ckpt_cli.tensors.tensor import Tensor
+from ckpt_cli.tensors.tensor import Layout, Tensor
 
 UINT8 = named("uint8")
 
@@ -217,7 +217,7 @@ def test_a_worker_that_is_killed_is_an_error() -> None:
 
 
 def test_what_has_no_elements_is_refused() -> None:
-    sparse = Tensor.view(UINT8, (2,), Memory(b"ab"), (1,), 0, "sparse_coo")
+    sparse = Tensor.view(UINT8, (2,), Memory(b"ab"), (1,), 0, Layout.SPARSE_COO)
     with pytest.raises(Opaque):
         list(fold({"a": sparse}, lambda t: Joined()))
 

@@ -1,4 +1,4 @@
-"""Numbers as text."""
+"""A number as text, with as few digits as give the same element back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from .values import rounded
 
 
 def text(dtype: DType, value: Any, precision: int | None = None) -> str:
-    """A number as numpy would print it alone: the fewest digits that give the same element back; `precision` digits where given."""
+    """Return a number as numpy prints it alone.
+
+    Args:
+        dtype: the type that the number is an element of.
+        value: the number.
+        precision: the digits behind the point; without it, the fewest that give the same element back.
+    """
     if dtype.kind == "b":
         return str(bool(value))
     if dtype.kind in "iu":
@@ -29,7 +35,7 @@ def _shortest(dtype: DType, value: float) -> str:
     if dtype.name == "float64" or value != value or value in (float("inf"), float("-inf")):
         return repr(value)
     raw = rounded(dtype, value)
-    whole = len(str(int(abs(value)))) if abs(value) < 1e16 else 1  # 12032 is the nearest bfloat16 to 12000, and not 12000
+    whole = len(str(int(abs(value)))) if abs(value) < 1e16 else 1  # all digits of an integer: the bfloat16 nearest to 12000 is 12032
     for digits in range(whole, 10):
         short = float(f"{value:.{digits}g}")
         if rounded(dtype, short) == raw:

@@ -1,4 +1,7 @@
-"""Values: between bytes, Python numbers and text. One number needs no numpy; arrays do."""
+"""Elements as bytes, and as Python numbers or numpy arrays: conversion both ways, and the checks of what a dtype can hold.
+
+One number needs no numpy (but for small floats); arrays do.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _LETTERS = {
 
 
 def item(dtype: DType, raw: bytes) -> Any:
-    """The Python number that one element's bytes stand for."""
+    """Return the Python number that the bytes of one element stand for."""
     if dtype.name in _LETTERS:
         return struct.unpack("<" + _LETTERS[dtype.name], raw)[0]
     if dtype.name == "bfloat16":
@@ -34,7 +37,11 @@ def item(dtype: DType, raw: bytes) -> Any:
 
 
 def element(dtype: DType, value: Any) -> bytes:
-    """The bytes of one element. Raises EditError where `dtype` cannot hold `value` (overflow or a fraction in integers)."""
+    """Return the bytes of a number as one element, rounded to nearest even.
+
+    Raises:
+        EditError: `dtype` cannot hold it: it is out of range, no integer, or complex.
+    """
     check_holds(dtype, value)
     if dtype.kind in "biu":
         return struct.pack("<" + _LETTERS[dtype.name], int(value))
@@ -46,7 +53,7 @@ def element(dtype: DType, value: Any) -> bytes:
 
 
 def rounded(dtype: DType, value: Any) -> bytes:
-    """A float or a complex number as the nearest element; beyond the largest it is infinite."""
+    """Return the bytes of the element nearest to a float or a complex number; beyond the largest it is infinite."""
     if dtype.name in _LETTERS:
         return _float(_LETTERS[dtype.name], value)
     if dtype.name == "complex32":
@@ -61,7 +68,8 @@ def rounded(dtype: DType, value: Any) -> bytes:
     return raw
 
 
-# From where on a number is rounded to infinity (half a step beyond the largest), and the largest. Small floats are checked when encoded.
+# The largest number that is not rounded to infinity (half a step beyond the largest element), and the largest element.
+# Small floats are not here: `rounded` checks them once they are encoded.
 _LARGEST = {
     "float16": (65519.99, 65504.0), "bfloat16": (3.396177e38, 3.3895314e38), "float32": (3.4028235677973362e38, 3.4028235e38),
     "float64": (1.7976931348623157e308, 1.7976931348623157e308),
@@ -84,7 +92,7 @@ def _bfloat16(value: float) -> bytes:
 
 
 def real(value: Any) -> Any:
-    """A Python number as a float, where it is not complex; an integer beyond all floats is infinite."""
+    """Return a number as a float, or as it is where it is complex. An integer beyond all floats becomes infinite."""
     if isinstance(value, complex):
         return value
     try:
@@ -94,7 +102,7 @@ def real(value: Any) -> Any:
 
 
 def decoded(dtype: DType, data: bytes | memoryview) -> numpy.ndarray[Any, Any]:
-    """Elements as an array to compute with: small floats as float32, complex32 as complex64."""
+    """Return elements as an array to compute with, of one axis: small floats become float32, complex32 becomes complex64."""
     import numpy
 
     if dtype.name == "complex32":
@@ -104,7 +112,7 @@ def decoded(dtype: DType, data: bytes | memoryview) -> numpy.ndarray[Any, Any]:
 
 
 def encoded(dtype: DType, values: numpy.ndarray[Any, Any]) -> bytes:
-    """The bytes of `values` as elements of `dtype`, rounded to nearest even; beyond the largest they are infinite, or NaN."""
+    """Return the bytes of `values` as elements of `dtype`, rounded to nearest even; beyond the largest they become infinite, or NaN."""
     import numpy
 
     with numpy.errstate(all="ignore"):
@@ -114,23 +122,36 @@ def encoded(dtype: DType, values: numpy.ndarray[Any, Any]) -> bytes:
 
 
 def check_kept(dtype: DType, values: numpy.ndarray[Any, Any], raw: bytes) -> None:
-    """Raises EditError where one of `values` is a number, and none any more in `raw`, its elements in `dtype`."""
+    """Check that rounding left every finite value finite.
+
+    Args:
+        dtype: the type that `values` were rounded to.
+        values: the array before.
+        raw: its elements in `dtype`, as `encoded` returns them.
+
+    Raises:
+        EditError: a value became infinite or NaN.
+    """
     import numpy
 
-    given, found = values.reshape(-1), decoded(dtype, raw)
-    lost = numpy.flatnonzero((numpy.isfinite(given) & ~numpy.isfinite(found)) | ((given == given) & (found != found)))
+    before, after = values.reshape(-1), decoded(dtype, raw)
+    lost = numpy.flatnonzero((numpy.isfinite(before) & ~numpy.isfinite(after)) | ((before == before) & (after != after)))
     if lost.size:
         at = lost[0]
-        raise EditError(f"{dtype.name} cannot hold {given[at].item():g}", f"it would become {as_none(found[at])}")
+        raise EditError(f"{dtype.name} cannot hold {before[at].item():g}", f"it would become {as_none(after[at])}")
 
 
 def as_none(value: Any) -> str:
-    """How a value that is no number is called."""
+    """Return what a numpy value that is not finite is called: NaN, inf or -inf."""
     return "NaN" if value != value else f"{value.item():g}"
 
 
 def check_holds(dtype: DType, value: Any) -> None:
-    """Raises EditError where the number `value` is not one that an element of integers, bool or real floats may take."""
+    """Check that a number is one that an element may be, but for the range of floats.
+
+    Raises:
+        EditError: it is complex and `dtype` is not, or `dtype` holds integers (or 0 and 1) and it is none, or none in their range.
+    """
     if isinstance(value, complex) and dtype.kind != "c":
         raise EditError(f"{dtype.name} cannot hold the complex {value}")
     if dtype.kind == "b" and value not in (0, 1):
@@ -146,12 +167,16 @@ def check_holds(dtype: DType, value: Any) -> None:
 
 
 def foreign(dtype: numpy.dtype[Any]) -> bool:
-    """True for the types that ml_dtypes adds to numpy's own; their `kind` does not tell (float8_e5m2 says `f`)."""
+    """Return whether a type is one that ml_dtypes adds to numpy's own; their `kind` does not say so (that of float8_e5m2 is `f`)."""
     return dtype.isbuiltin == 2
 
 
 def caster(before: DType, after: DType) -> Callable[[bytes | memoryview], memoryview]:
-    """A function from elements of one dtype to those of another: round to nearest even; integers must fit."""
+    """Return a function that converts elements of one dtype to another, to nearest even. It raises EditError for integers that do not fit.
+
+    Raises:
+        EditError: a complex type is cast to one that is not, or a type has no plain elements.
+    """
     source, target = to_numpy(before), to_numpy(after)
     if before.kind == "c" and after.kind != "c":
         raise EditError(f"{before.name} cannot be cast to {after.name}: the imaginary part would be lost")
@@ -163,7 +188,7 @@ def caster(before: DType, after: DType) -> Callable[[bytes | memoryview], memory
         if after.kind in "iu":
             check_fits(values, after)
         with numpy.errstate(all="ignore"):
-            # ml_dtypes knows no way from one small float to another but through float32
+            # ml_dtypes converts one small float to another through float32 only
             through = values.astype(numpy.float32) if foreign(source) and foreign(target) else values
             return through.astype(target).view("u1").data
 
@@ -171,7 +196,7 @@ def caster(before: DType, after: DType) -> Callable[[bytes | memoryview], memory
 
 
 def check_fits(values: numpy.ndarray[Any, Any], dtype: DType) -> None:
-    """Raises EditError where an element of `values` is not within the integers of `dtype`."""
+    """Raise EditError where an element of the array `values` is out of the range of the integers of `dtype`, or infinite or NaN."""
     if not values.size:
         return
     wide = values.astype("float64") if foreign(values.dtype) else values

@@ -1,4 +1,4 @@
-"""Tensors as text."""
+"""The values of a tensor as text in numpy's brackets, or as nested lists."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from ..numbers.text import text
 from ..numbers.values import foreign, item
 from .tensor import Tensor
 
+_FEW = 1000  # values that are aligned; more are printed a block at a time
+_BLOCK = 1 << 16  # values that are read at a time
+
 
 def nested(tensor: Tensor) -> Any:
-    """The values as nested lists of Python numbers; one number for a tensor of no dimensions."""
+    """Return the values as nested lists of Python numbers; one number for a tensor without axes."""
     if tensor.shape == ():
         return item(tensor.dtype, tensor.tobytes())
     values = tensor.array()
@@ -22,10 +25,14 @@ def nested(tensor: Tensor) -> Any:
 
 
 def printed(tensor: Tensor, precision: int | None = None, most: int | None = None, wide: int = 120) -> Iterator[str]:
-    """The values, as lines in numpy's brackets, with all the digits that the dtype has, or `precision` behind the point.
+    """Yield the lines of the values in numpy's brackets.
 
-    `most` given: as numpy itself prints them, in lines of `wide` characters, the middle left out where there are more. Else a line for
-    each run along the last axis, none left out; over 1,000 values are not aligned, but read and spelled a block at a time.
+    Args:
+        tensor: a plain tensor.
+        precision: the digits behind the point; without it, all those that the dtype has.
+        most: the number of values from which on the middle is left out, and lines are broken, as numpy does it. Without it, all values
+            are printed, each run along the last axis on a line; over 1,000 values are not aligned, but read and spelled block by block.
+        wide: the characters of a line, where `most` is given.
     """
     if tensor.shape == ():
         yield text(tensor.dtype, item(tensor.dtype, tensor.tobytes()), precision)
@@ -35,15 +42,13 @@ def printed(tensor: Tensor, precision: int | None = None, most: int | None = Non
         yield from _rows(tensor, precision)
 
 
-_FEW = 1000
-
-
 def _aligned(tensor: Tensor, precision: int | None, most: int, wide: int) -> str:
+    """The values as numpy prints an array, in columns."""
     import numpy
 
     values = tensor.array()
     options: dict[str, Any] = {"threshold": most, "max_line_width": wide, "separator": " "}
-    if foreign(values.dtype) or tensor.dtype.name == "float16":  # numpy says 12030 of the float16 that is 12032
+    if foreign(values.dtype) or tensor.dtype.name == "float16":  # numpy prints the float16 12032 as 12030
         options["formatter"] = {"float_kind": lambda value: text(tensor.dtype, value, precision)}
         return numpy.array2string(values.astype("float32"), **options)
     if precision is None:
@@ -59,7 +64,7 @@ def _rows(tensor: Tensor, precision: int | None) -> Iterator[str]:
         yield "[]"
         return
     elements = tensor.elements()
-    step = max(1, 65536 // row)
+    step = max(1, _BLOCK // row)
     for first in range(0, count, step):
         last = min(first + step, count)
         words = _words(tensor.dtype, elements.read(first * row * size, last * row * size), precision)
@@ -70,7 +75,7 @@ def _rows(tensor: Tensor, precision: int | None) -> Iterator[str]:
 
 
 def _brackets(number: int, outer: tuple[int, ...]) -> tuple[int, int]:
-    """How many brackets open before and close after row `number`: its own, and those of the blocks that it begins or ends."""
+    """How many brackets open before and close after row `number`: its own, and those of the outer axes that begin or end there."""
 
     def edges(at: int) -> int:
         count = 1
@@ -85,7 +90,7 @@ def _brackets(number: int, outer: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _words(dtype: DType, data: bytes, precision: int | None) -> list[str]:
-    """The elements in `data` as text. Types of 16 bits and less have few values: each is spelled once."""
+    """The elements in `data` as text. A float of 16 bits or less has few values: each is spelled once."""
     import numpy
 
     if dtype.kind == "c":
@@ -99,5 +104,5 @@ def _words(dtype: DType, data: bytes, precision: int | None) -> list[str]:
         return [spelled[place] for place in places.tolist()]
     if precision is not None:
         return [text(dtype, value, precision) for value in values.tolist()]
-    found: list[str] = values.astype(str).tolist()
-    return found
+    words: list[str] = values.astype(str).tolist()
+    return words

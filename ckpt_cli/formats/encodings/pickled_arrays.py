@@ -10,7 +10,6 @@ from typing import Any
 from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DTYPES, DType, opaque
 from ...numbers.shapes import contiguous_strides, nbytes_of
-from ...storage.mapped import swapped
 from ...storage.storage import Memory, Storage
 from ...tensors.tensor import Layout, Tensor
 from .object_nodes import ByteArray, ByteString, Call, Global, Held, List, Tuple
@@ -38,6 +37,12 @@ def array(node: Call) -> Tensor:
     return _tensor(data, dtype, shape, fortran is True or fortran == 1)
 
 
+def _swapped(storage: Storage, width: int) -> Storage:
+    from ...storage.mapped import swapped  # few files are big-endian
+
+    return swapped(storage, width)
+
+
 def _tensor(data: Any, dtype: Any, shape: Any, fortran: bool) -> Tensor:
     sizes = tuple(getattr(shape, "items", ["?"]))
     if any(type(n) is not int or not 0 <= n < 2**63 for n in sizes) or len(sizes) > 64:
@@ -48,7 +53,7 @@ def _tensor(data: Any, dtype: Any, shape: Any, fortran: bool) -> Tensor:
     held = _storage(data)
     if held is None:
         raise Malformed("a numpy array without data")
-    storage = swapped(held, known.part) if order == ">" and known.kind != "O" else held
+    storage = _swapped(held, known.part) if order == ">" and known.kind != "O" else held
     if nbytes_of(known, sizes) != held.nbytes:
         raise Malformed(f"a numpy array of shape {sizes} with {held.nbytes} bytes")
     strides = tuple(reversed(contiguous_strides(sizes[::-1]))) if fortran else contiguous_strides(sizes)
@@ -120,7 +125,7 @@ def scalar(node: Any) -> Any:
         return None
     from ...numbers.values import item
 
-    return item(dtype, swapped(Memory(raw), dtype.part).read() if order == ">" else raw)
+    return item(dtype, _swapped(Memory(raw), dtype.part).read() if order == ">" else raw)
 
 
 def array_node(tensor: Tensor) -> Call:

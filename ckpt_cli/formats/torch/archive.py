@@ -7,7 +7,6 @@ from typing import Any
 
 from ...errors import Malformed
 from ...numbers.dtypes import DType
-from ...storage.mapped import swapped
 from ...storage.storage import Storage
 from ..encodings import zip as zips
 
@@ -56,19 +55,23 @@ class Archive:
         if width == 1:
             return member
         if (key, width) not in self.found:
+            from ...storage.mapped import swapped
+
             self.found[key, width] = swapped(member, width)
         return self.found[key, width]
 
     def carried(self) -> dict[str, Storage]:
         """The records besides the pickle and its storages, by their name below the root."""
-        from ..encodings.deflate import unpacked
-
         start = self.root + "/"
         beside = {
             name.removeprefix(start): member
             for name, member in self.members.items()
             if not name.startswith(self.data) and name.startswith(start) and name != f"{start}data.pkl"
         }
+        if not any(member.method for member in beside.values()):  # torch itself compresses nothing
+            return dict(beside)
+        from ..encodings.deflate import unpacked
+
         return {name: unpacked(member) for name, member in beside.items()}
 
 
