@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ..registry import Registry
+from ..registry import ModuleRegistry
 from ..storage.file import File
 from ..storage.storage import Storage
 from ..tensors.checkpoint import Checkpoint
@@ -150,7 +150,13 @@ def _tops(paths: object) -> list[str]:
     return tops[:5] + (["…"] if len(tops) > 5 else [])
 
 
-formats: Registry[Format] = Registry("format", __name__, likely=("safetensors.format_safetensors", "torch.format_torch"), family="format_")
+formats: ModuleRegistry[Format] = ModuleRegistry(
+    "format",
+    __name__,
+    "format_",
+    likely=("safetensors.format_safetensors", "torch.format_torchscript", "torch.format_torch"),
+    ahead={"pickle": "paddle"},
+)
 
 
 def patch_of(checkpoint: Checkpoint, pairs: Sequence[tuple[Storage, Storage]] | None) -> Patch | None:

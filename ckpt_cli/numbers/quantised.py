@@ -61,9 +61,9 @@ def _decodes(name: str, *fields: tuple[str, str] | tuple[str, str, int]) -> Call
 
 
 def _parts(data: Array, bits: int, width: int) -> Array:
-    """Unpack integers of `bits` bits (1, 2 or 4): each run of `width` bytes gives `width` integers of its lowest bits, then `width` of the next.
+    """Unpack integers of `bits` bits (1, 2 or 4) from rows of bytes.
 
-    Each row is a block, before and after.
+    Each run of `width` bytes gives `width` integers of its lowest bits, then `width` of the next ones, and so on.
     """
     import numpy
 
