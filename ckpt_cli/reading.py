@@ -1,4 +1,4 @@
-"""Reading: `open` finds the one format that claims a file, and gives the checkpoint in it."""
+"""Reading: `open` finds the format that claims a file, and returns the checkpoint in it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from .tensors.checkpoint import Checkpoint, Origin
 
 
 def open(path: str, lock: bool = False) -> Checkpoint:
-    """The checkpoint at `path`, a file or the folder of a model: its header, no data. Raises ReadError.
+    """Return the checkpoint at `path`. Its header is read, no data.
 
-    `lock`: no other ckpt changes the file as long as it is open here.
+    Args:
+        path: a file, or the folder of a model.
+        lock: keep other runs of ckpt from changing the file as long as it is open here.
+
+    Raises:
+        ReadError: there is no such file, no format claims it, or it is broken.
     """
     file = File(find(path), lock)
     with about(file.path):
         form = format_of(file)
-        found = form.read(file)
-    opened = found.replacing(origin=Origin(form.name, file, found))
-    settled = [f"{path}: an edit that was interrupted has been undone" for path in recovery.undone()]
-    return opened.replacing(notes=(*settled, *opened.notes, *beside(path, opened)))
+        read = form.read(file)
+    checkpoint = read.replacing(origin=Origin(form.name, file, read))
+    undone = [f"{path}: an edit that was interrupted has been undone" for path in recovery.undone()]
+    return checkpoint.replacing(notes=(*undone, *checkpoint.notes, *beside(path, checkpoint)))
 
 
 def format_of(file: File) -> Format:
-    """The format that claims `file`: a built-in one, else a plug-in's. Raises UnknownFormat, which says what the file seems to be."""
+    """Return the format that claims `file`: a built-in one, else a plug-in's. Raises UnknownFormat: it says what `file` may be."""
     if inside := part(file):
         raise inside
     for form in formats.built_in():

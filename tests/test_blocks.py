@@ -82,7 +82,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "ITEM", 64)
     monkeypatch.setattr(workers, "BLOCK", 16)
     monkeypatch.setattr(workers, "THREAD_BLOCK", 16)
-    monkeypatch.setattr(workers, "_TOLD", 16)
+    monkeypatch.setattr(workers, "_REPORTED", 16)
 
 
 SIZES = (0, 1, 15, 16, 17, 63, 64, 65, 500, 0, 3)

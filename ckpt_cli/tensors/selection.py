@@ -1,8 +1,8 @@
-"""Selections: which names a pattern picks.
+r"""Selections: which names a pattern picks.
 
 0.weight               that tensor; an exact name wins over any pattern
 *.bias  h.{0,1}.*      a glob: `*` crosses dots, `?` is one character, `{a,b}` alternates, `[0-9]` and `[!0-9]` are classes
-re:^h\\.\\d+            a regular expression, searched
+re:^h\.\d+             a regular expression, searched
 [0][1][0].bias         by position, as net[0][1][0].bias: the child named k where there is one, else the k-th
 @Linear  @Linear.bias  the parameters of every layer of that type
 

@@ -1,7 +1,7 @@
-"""Arrays of zarr, versions 2 and 3: a JSON header, and chunks of a regular grid, each a value of its own or a part of a shard.
+"""Arrays of zarr, versions 2 and 3: a JSON header, and chunks of a regular grid, each under a key of its own or a part of a shard.
 
-As in the zarr specifications (v2; v3 with its codecs bytes, zstd, gzip, crc32c, sharding_indexed). Elements lie in C order; chunks at the
-edge are as large as the others. A chunk that is not there is zeros, where the header says that it is filled with them.
+As in the zarr specifications (v2; v3 with its codecs bytes, zstd, gzip, crc32c, sharding_indexed). Elements are in C order; chunks at the
+edge are as large as the others. A missing chunk is zeros, where the header gives zero as the fill value.
 """
 
 from __future__ import annotations
@@ -24,22 +24,37 @@ from ...tensors.checkpoint import Kind
 from ...tensors.tensor import Layout, Tensor
 from ..encodings import strict_json
 
-Get = Callable[[str], Storage | None]  # the value of a key below the array's own
+Get = Callable[[str], Storage | None]  # the value of a key below that of the array; None where there is none
 _MOST_HEADER = 1 << 20
 _MOST_CHUNKS = 1_000_000
-_MOST_BAND = 1 << 30  # bytes of chunks side by side, which are held to be put together
+_MOST_BAND = 1 << 30  # bytes of a band of chunks, which is held in memory
 _TOO_LARGE = f"its chunks are too large to be put together: over {_MOST_BAND:,} bytes side by side"
-_NONE = (1 << 64) - 1
+_NONE = (1 << 64) - 1  # offset and length of a chunk that a shard does not have
+_INDEX_ENTRY = 16  # bytes: offset and length of a chunk
+_CRC_SIZE = 4
 
 _BY_LETTER = {
     "b1": "bool", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64", "u1": "uint8", "u2": "uint16", "u4": "uint32", "u8": "uint64",
     "f2": "float16", "f4": "float32", "f8": "float64", "c8": "complex64", "c16": "complex128",
 }  # fmt: skip
-_SMALL = re.compile(r"u?int[24]|float[48]_\w+|float6_\w+")  # of ml_dtypes, kept one a byte
+_SMALL = re.compile(r"u?int[24]|float[48]_\w+|float6_\w+")  # types of ml_dtypes with less than a byte an element, kept one a byte
 
 
 class Array(NamedTuple):
-    """What a header says. `chunks` is the shape of what a key holds, `parts` that of the pieces in it, where it is a shard."""
+    """What the header of an array says.
+
+    Attributes:
+        dtype: the element type.
+        layout: unpacked for types of less than a byte.
+        big: whether elements have their highest byte first.
+        shape: the shape of the array.
+        chunks: the shape of what a key holds.
+        parts: the shape of a chunk; smaller than `chunks` where a key holds a shard.
+        codec: the compression of a chunk, or nothing.
+        shard: where the index of a shard is, `start` or `end`; nothing where there are no shards.
+        key: the key of the value with a given index in the grid.
+        filled: whether a missing chunk is zeros.
+    """
 
     dtype: DType
     layout: Layout
@@ -54,11 +69,12 @@ class Array(NamedTuple):
 
     @property
     def kind(self) -> Kind:
+        """Dtype, shape and layout."""
         return Kind(self.dtype, self.shape, self.layout)
 
 
 def header(get: Get) -> Array | None:
-    """The header of the array; None where there is none. Raises Malformed for what is not known, rather than misread it."""
+    """Return the header of an array; None where there is none. Raises Malformed for any feature that is not known."""
     for name, parse in (("zarr.json", _version_3), (".zarray", _version_2)):
         raw = get(name)
         if raw is not None:
@@ -108,7 +124,7 @@ def _version_3(document: Any) -> Array:
 
 
 def _codec(codecs: list[Any]) -> tuple[str, bool]:
-    """The compression, and whether the elements are big-endian."""
+    """The compression, and whether elements are big-endian."""
     names = [codec["name"] for codec in codecs]
     if names[0] != "bytes" or len(names) > 2:
         raise Malformed(f"its codecs are not known: {', '.join(map(str, names))[:200]}")
@@ -159,28 +175,28 @@ def _keys(first: str, separator: Any) -> Callable[[tuple[int, ...]], str]:
 
 
 def tensor(array: Array, get: Get) -> Tensor:
-    """The array, of whose chunks none is decoded before it is read. Raises Malformed."""
+    """Return the array as a tensor whose chunks are decoded when they are read. Raises Malformed."""
     counts = [-(-n // part) for n, part in zip(array.shape, array.parts, strict=True)]
     if numel_of(tuple(counts)) > _MOST_CHUNKS:
         raise Malformed(f"it has over {_MOST_CHUNKS:,} chunks")
-    pieces = _Pieces(array, get)
-    grid = {index: pieces.piece(index) for index in product(*map(range, counts))}
+    source = _Chunks(array, get)
+    chunks = {index: source.chunk(index) for index in product(*map(range, counts))}
     nbytes = nbytes_of(array.dtype, array.shape)
     storage: Storage
     if array.parts[1:] == array.shape[1:]:  # chunks follow one another
-        storage = next(iter(grid.values())) if len(grid) == 1 else chained(list(grid.values()))
+        storage = next(iter(chunks.values())) if len(chunks) == 1 else chained(list(chunks.values()))
         storage = storage if storage.nbytes == nbytes else Slice(storage, 0, nbytes)
     else:
         fill = Fill(b"\0", nbytes)
-        storage = Grid(grid, fill, array.shape, array.parts, array.dtype.nbytes, limit=_MOST_BAND, refusal=_TOO_LARGE)
+        storage = Grid(chunks, fill, array.shape, array.parts, array.dtype.nbytes, limit=_MOST_BAND, refusal=_TOO_LARGE)
     storage = swapped(storage, array.dtype.part) if array.big else storage
     if array.layout:
         return Tensor(array.dtype, array.shape, storage, None, 0, array.layout)
     return Tensor.whole(array.dtype, array.shape, storage)
 
 
-class _Pieces:
-    """The pieces of an array by their place in its grid, decoded when they are read."""
+class _Chunks:
+    """The chunks of an array by their index in its grid, decoded when they are read."""
 
     def __init__(self, array: Array, get: Get) -> None:
         self.array, self.get = array, get
@@ -188,7 +204,7 @@ class _Pieces:
         self.inner = [n // part for n, part in zip(array.chunks, array.parts, strict=True)]
         self.shards: dict[tuple[int, ...], tuple[Storage, bytes] | None] = {}
 
-    def piece(self, index: tuple[int, ...]) -> Storage:
+    def chunk(self, index: tuple[int, ...]) -> Storage:
         raw = self._in_shard(index) if self.array.shard else self.get(self.array.key(index))
         if raw is None:
             if not self.array.filled:
@@ -207,10 +223,11 @@ class _Pieces:
         shard = self.shards[outer]
         if shard is None:
             return None
-        number = 0
+        number = 0  # of the chunk within the shard, in C order
         for i, n in zip(index, self.inner, strict=True):
             number = number * n + i % n
-        offset, length = (int.from_bytes(shard[1][at : at + 8], "little") for at in (number * 16, number * 16 + 8))
+        at = number * _INDEX_ENTRY
+        offset, length = int.from_bytes(shard[1][at : at + 8], "little"), int.from_bytes(shard[1][at + 8 : at + 16], "little")
         if offset == length == _NONE:
             return None
         if offset + length > shard[0].nbytes:
@@ -218,15 +235,15 @@ class _Pieces:
         return Slice(shard[0], offset, length)
 
     def _shard(self, outer: tuple[int, ...]) -> tuple[Storage, bytes] | None:
-        """A shard, and its index: offset and length of each piece."""
+        """A shard, and its index: the offset and length of each chunk."""
         raw = self.get(self.array.key(outer))
         if raw is None:
             return None
-        size = 16 * numel_of(tuple(self.inner)) + 4
+        size = _INDEX_ENTRY * numel_of(tuple(self.inner)) + _CRC_SIZE
         if size > raw.nbytes:
             raise Malformed("truncated: a shard is shorter than its index", "download or copy it again")
         start = 0 if self.array.shard == "start" else raw.nbytes - size
         index = raw.read(start, start + size)
-        if len(index) <= _MOST_HEADER and crc32c(index[:-4]) != int.from_bytes(index[-4:], "little"):
+        if len(index) <= _MOST_HEADER and crc32c(index[:-_CRC_SIZE]) != int.from_bytes(index[-_CRC_SIZE:], "little"):
             raise Malformed("the CRC-32C of a shard's index is not that of its bytes", "download or copy it again")
         return raw, index
