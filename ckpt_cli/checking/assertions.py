@@ -13,7 +13,7 @@ from ..errors import NoMatch, UsageError, did_you_mean
 from ..numbers.dtypes import named
 from ..numbers.shapes import show_shape
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.references import one
+from ..tensors.references import only_match
 from ..tensors.selection import Layers, Named, matches, no_layers, select
 
 
@@ -65,7 +65,7 @@ def _dtype(checkpoint: Checkpoint, wanted: dict[str, str], layers: Layers) -> It
 
 def _tied(checkpoint: Checkpoint, groups: list[list[str]], layers: Layers) -> Iterator[str]:
     for group in groups:
-        first, *others = (one(checkpoint, pattern, layers) for pattern in group)
+        first, *others = (only_match(checkpoint, pattern, layers) for pattern in group)
         yield from (f"{name} is not tied to {first}" for name in others if checkpoint[name].key != checkpoint[first].key)
 
 

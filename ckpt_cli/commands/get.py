@@ -129,10 +129,10 @@ def _npy(tensor: Tensor) -> bytes:
 
     import numpy
 
-    from ..numbers.values import foreign
+    from ..numbers.values import of_ml_dtypes
 
     values = tensor.array()
-    if foreign(values.dtype):
+    if of_ml_dtypes(values.dtype):
         note(f"numpy knows no {tensor.dtype.name}: the file holds raw elements; view them with ml_dtypes.{tensor.dtype.name}")
         values = values.view(f"V{tensor.dtype.nbytes}")
     buffer = io.BytesIO()

@@ -14,7 +14,7 @@ from ..errors import UsageError, about
 from ..show.output import Answer, note
 from ..show.summary_view import model_document
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.references import indexed, one, split_index
+from ..tensors.references import indexed, only_match, split_index
 from ..tensors.selection import Layers
 from ..training.gradients import Figures, Gradient, figures, gradients
 from ..training.losses import by
@@ -91,7 +91,7 @@ def grad_command(
             _values(path, names, reference, As.json if as_json else form or As.text, precision, layers_of(checkpoint, arch))
     else:
         with about(path):
-            shown = found if reference is None else [names[one(_blank(names), reference, layers_of(checkpoint, arch))]]
+            shown = found if reference is None else [names[only_match(_blank(names), reference, layers_of(checkpoint, arch))]]
         if as_json:
             out.json(_document(path, model, asked, told, shown))
         else:
@@ -156,7 +156,7 @@ def _values(path: str, gradients: dict[str, Gradient], reference: str, form: As,
 
     names = _blank(gradients)
     pattern, index = split_index(names, reference, layers)
-    name = one(names, pattern, layers)
+    name = only_match(names, pattern, layers)
     if index is not None:
         indexed(names[name], index, name)
     value = gradients[name].value

@@ -138,10 +138,10 @@ def check_kept(dtype: DType, values: numpy.ndarray[Any, Any], raw: bytes) -> Non
     lost = numpy.flatnonzero((numpy.isfinite(before) & ~numpy.isfinite(after)) | ((before == before) & (after != after)))
     if lost.size:
         at = lost[0]
-        raise EditError(f"{dtype.name} cannot hold {before[at].item():g}", f"it would become {as_none(after[at])}")
+        raise EditError(f"{dtype.name} cannot hold {before[at].item():g}", f"it would become {show_nonfinite(after[at])}")
 
 
-def as_none(value: Any) -> str:
+def show_nonfinite(value: Any) -> str:
     """Return what a numpy value that is not finite is called: NaN, inf or -inf."""
     return "NaN" if value != value else f"{value.item():g}"
 
@@ -166,7 +166,7 @@ def check_holds(dtype: DType, value: Any) -> None:
         raise EditError(f"{dtype.name} cannot hold {int(value)}: it goes from {low} to {high - 1}", "cast it first")
 
 
-def foreign(dtype: numpy.dtype[Any]) -> bool:
+def of_ml_dtypes(dtype: numpy.dtype[Any]) -> bool:
     """Return whether a type is one that ml_dtypes adds to numpy's own; their `kind` does not say so (that of float8_e5m2 is `f`)."""
     return dtype.isbuiltin == 2
 
@@ -189,7 +189,7 @@ def caster(before: DType, after: DType) -> Callable[[bytes | memoryview], memory
             check_fits(values, after)
         with numpy.errstate(all="ignore"):
             # ml_dtypes converts one small float to another through float32 only
-            through = values.astype(numpy.float32) if foreign(source) and foreign(target) else values
+            through = values.astype(numpy.float32) if of_ml_dtypes(source) and of_ml_dtypes(target) else values
             return through.astype(target).view("u1").data
 
     return change
@@ -199,7 +199,7 @@ def check_fits(values: numpy.ndarray[Any, Any], dtype: DType) -> None:
     """Raise EditError where an element of the array `values` is out of the range of the integers of `dtype`, or infinite or NaN."""
     if not values.size:
         return
-    wide = values.astype("float64") if foreign(values.dtype) else values
+    wide = values.astype("float64") if of_ml_dtypes(values.dtype) else values
     for value in (wide.min(), wide.max()):
         if value != value or value in (float("inf"), float("-inf")):
             raise EditError(f"{dtype.name} cannot hold {value}", "replace it first")

@@ -174,21 +174,21 @@ class Checkpoint(Mapping[str, Tensor]):
         if isinstance(self.tensors, Lazy):
             return self.tensors.kinds
         known: dict[Any, Kind] = {}
-        found: dict[str, Kind] = {}
+        kinds: dict[str, Kind] = {}
         for name, tensor in self.tensors.items():
             facts = (id(tensor.dtype), tensor.shape, tensor.layout)
             kind = known.get(facts)
             if kind is None:
                 kind = known[facts] = Kind(tensor.dtype, tensor.shape, tensor.layout)
-            found[name] = kind
-        return found
+            kinds[name] = kind
+        return kinds
 
     def _groups(self, key: Callable[[Tensor], Any]) -> list[list[str]]:
         """Groups of two or more names whose tensors have equal `key`, in file order. Tensors of a storage of their own are left out."""
-        found: dict[Any, list[str]] = {}
+        groups: dict[Any, list[str]] = {}
         for name in self.shared():
-            found.setdefault(key(self.tensors[name]), []).append(name)
-        return [names for names in found.values() if len(names) > 1]
+            groups.setdefault(key(self.tensors[name]), []).append(name)
+        return [names for names in groups.values() if len(names) > 1]
 
     def shared(self) -> Collection[str]:
         """Return the names whose tensors may share a storage. Mostly there are none, and no tensor need be made to find ties."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..numbers.dtypes import DType, to_numpy
 from ..numbers.text import text
-from ..numbers.values import foreign, item
+from ..numbers.values import item, of_ml_dtypes
 from .tensor import Tensor
 
 _FEW = 1000  # values that are aligned; more are printed a block at a time
@@ -19,7 +19,7 @@ def nested(tensor: Tensor) -> Any:
     if tensor.shape == ():
         return item(tensor.dtype, tensor.tobytes())
     values = tensor.array()
-    if foreign(values.dtype):
+    if of_ml_dtypes(values.dtype):
         values = values.astype("float32")
     return values.tolist()
 
@@ -48,7 +48,7 @@ def _aligned(tensor: Tensor, precision: int | None, most: int, wide: int) -> str
 
     values = tensor.array()
     options: dict[str, Any] = {"threshold": most, "max_line_width": wide, "separator": " "}
-    if foreign(values.dtype) or tensor.dtype.name == "float16":  # numpy prints the float16 12032 as 12030
+    if of_ml_dtypes(values.dtype) or tensor.dtype.name == "float16":  # numpy prints the float16 12032 as 12030
         options["formatter"] = {"float_kind": lambda value: text(tensor.dtype, value, precision)}
         return numpy.array2string(values.astype("float32"), **options)
     if precision is None:

@@ -24,7 +24,7 @@ def refer(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) ->
     if reference in checkpoint:
         return reference, checkpoint[reference]
     pattern, index = split_index(checkpoint, reference, layers)
-    name = one(checkpoint, pattern, layers)
+    name = only_match(checkpoint, pattern, layers)
     return name, checkpoint[name] if index is None else indexed(checkpoint[name].decoded(name), index, name)
 
 
@@ -46,13 +46,13 @@ def _is_pattern(checkpoint: Checkpoint, reference: str, layers: Layers) -> bool:
         return False
 
 
-def one(checkpoint: Checkpoint, pattern: str, layers: Layers = no_layers) -> str:
+def only_match(checkpoint: Checkpoint, pattern: str, layers: Layers = no_layers) -> str:
     """Return the one name that `pattern` picks. Raises NoMatch, or UsageError where it picks several."""
-    found = matches(checkpoint, pattern, layers)
-    if len(found) > 1:
-        listed = ", ".join(found[:4]) + (", …" if len(found) > 4 else "")
-        raise UsageError(f"{pattern!r} means {len(found):,} tensors: {listed}", "name one of them")
-    return found[0]
+    names = matches(checkpoint, pattern, layers)
+    if len(names) > 1:
+        listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+        raise UsageError(f"{pattern!r} means {len(names):,} tensors: {listed}", "name one of them")
+    return names[0]
 
 
 _INDEX_PART = re.compile(r"\s*(?:\.\.\.|-?\d+|(?:-?\d+)?\s*:\s*(?:-?\d+)?\s*(?::\s*(?:-?\d+)?)?)\s*")

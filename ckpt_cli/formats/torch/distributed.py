@@ -18,7 +18,7 @@ from ...storage.file import File
 from ...storage.storage import Memory, Storage
 from ...storage.tiles import tiled
 from ...tensors.checkpoint import Kind, Lazy
-from ...tensors.tensor import Tensor
+from ...tensors.tensor import Layout, Tensor
 from ..encodings import zip as zips
 from ..encodings.object_nodes import Call, Dict, Global, List, Tuple, said
 from ..encodings.pickle_reader import load
@@ -235,7 +235,7 @@ class Piece(Storage):
     def _read(self) -> Tensor:
         archive = Archive(zips.within(*self.chunk.run))
         tensor = Reader(archive.storage).tensor(load(archive.pickle))
-        if tensor is None or (tensor.dtype, tensor.shape, tensor.layout) != (self.kind.dtype, self.chunk.sizes, ""):
+        if tensor is None or (tensor.dtype, tensor.shape, tensor.layout) != (self.kind.dtype, self.chunk.sizes, Layout.PLAIN):
             held = f"{show_shape(tensor.shape)} of {tensor.dtype.name}" if tensor else "no tensor"
             said = f"{show_shape(self.chunk.sizes)} of {self.kind.dtype.name}"
             raise Malformed(f"tensor {self.name!r}: the metadata say that a chunk is {said}, and it is {held}")
