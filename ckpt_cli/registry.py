@@ -30,6 +30,7 @@ class Registry(Mapping[str, T], Generic[T]):
     def __init__(self, kind: str, package: str, likely: tuple[str, ...] = ()) -> None:
         self.kind, self.package, self.likely = kind, package, likely
         self._things: dict[str, T] = {}
+        self._others: list[str] | None = None  # modules besides the likely ones, once the package is listed
         self._waiting: Iterator[str] | None = None  # modules that are not imported yet
         self._searched = False  # for plug-ins
 
@@ -73,7 +74,9 @@ class Registry(Mapping[str, T], Generic[T]):
     def modules(self) -> Iterator[str]:
         """Yield the modules of the package, likely ones first; the package is listed only when those are used up."""
         yield from self.likely
-        yield from sorted(set(self._listed()) - set(self.likely), key=self._order)
+        if self._others is None:
+            self._others = sorted(set(self._listed()) - set(self.likely), key=self._order)
+        yield from self._others
 
     def _order(self, module: str) -> tuple[str, ...]:
         return (module,)
