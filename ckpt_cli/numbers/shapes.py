@@ -27,6 +27,11 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+def fortran_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides, in elements, of a contiguous tensor whose first axis varies fastest."""
+    return tuple(reversed(contiguous_strides(shape[::-1])))
+
+
 def span(shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> tuple[int, int]:
     """Return the range [low, high) of elements of a storage that a view lies within; strides may be negative."""
     if 0 in shape:

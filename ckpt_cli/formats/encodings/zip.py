@@ -54,7 +54,17 @@ class Member(Extent):
     def _locate(self) -> int:
         if self.method:
             raise Malformed(f"member {self.name!r} is compressed; tensors are stored as they are", where=self.file.path)
-        return data_offset(self)
+        return self.data_offset()
+
+    def data_offset(self) -> int:
+        """Where the data begin. The local header has to say what the central directory says."""
+        fields = _LOCAL.unpack(self.file.read(self.header, _LOCAL.size))
+        signature, flags, method, crc, packed, size = fields[0], fields[2], fields[3], fields[6], fields[7], fields[8]
+        name = self.file.read(self.header + _LOCAL.size, fields[9])
+        known = flags & 8 or 0xFFFFFFFF in (packed, size) or (crc, packed, size) == (self.crc, self.packed, self.nbytes)
+        if signature != b"PK\3\4" or name != self.name.encode() or method != self.method or flags != self.flags or not known:
+            raise Malformed(f"member {self.name!r}: its local header and the central directory disagree", where=self.file.path)
+        return self.header + int(_LOCAL.size) + int(fields[9]) + int(fields[10])
 
     def checksum(self) -> Checksum:
         """Its CRC-32, which stands in the central directory, and behind the data (the signature there is optional) or before them."""
@@ -78,23 +88,12 @@ class Member(Extent):
 
         inflate = zlib.decompressobj(-15)
         try:
-            data = inflate.decompress(self.file.read(data_offset(self), self.packed), self.nbytes + 1)
+            data = inflate.decompress(self.file.read(self.data_offset(), self.packed), self.nbytes + 1)
         except zlib.error as error:
             raise Malformed(f"member {self.name!r} is broken: {error}", where=self.file.path) from None
         if len(data) != self.nbytes or crc32(data) != self.crc:
             raise Malformed(f"member {self.name!r} is broken: its length or checksum is wrong", where=self.file.path)
         return data
-
-
-def data_offset(member: Member) -> int:
-    """Where the data begin. The local header has to say what the central directory says."""
-    fields = _LOCAL.unpack(member.file.read(member.header, _LOCAL.size))
-    signature, flags, method, crc, packed, size = fields[0], fields[2], fields[3], fields[6], fields[7], fields[8]
-    name = member.file.read(member.header + _LOCAL.size, fields[9])
-    known = flags & 8 or 0xFFFFFFFF in (packed, size) or (crc, packed, size) == (member.crc, member.packed, member.nbytes)
-    if signature != b"PK\3\4" or name != member.name.encode() or method != member.method or flags != member.flags or not known:
-        raise Malformed(f"member {member.name!r}: its local header and the central directory disagree", where=member.file.path)
-    return member.header + int(_LOCAL.size) + int(fields[9]) + int(fields[10])
 
 
 def is_zip(file: File) -> bool:

@@ -38,7 +38,7 @@ class Keras(Format):
         return zips.is_zip(file) and {"config.json", "metadata.json"} <= zips.members(file).keys()
 
     def read(self, file: File) -> Checkpoint:
-        from ..encodings.deflate import unpacked
+        from ..encodings.zip_inflate import inflated
         from . import hdf5, weights
 
         members = zips.members(file)
@@ -47,7 +47,7 @@ class Keras(Format):
             raise Malformed(f"the weights are not in {_WEIGHTS} but in {kept}", "save the model with Keras' defaults")
         data = members[_WEIGHTS]
         tree = hdf5.read(Memory(data.contents()) if data.method else data)
-        rest = weights.Archive(tree, {name: unpacked(each) for name, each in members.items()})
+        rest = weights.Archive(tree, {name: inflated(each) for name, each in members.items()})
         config = weights.config(members["config.json"].contents(), "config.json")
         metadata = weights.config(members["metadata.json"].contents(), "metadata.json")
         found = weights.checkpoint(tree, config, rest)

@@ -76,15 +76,15 @@ class Npz(Format):
 
 def _array(member: zips.Member) -> tuple[Tensor, Header]:
     """The array in a member of the zip, which has to be all that is in it."""
-    from ..encodings.deflate import unpacked
+    from ..encodings.zip_inflate import inflated
     from .npy import elements_of, header, tensor
 
-    found = header(unpacked(member).read, member.nbytes)
+    found = header(inflated(member).read, member.nbytes)
     left, need = member.nbytes - found.size, elements_of(found)
     if need is not None and need != left:
         raise Malformed(f"its elements take {need:,} bytes, the zip has {left:,}")
     if member.method:  # inflated anew when it is read: what was inflated for the header is let go of
-        return tensor(found, Slice(unpacked(member), found.size, left)), found
+        return tensor(found, Slice(inflated(member), found.size, left)), found
     return tensor(found, Extent(member.file, member.place() + found.size, left)), found
 
 

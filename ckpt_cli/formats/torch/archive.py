@@ -70,9 +70,9 @@ class Archive:
         }
         if not any(member.method for member in beside.values()):  # torch itself compresses nothing
             return dict(beside)
-        from ..encodings.deflate import unpacked
+        from ..encodings.zip_inflate import inflated
 
-        return {name: unpacked(member) for name, member in beside.items()}
+        return {name: inflated(member) for name, member in beside.items()}
 
 
 def lay_out(archive: zips.Writer, root: str, pickle: bytes, storages: Mapping[str, Storage], records: Mapping[str, Any]) -> None:

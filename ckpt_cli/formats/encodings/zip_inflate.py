@@ -7,7 +7,7 @@ from zlib import crc32, decompressobj, error
 from ...errors import CkptError, Malformed
 from ...storage.sequential import Sequential
 from ...storage.storage import BLOCK, Storage
-from .zip import INFLATE_LIMIT, Member, data_offset
+from .zip import INFLATE_LIMIT, Member
 
 _DEFLATED = 8  # the method of compression
 _MOST_RATIO = 100  # of the bytes that a member over INFLATE_LIMIT inflates to, and those it has
@@ -45,7 +45,7 @@ class Inflated(Sequential):
         member, data = self.member, self._inflate.unconsumed_tail
         if not data:
             count = min(size, member.packed - self._read)
-            data = member.file.read(data_offset(member) + self._read, count)
+            data = member.file.read(member.data_offset() + self._read, count)
             self._read += count
         try:
             return self._inflate.decompress(data, size)
@@ -65,6 +65,6 @@ class Inflated(Sequential):
         return Malformed(f"member {self.member.name!r} is broken: its length or checksum is wrong", where=self.member.file.path)
 
 
-def unpacked(member: Member) -> Storage:
+def inflated(member: Member) -> Storage:
     """Return the contents of a member: the member itself where it is stored as it is, else what it inflates to when it is read."""
     return Inflated(member) if member.method else member
