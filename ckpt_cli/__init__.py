@@ -5,7 +5,7 @@
     checkpoint["0.weight"].array()                   # reads those bytes
     ckpt_cli.save(ckpt_cli.tie(checkpoint, ["0.weight", "2.weight"]), "tied.safetensors")
 
-A checkpoint is immutable and an edit makes a new one; no data are touched before `save`. Everything is imported when it is first used.
+A checkpoint is immutable; an edit returns a new one, and no data are read before `save`. Each name is imported when it is first used.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ TYPE_CHECKING = False  # typing's own would import `re` before __main__ has look
 if TYPE_CHECKING:
     from typing import Any
 
-_WHERE = {
+_MODULES = {
     "open": "reading",
     "Checkpoint": "tensors.checkpoint",
-    "Tensor": "tensors.checkpoint",
+    "Tensor": "tensors.tensor",
     "CkptError": "errors",
     "select": "tensors.selection",
     "diff": "analysis.diff",
@@ -32,17 +32,27 @@ _WHERE = {
     "untie": "edits.untie",
 }
 
-__all__ = ["save", *_WHERE]
+__all__ = ["save", *_MODULES]
 
 
 def save(checkpoint: Any, path: str, *, format: str | None = None, force: bool = False) -> None:
-    """Write a checkpoint, all or nothing; the suffix of `path` chooses the format where none is named. Raises CkptError."""
+    """Write a checkpoint, all or nothing.
+
+    Args:
+        checkpoint: what to write.
+        path: the file or folder to write.
+        format: the name of a format; without it, the suffix of `path` chooses one.
+        force: replace what is there.
+
+    Raises:
+        CkptError: the format cannot hold something, or the file cannot be written.
+    """
     from . import writing
 
     writing.save(checkpoint, path, writing.format_for(path, format), replace=force)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
+    if name not in _MODULES:
         raise AttributeError(f"ckpt_cli has no {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

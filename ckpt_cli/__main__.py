@@ -1,11 +1,11 @@
-"""`python -m ckpt_cli`. The current folder is taken off the import path first: a `json.py` lying beside a model is not ours."""
+"""`python -m ckpt_cli`. The current folder is taken off the import path first, so that a `json.py` beside a model is not imported."""
 
 import os
 import sys
 
 try:
     here = os.getcwd()
-except OSError:  # it was deleted
+except OSError:  # the folder was deleted
     here = ""
 
 if sys.path and sys.path[0] in ("", here) and not sys.flags.safe_path:

@@ -1,19 +1,19 @@
-"""Everything that can go wrong, as values of one family.
+"""All errors that the program reports, as one family of exceptions.
 
-    CkptError                   one line: WHERE: what is wrong (mend)
+    CkptError                   printed as one line: WHERE: what is wrong (mend)
     ├── UsageError              the command line asks for something that makes no sense
-    ├── UnknownName             a name that no registry and no file knows; says the nearest ones
+    ├── UnknownName             a name that is in no registry and no file; the mend lists the nearest ones
     ├── NoMatch                 a pattern that matches nothing
     ├── UserCodeError           the user's own architecture or scheme failed
-    ├── ReadError               a file that cannot be read
+    ├── ReadError               a file cannot be read
     │   ├── UnknownFormat       no format claims it
     │   └── Malformed           a format claims it, and it is broken
-    ├── EditError               an edit that cannot be made
-    │   └── Opaque              a tensor that is listed but has no plain elements (sparse, quantised, object)
-    └── WriteError              a file that cannot be written
+    ├── EditError               an edit cannot be made
+    │   └── Opaque              a tensor is listed but has no plain elements (sparse, quantised, object)
+    └── WriteError              a file cannot be written
         └── CannotHold          the target format has no place for something in the checkpoint
 
-Errors are raised where the fact is known; the leaf (file, tensor) is added once, by `about`; `cli` prints them.
+An error is raised where its cause is known. The file it concerns is added once, by `about`, the tensor by `naming`; `cli` prints it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,13 @@ from contextlib import contextmanager
 
 
 class CkptError(Exception):
-    """An error of ours: `what` is wrong, `mend` what to do about it, `where` the file or tensor concerned."""
+    """An error to be printed for the user.
+
+    Attributes:
+        what: what is wrong.
+        mend: what to do about it, or nothing.
+        where: the file or tensor that is concerned.
+    """
 
     def __init__(self, what: str, mend: str = "", where: str = "") -> None:
         super().__init__(what, mend, where)
@@ -37,69 +43,69 @@ class CkptError(Exception):
 
 
 class UsageError(CkptError):
-    pass
+    """The command line, a recipe or an argument asks for something that makes no sense."""
 
 
 class UnknownName(CkptError):
-    pass
+    """A name is in no registry and no file."""
 
 
 class NoMatch(CkptError):
-    pass
+    """A pattern matches nothing."""
 
 
 class UserCodeError(CkptError):
-    pass
+    """The user's own architecture or scheme failed."""
 
 
 class ReadError(CkptError):
-    pass
+    """A file cannot be read."""
 
 
 class UnknownFormat(ReadError):
-    pass
+    """No format claims a file."""
 
 
 class Malformed(ReadError):
-    pass
+    """A format claims a file, and it is broken."""
 
 
 class EditError(CkptError):
-    pass
+    """An edit cannot be made."""
 
 
 class Opaque(EditError):
-    pass
+    """A tensor has no plain elements."""
 
 
 class WriteError(CkptError):
-    pass
+    """A file cannot be written."""
 
 
 class CannotHold(WriteError):
-    pass
+    """The target format has no place for something in the checkpoint."""
 
 
 @contextmanager
 def about(where: str) -> Iterator[None]:
-    """Add `where` to an error of ours that does not say it yet; turn the system's errors into ours, and want of memory."""
+    """Add `where` to any CkptError that says no place yet; turn errors of the system, and lack of memory, into a CkptError."""
     try:
         yield
     except CkptError as error:
         error.where = error.where or where
         raise
-    except BrokenPipeError:  # nobody reads the answer any more; that is no fault of `where`
+    except BrokenPipeError:  # the reader of the output has gone; `where` is not to blame
         raise
     except OSError as error:
         raise os_error(error, where) from error
     except MemoryError as error:
-        error.__traceback__ = None  # and with it all that took the memory
+        error.__traceback__ = None  # the traceback keeps alive what took the memory
         raise CkptError("there is not enough memory for it", where=where) from None
 
 
 @contextmanager
 def naming(name: str) -> Iterator[None]:
-    """Say the tensor's name before what is wrong with it; the file is said elsewhere."""
+    """Put a tensor's name in front of what an EditError says; `about` adds the file."""
     try:
         yield
     except EditError as error:
@@ -108,7 +114,7 @@ def naming(name: str) -> Iterator[None]:
 
 
 def os_error(error: OSError, where: str = "") -> CkptError:
-    """The system's error as one of ours, with the mend where there is an obvious one."""
+    """Return the CkptError for an error of the system, with a mend where there is an obvious one."""
     path = error.filename if isinstance(error.filename, str) else where
     what = (error.strerror or str(error) or type(error).__name__).lower()
     return CkptError(what, _mend(error, path or where), path or where)
@@ -126,11 +132,11 @@ def _mend(error: OSError, path: str) -> str:
     return ""
 
 
-_ENTRIES = 4_000  # of a folder that is looked through for a name that was mistyped
+_ENTRIES = 4_000  # of a folder that is searched for a name like one that was mistyped
 
 
 def _alike(path: str) -> str:
-    """The mend for a path that there is not: what in its folder is called nearly so."""
+    """The mend for a path that does not exist: what in its folder has the same stem, or nearly the same name."""
     from itertools import islice
 
     folder, name = os.path.split(path)
@@ -146,7 +152,14 @@ def _alike(path: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str], most: int = 3, cutoff: float = 0.5) -> list[str]:
-    """The known names most like `name`, best first; `cutoff`: how like, from 0 to 1. Bounded: it looks at the first 20,000."""
+    """Return the known names most like `name`, best first.
+
+    Args:
+        name: a name that was mistyped.
+        known: the names that exist; the first 20,000 are compared.
+        most: how many to return at most.
+        cutoff: how like a name must be, from 0 to 1.
+    """
     from difflib import get_close_matches
     from itertools import islice
 
@@ -154,7 +167,7 @@ def nearest(name: str, known: Iterable[str], most: int = 3, cutoff: float = 0.5)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The mend for an unknown name: `did you mean a, b or c?`, or nothing where none is near."""
+    """Return the mend for an unknown name: `did you mean a, b or c?`, or nothing where none is near."""
     return _choice(nearest(name, known))
 
 

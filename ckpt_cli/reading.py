@@ -1,4 +1,4 @@
-"""Reading: `open` finds the one format that claims a file, and gives the checkpoint in it."""
+"""Reading: `open` finds the format that claims a file, and returns the checkpoint in it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ from .tensors.checkpoint import Checkpoint, Origin
 
 
 def open(path: str, lock: bool = False) -> Checkpoint:
-    """The checkpoint at `path`, a file or the folder of a model: its header, no data. Raises ReadError.
+    """Return the checkpoint at `path`. Its header is read, no data.
 
-    `lock`: no other ckpt changes the file as long as it is open here.
+    Args:
+        path: a file, or the folder of a model.
+        lock: keep other runs of ckpt from changing the file as long as it is open here.
+
+    Raises:
+        ReadError: there is no such file, no format claims it, or it is broken.
     """
     file = open_file(locate(path), lock)
     with about(file.path):

@@ -24,10 +24,11 @@ from ckpt_cli.show import progress as progress_module
 from ckpt_cli.show.progress import Progress, line
 from ckpt_cli.storage import workers
 from ckpt_cli.storage.file import File
-from ckpt_cli.storage.storage import Drawn, Extent, Memory, Storage
+from ckpt_cli.storage.sequential import Drawn
+from ckpt_cli.storage.storage import Extent, Memory, Storage
 from ckpt_cli.tensors import blocks
 from ckpt_cli.tensors.blocks import Reader, each, fold
-from ckpt_cli.tensors.checkpoint import Tensor
+from ckpt_cli.tensors.tensor import Layout, Tensor
 
 UINT8 = named("uint8")
 
@@ -81,7 +82,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "ITEM", 64)
     monkeypatch.setattr(workers, "BLOCK", 16)
     monkeypatch.setattr(workers, "THREAD_BLOCK", 16)
-    monkeypatch.setattr(workers, "_TOLD", 16)
+    monkeypatch.setattr(workers, "_REPORTED", 16)
 
 
 SIZES = (0, 1, 15, 16, 17, 63, 64, 65, 500, 0, 3)
@@ -216,14 +217,14 @@ def test_a_worker_that_is_killed_is_an_error() -> None:
 
 
 def test_what_has_no_elements_is_refused() -> None:
-    sparse = Tensor.view(UINT8, (2,), Memory(b"ab"), (1,), 0, "sparse_coo")
+    sparse = Tensor.view(UINT8, (2,), Memory(b"ab"), (1,), 0, Layout.SPARSE_COO)
     with pytest.raises(Opaque):
         list(fold({"a": sparse}, lambda t: Joined()))
 
 
 ENDLESS = """
 import os, sys, time
-from ckpt_cli.blocks import each
+from ckpt_cli.tensors.blocks import each
 def job(item, reader):
     os.write(1, b"%d\\n" % os.getpid())
     time.sleep(60)

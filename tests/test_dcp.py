@@ -24,7 +24,8 @@ from ranks import whole
 from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
 
 from ckpt_cli import reading
-from ckpt_cli.storage.storage import Assembled, Memory
+from ckpt_cli.storage.storage import Memory
+from ckpt_cli.storage.tiles import tiled
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 every_case = cases.every_case("torch-dcp")
@@ -304,13 +305,13 @@ def test_boxes_are_read_as_numpy_cuts_them(data: st.DataObject) -> None:
     shape = tuple(data.draw(st.lists(st.integers(1, 5), max_size=4)))
     tensor = example(dtype, *shape)
     cuts = [sorted({0, n, *data.draw(st.lists(st.integers(0, n), max_size=2))}) for n in shape]
-    boxes = [((), (), Memory(raw(tensor)))] if not shape else []
+    boxes = [(Memory(raw(tensor)), [])] if not shape else []
     for starts in torch.cartesian_prod(*[torch.arange(len(cut) - 1) for cut in cuts]).reshape(-1, len(shape)).tolist() if shape else ():
         begin = tuple(cut[i] for cut, i in zip(cuts, starts, strict=True))
         end = tuple(cut[i + 1] for cut, i in zip(cuts, starts, strict=True))
         part = tensor[tuple(slice(a, b) for a, b in zip(begin, end, strict=True))]
-        boxes.append((begin, tuple(b - a for a, b in zip(begin, end, strict=True)), Memory(raw(part))))
-    found, want = Assembled(tensor.element_size(), shape, boxes), raw(tensor)
+        boxes.append((Memory(raw(part)), [(a, b - a) for a, b in zip(begin, end, strict=True)]))
+    found, want = tiled(tensor.element_size(), shape, boxes), raw(tensor)
     start = data.draw(st.integers(0, len(want)))
     stop = data.draw(st.integers(start, len(want)))
     assert found.nbytes == len(want) and found.read(start, stop) == want[start:stop]

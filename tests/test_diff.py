@@ -22,7 +22,8 @@ from ckpt_cli.analysis.diff import diff
 from ckpt_cli.analysis.distance import as_wide
 from ckpt_cli.numbers.dtypes import named, to_numpy
 from ckpt_cli.storage.storage import Memory
-from ckpt_cli.tensors.checkpoint import Checkpoint, Tensor
+from ckpt_cli.tensors.checkpoint import Checkpoint
+from ckpt_cli.tensors.tensor import Tensor
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 

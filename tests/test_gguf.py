@@ -173,7 +173,7 @@ def test_blocks_are_decoded_bit_for_bit_as_the_package_decodes_them(name: str, t
 @pytest.mark.parametrize(("name", "scale"), [("Q8_1", "<f2"), ("Q8_K", "<f4")])
 def test_eight_bits_and_a_scale_are_their_product(name: str, scale: str) -> None:
     from ckpt_cli.storage.storage import Memory
-    from ckpt_cli.tensors.checkpoint import Tensor
+    from ckpt_cli.tensors.tensor import Tensor
 
     dtype = DTYPES[name]
     fields: list[Any] = [("d", scale), ("rest", "u1", dtype.nbytes - np.dtype(scale).itemsize - (0 if name == "Q8_1" else 32))]

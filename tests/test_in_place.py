@@ -26,7 +26,8 @@ from ckpt_cli.cli import main
 from ckpt_cli.disk import locks
 from ckpt_cli.storage.checksums import CRC32
 from ckpt_cli.storage.crc32c import CRC32C
-from ckpt_cli.storage.storage import Memory, Scattered, Storage, Strided
+from ckpt_cli.storage.storage import Memory, Storage
+from ckpt_cli.storage.strides import Scattered, Strided
 
 WEIGHTS = {"a.weight": torch.arange(60_000.0).reshape(200, 300), "a.bias": torch.arange(4096.0), "b.weight": torch.ones(50, 300)}
 

@@ -20,8 +20,10 @@ from ckpt_cli.errors import CkptError, EditError, NoMatch, Opaque
 from ckpt_cli.numbers.dtypes import DTYPES
 from ckpt_cli.schemes.rules import parse_rule
 from ckpt_cli.schemes.rules_file import read_recipe
-from ckpt_cli.storage.storage import Drawn, Memory, Storage
-from ckpt_cli.tensors.checkpoint import Checkpoint, Tensor
+from ckpt_cli.storage.sequential import Drawn
+from ckpt_cli.storage.storage import Memory, Storage
+from ckpt_cli.tensors.checkpoint import Checkpoint
+from ckpt_cli.tensors.tensor import Layout, Tensor
 
 
 def raw(tensor):
@@ -179,7 +181,7 @@ def test_what_cannot_be_reinitialised():
     assert new["steps"].item() == 3
     assert "mask" not in [step.name for step in plan]
     held = checkpoint(mlp()).tensors
-    sparse = Tensor(DTYPES["float32"], (8,), held["0.bias"].storage, None, 0, "sparse_coo")
+    sparse = Tensor(DTYPES["float32"], (8,), held["0.bias"].storage, None, 0, Layout.SPARSE_COO)
     mixed = Checkpoint({**held, "0.bias": sparse})
     with pytest.raises(Opaque, match=r"0\.bias is sparse_coo"):
         reinit(mixed, [parse_rule("*=ones")], seed=0, open=nowhere)

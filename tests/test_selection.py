@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from ckpt_cli import reading
 from ckpt_cli.errors import CkptError
-from ckpt_cli.tensors.selection import glob, refer, select
+from ckpt_cli.tensors.references import refer
+from ckpt_cli.tensors.selection import glob, select
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 

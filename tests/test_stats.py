@@ -24,7 +24,7 @@ from ckpt_cli.analysis.kernels import figures_of
 from ckpt_cli.analysis.stats import Figures, histograms, stats, total
 from ckpt_cli.numbers.dtypes import named, to_numpy
 from ckpt_cli.storage.storage import Fill, Memory
-from ckpt_cli.tensors.checkpoint import Tensor
+from ckpt_cli.tensors.tensor import Tensor
 
 Case = Callable[[str], Path]
 FLOATS = ("float16", "bfloat16", "float32", "float64")

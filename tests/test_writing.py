@@ -23,7 +23,9 @@ from ckpt_cli.disk.layout import FileLayout
 from ckpt_cli.storage.checksums import CRC32, Crc
 from ckpt_cli.storage.crc32c import CRC32C
 from ckpt_cli.storage.file import File
-from ckpt_cli.storage.storage import Drawn, Fill, Mapped, Memory, Storage
+from ckpt_cli.storage.mapped import Mapped
+from ckpt_cli.storage.sequential import Drawn
+from ckpt_cli.storage.storage import Fill, Memory, Storage
 
 WEIGHTS = {
     "embed.weight": torch.rand(301, 97), "layers.0.weight": torch.rand(64, 97), "layers.0.bias": torch.rand(64),

@@ -10,9 +10,12 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..storage.storage import Extent, Storage, Strided
+from ..numbers.shapes import show_shape
+from ..storage.storage import Extent, Storage
+from ..storage.strides import Strided
 from ..tensors.blocks import ITEM, Progress, Reader, each
-from ..tensors.checkpoint import Checkpoint, Tensor, show_shape
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Layout, Tensor
 from .distance import Distance, Numbers, Sums
 
 
@@ -251,7 +254,7 @@ def _cut(streams: Sequence[tuple[int, Storage, Storage, int]]) -> list[list[_Par
 
 def _compare_opaque(one: Tensor, two: Tensor) -> Numbers | None:
     """Compare two tensors without plain elements by all that the file holds of them: bytes, and parts (indices, scales)."""
-    if "object" in (one.layout, two.layout) or (one.layout, one.dtype) != (two.layout, two.dtype):
+    if Layout.OBJECT in (one.layout, two.layout) or (one.layout, one.dtype) != (two.layout, two.dtype):
         return None
     left, right = _contents(one), _contents(two)
     if left == right:
@@ -263,7 +266,7 @@ def _compare_opaque(one: Tensor, two: Tensor) -> Numbers | None:
 
 
 def _contents(tensor: Tensor) -> bytes:
-    if tensor.layout.startswith("sparse"):
+    if tensor.layout.sparse:
         elements = b""  # its values are one of its parts
     elif tensor.contiguous or tensor.dtype.elements > 1:
         elements = tensor.elements().read() if tensor.contiguous else tensor.storage.read()

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from ..tensors.blocks import Progress, fold
-from ..tensors.checkpoint import Tensor
+from ..tensors.tensor import Tensor
 
 
 class Digest(NamedTuple):
@@ -55,7 +55,7 @@ class _Sha256:
 
 def has_bytes(tensor: Tensor) -> bool:
     """Return whether a tensor has elements with bytes of their own, in C order: not sparse tensors and objects."""
-    if tensor.layout == "object" or tensor.layout.startswith("sparse"):
+    if not tensor.layout.in_storage:
         return False
     return tensor.contiguous or (tensor.dtype.addressable and not tensor.layout)
 

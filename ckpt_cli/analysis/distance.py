@@ -11,7 +11,7 @@ from math import isfinite, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..numbers.dtypes import DType, to_numpy
-from ..numbers.float32 import kept, widened
+from ..numbers.float32 import scratch, widened
 from ..numbers.values import item
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Distance:
 
         a, b = widened(left, self.one, self.wide, 0), widened(right, self.two, self.wide, 1)
         norms = _squares(a), _squares(b)
-        gap = numpy.subtract(a, b, out=kept(1, a.size, self.wide))  # overwrites b, where that is no view of the block
+        gap = numpy.subtract(a, b, out=scratch(1, a.size, self.wide))  # overwrites b, where that is no view of the block
         squares = _squares(gap)
         if not isfinite(squares):
             return False
@@ -166,7 +166,7 @@ class Distance:
         import numpy
 
         a, b = (_bits(left, self.one), _bits(right, self.two)) if self.exact else (gap, numpy.zeros((), gap.dtype))
-        differs = numpy.not_equal(a, b, out=kept(2, gap.size, "bool"))
+        differs = numpy.not_equal(a, b, out=scratch(2, gap.size, "bool"))
         sums.note(start, differs, int(numpy.count_nonzero(differs)))
 
     def _any(self, sums: Sums, start: int, left: Block, right: Block) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..numbers.dtypes import DType
 from ..numbers.values import decoded
-from ..storage.storage import AT_ONCE
+from ..storage.mapped import AT_ONCE
 from .kernels import distinct
 
 BINS = 20

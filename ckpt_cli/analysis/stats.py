@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ..tensors.blocks import Progress, fold
-from ..tensors.checkpoint import Tensor
+from ..tensors.tensor import Tensor
 from .figures import FIGURES, Figure, Figures
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from ..architectures.layers import Shape
 from ..architectures.model import Model
 from ..architectures.prefixes import TRAINING
 from ..formats import formats
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 
 DEEPEST = 100
 # Running statistics of a normalisation: buffers, not parameters.

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from ..tensors.checkpoint import show_shape
+from ..numbers.shapes import show_shape
 from .hyperparameters import shown_all
 from .layers import Shape
 from .model import Model

@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..tensors.checkpoint import show_shape
+from ..numbers.shapes import show_shape
 from .layers import Shape
 from .model import Model
 from .user_module import one_line

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Layout, Tensor
 
 
 class Violation(NamedTuple):
@@ -54,9 +55,9 @@ def violation(kind: str, name: str, what: str, **facts: Any) -> Violation:
 
 def views(tensor: Tensor) -> Iterator[Tensor]:
     """List the plain tensors that hold the contents of a tensor: itself; if it is sparse, its indices and values; its scales."""
-    if tensor.layout == "conjugate":  # as finite as the tensor that it is the conjugate of
+    if tensor.layout == Layout.CONJUGATE:  # as finite as the tensor that it is the conjugate of
         yield Tensor.view(tensor.dtype, tensor.shape, tensor.storage, tensor.strides, tensor.offset)
-    elif tensor.layout != "object" and not tensor.layout.startswith("sparse"):
+    elif tensor.layout.in_storage:
         yield tensor.decoded() if tensor.numeric else tensor
     for part in tensor.parts:
         if isinstance(part, Tensor):

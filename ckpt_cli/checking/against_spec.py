@@ -10,8 +10,9 @@ from ..analysis.digest import digests
 from ..analysis.figures import FIGURES, Figures
 from ..analysis.stats import computable, stats
 from ..errors import NoMatch
+from ..numbers.shapes import show_shape
 from ..tensors.blocks import Progress
-from ..tensors.checkpoint import Checkpoint, Kind, show_shape
+from ..tensors.checkpoint import Checkpoint, Kind
 from ..tensors.selection import Layers, matches, no_layers
 from . import Violation, violation
 from .spec import AT_LEAST_ONE, Range, Requirement, Spec

@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from ..analysis.stats import computable
 from ..errors import NoMatch, UsageError, did_you_mean
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import Layers, Named, matches, no_layers, one, select
+from ..tensors.references import only_match
+from ..tensors.selection import Layers, Named, matches, no_layers, select
 from . import Violation
 from .against_spec import Matched, header_violations, match, value_violations
 from .spec import ANY_NUMBER, AT_LEAST_ONE, SPEC_KEYS, Range, Requirement, Spec, dtypes_of, shape_of, spec_of
@@ -164,7 +165,7 @@ def _match_kind(field: str) -> Callable[[Checkpoint, dict[str, Any], Layers], Ma
 
 
 def _match_tied(checkpoint: Checkpoint, groups: list[list[str]], layers: Layers) -> Matched:
-    return Matched(Spec(tied=[[one(checkpoint, pattern, layers) for pattern in group] for group in groups]), [])
+    return Matched(Spec(tied=[[only_match(checkpoint, pattern, layers) for pattern in group] for group in groups]), [])
 
 
 def _match_finite(checkpoint: Checkpoint, patterns: list[str], layers: Layers) -> Matched:

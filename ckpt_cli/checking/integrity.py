@@ -17,7 +17,8 @@ from ..formats.encodings import zip as zips
 from ..storage.checksums import CRC32, Crc
 from ..storage.storage import Extent, Storage
 from ..tensors.blocks import Part, Progress, Reader, costs, cut, each
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Layout, Tensor
 from . import Violation, some, views, violation
 from .finite import Finite, may_be_infinite
 
@@ -149,7 +150,7 @@ def _bottom(storage: Storage) -> list[Storage]:
 
 def _covers(tensor: Tensor, storage: Storage) -> bool:
     """Whether the bytes of `storage` are the elements of the tensor, in order, and of a dtype that has NaN or infinities."""
-    if tensor.layout not in ("", "conjugate") or not may_be_infinite(tensor.dtype):
+    if tensor.layout not in (Layout.PLAIN, Layout.CONJUGATE) or not may_be_infinite(tensor.dtype):
         return False
     return tensor.storage is storage and tensor.contiguous and tensor.start == 0 and tensor.nbytes == storage.nbytes
 
@@ -260,7 +261,7 @@ def not_finite(
     for (name, number), view in wanted.items():
         found = known[view.key] if view.key in known else folded[f"{number} {name}"]
         if not found:
-            yield _finite_violation(name, view, found, inner=number > 0 or checkpoint[name].layout.startswith("sparse"))
+            yield _finite_violation(name, view, found, inner=number > 0 or checkpoint[name].layout.sparse)
 
 
 def _once(view: Tensor) -> Tensor:

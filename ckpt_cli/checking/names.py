@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from ..architectures import recognition
 from ..architectures.hyperparameters import shown_all
 from ..architectures.mismatch import compare
-from ..tensors.checkpoint import Checkpoint, show_shape
+from ..numbers.shapes import show_shape
+from ..tensors.checkpoint import Checkpoint
 from . import Violation, violation
 
 _PLAIN = re.compile(r"[\w.-]+")

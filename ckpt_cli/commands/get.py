@@ -14,8 +14,9 @@ from .. import writing
 from ..errors import ReadError, UsageError, about
 from ..show.escape import escape
 from ..show.output import Answer, note
-from ..tensors.checkpoint import Foreign, Tensor
-from ..tensors.selection import refer
+from ..tensors.checkpoint import Foreign
+from ..tensors.references import refer
+from ..tensors.tensor import Tensor
 from .params import Arch, Force, Json, Path, layers_of, opened
 
 
@@ -103,7 +104,7 @@ def encoded(path: str, name: str, tensor: Tensor, form: As, precision: int | Non
 
 
 def _pieces(path: str, name: str, tensor: Tensor, form: As, precision: int | None, terminal: bool) -> Iterator[bytes | memoryview]:
-    from ..numbers.values import nested, printed
+    from ..tensors.printing import nested, printed
 
     if form is As.raw:
         yield from tensor.elements().blocks()
@@ -128,10 +129,10 @@ def _npy(tensor: Tensor) -> bytes:
 
     import numpy
 
-    from ..numbers.values import foreign
+    from ..numbers.values import of_ml_dtypes
 
     values = tensor.array()
-    if foreign(values.dtype):
+    if of_ml_dtypes(values.dtype):
         note(f"numpy knows no {tensor.dtype.name}: the file holds raw elements; view them with ml_dtypes.{tensor.dtype.name}")
         values = values.view(f"V{tensor.dtype.nbytes}")
     buffer = io.BytesIO()

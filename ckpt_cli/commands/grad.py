@@ -13,7 +13,8 @@ from ..errors import UsageError, about
 from ..show.output import Answer, note
 from ..show.summary_view import model_document
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import Layers, indexed, one, split_index
+from ..tensors.references import indexed, only_match, split_index
+from ..tensors.selection import Layers
 from ..training.gradients import Figures, Gradient, figures, gradients
 from ..training.losses import Loss, shape_text
 from .get import As, Form, encoded, put
@@ -82,7 +83,7 @@ def grad_command(
             _values(path, names, reference, As.json if as_json else form or As.text, precision, layers_of(checkpoint, arch))
     else:
         with about(path):
-            shown = found if reference is None else [names[one(_blank(names), reference, layers_of(checkpoint, arch))]]
+            shown = found if reference is None else [names[only_match(_blank(names), reference, layers_of(checkpoint, arch))]]
         if as_json:
             out.json(_document(path, model, asked, told, shown))
         else:
@@ -132,8 +133,9 @@ def _run(checkpoint: Checkpoint, arch: str, asked: Asked) -> tuple[Model, Told, 
 def _blank(gradients: dict[str, Gradient]) -> Checkpoint:
     """The names with their shapes, to be selected from."""
     from ..numbers.dtypes import named
+    from ..numbers.shapes import numel_of
     from ..storage.storage import Fill
-    from ..tensors.checkpoint import Tensor, numel_of
+    from ..tensors.tensor import Tensor
 
     byte = named("uint8")
     tensors = {name: Tensor.whole(byte, each.shape, Fill(b"\0", numel_of(each.shape))) for name, each in gradients.items()}
@@ -146,7 +148,7 @@ def _values(path: str, gradients: dict[str, Gradient], reference: str, form: As,
 
     names = _blank(gradients)
     pattern, index = split_index(names, reference, layers)
-    name = one(names, pattern, layers)
+    name = only_match(names, pattern, layers)
     if index is not None:
         indexed(names[name], index, name)
     value = gradients[name].value

@@ -71,7 +71,7 @@ def ls_command(
 
 def _cells(kind: Kind) -> tuple[str, str, int, int]:
     """Dtype (and what keeps the tensor from being a plain one), shape, parameters, bytes."""
-    sparse = f" ({kind.layout})" if kind.layout.startswith("sparse") else ""
+    sparse = f" ({kind.layout})" if kind.layout.sparse else ""
     return kind.dtype.name + sparse, "x".join(map(str, kind.shape)), kind.numel, kind.nbytes
 
 

@@ -11,7 +11,8 @@ from ..errors import UsageError
 from ..numbers.dtypes import named
 from ..show.output import note
 from ..storage.storage import Memory, Storage
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 from .params import Force, FormatName, Out
 from .reinit import any_seed
 

@@ -11,8 +11,9 @@ from ..analysis.stats import FIGURES, Figures, computable, histograms, stats, to
 from ..errors import about
 from ..show.output import Answer, note
 from ..show.progress import Progress
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import select
+from ..tensors.tensor import Tensor
 from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
 
 if TYPE_CHECKING:

@@ -8,7 +8,10 @@ from zlib import crc32
 
 from ..storage.checksums import CRC32, Crc
 from ..storage.file import File
-from ..storage.storage import Drawn, Extent, Fill, Mapped, Memory, Overlay, Scattered, Slice, Storage, runs
+from ..storage.mapped import Mapped
+from ..storage.sequential import Drawn
+from ..storage.storage import Extent, Fill, Memory, Overlay, Slice, Storage
+from ..storage.strides import Scattered, runs
 from .layout import FileLayout, Placed
 
 _NEAR = 4096  # runs that are closer are one change: a disk writes whole pages

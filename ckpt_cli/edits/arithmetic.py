@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..analysis.distance import unravelled
 from ..errors import EditError
 from ..numbers.dtypes import DType
-from ..numbers.values import as_none, check_fits, decoded, encoded, real
-from ..tensors.checkpoint import Tensor
+from ..numbers.values import check_fits, decoded, encoded, real, show_nonfinite
+from ..tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     import numpy
@@ -147,7 +147,7 @@ def _refusal(tensor: Tensor, op: str, by: Any) -> EditError:
             at = int(lost[0])
             one, two = decoded(dtype, piece)[at].item(), (by[at] if every else by).item()
             index = f" at [{','.join(map(str, unravelled(done + at, tensor.shape)))}]" if tensor.shape else ""
-            became = as_none(decoded(dtype, raw)[at])
+            became = show_nonfinite(decoded(dtype, raw)[at])
             return EditError(f"{dtype.name} cannot hold {one:g} {op[0]} {two:g}{index}", f"it would become {became}")
         done += len(piece) // dtype.nbytes
     return EditError(f"{dtype.name} cannot hold a result")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EditError
 from ..numbers.dtypes import DType
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, no_layers, select
+from ..tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     from .steps import Verb

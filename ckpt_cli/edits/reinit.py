@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..errors import EditError, UsageError, about
 from ..formats import formats
+from ..numbers.shapes import span
 from ..schemes.distribution import Computed, Constant, Distribution
 from ..schemes.presets import Preset, presets
 from ..schemes.roles import Role, role_of
@@ -16,10 +17,12 @@ from ..schemes.rules import Rule
 from ..schemes.sampling import blocks, constant_bytes, portable, require_drawable
 from ..schemes.seeds import generator, import_torch, subseed
 from ..schemes.target import Source, Target, layout_of
-from ..storage.storage import Drawn, Storage, span
+from ..storage.sequential import Drawn
 from ..storage.storage import Fill as Filled
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..storage.storage import Storage
+from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, matches, no_layers
+from ..tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     from torch import Generator

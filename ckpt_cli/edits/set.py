@@ -10,9 +10,12 @@ from ..errors import CkptError, EditError, UsageError, naming
 from ..formats import Savable, formats
 from ..numbers.dtypes import DType, to_numpy
 from ..numbers.values import check_fits, check_holds, check_kept, element, encoded
-from ..storage.storage import Fill, Mapped, Memory, Storage
-from ..tensors.checkpoint import Checkpoint, Tensor
-from ..tensors.selection import Layers, matches, no_layers, refer, split_index
+from ..storage.mapped import Mapped
+from ..storage.storage import Fill, Memory, Storage
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.references import refer, split_index
+from ..tensors.selection import Layers, matches, no_layers
+from ..tensors.tensor import Tensor
 from .arithmetic import arithmetic, operand
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import EditError, UsageError
-from ..tensors.checkpoint import Checkpoint, show_shape
+from ..numbers.shapes import show_shape
+from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import select
 
 if TYPE_CHECKING:

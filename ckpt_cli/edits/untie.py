@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from ..errors import EditError
 from ..storage.storage import Slice
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import select
+from ..tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     from .steps import Verb

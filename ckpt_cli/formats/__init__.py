@@ -15,9 +15,15 @@ Packages outside announce theirs in the entry-point group `ckpt_cli.formats`.
 
 from __future__ import annotations
 
-from ..registry import Registry
+from ..registry import ModuleRegistry
 from .format import Format, HasChecksums, Index, NamesCode, Patcher, Savable, SeveralFiles, Writer
 
 __all__ = ["Format", "HasChecksums", "Index", "NamesCode", "Patcher", "Savable", "SeveralFiles", "Writer", "formats"]
 
-formats: Registry[Format] = Registry("format", __name__, likely=("safetensors.format_safetensors", "torch.format_torch"), family="format_")
+formats: ModuleRegistry[Format] = ModuleRegistry(
+    "format",
+    __name__,
+    "format_",
+    likely=("safetensors.format_safetensors", "torch.format_torchscript", "torch.format_torch"),
+    ahead={"pickle": "paddle"},
+)

@@ -11,7 +11,8 @@ from itertools import pairwise
 from math import prod
 
 from ..errors import EditError, UsageError
-from ..tensors.checkpoint import Tensor, show_shape
+from ..numbers.shapes import show_shape
+from ..tensors.tensor import Tensor
 
 Axes = tuple[str, ...]  # the letters of each axis; an empty text for an axis of a single element
 Sizes = dict[str, int]  # the size of a letter, or of letters whose product alone is known: {"cm": 8}

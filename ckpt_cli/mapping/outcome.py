@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..tensors.checkpoint import Tensor
+from ..tensors.tensor import Tensor
 
 
 class Outcome(NamedTuple):

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 from ..errors import EditError
 from ..numbers.dtypes import named
-from ..tensors.checkpoint import Checkpoint, Tensor, show_shape
+from ..numbers.shapes import show_shape
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 from .axes import Axes, Sizes, merged, rearranged, shape_of, shown, spatial, spatial_count
 from .convention import Candidate, Convention, Kind, LayerTensors, Shapes
 from .outcome import Outcome

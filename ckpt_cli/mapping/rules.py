@@ -24,7 +24,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..errors import EditError, UsageError, about, did_you_mean
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 from .axes import Axes, Sizes, parse, rearranged
 from .outcome import Outcome
 from .sums import filled, sum_of

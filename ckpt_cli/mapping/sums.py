@@ -8,7 +8,7 @@ from ..errors import EditError
 from ..numbers.dtypes import DType
 from ..numbers.values import decoded, element, encoded
 from ..storage.storage import Fill, Storage
-from ..tensors.checkpoint import Tensor
+from ..tensors.tensor import Tensor
 
 
 class Sum(Storage):

@@ -1,0 +1,1 @@
+"""What bytes mean: element types, values, quantised blocks, shapes."""

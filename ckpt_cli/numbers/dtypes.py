@@ -1,7 +1,7 @@
-"""Element types: one table of everything that a format may hold. Formats map to it in one table each, and invert it.
+"""Element types: one table of all that a format may hold. Each format has one table from its own codes to these types, and inverts it.
 
-Names are numpy's and ml_dtypes'; block-quantised types have ggml's own (Q4_0), and sizes of ggml-common.h. A type is counted in blocks, so
-sub-byte and block-quantised types need no special case.
+Names are those of numpy and ml_dtypes. Block-quantised types have ggml's names (Q4_0), and the sizes of its ggml-common.h. Types are
+counted in blocks, so that sub-byte and block-quantised ones need no special case.
 """
 
 from __future__ import annotations
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 
 class DType(NamedTuple):
-    """An element type. A block of `elements` values takes `nbytes` bytes; `kind` is numpy's letter, or q (quantised), O (opaque)."""
+    """An element type.
+
+    Attributes:
+        name: as numpy, ml_dtypes or ggml calls it.
+        kind: numpy's letter (b, i, u, f, c), or q for quantised and packed types, O for opaque ones.
+        elements: the values in a block; 1 where each has bytes of its own.
+        nbytes: the bytes of a block.
+    """
 
     name: str
     kind: str
@@ -24,12 +31,12 @@ class DType(NamedTuple):
 
     @property
     def addressable(self) -> bool:
-        """True where each element has bytes of its own and a plain numeric value."""
+        """Whether each element has bytes of its own and a plain numeric value."""
         return self.elements == 1 and self.kind in "biufc"
 
     @property
     def part(self) -> int:
-        """Bytes of what byte order applies to: half of a complex element, the element otherwise."""
+        """The bytes that byte order applies to: half of a complex element, else the element."""
         return self.nbytes // 2 if self.kind == "c" else self.nbytes
 
 
@@ -64,9 +71,9 @@ def _table(text: str) -> dict[str, DType]:
     return {name: DType(name, kind, int(elements), int(nbytes)) for name, kind, elements, nbytes in rows}
 
 
-BLOCKS = _table(_GGML) | _table(_PACKED)  # what torch has no tensors of
+BLOCKS = _table(_GGML) | _table(_PACKED)  # types that torch has no tensors of
 DTYPES = _table(_TABLE) | BLOCKS
-_SPELLED = {name.lower(): name for name in BLOCKS}
+_CASED = {name.lower(): name for name in BLOCKS}
 
 _SHORT = {
     "fp16": "float16",
@@ -80,23 +87,23 @@ _SHORT = {
 
 
 def named(name: str) -> DType:
-    """The type called `name` (`bf16`, `fp16`, `q4_0`, … and `torch.float32` are understood). Raises UnknownName."""
+    """Return the type called `name`; `bf16`, `fp16`, `q4_0`, … and `torch.float32` are understood. Raises UnknownName."""
     from ..errors import UnknownName, did_you_mean
 
     plain = name.removeprefix("torch.").removeprefix("numpy.").lower()
     try:
-        return DTYPES[_SHORT.get(plain) or _SPELLED.get(plain, plain)]
+        return DTYPES[_SHORT.get(plain) or _CASED.get(plain, plain)]
     except KeyError:
         raise UnknownName(f"no dtype is called {name!r}", did_you_mean(plain, DTYPES) or "for instance float32, bfloat16, int64") from None
 
 
 def opaque(name: str, nbytes: int) -> DType:
-    """A type that is listed as what it is, and that nothing can compute with (`<U3`, `object`)."""
+    """Return a type that is listed under `name` and copied, and that nothing can compute with (`<U3`, `object`)."""
     return DType(name, "O", 1, nbytes)
 
 
 def to_numpy(dtype: DType) -> numpy.dtype[Any]:
-    """The numpy dtype of one element. complex32, quantised and sub-byte types have none: EditError."""
+    """Return the numpy dtype of one element. Raises EditError for complex32, quantised and sub-byte types, which have none."""
     if not dtype.addressable or dtype.name == "complex32":
         raise EditError(f"{dtype.name} has no plain elements", "it can be listed and copied, not computed with")
     import numpy

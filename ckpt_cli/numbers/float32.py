@@ -1,4 +1,4 @@
-"""Small floats as float32, which holds them exactly, in buffers that are used again and again."""
+"""Small floats widened to float32, which holds them exactly, in buffers that are used again and again."""
 
 from __future__ import annotations
 
@@ -14,34 +14,45 @@ if TYPE_CHECKING:
     Block = bytes | bytearray | memoryview
 
 
-class _Own(threading.local):
-    """The buffers of a thread."""
+class _Buffers(threading.local):
+    """The buffers of a thread, by index and dtype."""
 
     def __init__(self) -> None:
-        self.buffers: dict[tuple[int, str], Array] = {}
+        self.arrays: dict[tuple[int, str], Array] = {}
 
 
-_own = _Own()
+_buffers = _Buffers()
 
 
-def kept(slot: int, count: int, dtype: str = "float32") -> Array:
-    """`count` elements of the buffer in a `slot`: fresh memory for each block costs as much as filling it."""
+def scratch(buffer_index: int, count: int, dtype: str = "float32") -> Array:
+    """Return `count` elements of one of this thread's buffers, whose contents are arbitrary.
+
+    Fresh memory for each block would cost as much as filling it.
+    """
     import numpy
 
-    if (slot, dtype) not in _own.buffers or _own.buffers[slot, dtype].size < count:
-        _own.buffers[slot, dtype] = numpy.empty(count, dtype)
-    return _own.buffers[slot, dtype][:count]
+    key = (buffer_index, dtype)
+    if key not in _buffers.arrays or _buffers.arrays[key].size < count:
+        _buffers.arrays[key] = numpy.empty(count, dtype)
+    return _buffers.arrays[key][:count]
 
 
-def widened(block: Block, dtype: DType, wide: str = "float32", slot: int = 0) -> Array:
-    """Floats of a `dtype` that is no wider than `wide`: a view of the block, or what is in the buffer of `slot`."""
+def widened(block: Block, dtype: DType, wide: str = "float32", buffer_index: int = 0) -> Array:
+    """Return floats as an array of a wider type.
+
+    Args:
+        block: the elements, little-endian.
+        dtype: their type, no wider than `wide`.
+        wide: float32 or float64.
+        buffer_index: the scratch buffer that holds the result, unless the types are the same: then it is a view of the block.
+    """
     import numkong
     import numpy
 
     values = numpy.frombuffer(block, to_numpy(dtype))
     if dtype.name == wide:
         return values
-    into = kept(slot, values.size, wide)
+    into = scratch(buffer_index, values.size, wide)
     if dtype.nbytes == 2 and wide == "float32":
         numkong.astype(values, "float32", out=into)  # many times as fast as numpy
     else:
@@ -49,15 +60,15 @@ def widened(block: Block, dtype: DType, wide: str = "float32", slot: int = 0) ->
     return into
 
 
-def halves(block: bytearray, slot: int = 0) -> tuple[Array, Array]:
-    """Numbers in bfloat16 as float32, of which they are the upper halves: the even ones in the buffer of `slot`, the odd ones in place.
+def halves(block: bytearray, buffer_index: int = 0) -> tuple[Array, Array]:
+    """Return bfloat16 elements, which are the upper halves of a float32, as two float32 arrays: those of even index and those of odd index.
 
-    The block is overwritten. Where the last one is an even one, a zero is behind it.
+    The even ones are in a scratch buffer; the odd ones replace the block. Where the number of elements is odd, a zero is added.
     """
     import numpy
 
     pairs = numpy.frombuffer(block if len(block) % 4 == 0 else block + b"\0\0", "<u4")
-    even = kept(slot, pairs.size)
+    even = scratch(buffer_index, pairs.size)
     numpy.left_shift(pairs, numpy.uint32(16), out=even.view("<u4"))
     numpy.bitwise_and(pairs, numpy.uint32(0xFFFF0000), out=pairs)
     return even, pairs.view("<f4")

@@ -1,8 +1,11 @@
-"""Block-quantised elements decoded to float32: a table from dtype to formula, so that what holds numbers can be read, compared and cast.
+"""Block-quantised elements decoded to float32, so that they can be read, compared and cast: one formula for each dtype.
 
 A block is a scale (or a few), sometimes a minimum, and small integers packed into bytes. Formulas and layouts are those of
 `dequantize_row_*` in ggml's ggml-quants.c (ggml-org/llama.cpp), computed in float32 in the same order. Fields of a byte are taken from its
-low bits upwards. The grids of IQ1, IQ2 and IQ3 are not here: such tensors are listed, copied and hashed alone.
+low bits upwards. The types IQ1, IQ2 and IQ3 need tables that are not here: tensors of them are listed, copied and hashed, not decoded.
+
+In the formulas, x holds the fields of many blocks, one block a row: d the scale, m the minimum, s packed scales, q packed integers,
+h the high bits of these integers.
 """
 
 from __future__ import annotations
@@ -19,18 +22,18 @@ if TYPE_CHECKING:
 
 FLOAT = DTYPES["float32"]
 
-# The fields of a block: name, numpy type, and how many where there are several; and what they make of its elements.
+# The fields of a block (name, numpy type, and how many where there are several), and the formula from them to its elements.
 Fields = list[tuple[str, str] | tuple[str, str, int]]
 _DECODERS: dict[str, tuple[Fields, Callable[[Any], Any]]] = {}
 
 
 def decodable(dtype: DType) -> bool:
-    """Whether blocks of `dtype` stand for numbers that are known."""
+    """Return whether blocks of `dtype` can be decoded to numbers."""
     return dtype.name in _DECODERS
 
 
 def decoder(dtype: DType) -> Callable[[memoryview], memoryview]:
-    """A function from blocks of a decodable `dtype` to float32 elements, little-endian."""
+    """Return a function from blocks of a decodable `dtype` to their elements as little-endian float32."""
     fields, formula = _DECODERS[dtype.name]
 
     def change(data: memoryview) -> memoryview:
@@ -45,7 +48,7 @@ def decoder(dtype: DType) -> Callable[[memoryview], memoryview]:
 
 
 def way_out(dtype: DType, name: str) -> str:
-    """What to do where a format has no place for blocks of `dtype`."""
+    """Return the advice for a tensor `name` whose blocks a format cannot hold."""
     return f"decode it: --dtype float32, or leave it out: --drop '{name}'" if decodable(dtype) else f"leave it out: --drop '{name}'"
 
 
@@ -58,26 +61,29 @@ def _decodes(name: str, *fields: tuple[str, str] | tuple[str, str, int]) -> Call
 
 
 def _parts(data: Array, bits: int, width: int) -> Array:
-    """Each `width` bytes give `width` integers of their lowest `bits`, then `width` of the next ones, and so on."""
+    """Unpack integers of `bits` bits (1, 2 or 4) from rows of bytes.
+
+    Each run of `width` bytes gives `width` integers of its lowest bits, then `width` of the next ones, and so on.
+    """
     import numpy
 
     shifts = numpy.arange(0, 8, bits, dtype="u1")[:, None]
     groups = data.reshape(len(data), data.shape[1] // width, 1, width)
-    found: Array = (groups >> shifts) & numpy.uint8((1 << bits) - 1)
-    return found.reshape(len(data), -1)
+    integers: Array = (groups >> shifts) & numpy.uint8((1 << bits) - 1)
+    return integers.reshape(len(data), -1)
 
 
 def _wide(values: Array) -> Array:
-    """As float32; one number a block becomes a column."""
+    """Convert to float32; one number a block becomes a column."""
     wide: Array = values.astype("f4")
     return wide[:, None] if wide.ndim == 1 else wide
 
 
 def _scaled(scales: Array, values: Array) -> Array:
-    """Each of the scales of a block times its share of the values."""
+    """Multiply each scale of a block with its share of the values, which are as many for each."""
     shares = values.reshape(*scales.shape, -1)
-    found: Array = scales[..., None] * shares
-    return found
+    products: Array = scales[..., None] * shares
+    return products
 
 
 # Blocks of 32
@@ -93,18 +99,18 @@ def _q4_1(x: Any) -> Any:
     return _wide(x["d"]) * _wide(_parts(x["q"], 4, 16)) + _wide(x["m"])
 
 
-def _five(x: Any) -> Array:
+def _five_bits(x: Any) -> Array:
     return _wide(_parts(x["q"], 4, 16) | _parts(x["h"], 1, 1) << 4)
 
 
 @_decodes("Q5_0", ("d", "<f2"), ("h", "u1", 4), ("q", "u1", 16))
 def _q5_0(x: Any) -> Any:
-    return _wide(x["d"]) * (_five(x) - 16)
+    return _wide(x["d"]) * (_five_bits(x) - 16)
 
 
 @_decodes("Q5_1", ("d", "<f2"), ("m", "<f2"), ("h", "u1", 4), ("q", "u1", 16))
 def _q5_1(x: Any) -> Any:
-    return _wide(x["d"]) * _five(x) + _wide(x["m"])
+    return _wide(x["d"]) * _five_bits(x) + _wide(x["m"])
 
 
 @_decodes("Q8_K", ("d", "<f4"), ("q", "i1", 256), ("sums", "<i2", 16))
@@ -131,7 +137,7 @@ def _q3_k(x: Any) -> Any:
 
 
 def _six_bits(s: Array) -> tuple[Array, Array]:
-    """The eight scales and eight minima of 6 bits that 12 bytes hold: the first four of each whole, the others in two places."""
+    """Unpack eight scales and eight minima of 6 bits from 12 bytes: the first four of each are whole, the others lie in two places."""
     import numpy
 
     low, high, both = s[:, :4], s[:, 4:8], s[:, 8:]
@@ -165,8 +171,8 @@ def _q6_k(x: Any) -> Any:
 def _looked_up(table: tuple[int, ...], places: Array) -> Array:
     import numpy
 
-    found: Array = numpy.array(table, "f4")[places]
-    return found
+    values: Array = numpy.array(table, "f4")[places]
+    return values
 
 
 _UNEVEN = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
@@ -212,7 +218,7 @@ def _tq1_0(x: Any) -> Any:
 
     runs = ((x["q"][:, :32], 5), (x["q"][:, 32:], 5), (x["h"], 4))
     powers = numpy.array([1, 3, 9, 27, 81], "u1")[:, None]
-    digits = [(run[:, None] * powers[:count]).reshape(len(run), -1) for run, count in runs]  # wraps: what is above is done with
+    digits = [(run[:, None] * powers[:count]).reshape(len(run), -1) for run, count in runs]  # wraps: digits above are not needed
     return _wide(x["d"]) * (_wide(numpy.concatenate(digits, 1).astype("u2") * 3 >> 8) - 1)
 
 

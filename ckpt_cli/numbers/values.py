@@ -1,9 +1,12 @@
-"""Values: between bytes, Python numbers and text. One number needs no numpy; arrays do."""
+"""Elements as bytes, and as Python numbers or numpy arrays: conversion both ways, and the checks of what a dtype can hold.
+
+One number needs no numpy (but for small floats); arrays do.
+"""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EditError
@@ -12,7 +15,6 @@ from .dtypes import DType, to_numpy
 if TYPE_CHECKING:
     import numpy
 
-    from ..tensors.checkpoint import Tensor
 
 _LETTERS = {
     "bool": "?", "uint8": "B", "int8": "b", "uint16": "H", "int16": "h", "uint32": "I", "int32": "i",
@@ -21,7 +23,7 @@ _LETTERS = {
 
 
 def item(dtype: DType, raw: bytes) -> Any:
-    """The Python number that one element's bytes stand for."""
+    """Return the Python number that the bytes of one element stand for."""
     if dtype.name in _LETTERS:
         return struct.unpack("<" + _LETTERS[dtype.name], raw)[0]
     if dtype.name == "bfloat16":
@@ -35,7 +37,11 @@ def item(dtype: DType, raw: bytes) -> Any:
 
 
 def element(dtype: DType, value: Any) -> bytes:
-    """The bytes of one element. Raises EditError where `dtype` cannot hold `value` (overflow or a fraction in integers)."""
+    """Return the bytes of a number as one element, rounded to nearest even.
+
+    Raises:
+        EditError: `dtype` cannot hold it: it is out of range, no integer, or complex.
+    """
     check_holds(dtype, value)
     if dtype.kind in "biu":
         return struct.pack("<" + _LETTERS[dtype.name], int(value))
@@ -43,11 +49,11 @@ def element(dtype: DType, value: Any) -> bytes:
     if any(limit < abs(part) != float("inf") for part in ((value.real, value.imag) if isinstance(value, complex) else (value,))):
         shown = str(value)[:20] if isinstance(value, int) else f"{value:g}"
         raise EditError(f"{dtype.name} cannot hold {shown}: its largest number is {largest!r}", "write inf if that is meant")
-    return _rounded(dtype, real(value))
+    return rounded(dtype, real(value))
 
 
-def _rounded(dtype: DType, value: Any) -> bytes:
-    """A float or a complex number as the nearest element; beyond the largest it is infinite."""
+def rounded(dtype: DType, value: Any) -> bytes:
+    """Return the bytes of the element nearest to a float or a complex number; beyond the largest it is infinite."""
     if dtype.name in _LETTERS:
         return _float(_LETTERS[dtype.name], value)
     if dtype.name == "complex32":
@@ -62,7 +68,8 @@ def _rounded(dtype: DType, value: Any) -> bytes:
     return raw
 
 
-# From where on a number is rounded to infinity (half a step beyond the largest), and the largest. Small floats are checked when encoded.
+# The largest number that is not rounded to infinity (half a step beyond the largest element), and the largest element.
+# Small floats are not here: `rounded` checks them once they are encoded.
 _LARGEST = {
     "float16": (65519.99, 65504.0), "bfloat16": (3.396177e38, 3.3895314e38), "float32": (3.4028235677973362e38, 3.4028235e38),
     "float64": (1.7976931348623157e308, 1.7976931348623157e308),
@@ -85,7 +92,7 @@ def _bfloat16(value: float) -> bytes:
 
 
 def real(value: Any) -> Any:
-    """A Python number as a float, where it is not complex; an integer beyond all floats is infinite."""
+    """Return a number as a float, or as it is where it is complex. An integer beyond all floats becomes infinite."""
     if isinstance(value, complex):
         return value
     try:
@@ -95,7 +102,7 @@ def real(value: Any) -> Any:
 
 
 def decoded(dtype: DType, data: bytes | memoryview) -> numpy.ndarray[Any, Any]:
-    """Elements as an array to compute with: small floats as float32, complex32 as complex64."""
+    """Return elements as an array to compute with, of one axis: small floats become float32, complex32 becomes complex64."""
     import numpy
 
     if dtype.name == "complex32":
@@ -105,7 +112,7 @@ def decoded(dtype: DType, data: bytes | memoryview) -> numpy.ndarray[Any, Any]:
 
 
 def encoded(dtype: DType, values: numpy.ndarray[Any, Any]) -> bytes:
-    """The bytes of `values` as elements of `dtype`, rounded to nearest even; beyond the largest they are infinite, or NaN."""
+    """Return the bytes of `values` as elements of `dtype`, rounded to nearest even; beyond the largest they become infinite, or NaN."""
     import numpy
 
     with numpy.errstate(all="ignore"):
@@ -115,23 +122,36 @@ def encoded(dtype: DType, values: numpy.ndarray[Any, Any]) -> bytes:
 
 
 def check_kept(dtype: DType, values: numpy.ndarray[Any, Any], raw: bytes) -> None:
-    """Raises EditError where one of `values` is a number, and none any more in `raw`, its elements in `dtype`."""
+    """Check that rounding left every finite value finite.
+
+    Args:
+        dtype: the type that `values` were rounded to.
+        values: the array before.
+        raw: its elements in `dtype`, as `encoded` returns them.
+
+    Raises:
+        EditError: a value became infinite or NaN.
+    """
     import numpy
 
-    given, found = values.reshape(-1), decoded(dtype, raw)
-    lost = numpy.flatnonzero((numpy.isfinite(given) & ~numpy.isfinite(found)) | ((given == given) & (found != found)))
+    before, after = values.reshape(-1), decoded(dtype, raw)
+    lost = numpy.flatnonzero((numpy.isfinite(before) & ~numpy.isfinite(after)) | ((before == before) & (after != after)))
     if lost.size:
         at = lost[0]
-        raise EditError(f"{dtype.name} cannot hold {given[at].item():g}", f"it would become {as_none(found[at])}")
+        raise EditError(f"{dtype.name} cannot hold {before[at].item():g}", f"it would become {show_nonfinite(after[at])}")
 
 
-def as_none(value: Any) -> str:
-    """How a value that is no number is called."""
+def show_nonfinite(value: Any) -> str:
+    """Return what a numpy value that is not finite is called: NaN, inf or -inf."""
     return "NaN" if value != value else f"{value.item():g}"
 
 
 def check_holds(dtype: DType, value: Any) -> None:
-    """Raises EditError where the number `value` is not one that an element of integers, bool or real floats may take."""
+    """Check that a number is one that an element may be, but for the range of floats.
+
+    Raises:
+        EditError: it is complex and `dtype` is not, or `dtype` holds integers (or 0 and 1) and it is none, or none in their range.
+    """
     if isinstance(value, complex) and dtype.kind != "c":
         raise EditError(f"{dtype.name} cannot hold the complex {value}")
     if dtype.kind == "b" and value not in (0, 1):
@@ -146,13 +166,17 @@ def check_holds(dtype: DType, value: Any) -> None:
         raise EditError(f"{dtype.name} cannot hold {int(value)}: it goes from {low} to {high - 1}", "cast it first")
 
 
-def foreign(dtype: numpy.dtype[Any]) -> bool:
-    """True for the types that ml_dtypes adds to numpy's own; their `kind` does not tell (float8_e5m2 says `f`)."""
+def of_ml_dtypes(dtype: numpy.dtype[Any]) -> bool:
+    """Return whether a type is one that ml_dtypes adds to numpy's own; their `kind` does not say so (that of float8_e5m2 is `f`)."""
     return dtype.isbuiltin == 2
 
 
 def caster(before: DType, after: DType) -> Callable[[bytes | memoryview], memoryview]:
-    """A function from elements of one dtype to those of another: round to nearest even; integers must fit."""
+    """Return a function that converts elements of one dtype to another, to nearest even. It raises EditError for integers that do not fit.
+
+    Raises:
+        EditError: a complex type is cast to one that is not, or a type has no plain elements.
+    """
     source, target = to_numpy(before), to_numpy(after)
     if before.kind == "c" and after.kind != "c":
         raise EditError(f"{before.name} cannot be cast to {after.name}: the imaginary part would be lost")
@@ -164,140 +188,19 @@ def caster(before: DType, after: DType) -> Callable[[bytes | memoryview], memory
         if after.kind in "iu":
             check_fits(values, after)
         with numpy.errstate(all="ignore"):
-            # ml_dtypes knows no way from one small float to another but through float32
-            through = values.astype(numpy.float32) if foreign(source) and foreign(target) else values
+            # ml_dtypes converts one small float to another through float32 only
+            through = values.astype(numpy.float32) if of_ml_dtypes(source) and of_ml_dtypes(target) else values
             return through.astype(target).view("u1").data
 
     return change
 
 
 def check_fits(values: numpy.ndarray[Any, Any], dtype: DType) -> None:
-    """Raises EditError where an element of `values` is not within the integers of `dtype`."""
+    """Raise EditError where an element of the array `values` is out of the range of the integers of `dtype`, or infinite or NaN."""
     if not values.size:
         return
-    wide = values.astype("float64") if foreign(values.dtype) else values
+    wide = values.astype("float64") if of_ml_dtypes(values.dtype) else values
     for value in (wide.min(), wide.max()):
         if value != value or value in (float("inf"), float("-inf")):
             raise EditError(f"{dtype.name} cannot hold {value}", "replace it first")
         check_holds(dtype, int(value))
-
-
-def nested(tensor: Tensor) -> Any:
-    """The values as nested lists of Python numbers; one number for a tensor of no dimensions."""
-    if tensor.shape == ():
-        return item(tensor.dtype, tensor.tobytes())
-    values = tensor.array()
-    if foreign(values.dtype):
-        values = values.astype("float32")
-    return values.tolist()
-
-
-def printed(tensor: Tensor, precision: int | None = None, most: int | None = None, wide: int = 120) -> Iterator[str]:
-    """The values, as lines in numpy's brackets, with all the digits that the dtype has, or `precision` behind the point.
-
-    `most` given: as numpy itself prints them, in lines of `wide` characters, the middle left out where there are more. Else a line for
-    each run along the last axis, none left out; over 1,000 values are not aligned, but read and spelled a block at a time.
-    """
-    if tensor.shape == ():
-        yield text(tensor.dtype, item(tensor.dtype, tensor.tobytes()), precision)
-    elif most is not None or tensor.numel <= _FEW:
-        yield from _aligned(tensor, precision, most or _FEW, wide if most else 1 << 30).split("\n")
-    else:
-        yield from _rows(tensor, precision)
-
-
-_FEW = 1000
-
-
-def _aligned(tensor: Tensor, precision: int | None, most: int, wide: int) -> str:
-    import numpy
-
-    values = tensor.array()
-    options: dict[str, Any] = {"threshold": most, "max_line_width": wide, "separator": " "}
-    if foreign(values.dtype) or tensor.dtype.name == "float16":  # numpy says 12030 of the float16 that is 12032
-        options["formatter"] = {"float_kind": lambda value: text(tensor.dtype, value, precision)}
-        return numpy.array2string(values.astype("float32"), **options)
-    if precision is None:
-        return numpy.array2string(values, floatmode="unique", **options)
-    return numpy.array2string(values, precision=precision, floatmode="fixed", suppress_small=True, **options)
-
-
-def _rows(tensor: Tensor, precision: int | None) -> Iterator[str]:
-    """A line for each run along the last axis: `[[1.0 2.0]`, ` [3.0 4.0]]`."""
-    shape, size = tensor.shape, tensor.dtype.nbytes
-    count, row = (tensor.numel // shape[-1] if shape[-1] else 0), shape[-1]
-    if not count:
-        yield "[]"
-        return
-    elements = tensor.elements()
-    step = max(1, 65536 // row)
-    for first in range(0, count, step):
-        last = min(first + step, count)
-        words = _words(tensor.dtype, elements.read(first * row * size, last * row * size), precision)
-        for number in range(first, last):
-            at = (number - first) * row
-            opens, closes = _brackets(number, shape[:-1])
-            yield " " * (len(shape) - opens) + "[" * opens + " ".join(words[at : at + row]) + "]" * closes
-
-
-def _brackets(number: int, outer: tuple[int, ...]) -> tuple[int, int]:
-    """How many brackets open before and close after row `number`: its own, and those of the blocks that it begins or ends."""
-
-    def edges(at: int) -> int:
-        count = 1
-        for n in reversed(outer):
-            at, rest = divmod(at, n)
-            if rest:
-                break
-            count += 1
-        return count
-
-    return edges(number), edges(number + 1)
-
-
-def _words(dtype: DType, data: bytes, precision: int | None) -> list[str]:
-    """The elements in `data` as text. Types of 16 bits and less have few values: each is spelled once."""
-    import numpy
-
-    if dtype.kind == "c":
-        return [text(dtype, item(dtype, data[at : at + dtype.nbytes]), precision) for at in range(0, len(data), dtype.nbytes)]
-    values = numpy.frombuffer(data, to_numpy(dtype))
-    if dtype.kind in "biu":
-        return list(map(str, values.tolist()))
-    if dtype.nbytes <= 2:
-        codes, places = numpy.unique(numpy.frombuffer(data, f"u{dtype.nbytes}"), return_inverse=True)
-        spelled = [text(dtype, item(dtype, code.tobytes()), precision) for code in codes]
-        return [spelled[place] for place in places.tolist()]
-    if precision is not None:
-        return [text(dtype, value, precision) for value in values.tolist()]
-    found: list[str] = values.astype(str).tolist()
-    return found
-
-
-def text(dtype: DType, value: Any, precision: int | None = None) -> str:
-    """A number as numpy would print it alone: the fewest digits that give the same element back; `precision` digits where given."""
-    if dtype.kind == "b":
-        return str(bool(value))
-    if dtype.kind in "iu":
-        return str(int(value))
-    if dtype.kind == "c":
-        value = complex(value)
-        half = DType("float64" if dtype.nbytes == 16 else "float32" if dtype.nbytes == 8 else "float16", "f", 1, dtype.part)
-        imaginary = text(half, value.imag, precision)
-        return f"({text(half, value.real, precision)}{'' if imaginary[0] in '-' else '+'}{imaginary}j)"
-    value = float(value)
-    if precision is not None:
-        return f"{value:.{precision}g}" if value and not 1e-4 <= abs(value) < 1e16 else f"{value:.{precision}f}"
-    return _shortest(dtype, value)
-
-
-def _shortest(dtype: DType, value: float) -> str:
-    if dtype.name == "float64" or value != value or value in (float("inf"), float("-inf")):
-        return repr(value)
-    raw = _rounded(dtype, value)
-    whole = len(str(int(abs(value)))) if abs(value) < 1e16 else 1  # 12032 is the nearest bfloat16 to 12000, and not 12000
-    for digits in range(whole, 10):
-        short = float(f"{value:.{digits}g}")
-        if _rounded(dtype, short) == raw:
-            return repr(short)
-    return repr(value)

@@ -1,0 +1,1 @@
+"""Runs of bytes: files, what is made of parts of them, and their checksums."""

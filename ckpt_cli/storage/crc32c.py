@@ -1,7 +1,8 @@
-"""CRC-32C (Castagnoli), with numpy: many words side by side, each as a polynomial that is shifted to its place and added.
+"""CRC-32C (Castagnoli) with numpy, on many words at once. Polynomial and test values: RFC 3720, B.4.
 
-A row of 4,096 words is taken at a time. The rows before it are shifted by the length of a row, which is a sum of two looked-up values for
-each word; at the end the words of the one row that is left are folded, half over half. Polynomial and test values: RFC 3720, B.4.
+Data are taken in rows of 4,096 words, each word a polynomial. To append a row, the sum of the rows before it is shifted by the length of a
+row (for each word, two looked-up values are added), and the new row is added. At the end the words of the one row that is left are folded:
+its first half is shifted by the length of the second and added to it, until one word is left.
 """
 
 from __future__ import annotations
@@ -15,27 +16,27 @@ from .checksums import Crc
 _ONES = 0xFFFFFFFF
 _WORDS = 4096
 _ROW = 4 * _WORDS
-_SMALL = 1024  # bytes that are done sooner one by one
-_BEFORE_NUMPY = 1 << 18  # the same, where numpy would have to be imported
+_SMALL = 1024  # data shorter than this are faster byte by byte
+_BEFORE_NUMPY = 1 << 18  # the same, where numpy is not imported yet
 
 
 def crc32c(data: bytes | bytearray | memoryview, crc: int = 0) -> int:
-    """The checksum of all bytes so far; `crc` that of those before."""
+    """Return the CRC-32C of all bytes so far: those whose checksum is `crc`, then `data`."""
     if len(data) < (_SMALL if "numpy" in sys.modules else _BEFORE_NUMPY):
-        return _one_by_one(data, crc)
+        return _byte_by_byte(data, crc)
     start = CRC32C.product(CRC32C.power(len(data)), crc ^ _ONES)
     return _register(data) ^ start ^ _ONES
 
 
-def _one_by_one(data: bytes | bytearray | memoryview, crc: int) -> int:
-    table, crc = _bytes(), crc ^ _ONES
+def _byte_by_byte(data: bytes | bytearray | memoryview, crc: int) -> int:
+    table, crc = _byte_table(), crc ^ _ONES
     for byte in data:
         crc = table[(crc ^ byte) & 0xFF] ^ crc >> 8
     return crc ^ _ONES
 
 
 def _register(data: bytes | bytearray | memoryview) -> int:
-    """What `data` alone come to: they are begun with zeros, which are nothing, up to a whole row."""
+    """The remainder of `data` alone. Zeros, which do not change it, are put in front to fill the first row."""
     import numpy
 
     head = len(data) % _ROW
@@ -57,21 +58,21 @@ def _register(data: bytes | bytearray | memoryview) -> int:
 
 @cache
 def _halves(nbytes: int) -> tuple[Any, Any]:
-    """What the lower and the upper 16 bits of a word become where it is shifted by `nbytes` bytes."""
+    """Two tables: what the lower and the upper 16 bits of a word become when it is shifted by `nbytes` bytes."""
     import numpy
 
     power = CRC32C.power(nbytes)
-    found = []
+    tables = []
     for first in (0, 16):
         table = numpy.zeros(1 << 16, "<u4")
         for bit in range(16):
             table[1 << bit : 2 << bit] = table[: 1 << bit] ^ numpy.uint32(CRC32C.product(power, 1 << first + bit))
-        found.append(table)
-    return found[0], found[1]
+        tables.append(table)
+    return tables[0], tables[1]
 
 
 @cache
-def _bytes() -> list[int]:
+def _byte_table() -> list[int]:
     power = CRC32C.power(1)
     return [CRC32C.product(power, byte) for byte in range(256)]
 

@@ -1,121 +1,142 @@
-"""Compressed runs of bytes, decoded from front to back in little memory: zstd and gzip.
+"""Storages that are read from front to back, because their bytes can only be produced in order.
 
-zstd is Python's own from 3.14 on, and before that the optional package `zstandard`.
+What a random scheme draws (Drawn) is here; compressed data, varints and deflated members of a zip subclass Sequential where they belong.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
 
-from ..errors import Malformed, ReadError
-from .storage import BLOCK, Storage
+from ..errors import CkptError, EditError
+from .storage import Place, Storage
 
-_WIDEST = 1 << 27  # bytes of a window: what zstd itself allows unless it is told otherwise
-
-
-class _Source:
-    """A storage as a file that is read from front to back."""
-
-    def __init__(self, storage: Storage) -> None:
-        self.storage, self.at = storage, 0
-
-    def read(self, size: int = -1) -> bytes:
-        stop = self.storage.nbytes if size < 0 else min(self.storage.nbytes, self.at + size)
-        data = self.storage.read(self.at, stop)
-        self.at = stop
-        return data
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        pass
+Produced = bytes | bytearray | memoryview
 
 
-def _zstd(source: _Source) -> Any:
-    try:
-        from compression.zstd import DecompressionParameter, ZstdFile  # type: ignore[import-not-found,unused-ignore]
+class Sequential(Storage):
+    """Bytes that are produced in order. Reading on from where the last read ended is free; going back starts again.
 
-        return ZstdFile(source, options={DecompressionParameter.window_log_max: 27})
-    except ImportError:
-        pass
-    try:
-        from zstandard import ZstdDecompressor
-    except ImportError:
-        raise ReadError("its arrays are compressed with zstd", "pip install 'ckpt-tool[jax]'") from None
-    return ZstdDecompressor(max_window_size=_WIDEST).stream_reader(source, read_across_frames=True)  # type: ignore[arg-type,unused-ignore]
+    A subclass says how production begins, what comes next, and what is wrong where its source ends too early or too late.
+    """
 
+    __slots__ = ("_ahead", "_begun", "position")
+    position: int  # bytes given out since the beginning
 
-def _gzip(source: _Source) -> Any:
-    from gzip import GzipFile
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+        self._begun, self.position, self._ahead = False, 0, memoryview(b"")
 
-    return GzipFile(fileobj=source, mode="rb")  # type: ignore[call-overload]
+    def begin(self) -> None:
+        """Start producing from the first byte."""
+        raise NotImplementedError
 
+    def produce(self, wanted: int) -> Produced:
+        """Return the next bytes, or none where the source has ended.
 
-_READERS = {"zstd": _zstd, "gzip": _gzip}
-CODECS = tuple(_READERS)
+        Args:
+            wanted: the bytes that the reader still asks for. More may be returned: the rest is kept for the next read.
+        """
+        raise NotImplementedError
 
+    def ended_early(self) -> CkptError:
+        """Return the error to raise where the source ends before `nbytes` bytes."""
+        raise NotImplementedError
 
-class Decoded(Storage):
-    """The `nbytes` bytes that `of` holds compressed. Read it from front to back; going back starts again. It must end where it should."""
+    def finish(self, surplus: bool) -> None:
+        """Check what can be checked once all bytes are read; `surplus` where more were produced than there should be."""
 
-    __slots__ = ("_at", "_reader", "codec", "of")
-
-    def __init__(self, of: Storage, codec: str, nbytes: int) -> None:
-        self.of, self.codec, self.nbytes = of, codec, nbytes
-        self._reader: Any = None
-        self._at = 0
+    def release(self) -> None:
+        """Drop what producing holds: all is read, or reading failed."""
 
     def divisible(self) -> bool:
+        """Return False: reading begins at the front."""
         return False
 
     def readinto(self, start: int, view: memoryview) -> None:
-        if self._reader is None or start < self._at:
-            self._reader, self._at = _READERS[self.codec](_Source(self.of)), 0
-        while self._at < start:
-            self._take(min(BLOCK, start - self._at))
-        done = 0
-        while done < len(view):
-            data = self._take(min(BLOCK, len(view) - done))
-            view[done : done + len(data)] = data
-            done += len(data)
-        if self._at == self.nbytes:
-            if self._read(1):
-                raise self._wrong("longer")
-            self._reader = None
-
-    def _take(self, count: int) -> bytes:
-        data = self._read(count)
-        if not data:
-            raise self._wrong("shorter")
-        self._at += len(data)
-        return data
-
-    def _read(self, count: int) -> bytes:
+        """Fill `view`, producing and skipping what lies before `start`."""
         try:
-            data: bytes = self._reader.read(count)
-        except ReadError:
+            if not self._begun or start < self.position:
+                self._stop()
+                self.begin()
+                self._begun = True
+            while self.position < start:
+                self._take(start - self.position)
+            filled = 0
+            while filled < len(view):
+                piece = self._take(len(view) - filled)
+                view[filled : filled + len(piece)] = piece
+                filled += len(piece)
+            if self.position == self.nbytes:
+                self.finish(len(self._ahead) > 0)
+                self._stop()
+        except BaseException:
+            self._stop()
             raise
-        except Exception as error:  # each library has a family of its own, and none in common
-            self._reader = None
-            raise Malformed(f"its {self.codec} data are broken: {' '.join(str(error).split()) or type(error).__name__}") from None
-        return data
 
-    def _wrong(self, how: str) -> Malformed:
-        self._reader = None
-        return Malformed(f"its {self.codec} data are {how} than the {self.nbytes:,} bytes that they should hold")
+    def _stop(self) -> None:
+        self.release()
+        self._begun, self.position = False, 0
+        self._ahead = memoryview(b"")  # bytes that were produced and not asked for yet
+
+    def _take(self, most: int) -> memoryview:
+        """The next bytes: at least one, at most `most`."""
+        if not self._ahead:
+            self._ahead = memoryview(self.produce(most))
+            if not self._ahead:
+                raise self.ended_early()
+        piece, self._ahead = self._ahead[:most], self._ahead[most:]
+        self.position += len(piece)
+        return piece
 
 
-def decoded(data: Storage, codec: str, most: int) -> bytes:
-    """All that `data` hold, which is at most `most` bytes. Raises Malformed."""
-    reader = Decoded(data, codec, most + 1)
-    reader._reader = _READERS[codec](_Source(data))
-    found = bytearray()
-    while block := reader._read(BLOCK):
-        found += block
-        if len(found) > most:
-            raise Malformed(f"its {codec} data hold over {most:,} bytes")
-    return bytes(found)
+class Drawn(Sequential):
+    """Bytes that come in order out of `draw()`: a random scheme.
+
+    Args:
+        nbytes: the bytes that are drawn.
+        draw: starts the drawing, and yields its bytes in blocks of any size.
+        alone: given where the bytes depend on nothing but their own generator (not on files, other tensors or a user's code):
+            imports what drawing takes, so that forked workers share it.
+    """
+
+    __slots__ = ("_stream", "alone", "draw")
+
+    def __init__(self, nbytes: int, draw: Callable[[], Iterator[bytes]], alone: Callable[[], object] | None = None) -> None:
+        self.draw, self.alone = draw, alone
+        self._stream: Iterator[bytes] = iter(())
+        super().__init__(nbytes)
+
+    def portable(self) -> bool:
+        """Return whether forked workers may draw these bytes."""
+        return self.alone is not None
+
+    def prepare(self) -> None:
+        """Import what drawing takes."""
+        if self.alone is not None:
+            self.alone()
+
+    def watch(self, place: Place) -> None:
+        """Let errors of the scheme pass through `place`."""
+        unwatched = self.draw
+
+        def draw() -> Iterator[bytes]:
+            with place():
+                yield from unwatched()
+
+        self.draw = draw
+
+    def begin(self) -> None:
+        """Start the scheme's generator."""
+        self._stream = self.draw()
+
+    def produce(self, wanted: int) -> bytes:
+        """Return the next block that is drawn."""
+        return next(self._stream, b"")
+
+    def ended_early(self) -> CkptError:
+        """Return the error for a scheme that draws too little."""
+        return EditError(f"a scheme gave {self.position} bytes for a storage of {self.nbytes}")
+
+    def release(self) -> None:
+        """Forget the generator."""
+        self._stream = iter(())

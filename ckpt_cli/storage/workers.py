@@ -1,8 +1,8 @@
-"""A list of jobs done side by side: in forked workers, in threads where there is no fork, or here and now. Results come in order.
+"""Jobs done in parallel: in forked workers, in threads where there is no fork, or one after another here. Results come in order.
 
-A job is a plain function of an item and a `Reader`. Forked workers inherit the items and the function, so only the index of an item goes
-out to them, and only its result comes back, pickled. They end with the caller: when the results are all there, when it gives up or is
-interrupted (they are killed), and when it is killed itself (the pipe of indices ends, and so do they).
+A job is a function of an item and a `Reader`. Forked workers inherit the items and the function, so only the index of an item is sent to
+them, and only its result comes back, pickled. They end with the caller: when all results are there, when the caller gives up or is
+interrupted (they are killed), and when it is killed itself (the pipe of indices ends, and they exit).
 """
 
 from __future__ import annotations
@@ -19,23 +19,28 @@ from .storage import Storage
 T = TypeVar("T")
 R = TypeVar("R")
 
-BLOCK = 512 << 10  # bytes at a time: what stays in the cache of a core together with what is computed of it
-THREAD_BLOCK = 4 << 20  # threads hand over the interpreter's lock between blocks, so theirs are larger
-_TOLD = 16 << 20  # bytes after which a worker says how far it is
-_AHEAD = 2  # items a worker has waiting for it
+BLOCK = 512 << 10  # bytes: a block and what is computed from it stay in the cache of a core
+THREAD_BLOCK = 4 << 20  # bytes: threads pass on the interpreter's lock between blocks, so theirs are larger
+_REPORTED = 16 << 20  # bytes after which a worker reports its progress
+_AHEAD = 2  # items that wait for each worker
 
 
 class Reader:
-    """What a job reads with: a buffer for each storage it reads side by side, used again and again; `report` hears of bytes read."""
+    """Reads storages for a job, into buffers that are used again and again.
+
+    Args:
+        size: bytes of a block.
+        report: is called with the number of bytes after each block.
+    """
 
     def __init__(self, size: int = BLOCK, report: Callable[[int], None] | None = None) -> None:
         self.size, self.report = size, report
         self._buffers: dict[int, bytearray] = {}
 
     def blocks(self, storage: Storage, start: int, stop: int, buffer_index: int = 0) -> Iterator[bytearray]:
-        """The bytes [start, stop) in order; a block is valid until the next one of its `buffer_index` is asked for.
+        """Yield the bytes [start, stop) in order. A block is valid until the next one with the same `buffer_index` is asked for.
 
-        To read two storages in lockstep, zip the blocks of two buffer indices: bytearrays are compared as fast as memory is read.
+        To read two storages in lockstep, zip the blocks of two buffer indices. Two bytearrays are compared as fast as memory is read.
         """
         for at in range(start, stop, self.size):
             block = self._buffer(min(self.size, stop - at), buffer_index)
@@ -57,13 +62,13 @@ Report = Callable[[int], None]
 
 
 def alone(items: Sequence[T], job: Job[T, R], report: Report) -> Iterator[R]:
-    """In this process, one after the other."""
+    """Yield the result of each item, computed in this process, one after the other."""
     reader = Reader(BLOCK, report)
     return (job(item, reader) for item in items)
 
 
 def threaded(items: Sequence[T], job: Job[T, R], report: Report, workers: int) -> Iterator[R]:
-    """In threads: each job has a reader of its own."""
+    """Yield the result of each item, computed in threads; each job has a reader of its own."""
     from concurrent.futures import ThreadPoolExecutor
 
     def done(item: T) -> R:
@@ -79,8 +84,12 @@ def threaded(items: Sequence[T], job: Job[T, R], report: Report, workers: int) -
 
 
 def forked(items: Sequence[T], job: Job[T, R], report: Report, workers: int, order: Sequence[int]) -> Iterator[R]:
-    """In forked processes, which take the items in the `order` given. An error in a job is raised when its turn comes."""
-    import pickle  # noqa: F401 (before there are workers, who share it)
+    """Yield the result of each item, computed in forked processes that take items in `order`. An error is raised in its turn.
+
+    Raises:
+        ReadError: a worker was killed from outside.
+    """
+    import pickle  # noqa: F401 (imported before the fork, so that workers share it)
 
     crew = _Crew(items, job, workers, order)
     try:
@@ -94,12 +103,12 @@ def forked(items: Sequence[T], job: Job[T, R], report: Report, workers: int, ord
 
 
 class _Crew:
-    """Workers, the pipe that hands them indices of items, and a pipe from each for what they have to say."""
+    """Workers, the pipe that gives them indices of items, and a pipe from each for its messages."""
 
     def __init__(self, items: Sequence[Any], job: Job[Any, Any], workers: int, order: Sequence[int]) -> None:
-        self._ahead = iter(order)
+        self._queue = iter(order)
         self._done: dict[int, tuple[Any, Exception | None]] = {}
-        self._workers: dict[int, int] = {}  # the end of its pipe → process id
+        self._workers: dict[int, int] = {}  # the read end of its pipe → process id
         todo, self._todo = os.pipe()
         try:
             for _ in range(workers):
@@ -118,8 +127,8 @@ class _Crew:
         if pid == 0:
             try:
                 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                    signal.signal(number, signal.SIG_IGN)  # a signal to the group is the program's to answer: it ends its workers
-                os.close(self._todo)  # else this pipe would never end
+                    signal.signal(number, signal.SIG_IGN)  # a signal to the group is handled by the program, which ends its workers
+                os.close(self._todo)  # a write end left open here would keep the pipe from ending
                 os.close(out)
                 _serve(items, job, todo, into)
             finally:
@@ -128,14 +137,14 @@ class _Crew:
         self._workers[out] = pid
 
     def _hand_out(self) -> None:
-        """One more index to whoever takes it; after the last one the pipe ends, and so do the workers."""
-        index = next(self._ahead, None)
+        """Send one more index, which any worker takes; after the last one the pipe is closed, and the workers end."""
+        index = next(self._queue, None)
         if index is None:
             self._no_more()
             return
         try:
             os.write(self._todo, index.to_bytes(4, "little"))
-        except BrokenPipeError:  # nobody is left to take it; that their pipes have ended says so, too
+        except BrokenPipeError:  # no worker is left; `_ready` finds their pipes ended
             pass
 
     def _no_more(self) -> None:
@@ -144,13 +153,14 @@ class _Crew:
             self._todo = -1
 
     def outcome(self, index: int, report: Report) -> tuple[Any, Exception | None]:
-        """The result of an item, or the error it ended in, as soon as it is there."""
+        """Wait for the result of an item, or the error that it ended in."""
         while index not in self._done:
             for pipe in self._ready():
-                self._hear(pipe, report)
+                self._receive_message(pipe, report)
         return self._done.pop(index)
 
     def _ready(self) -> list[int]:
+        """Wait until workers have something to say; the pipes of these."""
         import select
 
         if not self._workers:
@@ -160,9 +170,10 @@ class _Crew:
             poll.register(pipe, select.POLLIN)
         return [pipe for pipe, _ in poll.poll()]
 
-    def _hear(self, pipe: int, report: Report) -> None:
+    def _receive_message(self, pipe: int, report: Report) -> None:
+        """Take one message of a worker: bytes read since the last one, and perhaps the outcome of an item."""
         size = _receive(pipe, 8)
-        if len(size) < 8:  # it is over, or was killed
+        if len(size) < 8:  # the worker has ended, or was killed
             os.close(pipe)
             os.waitpid(self._workers.pop(pipe), 0)
             return
@@ -176,7 +187,7 @@ class _Crew:
             self._hand_out()
 
     def end(self) -> None:
-        """No process and no pipe of ours is left."""
+        """Kill the workers that are left, and close all pipes."""
         self._no_more()
         while self._workers:
             pipe, pid = self._workers.popitem()
@@ -186,7 +197,7 @@ class _Crew:
 
 
 def _serve(items: Sequence[Any], job: Job[Any, Any], todo: int, into: int) -> None:
-    """A worker's life: an index in, a result or an error out, until there are no more."""
+    """Run a worker: take an index, send a result or an error, until there are no more indices."""
     import pickle
 
     read = 0
@@ -194,10 +205,10 @@ def _serve(items: Sequence[Any], job: Job[Any, Any], todo: int, into: int) -> No
     def report(count: int) -> None:
         nonlocal read
         read += count
-        if read >= _TOLD:
-            tell(None, None, None)
+        if read >= _REPORTED:
+            send(None, None, None)
 
-    def tell(index: int | None, result: Any, error: Exception | None) -> None:
+    def send(index: int | None, result: Any, error: Exception | None) -> None:
         nonlocal read
         message = pickle.dumps((read, index, result, error))
         read = 0
@@ -209,13 +220,13 @@ def _serve(items: Sequence[Any], job: Job[Any, Any], todo: int, into: int) -> No
         try:
             result = job(items[index], reader)
         except Exception as error:
-            tell(index, None, _portable(error))
+            send(index, None, _portable(error))
         else:
-            tell(index, result, None)
+            send(index, result, None)
 
 
 def _portable(error: Exception) -> Exception:
-    """The error, where it survives pickling; else its text."""
+    """The error, if it survives pickling; else its text as a RuntimeError."""
     import pickle
 
     try:

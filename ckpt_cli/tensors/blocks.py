@@ -1,8 +1,8 @@
-"""Storages streamed in blocks: what stats, hash, diff and every other look at all the data share.
+"""All data of a checkpoint, streamed in blocks and in parallel: what stats, hash, diff and check share.
 
-The data are cut into items of about 16 MB (many small tensors, one tensor, or a part of a large one), in file order, and items are done
-side by side. `fold` takes a tensor's blocks through a fold, and merges what comes of its parts; `each` is the engine below it, for jobs
-that are not about one tensor at a time.
+The data are cut into items of about 16 MB in file order: many small tensors, one tensor, or a part of a large one. Items are processed in
+parallel. `fold` feeds the blocks of each tensor to a fold and merges the folds of its parts; `each` is the engine below it, for jobs that
+are not about one tensor at a time.
 """
 
 from __future__ import annotations
@@ -14,32 +14,37 @@ from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from ..storage.storage import Storage
 from ..storage.workers import BLOCK, Job, Reader, alone, forked, threaded
-from .checkpoint import Tensor
+from .tensor import Tensor
 
 __all__ = ["BLOCK", "ITEM", "Fold", "Part", "Reader", "costs", "cut", "each", "fold"]
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-ITEM = 16 << 20
-SMALL = 32 << 20  # bytes that are read sooner than workers are started
+ITEM = 16 << 20  # bytes
+SMALL = 32 << 20  # bytes: below this, reading takes less time than starting workers
 _MOST_WORKERS = 4
 
 Progress = Callable[[int, int], None]  # bytes done, bytes in all
 
 
 class Fold(Protocol):
-    """Takes blocks in order, each a whole number of elements, and can be pickled. `merge` adds what a fold over the bytes behind found."""
+    """Something computed from a tensor's bytes in order. It can be pickled."""
 
-    def add(self, block: bytearray) -> None: ...
-    def merge(self, other: Self, /) -> None: ...
+    def add(self, block: bytearray) -> None:
+        """Take the next block, a whole number of elements."""
+        ...
+
+    def merge(self, other: Self, /) -> None:
+        """Take the fold over the bytes that follow."""
+        ...
 
 
 F = TypeVar("F", bound=Fold)
 
 
 class Part(NamedTuple, Generic[T]):
-    """Bytes [start, stop) of what `of` stands for."""
+    """Bytes [start, stop) of `of`, a tensor or a storage."""
 
     of: T
     start: int
@@ -47,11 +52,16 @@ class Part(NamedTuple, Generic[T]):
 
     @property
     def nbytes(self) -> int:
+        """The number of bytes."""
         return self.stop - self.start
 
 
 def cut(runs: Iterable[tuple[T, int, bool]]) -> list[list[Part[T]]]:
-    """Items of about 16 MB: several of the `runs`, one, or a part of one. A run: what it is, its bytes, whether it may be divided."""
+    """Cut runs of bytes into items of about 16 MB: several runs, one, or a part of one.
+
+    Args:
+        runs: for each, what it is a run of, its bytes, and whether it may be divided.
+    """
     items: list[list[Part[T]]] = []
     filled = 0
     for of, nbytes, divisible in runs:
@@ -67,7 +77,7 @@ def cut(runs: Iterable[tuple[T, int, bool]]) -> list[list[Part[T]]]:
 
 
 def costs(items: Iterable[Sequence[Part[T]]]) -> list[int]:
-    """The bytes in each item."""
+    """Return the bytes of each item."""
     return [sum(part.nbytes for part in item) for item in items]
 
 
@@ -86,10 +96,21 @@ def fold(
     progress: Progress | None = None,
     divisible: bool = True,
 ) -> Iterator[tuple[str, F]]:
-    """Each name and the fold over its tensor's elements (C-contiguous, little-endian), in the order of `tensors`.
+    """Fold the elements (C-contiguous, little-endian) of each tensor.
 
-    Names that are tied get one fold: do not change it. With `divisible=False` each tensor is folded from front to back in one piece.
-    Raises what reading raises, and Opaque where a tensor has no elements of its own.
+    Args:
+        tensors: the tensors by name.
+        make: returns an empty fold for a tensor.
+        workers: how many to start; without it, as many as pay.
+        progress: is called with the bytes done and the bytes in all.
+        divisible: whether a tensor may be folded in parts, which are merged; otherwise each is folded in one piece.
+
+    Yields:
+        Each name and its fold, in the order of `tensors`. Tied names share one fold: do not change it.
+
+    Raises:
+        Opaque: a tensor has no elements of its own.
+        ReadError: reading fails.
     """
     distinct: dict[Any, int] = {}
     numbers = [distinct.setdefault(tensor.key, len(distinct)) for tensor in tensors.values()]
@@ -111,28 +132,28 @@ def _folded(folded: F, part: Part[_Run], reader: Reader) -> F:
 
 
 def _merged(items: Sequence[list[Part[_Run]]], results: Iterator[list[F]]) -> Iterator[F]:
-    """One fold a distinct tensor, in order."""
+    """One fold for each distinct tensor, in order."""
     for item, folds in zip(items, results, strict=True):
-        for part, found in zip(item, folds, strict=True):
+        for part, folded in zip(item, folds, strict=True):
             if part.start == 0:
-                whole = found
+                whole = folded
             else:
-                whole.merge(found)
+                whole.merge(folded)
             if part.stop == part.of.storage.nbytes:
                 yield whole
 
 
 def _named(names: Sequence[str], numbers: Sequence[int], folds: Iterator[F]) -> Iterator[tuple[str, F]]:
-    """Names come with the fold of their tensor, kept as long as a later name needs it."""
+    """Pair names with the folds of their tensors; a fold is kept as long as a later name needs it."""
     left = Counter(numbers)
-    found: dict[int, F] = {}
+    kept: dict[int, F] = {}
     for name, number in zip(names, numbers, strict=True):
-        if number not in found:
-            found[number] = next(folds)  # numbers are given in the order of first names
-        yield name, found[number]
+        if number not in kept:
+            kept[number] = next(folds)  # tensors are numbered in the order of their first names
+        yield name, kept[number]
         left[number] -= 1
         if not left[number]:
-            del found[number]
+            del kept[number]
 
 
 def each(
@@ -144,9 +165,15 @@ def each(
     progress: Progress | None = None,
     largest_first: bool = False,
 ) -> Iterator[R]:
-    """`job(item, reader)` of every item, in order. `costs`: the bytes that the job of each will read.
+    """Yield `job(item, reader)` of every item, in order; in parallel where that pays. Close the iterator to stop early.
 
-    Side by side where that pays; `largest_first` balances items that cannot be cut. Close the iterator to stop early.
+    Args:
+        items: what to work on.
+        job: is called with an item and a Reader.
+        costs: the bytes that the job of each item will read.
+        workers: how many to start; without it, as many as pay.
+        progress: is called with the bytes done and the bytes in all.
+        largest_first: start with the largest items, which balances those that cannot be cut.
     """
     total, done = sum(costs), 0
 

@@ -1,13 +1,14 @@
-"""Selections: what a pattern picks out of a checkpoint, and references `NAME[index]` to a part of a tensor.
+r"""Selections: which names a pattern picks.
 
 0.weight               that tensor; an exact name wins over any pattern
 *.bias  h.{0,1}.*      a glob: `*` crosses dots, `?` is one character, `{a,b}` alternates, `[0-9]` and `[!0-9]` are classes
-re:^h\\.\\d+            a regular expression, searched
+re:^h\.\d+             a regular expression, searched
 [0][1][0].bias         by position, as net[0][1][0].bias: the child named k where there is one, else the k-th
 @Linear  @Linear.bias  the parameters of every layer of that type
 
-Names come as a checkpoint, which says what divides their parts, as Named where they are not its tensors alone, or as any mapping: then
-dots do. Where the file tells of layers by names of their own, positions count those, and a parameter has the name that it has there.
+Names are given as a checkpoint, which says what separates their parts; as Named, where they are not exactly those of a checkpoint;
+or as any mapping, whose parts are separated by dots. Where a file has names of its own for layers, positions count those layers, and a
+parameter is found under the name that it has there.
 """
 
 from __future__ import annotations
@@ -15,33 +16,38 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import EllipsisType
 
 from ..errors import NoMatch, UsageError, did_you_mean
-from .checkpoint import Checkpoint, Tensor, show_shape
+from .checkpoint import Checkpoint
 
-Layers = Callable[[], Mapping[str, str]]
+Layers = Callable[[], Mapping[str, str]]  # finds the type of each layer by its path, when a pattern asks for it
 
 
 def no_layers() -> Mapping[str, str]:
+    """Return the layer types of a checkpoint of which none are known."""
     return {}
 
 
 class Named(dict[str, object]):
-    """Any names, to be read as those of the checkpoint `like`."""
+    """Any names, with the separator and the layers of the checkpoint `like`."""
 
     def __init__(self, names: Iterable[str], like: Checkpoint) -> None:
         super().__init__(dict.fromkeys(names))
         self.like = like
 
 
-def _like(names: Mapping[str, object]) -> Checkpoint:
-    """The checkpoint that says how these names are read."""
+def _checkpoint_of(names: Mapping[str, object]) -> Checkpoint:
+    """The checkpoint that says what separates the parts of these names, and which layers they belong to."""
     return names.like if isinstance(names, Named) else names if isinstance(names, Checkpoint) else Checkpoint({})
 
 
 def select(names: Iterable[str], patterns: Sequence[str], layers: Layers = no_layers) -> list[str]:
-    """The names that any of `patterns` picks, in the order of `names`; all without a pattern. Raises NoMatch for one that picks nothing."""
+    """Return the names that any of `patterns` picks, in the order of `names`; all of them without a pattern.
+
+    Raises:
+        NoMatch: a pattern picks nothing.
+        UsageError: a pattern is malformed.
+    """
     known = names if isinstance(names, Mapping) else dict.fromkeys(names)
     if not patterns:
         return list(known)
@@ -55,40 +61,44 @@ _KEY = "/.ATTRIBUTES/VARIABLE_VALUE"  # what TensorFlow's own tools print after 
 
 
 def matches(names: Mapping[str, object], pattern: str, layers: Layers = no_layers) -> list[str]:
-    """The names that `pattern` picks. Raises NoMatch, which names the nearest, where it picks nothing."""
+    """Return the names that `pattern` picks.
+
+    Raises:
+        NoMatch: it picks nothing; the error suggests what may have been meant.
+        UsageError: it is malformed.
+    """
     if pattern in names:
         return [pattern]
-    found = _by_kind(names, pattern, layers)
-    if found:
-        return found
+    if picked := names_matching(names, pattern, layers):
+        return picked
     if pattern.endswith(_KEY):
         return matches(names, pattern.removesuffix(_KEY), layers)
     raise no_match(names, pattern)
 
 
 def no_match(names: Mapping[str, object], pattern: str) -> NoMatch:
-    """That `pattern` picks no tensor, and what may have been meant; what else it names in a checkpoint is said."""
-    other = _other(names.objects, pattern) if isinstance(names, Checkpoint) else None
-    if other is not None:
-        return NoMatch(f"{other} is no tensor", "`ckpt get` prints it; only tensors are edited")
+    """Return the error for a pattern that picks no tensor. It says what may have been meant, or which object the pattern names instead."""
+    named_object = _object_named(names.objects, pattern) if isinstance(names, Checkpoint) else None
+    if named_object is not None:
+        return NoMatch(f"{named_object} is no tensor", "`ckpt get` prints it; only tensors are edited")
     return NoMatch(f"nothing matches {pattern!r}", _hint(names, pattern))
 
 
-def _other(objects: Mapping[str, object], pattern: str) -> str | None:
+def _object_named(objects: Mapping[str, object], pattern: str) -> str | None:
     """The first object that `pattern` names, or whose container it names."""
     if pattern in objects or any(name.startswith(f"{pattern}.") for name in objects):
         return pattern
-    return next(iter(_by_kind(objects, pattern, no_layers)), None) if not pattern.startswith("@") else None
+    return next(iter(names_matching(objects, pattern, no_layers)), None) if not pattern.startswith("@") else None
 
 
 def _hint(names: Mapping[str, object], pattern: str) -> str:
-    """What may have been meant: another file, an index that is none, all below a group, the nearest names, or names that hold the text."""
+    """What may have been meant: another file, an index, all names below a group, names that contain the text, or the nearest names."""
     if os.path.isfile(pattern):
         return f'{pattern} is a file: one checkpoint at a time, as in: for f in *{os.path.splitext(pattern)[1]}; do ckpt … "$f"; done'
     base, bracket, index = pattern.partition("[")
     if bracket and base in names:
         return f"'[{index}' is no basic index of {base or 'the array'}: write [0, 1:3] or [..., -1]"
-    for prefix in (pattern, f"{pattern}{_like(names).separator}"):
+    for prefix in (pattern, f"{pattern}{_checkpoint_of(names).separator}"):
         if any(name.startswith(prefix) and prefix.endswith((".", "/")) for name in names):
             return f"did you mean '{prefix}*'?"
     plain = re.sub(r"^re:|^@|[*?{}^$\\]", "", pattern)
@@ -97,15 +107,16 @@ def _hint(names: Mapping[str, object], pattern: str) -> str:
     return did_you_mean(plain, names) or "`ckpt ls` lists the names"
 
 
-def _by_kind(names: Mapping[str, object], pattern: str, layers: Layers) -> list[str]:
+def names_matching(names: Mapping[str, object], pattern: str, layers: Layers) -> list[str]:
+    """Return the names that a pattern of any kind picks; none is no error. Raises UsageError for a malformed pattern."""
     if pattern.startswith("re:"):
         return _searched(names, pattern[3:])
     if pattern.startswith("@"):
         return _of_layers(names, pattern[1:], layers())
     if _POSITIONS.fullmatch(pattern):
-        found = _in_place(names, pattern, layers)
-        if found:
-            return found
+        picked = _by_position(names, pattern, layers)
+        if picked:
+            return picked
     accepts = _compiled(glob(pattern), pattern, re.DOTALL).fullmatch
     return [name for name in names if accepts(name)]
 
@@ -115,8 +126,8 @@ def _searched(names: Iterable[str], expression: str) -> list[str]:
     return [name for name in names if search(name)]
 
 
-def _compiled(expression: str, written: str, flags: int = 0) -> re.Pattern[str]:
-    """The regular expression, quietly: what Python may mean by `[[` one day is of no concern to who writes it today."""
+def _compiled(expression: str, pattern: str, flags: int = 0) -> re.Pattern[str]:
+    """The regular expression that `pattern` stands for. Python's warnings about sets such as `[[` are not shown: they are for programs."""
     import warnings
 
     try:
@@ -124,24 +135,25 @@ def _compiled(expression: str, written: str, flags: int = 0) -> re.Pattern[str]:
             warnings.simplefilter("ignore")
             return re.compile(expression, flags)
     except (re.error, OverflowError, RecursionError) as error:
-        raise UsageError(f"{written!r} is no pattern: {error}") from None
+        raise UsageError(f"{pattern!r} is no pattern: {error}") from None
 
 
 def _of_layers(names: Mapping[str, object], wanted: str, layers: Mapping[str, str]) -> list[str]:
-    """`Linear` or `Linear.weight`: tensors directly in a layer of that type."""
+    """The tensors directly in layers of a type, `Linear`; of each those called `weight`, for `Linear.weight`."""
     kind, _, leaf = wanted.partition(".")
     if not layers:
         raise NoMatch(f"the layer types of this file are not known, so @{kind} means nothing", "name the architecture with --arch")
     if kind not in layers.values():
         types = sorted({t for t in layers.values() if t})
         raise NoMatch(f"there is no layer of type {kind!r}", did_you_mean(kind, types) or f"there are {', '.join(types)}")
-    homes = {name: _like(names).layer_and_leaf(name) for name in names}
-    found = [name for name, (path, _) in homes.items() if layers.get(path) == kind]
-    return [name for name in found if not leaf or leaf in (homes[name][1], name.rpartition(_like(names).separator)[2])]
+    checkpoint = _checkpoint_of(names)
+    places = {name: checkpoint.layer_and_leaf(name) for name in names}
+    inside = [name for name, (path, _) in places.items() if layers.get(path) == kind]
+    return [name for name in inside if not leaf or leaf in (places[name][1], name.rpartition(checkpoint.separator)[2])]
 
 
 def glob(pattern: str) -> str:
-    """The regular expression that a glob stands for; it is to match whole names."""
+    """Return the regular expression that a glob stands for, to be matched against whole names."""
     out, at, depth = "", 0, 0
     while at < len(pattern):
         char = pattern[at]
@@ -163,31 +175,34 @@ def glob(pattern: str) -> str:
 
 
 def _class_end(pattern: str, at: int) -> int:
-    """Where the class that opens before `at` closes; a `]` right after the opening is one of its characters."""
+    """The index at which the character class that opens before `at` closes; a `]` right after the opening is one of its characters."""
     skip = 1 if pattern[at : at + 1] in ("!", "^") else 0
     return pattern.find("]", at + skip + 1)
 
 
 _POSITIONS = re.compile(r"[^\[\]*?{}]*(?:(?<!\.)\[-?\d+\][^\[\]*?{}]*)+")
 _STEP = re.compile(r"\[(-?\d+)\]|([^\[\]]+)")
-_LONGEST = 4_000  # Python makes no integer of more digits than 4300
+LONGEST = 4_000  # characters of a position or an index: Python converts no integer of over 4,300 digits
 
 
-def _in_place(names: Mapping[str, object], pattern: str, layers: Layers) -> list[str]:
-    """What a position means among the layers, those without parameters included, where the file tells of them; else among the names."""
-    like = _like(names)
-    own = {like.layer_name(name): name for name in names if name in like.layer_of}
-    if own:
-        found = _by_position([*filter(None, layers()), *own], pattern, like.separator)
-        if any(each in own for each in found):
-            return [own[each] for each in found if each in own]
-    return _by_position(names, pattern, like.separator)
+def _by_position(names: Mapping[str, object], pattern: str, layers: Layers) -> list[str]:
+    """The names at a position: counted among all layers (those without parameters too) where the file names them, else among the names."""
+    checkpoint = _checkpoint_of(names)
+    by_layer_name = {checkpoint.layer_name(name): name for name in names if name in checkpoint.layer_of}
+    if by_layer_name:
+        found = _at_position([*filter(None, layers()), *by_layer_name], pattern, checkpoint.separator)
+        if picked := [by_layer_name[name] for name in found if name in by_layer_name]:
+            return picked
+    return _at_position(names, pattern, checkpoint.separator)
 
 
-def _by_position(names: Iterable[str], pattern: str, separator: str) -> list[str]:
-    """All of `below` agree in their first `at` characters; `then` is what is to follow, so that each step looks at what is new alone."""
+def _at_position(names: Iterable[str], pattern: str, separator: str) -> list[str]:
+    """The names that are, or are below, what a pattern such as `encoder[0][1].bias` leads to.
+
+    At each step, all names in `below` agree in their first `at` characters and are to go on with `then`: a step compares new text only.
+    """
     below, at, then = list(names), 0, ""
-    if len(pattern) > _LONGEST:
+    if len(pattern) > LONGEST:
         return []
     for step in _STEP.finditer(pattern):
         if step[1] is None:
@@ -206,17 +221,17 @@ def _by_position(names: Iterable[str], pattern: str, separator: str) -> list[str
 
 
 def _child(names: list[str], at: int, k: int, separator: str) -> str | None:
-    """Of what follows the first `at` characters, the child that is named `k`, else the k-th."""
+    """Of the parts that follow the first `at` characters, the one that is called `k`, else the k-th."""
     children = list(dict.fromkeys(name[at : part_end(name, at, separator)] for name in names))
     if str(k) in children:
         return str(k)
-    if children == sorted(children):  # a file that sorts its names puts 10 before 2
+    if children == sorted(children):  # the file sorts its names as text, with 10 before 2
         children.sort(key=natural)
     return children[k] if -len(children) <= k < len(children) else None
 
 
 def part_end(name: str, at: int, separator: str = ".") -> int:
-    """Where the part of a name that begins at `at` ends: at a separator, or with the name. One inside a key is escaped."""
+    """Return the index at which the part of a name that begins at `at` ends: at a separator that no backslash escapes, or with the name."""
     end = name.find(separator, at)
     while end > 0 and name[end - 1] == "\\":
         end = name.find(separator, end + 1)
@@ -224,97 +239,6 @@ def part_end(name: str, at: int, separator: str = ".") -> int:
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
-    """A sort key by which `h.2` comes before `h.10`."""
+    """Return a sort key by which `h.2` comes before `h.10`."""
     parts = (part.lstrip("0") if part.isdecimal() else part for part in re.split(r"([0-9]+)", name) if part)
     return [(0, len(part), part) if part.isdecimal() or not part else (1, 0, part) for part in parts]
-
-
-Index = tuple["int | slice | EllipsisType", ...]
-
-
-def refer(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Tensor]:
-    """The one tensor, or the part of it, that `NAME` or `NAME[index]` means. Raises NoMatch, or UsageError where it means several."""
-    if reference in checkpoint:
-        return reference, checkpoint[reference]
-    pattern, index = split_index(checkpoint, reference, layers)
-    name = one(checkpoint, pattern, layers)
-    return name, checkpoint[name] if index is None else indexed(checkpoint[name].decoded(name), index, name)
-
-
-def split_index(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Index | None]:
-    """`NAME[0, :5]` → NAME and its index; the reference and None where it is a name or a pattern as it stands."""
-    base, _, text = reference.rpartition("[")
-    root = not base and "" in checkpoint  # an array that has no name: '[0, :5]'
-    if reference in checkpoint or not (base or root) or not text.endswith("]") or not _is_index(text[:-1]):
-        return reference, None
-    if base not in checkpoint and _is_pattern(checkpoint, reference, layers):
-        return reference, None
-    return base, parse_index(text[:-1])
-
-
-def _is_pattern(checkpoint: Checkpoint, reference: str, layers: Layers) -> bool:
-    try:
-        return bool(_by_kind(checkpoint, reference, layers))
-    except UsageError:  # [::-1] is no class
-        return False
-
-
-def one(checkpoint: Checkpoint, pattern: str, layers: Layers = no_layers) -> str:
-    """The one name that `pattern` picks."""
-    found = matches(checkpoint, pattern, layers)
-    if len(found) > 1:
-        listed = ", ".join(found[:4]) + (", …" if len(found) > 4 else "")
-        raise UsageError(f"{pattern!r} means {len(found):,} tensors: {listed}", "name one of them")
-    return found[0]
-
-
-_INDEX_PART = re.compile(r"\s*(?:\.\.\.|-?\d+|(?:-?\d+)?\s*:\s*(?:-?\d+)?\s*(?::\s*(?:-?\d+)?)?)\s*")
-
-
-def _is_index(text: str) -> bool:
-    return len(text) < _LONGEST and all(_INDEX_PART.fullmatch(part) for part in text.rstrip().removesuffix(",").split(","))
-
-
-def parse_index(text: str) -> Index:
-    """NumPy's basic indexing without new axes: integers, slices with steps, `...`."""
-    parts: list[int | slice | EllipsisType] = []
-    for part in text.rstrip().removesuffix(",").split(","):
-        part = part.strip()
-        if part == "...":
-            parts.append(...)
-        elif ":" in part:
-            parts.append(slice(*(int(bound) if bound.strip() else None for bound in part.split(":"))))
-        else:
-            parts.append(int(part))
-    return tuple(parts)
-
-
-def indexed(tensor: Tensor, index: Index, name: str = "the tensor") -> Tensor:
-    """The view that `tensor[index]` is in numpy: of the same storage, so that it can be read and written alone."""
-    if index.count(...) > 1:
-        raise UsageError("an index has at most one '...'")
-    given = len(index) - index.count(...)
-    if given > len(tensor.shape):
-        raise UsageError(f"{name} has shape {show_shape(tensor.shape)}: an index of {given} is too deep")
-    at = index.index(...) if ... in index else len(index)
-    full = (*index[:at], *[slice(None)] * (len(tensor.shape) - given), *index[at + 1 :])
-    shape, strides, offset = [], [], tensor.offset
-    for part, n, stride in zip(full, tensor.shape, tensor.strides, strict=True):
-        if isinstance(part, EllipsisType):
-            continue
-        if isinstance(part, slice):
-            offset, n, stride = _sliced(part, n, stride, offset)
-            shape.append(n)
-            strides.append(stride)
-        elif -n <= part < n:
-            offset += (part % n) * stride
-        else:
-            raise UsageError(f"{name} has shape {show_shape(tensor.shape)}: index {part} is out of range")
-    return Tensor.view(tensor.dtype, tuple(shape), tensor.storage, tuple(strides), offset)
-
-
-def _sliced(part: slice, n: int, stride: int, offset: int) -> tuple[int, int, int]:
-    if part.step == 0:
-        raise UsageError("the step of a slice cannot be 0")
-    taken = range(*part.indices(n))
-    return offset + (taken.start * stride if len(taken) else 0), len(taken), stride * taken.step

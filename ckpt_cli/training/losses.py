@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from ..tensors.checkpoint import show_shape
+from ..numbers.shapes import show_shape
 from .network import usage_errors
 
 if TYPE_CHECKING:

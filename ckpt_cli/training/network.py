@@ -13,9 +13,11 @@ from ..architectures.recognition import resolve_arch
 from ..architectures.user_module import one_line
 from ..errors import CkptError, EditError, UsageError
 from ..numbers.dtypes import named
+from ..numbers.shapes import span
 from ..schemes.seeds import import_torch
-from ..storage.storage import Memory, Storage, span
-from ..tensors.checkpoint import Checkpoint, Tensor
+from ..storage.storage import Memory, Storage
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     import torch

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from ...numbers.dtypes import DType
 from ...storage.storage import Storage
-from ...tensors.checkpoint import Checkpoint, Tensor
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from .foreign import plain
 from .object_walk import Place, Walk, joined, names
 from .pickle_reader import load

@@ -9,8 +9,9 @@ from typing import Any
 
 from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DTYPES, DType, opaque
-from ...storage.storage import Memory, Storage, swapped
-from ...tensors.checkpoint import Tensor, contiguous_strides, nbytes_of
+from ...numbers.shapes import contiguous_strides, nbytes_of
+from ...storage.storage import Memory, Storage
+from ...tensors.tensor import Layout, Tensor
 from .object_nodes import ByteArray, ByteString, Call, Global, Held, List, Tuple
 
 _KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
@@ -36,21 +37,27 @@ def array(node: Call) -> Tensor:
     return _tensor(data, dtype, shape, fortran is True or fortran == 1)
 
 
+def _swapped(storage: Storage, width: int) -> Storage:
+    from ...storage.mapped import swapped  # few files are big-endian
+
+    return swapped(storage, width)
+
+
 def _tensor(data: Any, dtype: Any, shape: Any, fortran: bool) -> Tensor:
     sizes = tuple(getattr(shape, "items", ["?"]))
     if any(type(n) is not int or not 0 <= n < 2**63 for n in sizes) or len(sizes) > 64:
         raise Malformed("a numpy array without a shape")
     known, order = descr(dtype)
     if known.name == "object" or type(data) is List:
-        return Tensor(opaque("object", 8), sizes, Memory(b""), None, 0, "object")
+        return Tensor(opaque("object", 8), sizes, Memory(b""), None, 0, Layout.OBJECT)
     held = _storage(data)
     if held is None:
         raise Malformed("a numpy array without data")
-    storage = swapped(held, known.part) if order == ">" and known.kind != "O" else held
+    storage = _swapped(held, known.part) if order == ">" and known.kind != "O" else held
     if nbytes_of(known, sizes) != held.nbytes:
         raise Malformed(f"a numpy array of shape {sizes} with {held.nbytes} bytes")
     strides = tuple(reversed(contiguous_strides(sizes[::-1]))) if fortran else contiguous_strides(sizes)
-    return Tensor.view(known, sizes, storage, strides, 0, "" if known.addressable else "opaque")
+    return Tensor.view(known, sizes, storage, strides, 0, Layout.PLAIN if known.addressable else Layout.OPAQUE)
 
 
 def descr(node: Any) -> tuple[DType, str]:
@@ -118,7 +125,7 @@ def scalar(node: Any) -> Any:
         return None
     from ...numbers.values import item
 
-    return item(dtype, swapped(Memory(raw), dtype.part).read() if order == ">" else raw)
+    return item(dtype, _swapped(Memory(raw), dtype.part).read() if order == ">" else raw)
 
 
 def array_node(tensor: Tensor) -> Call:

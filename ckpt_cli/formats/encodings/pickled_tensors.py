@@ -11,7 +11,7 @@ from typing import Any
 from ...errors import Malformed
 from ...numbers.dtypes import BLOCKS, DTYPES, DType
 from ...storage.storage import Storage
-from ...tensors.checkpoint import Tensor
+from ...tensors.tensor import Layout, Tensor
 from . import pickled_arrays
 from .object_nodes import ByteString, Call, Dict, Global, List, Persistent, Tuple, said
 
@@ -119,7 +119,7 @@ class Reader:
             raise Malformed("a tensor of the pickle is described in an unknown way")
         return found
 
-    def strided(self, args: list[Any], dtype: DType | None = None, layout: str = "") -> Tensor:
+    def strided(self, args: list[Any], dtype: DType | None = None, layout: Layout = Layout.PLAIN) -> Tensor:
         """(storage, offset, size, stride, …) → a view."""
         if len(args) < 4 or type(args[0]) is not Persistent or type(args[1]) is not int:
             raise Malformed("a tensor of the pickle is described in an unknown way")
@@ -133,7 +133,7 @@ class Reader:
 
 _MOST = 2**63
 _DEEPEST = 16  # tensors within tensors: a parameter of a subclass of a quantised one, say
-_SPARSE = ("sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc")
+_SPARSE = (Layout.SPARSE_COO, Layout.SPARSE_CSR, Layout.SPARSE_CSC, Layout.SPARSE_BSR, Layout.SPARSE_BSC)
 
 
 def _sizes(node: Any) -> tuple[int, ...]:
@@ -151,7 +151,7 @@ def _sizes(node: Any) -> tuple[int, ...]:
 def _v2(reader: Reader, node: Call, args: list[Any]) -> Tensor:
     metadata = args[6] if len(args) > 6 else None
     pending = type(metadata) is Dict and any(value is True for _, value in metadata.pairs)
-    return reader.strided(args, layout="conjugate" if pending else "")
+    return reader.strided(args, layout=Layout.CONJUGATE if pending else Layout.PLAIN)
 
 
 def _v3(reader: Reader, node: Call, args: list[Any]) -> Tensor:
@@ -162,7 +162,7 @@ def _v3(reader: Reader, node: Call, args: list[Any]) -> Tensor:
 
 
 def _quantised(reader: Reader, node: Call, args: list[Any]) -> Tensor:
-    found = reader.strided(args, layout="quantised")
+    found = reader.strided(args, layout=Layout.QUANTISED)
     scheme = args[4].items if len(args) > 4 and type(args[4]) is Tuple else []
     found.parts = tuple(reader.inner(item) if is_tensor(item) else str(getattr(item, "path", item)) for item in scheme)
     return found
@@ -177,13 +177,13 @@ def _sparse(reader: Reader, node: Call, args: list[Any]) -> Tensor:
     layout = args[0].arguments() if args and type(args[0]) is Call else []
     data = args[1].items if len(args) > 1 and type(args[1]) is Tuple else []
     kind = str(said(layout[0]) if layout else "").removeprefix("torch.")
-    coo = kind == "sparse_coo"
+    coo = kind == Layout.SPARSE_COO
     if kind not in _SPARSE or len(data) < (3 if coo else 4):
         raise Malformed("a sparse tensor is described in an unknown way")
     values, shape = reader.inner(data[1 if coo else 2]), _sizes(data[2 if coo else 3])
     if any(n < 0 for n in shape):
         raise Malformed(f"a sparse tensor of shape {shape}")
-    found = Tensor(values.dtype, shape, values.storage, None, 0, kind)
+    found = Tensor(values.dtype, shape, values.storage, None, 0, Layout(kind))
     found.parts = (*(reader.inner(indices) for indices in data[: 1 if coo else 2]), values)
     return found
 

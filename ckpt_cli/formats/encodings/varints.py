@@ -1,63 +1,55 @@
-"""Elements that a file keeps as varints, 7 bits a byte: decoded when they are read."""
+"""Elements that a file keeps as varints (base 128, 7 bits a byte, lowest first), decoded when they are read."""
 
 from __future__ import annotations
 
-from ...errors import Malformed
+from ...errors import CkptError, Malformed
 from ...numbers.dtypes import DType
+from ...storage.sequential import Sequential
 from ...storage.storage import Extent, Storage
 
-_WINDOW = 1 << 16
+_WINDOW = 1 << 16  # bytes that are decoded at a time
+_LONGEST = 10  # bytes of a varint of 64 bits
 
 
-class Varints(Storage):
-    """Packed varints as `count` elements of `dtype`, little-endian. What does not fit is cut off, as a cast does.
+class Varints(Sequential):
+    """Packed varints as `count` little-endian elements of `dtype`. High bits that do not fit are cut off, as a cast does."""
 
-    They are of any length, so reading begins at the front, or goes on where it was.
-    """
-
-    __slots__ = ("_at", "_ready", "count", "dtype", "of")
+    __slots__ = ("_read_up_to", "count", "dtype", "of")
 
     def __init__(self, of: Storage, dtype: DType, count: int) -> None:
-        self.of, self.dtype, self.count, self.nbytes = of, dtype, count, dtype.nbytes * count
-        self._rewind()
-
-    def _rewind(self) -> None:
-        self._at, self._ready = 0, (0, b"")  # bytes of the source that are decoded; what they gave last, and where that begins
+        self.of, self.dtype, self.count = of, dtype, count
+        super().__init__(dtype.nbytes * count)
 
     def parts(self) -> tuple[Storage, ...]:
+        """Return the storage of the varints."""
         return (self.of,)
 
-    def divisible(self) -> bool:
-        return False
-
     def prepare(self) -> None:
+        """Import numpy, which decodes."""
         import numpy  # noqa: F401
 
-    def readinto(self, start: int, view: memoryview) -> None:
-        if start < self._ready[0]:
-            self._rewind()
-        done = 0
-        while done < len(view):
-            begin, block = self._ready
-            piece = block[max(start + done - begin, 0) :][: len(view) - done]
-            view[done : done + len(piece)] = piece
-            done += len(piece)
-            if done < len(view):
-                self._next(begin + len(block))
+    def begin(self) -> None:
+        """Go to the first varint."""
+        self._read_up_to = 0
 
-    def _next(self, begin: int) -> None:
-        """Decode the next numbers, which begin at byte `begin` of what is made."""
-        raw = self.of.read(self._at, min(self._at + _WINDOW, self.of.nbytes))
-        found, used = _decoded(raw, self.dtype)
-        self._at += used
+    def produce(self, wanted: int) -> bytes:
+        """Return the elements of the next 64 kB. Raises Malformed where the source has more or fewer of them than it should."""
+        raw = self.of.read(self._read_up_to, min(self._read_up_to + _WINDOW, self.of.nbytes))
+        elements, used = _decoded(raw, self.dtype)
+        self._read_up_to += used
+        stop = self.position + len(elements)
+        if not elements or (self._read_up_to == self.of.nbytes) != (stop >= self.nbytes) or stop > self.nbytes:
+            raise self.ended_early()
+        return elements
+
+    def ended_early(self) -> CkptError:
+        """Return the error for a number of elements that is not the one the shape asks for."""
         where = self.of.file.path if isinstance(self.of, Extent) else ""
-        if not found or (self._at == self.of.nbytes) != (begin + len(found) >= self.nbytes) or begin + len(found) > self.nbytes:
-            raise Malformed(f"the data do not hold {self.count:,} numbers, as the shape says", where=where)
-        self._ready = begin, found
+        return Malformed(f"the data do not hold {self.count:,} numbers, as the shape says", where=where)
 
 
 def _decoded(raw: bytes, dtype: DType) -> tuple[bytes, int]:
-    """The whole varints at the beginning of `raw`, as elements of `dtype`, and how many bytes they are."""
+    """The whole varints at the beginning of `raw` as elements of `dtype`, and how many bytes of `raw` they are."""
     import numpy
 
     data = numpy.frombuffer(raw, "u1")
@@ -65,8 +57,8 @@ def _decoded(raw: bytes, dtype: DType) -> tuple[bytes, int]:
     if not ends.size:
         return b"", 0
     begins = numpy.concatenate([[0], ends[:-1]])
-    places = numpy.arange(ends[-1]) - numpy.repeat(begins, ends - begins)
-    if places.max(initial=0) > 9:
+    places = numpy.arange(ends[-1]) - numpy.repeat(begins, ends - begins)  # of a byte within its varint
+    if places.max(initial=0) >= _LONGEST:
         return b"", 0
     parts = (data[: ends[-1]] & 127).astype("u8") << (7 * places).astype("u8")
     values = numpy.add.reduceat(parts, begins)

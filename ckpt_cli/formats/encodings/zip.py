@@ -14,7 +14,7 @@ from zlib import crc32
 from ...errors import Malformed
 from ...storage.checksums import CRC32
 from ...storage.file import File, FileWindow
-from ...storage.storage import BLOCK, Extent, Memory, Storage
+from ...storage.storage import Extent, Memory, Storage
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout, Placed
@@ -26,8 +26,7 @@ _LOCATOR64 = Struct("<4sLQL")
 _CENTRAL = Struct("<4s6H3L5H2L")
 _RECORD = Struct("<4s4x2H4x3L3H8xL")  # what is read of a record of the central directory
 _LOCAL = Struct("<4s5H3L2H")
-_INFLATE_LIMIT = 256 << 20
-_MOST_RATIO = 100  # of what is larger
+INFLATE_LIMIT = 256 << 20
 # What is read into memory as a whole; honest archives stay far below.
 _MOST_CONTENTS = 1 << 30
 _MOST_MEMBERS = 2_000_000
@@ -55,7 +54,17 @@ class Member(Extent):
     def _locate(self) -> int:
         if self.method:
             raise Malformed(f"member {self.name!r} is compressed; tensors are stored as they are", where=self.file.path)
-        return _data_offset(self)
+        return self.data_offset()
+
+    def data_offset(self) -> int:
+        """Where the data begin. The local header has to say what the central directory says."""
+        fields = _LOCAL.unpack(self.file.read(self.header, _LOCAL.size))
+        signature, flags, method, crc, packed, size = fields[0], fields[2], fields[3], fields[6], fields[7], fields[8]
+        name = self.file.read(self.header + _LOCAL.size, fields[9])
+        known = flags & 8 or 0xFFFFFFFF in (packed, size) or (crc, packed, size) == (self.crc, self.packed, self.nbytes)
+        if signature != b"PK\3\4" or name != self.name.encode() or method != self.method or flags != self.flags or not known:
+            raise Malformed(f"member {self.name!r}: its local header and the central directory disagree", where=self.file.path)
+        return self.header + int(_LOCAL.size) + int(fields[9]) + int(fields[10])
 
     def checksum(self) -> Checksum:
         """Its CRC-32, which stands in the central directory, and behind the data (the signature there is optional) or before them."""
@@ -73,101 +82,18 @@ class Member(Extent):
             raise Malformed(f"member {self.name!r} has {self.nbytes:,} bytes; over {_MOST_CONTENTS:,} are not read", where=self.file.path)
         if self.method == 0:
             return self.read()
-        if self.method != 8 or self.nbytes > _INFLATE_LIMIT:
+        if self.method != 8 or self.nbytes > INFLATE_LIMIT:
             raise Malformed(f"member {self.name!r} is compressed in a way that is not read", where=self.file.path)
         import zlib
 
         inflate = zlib.decompressobj(-15)
         try:
-            data = inflate.decompress(self.file.read(_data_offset(self), self.packed), self.nbytes + 1)
+            data = inflate.decompress(self.file.read(self.data_offset(), self.packed), self.nbytes + 1)
         except zlib.error as error:
             raise Malformed(f"member {self.name!r} is broken: {error}", where=self.file.path) from None
         if len(data) != self.nbytes or crc32(data) != self.crc:
             raise Malformed(f"member {self.name!r} is broken: its length or checksum is wrong", where=self.file.path)
         return data
-
-
-class Inflated(Storage):
-    """What a deflated member holds, inflated block by block from its beginning; going back starts again.
-
-    At its end the checksum has to be right. What is large and made of next to nothing is refused.
-    """
-
-    __slots__ = ("_ahead", "_at", "_crc", "_inflate", "_read", "member")
-
-    def __init__(self, member: Member) -> None:
-        self.member, self.nbytes = member, member.nbytes
-        self._rewind()
-
-    def divisible(self) -> bool:
-        return False
-
-    def _rewind(self) -> None:
-        from zlib import decompressobj
-
-        self._inflate = decompressobj(-15)
-        self._ahead, self._at, self._read, self._crc = memoryview(b""), 0, 0, 0
-
-    def readinto(self, start: int, view: memoryview) -> None:
-        if start < self._at:
-            self._rewind()
-        while self._at < start:
-            self._next(start - self._at)
-        filled = 0
-        while filled < len(view):
-            piece = self._next(len(view) - filled)
-            view[filled : filled + len(piece)] = piece
-            filled += len(piece)
-        if self._at == self.nbytes:
-            self._end()
-
-    def _next(self, most: int) -> memoryview:
-        if not self._ahead:
-            self._ahead = memoryview(self._block())
-        piece, self._ahead = self._ahead[:most], self._ahead[most:]
-        self._at += len(piece)
-        return piece
-
-    def _block(self) -> bytes:
-        from zlib import error
-
-        """What comes next: little at first, as the head of a member may be all that is asked for."""
-        member, data, size = self.member, self._inflate.unconsumed_tail, min(max(self._at, 4096), BLOCK)
-        if member.method != 8 or (member.nbytes > _INFLATE_LIMIT and member.nbytes > _MOST_RATIO * member.packed):
-            raise Malformed(f"member {member.name!r} is compressed in a way that is not read", where=member.file.path)
-        if not data:
-            count = min(size, member.packed - self._read)
-            data = member.file.read(_data_offset(member) + self._read, count)
-            self._read += count
-        try:
-            found = self._inflate.decompress(data, size)
-        except error as wrong:
-            raise Malformed(f"member {member.name!r} is broken: {wrong}", where=member.file.path) from None
-        if not found and (self._inflate.eof or (self._read == member.packed and not self._inflate.unconsumed_tail)):
-            raise self._wrong()
-        self._crc = crc32(found, self._crc)
-        return found
-
-    def _end(self) -> None:
-        """All is read: nothing may come after it, and what was read has to be what was written."""
-        right = not self._ahead and self._crc == self.member.crc
-        self._rewind()
-        if not right:
-            raise self._wrong()
-
-    def _wrong(self) -> Malformed:
-        return Malformed(f"member {self.member.name!r} is broken: its length or checksum is wrong", where=self.member.file.path)
-
-
-def _data_offset(member: Member) -> int:
-    """Where the data begin. The local header has to say what the central directory says."""
-    fields = _LOCAL.unpack(member.file.read(member.header, _LOCAL.size))
-    signature, flags, method, crc, packed, size = fields[0], fields[2], fields[3], fields[6], fields[7], fields[8]
-    name = member.file.read(member.header + _LOCAL.size, fields[9])
-    known = flags & 8 or 0xFFFFFFFF in (packed, size) or (crc, packed, size) == (member.crc, member.packed, member.nbytes)
-    if signature != b"PK\3\4" or name != member.name.encode() or method != member.method or flags != member.flags or not known:
-        raise Malformed(f"member {member.name!r}: its local header and the central directory disagree", where=member.file.path)
-    return member.header + int(_LOCAL.size) + int(fields[9]) + int(fields[10])
 
 
 def is_zip(file: File) -> bool:

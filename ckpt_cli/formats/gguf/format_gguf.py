@@ -15,9 +15,12 @@ from typing import TYPE_CHECKING
 
 from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DTYPES, DType
+from ...numbers.shapes import nbytes_of, show_shape
 from ...storage.file import File
-from ...storage.storage import Extent, Storage, swapped
-from ...tensors.checkpoint import Checkpoint, Tensor, nbytes_of, show_shape
+from ...storage.mapped import swapped
+from ...storage.storage import Extent, Storage
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from .. import Patcher, Writer, formats
 
 if TYPE_CHECKING:

@@ -155,7 +155,7 @@ def _text(value: Any, value_type: int) -> str:
     """Return a number or a string as a text: of a float the fewest digits that give the same number back."""
     if value_type == FLOAT32:
         from ...numbers.dtypes import DTYPES
-        from ...numbers.values import text
+        from ...numbers.text import text
 
         return text(DTYPES["float32"], value)
     return str(value).lower() if value_type == BOOL else str(value)

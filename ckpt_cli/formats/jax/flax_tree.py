@@ -15,17 +15,18 @@ from typing import Any, NamedTuple
 
 from ...errors import Malformed
 from ...numbers.dtypes import DTYPES, opaque
-from ...storage.chain import Chain
+from ...numbers.shapes import numel_of
 from ...storage.file import File
 from ...storage.storage import Extent, Storage
-from ...tensors.checkpoint import Checkpoint, Foreign, Tensor, numel_of
+from ...storage.tiles import chained
+from ...tensors.checkpoint import Checkpoint, Foreign
+from ...tensors.tensor import Layout, Tensor
 from ..encodings.object_nodes import Dict, List
 from ..encodings.object_walk import Path, joined, names
 from .msgpack import MsgpackReader, Span, ValueKind
 
 ARRAY, COMPLEX, SCALAR = 1, 2, 3  # types of extensions
 CHUNKED = "__msgpack_chunked_array__"
-UNPACKED = "unpacked"  # the layout of types with less than a byte an element that are kept one a byte
 _MOST_KEYS = 30_000_000  # of all paths together
 _MOST_AXES = 64
 _MOST_HELD = 1 << 20  # bytes of an object that is no text
@@ -144,7 +145,7 @@ def _typed(name: str, shape: tuple[int, ...], data: Storage) -> Tensor:
     if not 0 < len(name) <= 64 or not name.isprintable() or (count == 0) != (data.nbytes == 0) or (count and data.nbytes % count):
         raise Malformed(f"its dtype {name[:64]!r} is not known")
     element = opaque(name, data.nbytes // count if count else 1)
-    return Tensor(element, shape, data, None, 0, "" if dtype is None else UNPACKED)
+    return Tensor(element, shape, data, None, 0, Layout.PLAIN if dtype is None else Layout.UNPACKED)
 
 
 def _chunked_array(reader: MsgpackReader, node: Dict) -> Tensor:
@@ -155,7 +156,7 @@ def _chunked_array(reader: MsgpackReader, node: Dict) -> Tensor:
     dtype = chunks[0].dtype
     if not dtype.addressable:
         raise Malformed(f"its chunks are of dtype {dtype.name}")
-    return Tensor.whole(dtype, _shape(_numbered(parts.get("shape"))), Chain([chunk.storage for chunk in chunks]))
+    return Tensor.whole(dtype, _shape(_numbered(parts.get("shape"))), chained([chunk.storage for chunk in chunks]))
 
 
 def _chunk(reader: MsgpackReader, node: Any) -> Tensor:

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from ...disk.layout import FileLayout
 from ...errors import CannotHold, Malformed
 from ...storage.storage import Extent, Slice, Storage
-from ...tensors.checkpoint import Checkpoint, Tensor
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Layout, Tensor
 from ..encodings.object_walk import Path, joined, names
-from .flax_tree import ARRAY, CHUNKED, COMPLEX, SCALAR, UNPACKED, FlaxTree, Leaf
+from .flax_tree import ARRAY, CHUNKED, COMPLEX, SCALAR, FlaxTree, Leaf
 from .msgpack import DEEPEST, LONGEST_TEXT, Span, ValueKind
 from .msgpack_packing import head, packed
 
@@ -77,7 +78,7 @@ def _new_leaves(checkpoint: Checkpoint) -> list[_NewLeaf]:
 def _check_holdable(name: str, tensor: Tensor, from_flax: bool) -> None:
     """Raise CannotHold for a tensor that Flax could not restore; opaque ones stay where Flax wrote them."""
     plain = not tensor.layout and tensor.dtype.addressable and tensor.dtype.name != "complex32"
-    if not plain and not (from_flax and tensor.dtype.kind == "O" and tensor.layout in ("", UNPACKED)):
+    if not plain and not (from_flax and tensor.dtype.kind == "O" and tensor.layout in (Layout.PLAIN, Layout.UNPACKED)):
         kind = tensor.layout or tensor.dtype.name
         raise CannotHold(f"Flax msgpack cannot hold {name}, which is {kind}", f"leave it out: --drop '{name}'")
 

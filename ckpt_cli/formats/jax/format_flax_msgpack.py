@@ -78,7 +78,7 @@ class Flax(Writer, Patcher):
     def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
         """The elements written over, chunk by chunk."""
         from ...disk.patch import Patch
-        from ...storage.chain import changes_of, patchable
+        from .flax_patching import changes_of, patchable
 
         if not all(patchable(before) for before, _ in pairs):
             return None

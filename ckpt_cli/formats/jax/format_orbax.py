@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 from ...disk.opening import open_file
 from ...errors import CkptError, Malformed
 from ...storage.file import File, is_plain, leads_out
-from ...tensors.checkpoint import Checkpoint, Lazy, Tensor
+from ...tensors.checkpoint import Checkpoint, Lazy
+from ...tensors.tensor import Tensor
 from .. import SeveralFiles, formats
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...errors import Malformed
+from ...storage.compressed import decompressed
 from ...storage.crc32c import crc32c
-from ...storage.sequential import decoded
 from ...storage.storage import Memory, Slice, Storage
 from ..encodings.protobuf import varint
 
@@ -239,4 +239,4 @@ def _body(storage: Storage, magic: int, what: str) -> bytes:
         raise Malformed(f"the OCDBT tree is broken: the CRC-32C of {what} is not that of its bytes", "download or copy it again")
     if raw[13] > 1:
         raise Malformed(f"the OCDBT tree is compressed in a way that is not known ({raw[13]})")
-    return decoded(Memory(raw[14:-4]), "zstd", _MOST_NODE) if raw[13] else raw[14:-4]
+    return decompressed(Memory(raw[14:-4]), "zstd", _MOST_NODE) if raw[13] else raw[14:-4]

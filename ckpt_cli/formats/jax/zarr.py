@@ -1,43 +1,63 @@
-"""Arrays of zarr, versions 2 and 3: a JSON header, and chunks of a regular grid, each a value of its own or a part of a shard.
+"""Arrays of zarr, versions 2 and 3: a JSON header, and chunks of a regular grid, each under a key of its own or a part of a shard.
 
-As in the zarr specifications (v2; v3 with its codecs bytes, zstd, gzip, crc32c, sharding_indexed). Elements lie in C order; chunks at the
-edge are as large as the others. A chunk that is not there is zeros, where the header says that it is filled with them.
+As in the zarr specifications (v2; v3 with its codecs bytes, zstd, gzip, crc32c, sharding_indexed). Elements are in C order; chunks at the
+edge are as large as the others. A missing chunk is zeros, where the header gives zero as the fill value.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import product
 from typing import Any, NamedTuple
 
 from ...errors import Malformed
 from ...numbers.dtypes import DTYPES, DType, opaque
-from ...storage.chain import Chain
+from ...numbers.shapes import nbytes_of, numel_of
+from ...storage.compressed import CODECS, Decompressed
 from ...storage.crc32c import crc32c
-from ...storage.sequential import CODECS, Decoded
-from ...storage.storage import Fill, Slice, Storage, swapped
-from ...tensors.checkpoint import Kind, Tensor, nbytes_of, numel_of
+from ...storage.grid import Grid
+from ...storage.mapped import swapped
+from ...storage.storage import Fill, Slice, Storage
+from ...storage.tiles import chained
+from ...tensors.checkpoint import Kind
+from ...tensors.tensor import Layout, Tensor
 from ..encodings import strict_json
 
-Get = Callable[[str], Storage | None]  # the value of a key below the array's own
+Get = Callable[[str], Storage | None]  # the value of a key below that of the array; None where there is none
 _MOST_HEADER = 1 << 20
 _MOST_CHUNKS = 1_000_000
-_MOST_BAND = 1 << 30  # bytes of chunks side by side, which are held to be put together
-_NONE = (1 << 64) - 1
+_MOST_BAND = 1 << 30  # bytes of a band of chunks, which is held in memory
+_TOO_LARGE = f"its chunks are too large to be put together: over {_MOST_BAND:,} bytes side by side"
+_NONE = (1 << 64) - 1  # offset and length of a chunk that a shard does not have
+_INDEX_ENTRY = 16  # bytes: offset and length of a chunk
+_CRC_SIZE = 4
 
 _BY_LETTER = {
     "b1": "bool", "i1": "int8", "i2": "int16", "i4": "int32", "i8": "int64", "u1": "uint8", "u2": "uint16", "u4": "uint32", "u8": "uint64",
     "f2": "float16", "f4": "float32", "f8": "float64", "c8": "complex64", "c16": "complex128",
 }  # fmt: skip
-_SMALL = re.compile(r"u?int[24]|float[48]_\w+|float6_\w+")  # of ml_dtypes, kept one a byte
+_SMALL = re.compile(r"u?int[24]|float[48]_\w+|float6_\w+")  # types of ml_dtypes with less than a byte an element, kept one a byte
 
 
 class Array(NamedTuple):
-    """What a header says. `chunks` is the shape of what a key holds, `parts` that of the pieces in it, where it is a shard."""
+    """What the header of an array says.
+
+    Attributes:
+        dtype: the element type.
+        layout: unpacked for types of less than a byte.
+        big: whether elements have their highest byte first.
+        shape: the shape of the array.
+        chunks: the shape of what a key holds.
+        parts: the shape of a chunk; smaller than `chunks` where a key holds a shard.
+        codec: the compression of a chunk, or nothing.
+        shard: where the index of a shard is, `start` or `end`; nothing where there are no shards.
+        key: the key of the value with a given index in the grid.
+        filled: whether a missing chunk is zeros.
+    """
 
     dtype: DType
-    layout: str
+    layout: Layout
     big: bool
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
@@ -49,11 +69,12 @@ class Array(NamedTuple):
 
     @property
     def kind(self) -> Kind:
+        """Dtype, shape and layout."""
         return Kind(self.dtype, self.shape, self.layout)
 
 
 def header(get: Get) -> Array | None:
-    """The header of the array; None where there is none. Raises Malformed for what is not known, rather than misread it."""
+    """Return the header of an array; None where there is none. Raises Malformed for any feature that is not known."""
     for name, parse in (("zarr.json", _version_3), (".zarray", _version_2)):
         raw = get(name)
         if raw is not None:
@@ -103,7 +124,7 @@ def _version_3(document: Any) -> Array:
 
 
 def _codec(codecs: list[Any]) -> tuple[str, bool]:
-    """The compression, and whether the elements are big-endian."""
+    """The compression, and whether elements are big-endian."""
     names = [codec["name"] for codec in codecs]
     if names[0] != "bytes" or len(names) > 2:
         raise Malformed(f"its codecs are not known: {', '.join(map(str, names))[:200]}")
@@ -125,7 +146,7 @@ def _axes(axes: Any, least: int) -> tuple[int, ...]:
     return tuple(axes)
 
 
-def _dtype(name: Any) -> tuple[DType, str, bool]:
+def _dtype(name: Any) -> tuple[DType, Layout, bool]:
     """The dtype, its layout, and whether it is big-endian."""
     if type(name) is not str:
         raise Malformed("its dtype is no text")
@@ -133,9 +154,9 @@ def _dtype(name: Any) -> tuple[DType, str, bool]:
     called = _BY_LETTER.get(plain[2], name) if plain else name
     dtype = DTYPES.get(called)
     if dtype is not None and dtype.elements == 1 and called != "complex32":
-        return dtype, "", bool(plain and plain[1] == ">")
+        return dtype, Layout.PLAIN, bool(plain and plain[1] == ">")
     if _SMALL.fullmatch(called):
-        return opaque(called, 1), "" if dtype is None else "unpacked", False
+        return opaque(called, 1), Layout.PLAIN if dtype is None else Layout.UNPACKED, False
     raise Malformed(f"its dtype {name[:50]!r} is not known")
 
 
@@ -154,29 +175,28 @@ def _keys(first: str, separator: Any) -> Callable[[tuple[int, ...]], str]:
 
 
 def tensor(array: Array, get: Get) -> Tensor:
-    """The array, of whose chunks none is decoded before it is read. Raises Malformed."""
+    """Return the array as a tensor whose chunks are decoded when they are read. Raises Malformed."""
     counts = [-(-n // part) for n, part in zip(array.shape, array.parts, strict=True)]
     if numel_of(tuple(counts)) > _MOST_CHUNKS:
         raise Malformed(f"it has over {_MOST_CHUNKS:,} chunks")
-    pieces = _Pieces(array, get)
-    grid = {index: pieces.piece(index) for index in product(*map(range, counts))}
-    size = array.dtype.nbytes
+    source = _Chunks(array, get)
+    chunks = {index: source.chunk(index) for index in product(*map(range, counts))}
     nbytes = nbytes_of(array.dtype, array.shape)
     storage: Storage
-    if array.parts[1:] == array.shape[1:]:  # chunks lie one behind the other
-        chain = Chain(list(grid.values()))
-        storage = chain.pieces[0] if len(grid) == 1 else chain
+    if array.parts[1:] == array.shape[1:]:  # chunks follow one another
+        storage = next(iter(chunks.values())) if len(chunks) == 1 else chained(list(chunks.values()))
         storage = storage if storage.nbytes == nbytes else Slice(storage, 0, nbytes)
     else:
-        storage = Grid(grid, array.shape, array.parts, size)
+        fill = Fill(b"\0", nbytes)
+        storage = Grid(chunks, fill, array.shape, array.parts, array.dtype.nbytes, limit=_MOST_BAND, refusal=_TOO_LARGE)
     storage = swapped(storage, array.dtype.part) if array.big else storage
     if array.layout:
         return Tensor(array.dtype, array.shape, storage, None, 0, array.layout)
     return Tensor.whole(array.dtype, array.shape, storage)
 
 
-class _Pieces:
-    """The pieces of an array by their place in its grid, decoded when they are read."""
+class _Chunks:
+    """The chunks of an array by their index in its grid, decoded when they are read."""
 
     def __init__(self, array: Array, get: Get) -> None:
         self.array, self.get = array, get
@@ -184,14 +204,14 @@ class _Pieces:
         self.inner = [n // part for n, part in zip(array.chunks, array.parts, strict=True)]
         self.shards: dict[tuple[int, ...], tuple[Storage, bytes] | None] = {}
 
-    def piece(self, index: tuple[int, ...]) -> Storage:
+    def chunk(self, index: tuple[int, ...]) -> Storage:
         raw = self._in_shard(index) if self.array.shard else self.get(self.array.key(index))
         if raw is None:
             if not self.array.filled:
                 raise Malformed(f"its chunk {self.array.key(index)} is not there", "download or copy it again")
             return Fill(b"\0", self.nbytes)
         if self.array.codec:
-            return Decoded(raw, self.array.codec, self.nbytes)
+            return Decompressed(raw, self.array.codec, self.nbytes)
         if raw.nbytes != self.nbytes:
             raise Malformed(f"its chunk {self.array.key(index)} has {raw.nbytes:,} bytes, not {self.nbytes:,}")
         return raw
@@ -203,10 +223,11 @@ class _Pieces:
         shard = self.shards[outer]
         if shard is None:
             return None
-        number = 0
+        number = 0  # of the chunk within the shard, in C order
         for i, n in zip(index, self.inner, strict=True):
             number = number * n + i % n
-        offset, length = (int.from_bytes(shard[1][at : at + 8], "little") for at in (number * 16, number * 16 + 8))
+        at = number * _INDEX_ENTRY
+        offset, length = int.from_bytes(shard[1][at : at + 8], "little"), int.from_bytes(shard[1][at + 8 : at + 16], "little")
         if offset == length == _NONE:
             return None
         if offset + length > shard[0].nbytes:
@@ -214,69 +235,15 @@ class _Pieces:
         return Slice(shard[0], offset, length)
 
     def _shard(self, outer: tuple[int, ...]) -> tuple[Storage, bytes] | None:
-        """A shard, and its index: offset and length of each piece."""
+        """A shard, and its index: the offset and length of each chunk."""
         raw = self.get(self.array.key(outer))
         if raw is None:
             return None
-        size = 16 * numel_of(tuple(self.inner)) + 4
+        size = _INDEX_ENTRY * numel_of(tuple(self.inner)) + _CRC_SIZE
         if size > raw.nbytes:
             raise Malformed("truncated: a shard is shorter than its index", "download or copy it again")
         start = 0 if self.array.shard == "start" else raw.nbytes - size
         index = raw.read(start, start + size)
-        if len(index) <= _MOST_HEADER and crc32c(index[:-4]) != int.from_bytes(index[-4:], "little"):
+        if len(index) <= _MOST_HEADER and crc32c(index[:-_CRC_SIZE]) != int.from_bytes(index[-_CRC_SIZE:], "little"):
             raise Malformed("the CRC-32C of a shard's index is not that of its bytes", "download or copy it again")
         return raw, index
-
-
-class Grid(Storage):
-    """Chunks of `chunk` elements each as the C-contiguous bytes of all of `shape`; those at the edge reach beyond it.
-
-    Chunks that lie side by side along the first axis are held, as long as they are read.
-    """
-
-    __slots__ = ("_band", "_held", "chunk", "grid", "row", "shape", "size")
-
-    def __init__(self, grid: dict[tuple[int, ...], Storage], shape: tuple[int, ...], chunk: tuple[int, ...], size: int) -> None:
-        self.grid, self.shape, self.chunk, self.size = grid, shape, chunk, size
-        self.row = numel_of(shape[1:]) * size
-        self.nbytes = shape[0] * self.row
-        self._band, self._held = -1, b""
-
-    def divisible(self) -> bool:
-        return False
-
-    def readinto(self, start: int, view: memoryview) -> None:
-        deep, done = self.chunk[0] * self.row, 0
-        while done < len(view):
-            band, skip = divmod(start + done, deep)
-            if band != self._band:
-                self._held = self._read_band(band)
-                self._band = band
-            part = self._held[skip : skip + len(view) - done]
-            view[done : done + len(part)] = part
-            done += len(part)
-        if start + done == self.nbytes:
-            self._band, self._held = -1, b""
-
-    def _read_band(self, band: int) -> bytes:
-        rows = min(self.chunk[0], self.shape[0] - band * self.chunk[0])
-        if max(rows * self.row, numel_of(self.chunk) * self.size) > _MOST_BAND:
-            raise Malformed(f"its chunks are too large to be put together: over {_MOST_BAND:,} bytes side by side")
-        found = bytearray(rows * self.row)
-        for index, piece in self.grid.items():
-            if index[0] == band:
-                data = piece.read()
-                for source, target, count in self._runs(index, rows):
-                    found[target : target + count] = data[source : source + count]
-        return bytes(found)
-
-    def _runs(self, index: tuple[int, ...], rows: int) -> Iterator[tuple[int, int, int]]:
-        """Where the runs of a chunk lie in it and in its band, and their bytes."""
-        begins = [0, *(i * n for i, n in zip(index[1:], self.chunk[1:], strict=True))]
-        counts = [rows, *(min(n, end - at) for n, end, at in zip(self.chunk[1:], self.shape[1:], begins[1:], strict=True))]
-        for place in product(*map(range, counts[:-1])):
-            source = target = 0
-            for axis, i in enumerate((*place, 0)):
-                source = source * self.chunk[axis] + i
-                target = target * (rows if axis == 0 else self.shape[axis]) + begins[axis] + i
-            yield source * self.size, target * self.size, counts[-1] * self.size

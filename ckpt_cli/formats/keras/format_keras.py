@@ -21,6 +21,7 @@ from ...storage.storage import Memory, Storage
 from ...tensors.checkpoint import Checkpoint
 from .. import Patcher, Writer, formats
 from ..encodings import zip as zips
+from ..encodings.zip_inflate import inflated
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -52,7 +53,7 @@ class Keras(Writer, Patcher):
             raise Malformed(f"the weights are not in {_WEIGHTS} but in {kept}", "save the model with Keras' defaults")
         data = members[_WEIGHTS]
         tree = hdf5.read_tree(Memory(data.contents()) if data.method else data)
-        rest = hdf5_checkpoint.Archive(tree, {name: zips.Inflated(each) if each.method else each for name, each in members.items()})
+        rest = hdf5_checkpoint.Archive(tree, {name: inflated(each) for name, each in members.items()})
         config = hdf5_checkpoint.json_object(members["config.json"].contents(), "config.json")
         metadata = hdf5_checkpoint.json_object(members["metadata.json"].contents(), "metadata.json")
         found = hdf5_checkpoint.checkpoint_of(tree, config, rest)

@@ -12,8 +12,10 @@ from typing import Any
 
 from ...errors import Malformed
 from ...numbers.dtypes import DTYPES, DType, opaque
-from ...storage.storage import Extent, Fill, Memory, Slice, Storage, swapped
-from ...tensors.checkpoint import Tensor, contiguous_strides, nbytes_of
+from ...numbers.shapes import contiguous_strides, nbytes_of
+from ...storage.mapped import swapped
+from ...storage.storage import Extent, Fill, Memory, Slice, Storage
+from ...tensors.tensor import Layout, Tensor
 from .hdf5_objects import DataLayout, ElementKind, Node, value_of
 
 _MOST_AXES = 32
@@ -68,7 +70,7 @@ class Datasets:
         storage = self._storage(node, dtype, shape)
         storage = swapped(storage, dtype.part) if big_endian and dtype.part > 1 else storage
         if dtype.kind == "O":
-            return Tensor.view(dtype, shape, storage, contiguous_strides(shape), 0, "opaque")
+            return Tensor.view(dtype, shape, storage, contiguous_strides(shape), 0, Layout.OPAQUE)
         return Tensor.whole(dtype, shape, storage)
 
     def _storage(self, node: Node, dtype: DType, shape: tuple[int, ...]) -> Storage:
@@ -89,12 +91,12 @@ class Datasets:
         return self._chunked(node, dtype, shape, fill)
 
     def _chunked(self, node: Node, dtype: DType, shape: tuple[int, ...], fill: Fill) -> Storage:
-        from .hdf5_chunks import Chunked, chunk_of
+        from .hdf5_chunks import chunk_of, chunked
 
         record = node.record
         chunks = [chunk_of(each, record["chunk"], shape) for each in record["chunks"]]
         pieces = {chunk.place: (self._extent(chunk.at, chunk.nbytes, node.path), chunk.mask) for chunk in chunks}
-        return Chunked(pieces, fill, shape, tuple(record["chunk"]), dtype.nbytes, record["filters"], node.path)
+        return chunked(pieces, fill, shape, tuple(record["chunk"]), dtype.nbytes, record["filters"], node.path)
 
     def _extent(self, at: Any, nbytes: int, path: str) -> Storage:
         """Return `nbytes` bytes of the file from byte `at` on, and note that they belong to the dataset `path`."""

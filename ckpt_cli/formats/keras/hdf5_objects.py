@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ...errors import Malformed
 
 if TYPE_CHECKING:
-    from ...tensors.checkpoint import Tensor
+    from ...tensors.tensor import Tensor
 
 Record = dict[str, Any]
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from ...errors import CannotHold
 from ...numbers.dtypes import DTYPES
 from ...storage.storage import Memory, Storage
-from ...tensors.checkpoint import Checkpoint, Tensor
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Layout, Tensor
 from .hdf5_attributes import write_attribute, write_texts
 from .hdf5_library import SparseFile, library
 from .hdf5_objects import Attribute, ElementKind, HDF5Tree, Node, ObjectKind
@@ -211,7 +212,7 @@ def _element_type(name: str, tensor: Tensor) -> tuple[list[Any], str | None]:
     That is "" where the attribute is to be left out, and None where it stays as it was read.
     """
     dtype = tensor.dtype
-    if tensor.layout == "opaque" and dtype.name == f"|V{dtype.nbytes}":
+    if tensor.layout == Layout.OPAQUE and dtype.name == f"|V{dtype.nbytes}":
         return [ElementKind.OPAQUE, dtype.nbytes, ""], None
     if not tensor.layout and dtype.name in _NUMPY:
         return [ElementKind.PLAIN, dtype.name], ""

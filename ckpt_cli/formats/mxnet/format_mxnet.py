@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import CannotHold, Malformed
 from ...storage.file import File
-from ...tensors.checkpoint import Checkpoint, Tensor
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from .. import Patcher, Writer, formats
 
 if TYPE_CHECKING:

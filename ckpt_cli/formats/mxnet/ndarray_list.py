@@ -17,16 +17,17 @@ from typing import NamedTuple
 
 from ...errors import Malformed
 from ...numbers.dtypes import DTYPES, DType
+from ...numbers.shapes import nbytes_of, show_shape
 from ...storage.file import File
 from ...storage.storage import Extent
-from ...tensors.checkpoint import Tensor, nbytes_of, show_shape
+from ...tensors.tensor import Layout, Tensor
 
 MAGIC = 0x112
 VERSIONS = {0xF993FAC8: 1, 0xF993FAC9: 2, 0xF993FACA: 3}  # the magic of an array → its version
 _NUMBERED = "float32 float64 float16 uint8 int32 int8 int64 bool int16 uint16 uint32 uint64 bfloat16"  # as in mshadow/base.h
 FLAGS = dict(enumerate(_NUMBERED.split()))  # MXNet's number of a dtype → its name
 _DTYPES = {flag: DTYPES[name] for flag, name in FLAGS.items()}
-_SPARSE = {1: ("sparse_row", 1), 2: ("sparse_csr", 2)}  # storage type → layout, and how many auxiliary arrays there are
+_SPARSE = {1: (Layout.SPARSE_ROW, 1), 2: (Layout.SPARSE_CSR, 2)}  # storage type → layout, and how many auxiliary arrays there are
 _DEVICES = (1, 2, 3, 5)  # cpu, gpu, pinned, shared
 _READ_AHEAD = 4096  # bytes
 _MOST_AXES = 64
@@ -157,7 +158,7 @@ def _tensor(cursor: _Cursor) -> tuple[Tensor, int, tuple[int, int]]:
     storage_type = cursor.word() if version >= 2 else 0
     if storage_type != 0 and (storage_type not in _SPARSE or version == 3):
         raise Malformed(f"storage {storage_type} is not known")
-    layout, auxiliary = _SPARSE.get(storage_type, ("", 0))
+    layout, auxiliary = _SPARSE.get(storage_type, (Layout.PLAIN, 0))
     shape_of_values = cursor.shape() if layout else ()
     shape = cursor.shape() if version else cursor.shape(magic, 4)
     if not shape and version != 3:

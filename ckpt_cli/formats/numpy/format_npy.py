@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import CannotHold, Malformed
 from ...storage.file import File
-from ...storage.storage import Extent, Mapped, Storage, swapped
+from ...storage.mapped import Mapped, swapped
+from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
 from .. import Patcher, Writer, formats
 

@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 from ...errors import CannotHold, Malformed
 from ...storage.file import File
 from ...storage.storage import Extent, Slice, Storage
-from ...tensors.checkpoint import Checkpoint, Tensor
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from .. import Patcher, Writer, formats
 from ..encodings import zip as zips
+from ..encodings.zip_inflate import inflated
 from .format_npy import Rest, changes_of, header_of
 
 if TYPE_CHECKING:
@@ -82,12 +84,12 @@ def _array(member: zips.Member) -> tuple[Tensor, Header]:
     """The array in a member of the zip, and its header. Raises Malformed where the member holds more or less than the array."""
     from .npy import elements_of, header, tensor
 
-    found = header((zips.Inflated(member) if member.method else member).read, member.nbytes)
+    found = header(inflated(member).read, member.nbytes)
     left, need = member.nbytes - found.size, elements_of(found)
     if need is not None and need != left:
         raise Malformed(f"its elements take {need:,} bytes, the zip has {left:,}")
     if member.method:  # inflated anew when it is read: what was inflated for the header is not kept
-        return tensor(found, Slice(zips.Inflated(member), found.size, left)), found
+        return tensor(found, Slice(inflated(member), found.size, left)), found
     return tensor(found, Extent(member.file, member.place() + found.size, left)), found
 
 

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DTYPES, DType, opaque
-from ...storage.storage import Storage, swapped
-from ...tensors.checkpoint import Tensor, contiguous_strides, nbytes_of, show_shape
+from ...numbers.shapes import contiguous_strides, nbytes_of, show_shape
+from ...storage.mapped import swapped
+from ...storage.storage import Storage
+from ...tensors.tensor import Layout, Tensor
 
 MAGIC = b"\x93NUMPY"
 _MOST_HEADER = 1 << 16
@@ -240,12 +242,12 @@ def tensor(found: Header, storage: Storage) -> Tensor:
     """The array over `storage`, which is its elements, or a pickle of them. Raises Malformed where that is too short."""
     known = item(found.descr)
     if known.pickled:
-        return Tensor(known.dtype, found.shape, storage, None, 0, "object")
+        return Tensor(known.dtype, found.shape, storage, None, 0, Layout.OBJECT)
     if nbytes_of(known.dtype, found.shape) != storage.nbytes:
         raise Malformed(f"shape {show_shape(found.shape)} of {known.dtype.name} is not {storage.nbytes:,} bytes")
     elements = swapped(storage, known.dtype.part) if known.big else storage
     strides = fortran_strides(found.shape) if found.fortran else contiguous_strides(found.shape)
-    return Tensor.view(known.dtype, found.shape, elements, strides, 0, "" if known.dtype.addressable else "opaque")
+    return Tensor.view(known.dtype, found.shape, elements, strides, 0, Layout.PLAIN if known.dtype.addressable else Layout.OPAQUE)
 
 
 def elements_of(found: Header) -> int | None:
@@ -264,7 +266,7 @@ def written(name: str, array: Tensor, before: Header | None) -> tuple[bytes, Sto
     Raises CannotHold for dtypes that numpy has not.
     """
     descr = _described(name, array, before)
-    if array.layout == "object" and before:
+    if array.layout == Layout.OBJECT and before:
         return _packed(descr, before.fortran, array.shape), array.storage
     whole = array.start == 0 and array.nbytes == array.storage.nbytes
     if whole and not array.contiguous and array.strides == fortran_strides(array.shape):
@@ -278,7 +280,7 @@ def _described(name: str, array: Tensor, before: Header | None) -> Any:
         return _CODES[array.dtype.name]
     if before and array.layout and item(before.descr).dtype == array.dtype:
         return before.descr
-    kind = array.layout if array.layout not in ("", "opaque") else array.dtype.name
+    kind = array.layout if array.layout not in (Layout.PLAIN, Layout.OPAQUE) else array.dtype.name
     mend = "--dtype float32" if not array.layout and array.dtype.addressable else f"leave it out: --drop '{name}'"
     raise CannotHold(f"numpy has no {kind}, which {name or 'the array'} is", mend)
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 from ...disk.opening import open_file
 from ...errors import Malformed, about
 from ...numbers.dtypes import DTYPES, DType
+from ...numbers.shapes import nbytes_of, show_shape
 from ...storage.file import File, is_plain, leads_out
 from ...storage.storage import Extent, Storage
-from ...tensors.checkpoint import Tensor, nbytes_of, show_shape
+from ...tensors.tensor import Tensor
 from .graph import SparseTensorProto
 
 if TYPE_CHECKING:

@@ -15,9 +15,11 @@ from typing import Any
 from ...disk.opening import open_file
 from ...errors import Malformed
 from ...numbers.dtypes import DTYPES
+from ...numbers.shapes import nbytes_of
 from ...storage.file import File
 from ...storage.storage import Extent
-from ...tensors.checkpoint import Checkpoint, Tensor, nbytes_of
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from .. import Patcher, formats
 
 _DTYPES = {0: "bool", 1: "int16", 2: "int32", 3: "int64", 4: "float16", 5: "float32", 6: "float64", 20: "uint8", 21: "int8", 22: "bfloat16",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...numbers.dtypes import DTYPES
-from ...tensors.checkpoint import Tensor
+from ...tensors.tensor import Tensor
 from ..encodings import pickled_arrays
 from ..encodings.object_nodes import Call, Dict, Tuple, said
 from ..encodings.pickled_tensors import Reader

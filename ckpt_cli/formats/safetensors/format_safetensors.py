@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DTYPES
-from ...numbers.quantised import way_out
+from ...numbers.shapes import show_shape
 from ...storage.file import File
 from ...storage.storage import Extent
-from ...tensors.checkpoint import Checkpoint, Kind, Lazy, Tensor, show_shape
+from ...tensors.checkpoint import Checkpoint, Kind, Lazy
+from ...tensors.tensor import Tensor
 from .. import Patcher, Writer, formats
 from ..encodings import strict_json
 from .header import Header, Unusual, scan
@@ -194,6 +195,8 @@ def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
     for name, tensor in tensors.items():
         if tensor.layout or tensor.dtype.name not in _CODES:
+            from ...numbers.quantised import way_out
+
             kind = tensor.layout or tensor.dtype.name
             raise CannotHold(f"safetensors cannot hold {name}, which is {kind}", way_out(tensor.dtype, name))
         if name == "__metadata__":

@@ -19,7 +19,8 @@ from ...disk.opening import open_file
 from ...errors import CannotHold, Malformed, ReadError, about
 from ...storage.descriptors import allow_many
 from ...storage.file import File
-from ...tensors.checkpoint import Checkpoint, Kind, Lazy, Origin, Tensor
+from ...tensors.checkpoint import Checkpoint, Kind, Lazy, Origin
+from ...tensors.tensor import Tensor
 from .. import Index, NamesCode, Patcher, Savable, Writer, formats
 from ..encodings import strict_json
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from ...disk.opening import open_file
 from ...errors import Malformed
+from ...numbers.shapes import numel_of
 from ...storage.file import File, leads_out
 from ...storage.storage import Storage
-from ...storage.tiles import Assembled, check_tiling, piece
-from ...tensors.checkpoint import Foreign, Tensor, numel_of
+from ...storage.tiles import check_tiling, tiled
+from ...tensors.checkpoint import Foreign
+from ...tensors.tensor import Tensor
 from .bundle_index import check_apart, keys_by_name, read_index
 from .sstable import ChecksummedExtent, Table
 from .string_tensors import checksummed, texts_of
@@ -81,8 +83,8 @@ class Bundle:
             if inner.dtype_number != entry.dtype_number or inner.slices or inner.shape != tuple(length for _, length in box):
                 raise Malformed("a slice of it has another shape or dtype than the whole says")
             used.add(part_key)
-            pieces.append(piece(self._whole(part_key).storage, dtype.nbytes, entry.shape, box))
-        return Tensor.whole(dtype, entry.shape, Assembled(numel_of(entry.shape) * dtype.nbytes, pieces))
+            pieces.append((self._whole(part_key).storage, box))
+        return Tensor.whole(dtype, entry.shape, tiled(dtype.nbytes, entry.shape, pieces))
 
     def objects(self) -> dict[str, Any]:
         """Return what is listed of each object: a few short strings, or its type and size."""

@@ -12,7 +12,7 @@ from ...disk.file_to_write import FileToWrite
 from ...disk.patch import Change, Patch, changes, crc_of
 from ...storage.crc32c import CRC32C
 from ...storage.storage import Extent, Slice, Storage
-from ...storage.tiles import Assembled
+from ...storage.tiles import Tiled
 from ...tensors.checkpoint import Checkpoint
 from .bundle import Bundle, data_path
 from .sstable import Block, ChecksummedExtent, masked
@@ -76,15 +76,15 @@ def _changes_of(before: Storage, after: Storage) -> Iterator[tuple[ChecksummedEx
     """Yield what changes in the bytes of entries where `before` becomes `after`."""
     if isinstance(before, ChecksummedExtent):
         yield from ((before, change) for change in changes(before.place(), before, after))
-    elif isinstance(before, Assembled):
+    elif isinstance(before, Tiled):
         seen = set()
         for change in changes(0, before, after):
-            for piece, low, high in before.changed(change.at, change.stop):
-                if isinstance(piece.of, ChecksummedExtent) and (piece.of, low) not in seen:
-                    alone = piece.lines == 1
-                    contents = Slice(after, piece.offset + low, high - low) if alone else piece.of_whole(after)
-                    seen.add((piece.of, low))
-                    yield piece.of, Change(piece.of.place() + low, contents)
+            for tile, low, high in before.covering(change.at, change.stop):
+                stored = tile.storage
+                if isinstance(stored, ChecksummedExtent) and (stored, low) not in seen:
+                    contents = Slice(after, tile.offset + low, high - low) if tile.rows == 1 else tile.gathered_from(after)
+                    seen.add((stored, low))
+                    yield stored, Change(stored.place() + low, contents)
 
 
 class _IndexChecksums:

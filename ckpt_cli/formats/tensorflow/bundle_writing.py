@@ -14,7 +14,8 @@ from ...disk.layout import FileLayout, Placed
 from ...errors import CannotHold, Malformed
 from ...storage.crc32c import CRC32C
 from ...storage.storage import Memory, Storage
-from ...tensors.checkpoint import Checkpoint, Tensor
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from ..encodings.protobuf import fixed32, integer, nested
 from .bundle import GRAPH, Bundle, data_path
 from .bundle_index import SUFFIX

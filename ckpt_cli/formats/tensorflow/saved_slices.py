@@ -14,10 +14,12 @@ from typing import Any, NamedTuple
 
 from ...errors import Malformed
 from ...numbers.dtypes import DType
+from ...numbers.shapes import numel_of
 from ...storage.file import File
 from ...storage.storage import Extent, Memory, Storage
-from ...storage.tiles import Assembled, check_tiling, piece
-from ...tensors.checkpoint import Foreign, Tensor, numel_of
+from ...storage.tiles import check_tiling, tiled
+from ...tensors.checkpoint import Foreign
+from ...tensors.tensor import Tensor
 from ..encodings.protobuf import BYTES, VARINT, Data, Field, fields, message
 from ..encodings.protobuf import piece as bytes_of
 from ..encodings.varints import Varints
@@ -93,8 +95,8 @@ class SavedSlices:
         for part, box in zip(meta.slices, boxes, strict=True):
             count = numel_of(tuple(length for _, length in box))
             storage = _elements(*self._tensor_proto(meta.name, part), dtype, count)
-            pieces.append(piece(storage, dtype.nbytes, meta.shape, box))
-        whole = pieces[0].of if len(pieces) == 1 else Assembled(numel_of(meta.shape) * dtype.nbytes, pieces)
+            pieces.append((storage, box))
+        whole = pieces[0][0] if len(pieces) == 1 else tiled(dtype.nbytes, meta.shape, pieces)
         self.tensors[meta.name] = Tensor.whole(dtype, meta.shape, whole)
 
     def _tensor_proto(self, name: str, part: TensorSlice) -> tuple[_Value, Field | None]:

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from ...errors import Malformed
 from ...numbers.dtypes import DTYPES, DType, opaque
-from ...tensors.checkpoint import numel_of
+from ...numbers.shapes import numel_of
 from ..encodings.protobuf import BYTES, VARINT, Data, fields, integer, message, nested, piece
 
 _NAMES = {

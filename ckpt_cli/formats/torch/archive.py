@@ -7,7 +7,7 @@ from typing import Any
 
 from ...errors import Malformed
 from ...numbers.dtypes import DType
-from ...storage.storage import Storage, swapped
+from ...storage.storage import Storage
 from ..encodings import zip as zips
 
 _FIRST = {".format_version": b"1", ".storage_alignment": b"64", "byteorder": b"little"}
@@ -55,6 +55,8 @@ class Archive:
         if width == 1:
             return member
         if (key, width) not in self.found:
+            from ...storage.mapped import swapped
+
             self.found[key, width] = swapped(member, width)
         return self.found[key, width]
 
@@ -66,7 +68,11 @@ class Archive:
             for name, member in self.members.items()
             if not name.startswith(self.data) and name.startswith(start) and name != f"{start}data.pkl"
         }
-        return {name: zips.Inflated(member) if member.method else member for name, member in beside.items()}
+        if not any(member.method for member in beside.values()):  # torch itself compresses nothing
+            return dict(beside)
+        from ..encodings.zip_inflate import inflated
+
+        return {name: inflated(member) for name, member in beside.items()}
 
 
 def lay_out(archive: zips.Writer, root: str, pickle: bytes, storages: Mapping[str, Storage], records: Mapping[str, Any]) -> None:

@@ -13,9 +13,12 @@ from typing import Any, NamedTuple
 
 from ...errors import Malformed, Opaque, about
 from ...numbers.dtypes import DTYPES
+from ...numbers.shapes import numel_of, show_shape
 from ...storage.file import File
-from ...storage.storage import Assembled, Memory, Storage
-from ...tensors.checkpoint import Kind, Lazy, Tensor, numel_of, show_shape
+from ...storage.storage import Memory, Storage
+from ...storage.tiles import tiled
+from ...tensors.checkpoint import Kind, Lazy
+from ...tensors.tensor import Layout, Tensor
 from ..encodings import zip as zips
 from ..encodings.object_nodes import Call, Dict, Global, List, Tuple, said
 from ..encodings.pickle_reader import load
@@ -207,8 +210,8 @@ class Tensors(Lazy):
             return pieces[0].tensor
         if kind.dtype.elements != 1:
             raise Opaque(f"{name} is {kind.dtype.name} in several chunks: its values cannot be put together", "leave it out by a pattern")
-        boxes = [(piece.chunk.offsets, piece.chunk.sizes, piece) for piece in pieces]
-        return Tensor.whole(kind.dtype, kind.shape, Assembled(kind.dtype.nbytes, kind.shape, boxes))
+        boxes = [(piece, list(zip(piece.chunk.offsets, piece.chunk.sizes, strict=True))) for piece in pieces]
+        return Tensor.whole(kind.dtype, kind.shape, tiled(kind.dtype.nbytes, kind.shape, boxes))
 
 
 class Piece(Storage):
@@ -232,7 +235,7 @@ class Piece(Storage):
     def _read(self) -> Tensor:
         archive = Archive(zips.within(*self.chunk.run))
         tensor = Reader(archive.storage).tensor(load(archive.pickle))
-        if tensor is None or (tensor.dtype, tensor.shape, tensor.layout) != (self.kind.dtype, self.chunk.sizes, ""):
+        if tensor is None or (tensor.dtype, tensor.shape, tensor.layout) != (self.kind.dtype, self.chunk.sizes, Layout.PLAIN):
             held = f"{show_shape(tensor.shape)} of {tensor.dtype.name}" if tensor else "no tensor"
             said = f"{show_shape(self.chunk.sizes)} of {self.kind.dtype.name}"
             raise Malformed(f"tensor {self.name!r}: the metadata say that a chunk is {said}, and it is {held}")

@@ -9,8 +9,10 @@ from ...disk.layout import FileLayout, Nowhere
 from ...disk.patch import Change, Checksum, Patch, changes, differing
 from ...errors import CannotHold
 from ...storage.file import File
-from ...storage.storage import Assembled, Box, Extent, Slice, Storage, Strided
-from ...tensors.checkpoint import Checkpoint, Foreign, Tensor
+from ...storage.storage import Extent, Slice, Storage
+from ...storage.tiles import Tile, Tiled
+from ...tensors.checkpoint import Checkpoint, Foreign
+from ...tensors.tensor import Tensor
 from ..encodings import zip as zips
 from ..encodings.object_nodes import Call, Dict, Global, List, Tuple
 from ..encodings.pickle_writer import Pickler
@@ -142,31 +144,31 @@ def patches(files: Sequence[File], pairs: Sequence[tuple[Storage, Storage]]) -> 
 
 def _members(storage: Storage) -> list[Storage]:
     """What lies in the zips; in a file of the other byte order that is not what the tensors are made of."""
-    return [tensor.storage for _, tensor in _boxes(storage)] if isinstance(storage, Assembled) else [storage]
+    return [tensor.storage for _, tensor in _boxes(storage)] if isinstance(storage, Tiled) else [storage]
 
 
-def _boxes(whole: Assembled) -> list[tuple[Box, Tensor]]:
+def _boxes(whole: Tiled) -> list[tuple[Tile, Tensor]]:
     """Each chunk and the view that its zip holds."""
-    return [(box, box.storage.tensor) for box in whole.boxes if isinstance(box.storage, Piece)]
+    return [(tile, tile.storage.tensor) for tile in whole.tiles if isinstance(tile.storage, Piece)]
 
 
 def _changes(before: Storage, after: Storage) -> Iterator[tuple[zips.Member, list[Change]]]:
     if isinstance(before, zips.Member):
         yield before, list(changes(before.place(), before, after))
-    elif isinstance(before, Assembled):
+    elif isinstance(before, Tiled):
         runs = differing(before, after)
-        for box, tensor in _boxes(before):
+        for tile, tensor in _boxes(before):
             if isinstance(tensor.storage, zips.Member):
-                yield tensor.storage, list(_box_changes(box, tensor, tensor.storage, after, runs))
+                yield tensor.storage, list(_box_changes(tile, tensor, tensor.storage, after, runs))
 
 
-def _box_changes(box: Box, tensor: Tensor, member: zips.Member, after: Storage, runs: list[tuple[int, int]]) -> Iterator[Change]:
+def _box_changes(tile: Tile, tensor: Tensor, member: zips.Member, after: Storage, runs: list[tuple[int, int]]) -> Iterator[Change]:
     """What changes in the zip of one chunk: the lines of it that the runs of the whole meet, or all of it where those are many."""
     met: list[Change] = []
-    for number, count, place in (hit for start, stop in runs for hit in box.hits(start, stop)):
+    for number, count, place in (hit for start, stop in runs for hit in tile.hits(start, stop)):
         met.append(Change(member.place() + tensor.start + number, Slice(after, place, count)))
         if len(met) > _MOST_LINES or not tensor.contiguous:
-            gathered = Strided(after, 1, box.shape, box.strides, box.offset)
+            gathered = tile.gathered_from(after)
             yield from changes(member.place(), member, tensor.storage_with(gathered))
             return
     yield from met

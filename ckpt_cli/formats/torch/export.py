@@ -7,8 +7,10 @@ from typing import Any
 
 from ...errors import Malformed
 from ...numbers.dtypes import DTYPES, DType
+from ...numbers.shapes import show_shape
 from ...storage.storage import Memory
-from ...tensors.checkpoint import Foreign, Tensor, show_shape
+from ...tensors.checkpoint import Foreign
+from ...tensors.tensor import Tensor
 from ..encodings import strict_json
 from ..encodings import zip as zips
 from ..encodings.object_nodes import Dict

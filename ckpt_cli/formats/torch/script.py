@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...errors import Malformed
-from ...tensors.checkpoint import Checkpoint, Foreign, Tensor, show_shape
+from ...numbers.shapes import show_shape
+from ...tensors.checkpoint import Checkpoint, Foreign
+from ...tensors.tensor import Tensor
 from ..encodings.foreign import plain
 from ..encodings.object_nodes import Call, said
 from ..encodings.pickle_reader import load

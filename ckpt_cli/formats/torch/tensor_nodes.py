@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...numbers.dtypes import DType
-from ...tensors.checkpoint import Tensor, contiguous_strides
+from ...numbers.shapes import contiguous_strides
+from ...tensors.tensor import Tensor
 from ..encodings.object_nodes import Call, Global, Persistent, Tuple
 from ..encodings.pickled_tensors import STORAGES, TORCH_DTYPES, Pid, is_pid, is_tensor
 
