@@ -196,6 +196,11 @@ def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+def fortran_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides, in elements, of a view of `shape` whose first axis varies fastest."""
+    return tuple(reversed(contiguous_strides(shape[::-1])))
+
+
 def show_shape(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 

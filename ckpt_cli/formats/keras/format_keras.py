@@ -38,6 +38,7 @@ class Keras(Format):
         return zips.is_zip(file) and {"config.json", "metadata.json"} <= zips.members(file).keys()
 
     def read(self, file: File) -> Checkpoint:
+        from ..encodings.zip_inflate import inflated
         from . import hdf5, weights
 
         members = zips.members(file)
@@ -46,13 +47,14 @@ class Keras(Format):
             raise Malformed(f"the weights are not in {_WEIGHTS} but in {kept}", "save the model with Keras' defaults")
         data = members[_WEIGHTS]
         tree = hdf5.read(Memory(data.contents()) if data.method else data)
-        rest = weights.Archive(tree, {name: zips.Inflated(each) if each.method else each for name, each in members.items()})
+        rest = weights.Archive(tree, {name: inflated(each) for name, each in members.items()})
         config = weights.config(members["config.json"].contents(), "config.json")
         metadata = weights.config(members["metadata.json"].contents(), "metadata.json")
         found = weights.checkpoint(tree, config, rest)
         return found.replacing(metadata={key: value for key, value in metadata.items() if type(value) is str} | dict(found.metadata))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        from ..encodings.zip_writer import Writer
         from . import hdf5_writing, weights
 
         if not isinstance(checkpoint.rest, weights.Archive):
@@ -60,14 +62,16 @@ class Keras(Format):
                 "a .keras is written from another .keras alone: the config of the model that it holds is not there",
                 "write NAME.weights.h5 for model.load_weights(), from torch with --map torch-to-keras",
             )
-        archive = zips.Writer(file_layout)
+        archive = Writer(file_layout)
         for name, record in checkpoint.rest.records.items():
             archive.add(name, hdf5_writing.laid_out(checkpoint) if name == _WEIGHTS else record)
         archive.close()
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        from ..encodings.zip_patch import checksum
+
         found = patch_of(checkpoint, changed_storages(checkpoint))
-        return found._replace(checksums=[zips.members(found.file)[_WEIGHTS].checksum()]) if found else None
+        return found._replace(checksums=[checksum(zips.members(found.file)[_WEIGHTS])]) if found else None
 
 
 formats.add(Keras.name, Keras())

@@ -2,7 +2,7 @@
 
     \\x93NUMPY, version, length, {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }, the elements
 
-As in numpy/lib/format.py; byte for byte in containers/npy.py. Peculiarities:
+As in numpy/lib/format.py; byte for byte in npy.py. Peculiarities:
 - The array is called by the empty name: `ckpt get a.npy ''`.
 - Fortran order is a view with other strides, read and written where it lies. Big-endian elements are swapped when they are read.
 - Records, text, dates, long doubles are listed as numpy calls them. Of Python objects there is a pickle, which is never loaded.
@@ -46,10 +46,10 @@ class Npy(Format):
         return file.head[:6] == b"\x93NUMPY"
 
     def read(self, file: File) -> Checkpoint:
-        from .npy import elements_of, header, tensor
+        from .npy import elements_nbytes, header, tensor
 
         found = header(lambda start, stop: file.read(start, stop - start), file.size)
-        need, left = elements_of(found), file.size - found.size
+        need, left = elements_nbytes(found), file.size - found.size
         need = left if need is None else need
         if need > left:
             raise Malformed(f"truncated: {need - left:,} of {need:,} bytes of data are missing", "download or copy it again")
@@ -60,7 +60,7 @@ class Npy(Format):
         return Checkpoint({"": tensor(found, Extent(file, found.size, need))}, rest=Rest({"": found}, behind), notes=notes)
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
-        from .npy import written
+        from .npy_writing import written
 
         if len(checkpoint) != 1:
             raise CannotHold(f"a .npy file holds one array, not {len(checkpoint):,}", "write .npz, or choose one: --select NAME")

@@ -2,7 +2,7 @@
 
     NAME.npy …    stored, or deflated
 
-As in numpy/lib/_npyio_impl.py and containers/npy.py. Peculiarities:
+As in numpy/lib/_npyio_impl.py and npy.py. Peculiarities:
 - `savez(FILE, a, b)` calls the arrays arr_0, arr_1; `savez(FILE)` is the end record of a zip alone, 22 bytes.
 - Stored members are read and edited where they lie, with their CRC-32. Deflated ones are inflated as they are read, and written stored.
 - Written: stored, data at multiples of 64, deterministic. What numpy has no dtype for is refused; there are no ties.
@@ -55,34 +55,37 @@ class Npz(Format):
         return Checkpoint(tensors, rest=Rest(headers), separator="/" if any("/" in name for name in tensors) else ".")
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
-        from .npy import written
+        from ..encodings.zip_writer import Writer
+        from .npy_writing import written
 
         arrays = {_member(name): written(name, array, before(checkpoint, name)) for name, array in checkpoint.items()}
-        archive = zips.Writer(file_layout)
+        archive = Writer(file_layout)
         for name, contents in arrays.items():
             archive.add(name, *contents)
         archive.close()
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         from ...disk.patch import Patch
+        from ..encodings.zip_patch import checksum
 
         found = edits(checkpoint)
         if found is None or checkpoint.origin is None:
             return None
         members = zips.members(checkpoint.origin.file).values()
-        return Patch(checkpoint.origin.file, found, [member.checksum() for member in members if not member.method])
+        return Patch(checkpoint.origin.file, found, [checksum(member) for member in members if not member.method])
 
 
 def _array(member: zips.Member) -> tuple[Tensor, Header]:
     """The array in a member of the zip, which has to be all that is in it."""
-    from .npy import elements_of, header, tensor
+    from ..encodings.zip_inflate import inflated
+    from .npy import elements_nbytes, header, tensor
 
-    found = header((zips.Inflated(member) if member.method else member).read, member.nbytes)
-    left, need = member.nbytes - found.size, elements_of(found)
+    found = header(inflated(member).read, member.nbytes)
+    left, need = member.nbytes - found.size, elements_nbytes(found)
     if need is not None and need != left:
         raise Malformed(f"its elements take {need:,} bytes, the zip has {left:,}")
     if member.method:  # inflated anew when it is read: what was inflated for the header is let go of
-        return tensor(found, Slice(zips.Inflated(member), found.size, left)), found
+        return tensor(found, Slice(inflated(member), found.size, left)), found
     return tensor(found, Extent(member.file, member.place() + found.size, left)), found
 
 

@@ -47,9 +47,9 @@ class Pickle(Format):
 
     def read(self, file: File) -> Checkpoint:
         from ..encodings.pickle_file import no_storage, read_pickle
-        from ..encodings.pickled_tensors import Reader
+        from ..encodings.pickled_tensors import TensorReader
 
-        return read_pickle(file, Reader(no_storage))
+        return read_pickle(file, TensorReader(no_storage))
 
 
 formats.add(Pickle.name, Pickle())

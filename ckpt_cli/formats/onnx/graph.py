@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ...errors import Malformed
 from ...storage.file import File
-from ..encodings.protobuf import BYTES, DEEPEST, Field, Window, fields, varints
+from ..encodings.protobuf import BYTES, DEEPEST, Field, PagedBytes, fields, varints
 
 EXTERNAL = 1
 _MOST_TEXT = 1 << 24  # bytes
@@ -37,7 +37,7 @@ class Model:
     """A model as its graph has it: `weights` are the initialisers; `besides` those that are sparse, or of subgraphs, by path."""
 
     def __init__(self, file: File) -> None:
-        self.data = Window(file, 0, file.size)
+        self.data = PagedBytes(file, 0, file.size)
         self.metadata: dict[str, str] = {}
         self.weights: list[Proto] = []
         self.besides: dict[str, Proto | Sparse] = {}
@@ -187,7 +187,7 @@ _DATA = (4, 5, 6, 7, 9, 10, 11)
 
 def begins_as_one(file: File) -> bool:
     """Whether the file begins as a ModelProto: its version, then fields before the graph, each of its own type, then the graph."""
-    data, last = Window(file, 0, file.size), 0
+    data, last = PagedBytes(file, 0, file.size), 0
     try:
         for count, field in enumerate(fields(data, 0, file.size + (1 << 40))):
             if field.number == 7 and count:

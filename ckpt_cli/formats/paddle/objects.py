@@ -11,8 +11,8 @@ from typing import Any
 from ...numbers.dtypes import DTYPES
 from ...tensors.checkpoint import Tensor
 from ..encodings import pickled_arrays
-from ..encodings.object_nodes import Call, Dict, Tuple, said
-from ..encodings.pickled_tensors import Reader
+from ..encodings.object_nodes import Call, Dict, Tuple, text_of
+from ..encodings.pickled_tensors import TensorReader
 
 _TUPLES = ("builtins.tuple", "__builtin__.tuple")
 _EVALS = ("builtins.eval", "__builtin__.eval")
@@ -25,14 +25,14 @@ def array_of(node: Any) -> Call | None:
         return node
     if type(node) is Call and node.path in _TUPLES and len(args) == 1 and type(args[0]) is Tuple and len(args[0].items) == 2:
         name, array = args[0].items
-        return array if said(name) is not None and type(array) is Call and pickled_arrays.is_array(array) else None
-    if type(node) is Call and node.path in _EVALS and len(args) == 2 and said(args[0]) == "data" and type(args[1]) is Dict:
+        return array if text_of(name) is not None and type(array) is Call and pickled_arrays.is_array(array) else None
+    if type(node) is Call and node.path in _EVALS and len(args) == 2 and text_of(args[0]) == "data" and type(args[1]) is Dict:
         array = args[1].get("data")
         return array if type(array) is Call and pickled_arrays.is_array(array) else None
     return None
 
 
-class PaddleReader(Reader):
+class PaddleReader(TensorReader):
     def is_leaf(self, node: Any) -> bool:
         return array_of(node) is not None or super().is_leaf(node)
 

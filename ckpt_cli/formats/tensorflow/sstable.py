@@ -17,7 +17,7 @@ from ...errors import Malformed
 from ...storage.crc32c import CRC32C
 from ...storage.file import File
 from ...storage.storage import Extent
-from ..encodings.protobuf import Data, Window, number, piece, varint
+from ..encodings.protobuf import Data, PagedBytes, number, piece, varint
 
 MAGIC = bytes.fromhex("57fb808b247547db")
 FOOTER = 48
@@ -120,7 +120,7 @@ class Table:
         last = b""
         for block in self.blocks():
             large = block.nbytes > 2 * _BLOCK and not block.packed
-            data = Window(block.file, block.at, block.nbytes) if large else block.contents()
+            data = PagedBytes(block.file, block.at, block.nbytes) if large else block.contents()
             found = list(entries(data))
             if found and found[0].key <= last and last:
                 raise Malformed("the keys of the table are not in order")
@@ -131,7 +131,7 @@ class Table:
 def first_value(table: Table) -> bytes:
     """How the value of the first entry begins; nothing where there is none."""
     for block in table.blocks():
-        data = Window(block.file, block.at, block.nbytes) if not block.packed else block.contents()
+        data = PagedBytes(block.file, block.at, block.nbytes) if not block.packed else block.contents()
         for entry in entries(data):
             return piece(data, entry.start, min(entry.start + 16, entry.stop))
     return b""

@@ -1,44 +1,43 @@
-"""A checkpoint as torch.distributed.checkpoint's files: the mirror of `dcp`. Opcodes alone, no class is looked up."""
+"""A new checkpoint as the files of torch.distributed.checkpoint. It writes opcodes; no class of torch's is imported.
+
+As in torch/distributed/checkpoint/metadata.py, filesystem.py and default_planner.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...disk.layout import FileLayout, Nowhere
-from ...disk.patch import Change, Checksum, Patch, changes, differing
-from ...errors import CannotHold
-from ...storage.file import File
-from ...storage.storage import Assembled, Box, Extent, Slice, Storage, Strided
+from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint, Foreign, Tensor
-from ..encodings import zip as zips
-from ..encodings.object_nodes import Call, Dict, Global, List, Tuple
+from ..encodings.object_nodes import Call, CallOpcode, Dict, Global, List, Tuple, reduce_call
 from ..encodings.pickle_writer import Pickler
-from .archive import lay_out
-from .distributed import Contents, Piece
-from .tensor_nodes import check_dtypes, tensor_node
+from ..encodings.zip_writer import Writer
+from .archive_writing import lay_out
+from .dcp_metadata import Metadata
+from .tensor_nodes import check_dtypes, check_layouts, tensor_node
 
 _METADATA = "torch.distributed.checkpoint.metadata"
-_MOST_LINES = 4096  # changes within one chunk; beyond, the chunk is one change
 _PLAIN = (str, int, float, bool, bytes, type(None))
 
 
-class Writing:
-    """The two files of a new checkpoint. `data` lays out the first one, `metadata` tells of it then."""
+class NewFiles:
+    """The two files of a new checkpoint: `data` lays out the first one, `metadata` describes it afterwards.
+
+    Raises:
+        CannotHold: A tensor has no plain elements, or a dtype that torch has not.
+    """
 
     file_name = "__0_0.distcp"
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        refused = next((name for name, tensor in checkpoint.items() if tensor.layout), None)
-        if refused:
-            kind = checkpoint[refused].layout
-            raise CannotHold(f"torch.distributed.checkpoint cannot hold {refused}, which is {kind}", f"leave it out: --drop '{refused}'")
+        check_layouts(checkpoint, "torch.distributed.checkpoint")
         check_dtypes(dict(checkpoint.items()))
         self.checkpoint, self.objects = checkpoint, written_objects(checkpoint)
         self.runs: dict[str, tuple[int, int]] = {}
 
     def data(self, file_layout: FileLayout) -> None:
-        """Objects, then tensors, each as a zip of its own."""
+        """Lay out the data: objects, then tensors, each as a zip of its own."""
         archives = []
         for name, contents in self.objects.items():
             at = file_layout.at
@@ -57,10 +56,11 @@ class Writing:
             archive.fill_end()
 
     def metadata(self) -> bytes:
+        """The contents of `.metadata`."""
         if not self.runs:
             self.data(Nowhere())
-        told: list[tuple[Any, Any]] = [(name, _made("BytesStorageMetadata", {})) for name in self.objects]
-        told += [(name, _tensor(tensor)) for name, tensor in self.checkpoint.items()]
+        kinds: list[tuple[Any, Any]] = [(name, _made("BytesStorageMetadata", {})) for name in self.objects]
+        kinds += [(name, _tensor(tensor)) for name, tensor in self.checkpoint.items()]
         places = []
         for name, (at, nbytes) in self.runs.items():
             offset = _size((0,) * len(self.checkpoint[name].shape)) if name in self.checkpoint else None
@@ -68,41 +68,42 @@ class Writing:
             info = {"relative_path": self.file_name, "offset": at, "length": nbytes}
             places.append((index, _made("_StorageInfo", info, "torch.distributed.checkpoint.filesystem")))
         paths = Dict([(name, Tuple(list(_path(self.checkpoint, name)))) for name in self.runs])
-        facts = {"state_dict_metadata": Dict(told), "planner_data": paths, "storage_data": Dict(places), "storage_meta": None}
+        facts = {"state_dict_metadata": Dict(kinds), "planner_data": paths, "storage_data": Dict(places), "storage_meta": None}
         return Pickler(2).dump(_made("Metadata", facts | {"version": "1.0.0"}))
 
 
-def _zip(file_layout: FileLayout, pickle: bytes, storages: dict[str, Storage]) -> zips.Writer:
-    archive = zips.Writer(file_layout)
+def _zip(file_layout: FileLayout, pickle: bytes, storages: dict[str, Storage]) -> Writer:
+    archive = Writer(file_layout)
     lay_out(archive, "archive", pickle, storages, {})
     archive.lay_end()
     return archive
 
 
 def _made(name: str, state: dict[str, Any], module: str = _METADATA) -> Call:
-    made = Call("NEWOBJ", Global(module, name), Tuple([]))
+    """An object of a class of torch's, with the attributes `state`."""
+    node = Call(CallOpcode.NEWOBJ, Global(module, name), Tuple([]))
     if state:
-        made.states.append(Dict(list(state.items())))
-    return made
+        node.states.append(Dict(list(state.items())))
+    return node
 
 
 def _size(shape: tuple[int, ...]) -> Call:
-    return Call("REDUCE", Global("torch", "Size"), Tuple([Tuple(list(shape))]))
+    return reduce_call("torch", "Size", Tuple(list(shape)))
 
 
 def _tensor(tensor: Tensor) -> Call:
-    layout = Call("REDUCE", Global("torch.serialization", "_get_layout"), Tuple(["torch.strided"]))
-    memory = Call("REDUCE", Global(_METADATA, "_MEM_FORMAT_ENCODING"), Tuple([0]))
-    properties = Call("NEWOBJ", Global(_METADATA, "TensorProperties"), Tuple([]))
+    layout = reduce_call("torch.serialization", "_get_layout", "torch.strided")
+    memory = reduce_call(_METADATA, "_MEM_FORMAT_ENCODING", 0)
+    properties = Call(CallOpcode.NEWOBJ, Global(_METADATA, "TensorProperties"), Tuple([]))
     properties.states.append(Tuple([Global("torch", tensor.dtype.name), layout, False, memory, False]))
     chunk = _made("ChunkStorageMetadata", {"offsets": _size((0,) * len(tensor.shape)), "sizes": _size(tensor.shape)})
     return _made("TensorStorageMetadata", {"properties": properties, "size": _size(tensor.shape), "chunks": List([chunk])})
 
 
 def _path(checkpoint: Checkpoint, name: str) -> tuple[Any, ...]:
-    """The keys to a name: as they were; where it was renamed, with those that it begins or ends with; else the name alone."""
-    known = checkpoint.rest.paths if isinstance(checkpoint.rest, Contents) else {}
-    keys = known.get(checkpoint.sources.get(name, name), (name,))
+    """The keys that lead to a name: as they were; where it was renamed, the old keys that it begins or ends with; else the name alone."""
+    paths = checkpoint.rest.paths if isinstance(checkpoint.rest, Metadata) else {}
+    keys = paths.get(checkpoint.sources.get(name, name), (name,))
     if _joined(keys) == name:
         return keys
     for count in range(len(keys) - 1, 0, -1):
@@ -119,54 +120,8 @@ def _joined(keys: tuple[Any, ...]) -> str:
 
 
 def written_objects(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What is written besides tensors: the bytes of another such checkpoint as they are, and plain values of any."""
-    if isinstance(checkpoint.rest, Contents):
+    """The objects that are written besides tensors: the bytes of one that was read from such a checkpoint, else plain values."""
+    if isinstance(checkpoint.rest, Metadata):
         runs = checkpoint.rest.objects
         return {name: Extent(*runs[name]) for name in checkpoint.objects if name in runs}
     return {name: value for name, value in checkpoint.objects.items() if type(value) in _PLAIN and not isinstance(value, Foreign)}
-
-
-def patches(files: Sequence[File], pairs: Sequence[tuple[Storage, Storage]]) -> dict[File, Patch] | None:
-    """For every file what is written over in it, where the storages of `pairs` are replaced; None where bytes are not kept as they are."""
-    found: dict[File, list[Change]] = {file: [] for file in files}
-    checksums: dict[File, list[Checksum]] = {file: [] for file in files}
-    for before, after in pairs:
-        if not all(isinstance(storage, zips.Member) for storage in _members(before)):
-            return None
-        for member, changed in _changes(before, after):
-            found[member.file] += changed
-            if member.crc and changed:
-                checksums[member.file].append(member.checksum())
-    return {file: Patch(file, sorted(found[file], key=lambda change: change.at), checksums[file]) for file in files}
-
-
-def _members(storage: Storage) -> list[Storage]:
-    """What lies in the zips; in a file of the other byte order that is not what the tensors are made of."""
-    return [tensor.storage for _, tensor in _boxes(storage)] if isinstance(storage, Assembled) else [storage]
-
-
-def _boxes(whole: Assembled) -> list[tuple[Box, Tensor]]:
-    """Each chunk and the view that its zip holds."""
-    return [(box, box.storage.tensor) for box in whole.boxes if isinstance(box.storage, Piece)]
-
-
-def _changes(before: Storage, after: Storage) -> Iterator[tuple[zips.Member, list[Change]]]:
-    if isinstance(before, zips.Member):
-        yield before, list(changes(before.place(), before, after))
-    elif isinstance(before, Assembled):
-        runs = differing(before, after)
-        for box, tensor in _boxes(before):
-            if isinstance(tensor.storage, zips.Member):
-                yield tensor.storage, list(_box_changes(box, tensor, tensor.storage, after, runs))
-
-
-def _box_changes(box: Box, tensor: Tensor, member: zips.Member, after: Storage, runs: list[tuple[int, int]]) -> Iterator[Change]:
-    """What changes in the zip of one chunk: the lines of it that the runs of the whole meet, or all of it where those are many."""
-    met: list[Change] = []
-    for number, count, place in (hit for start, stop in runs for hit in box.hits(start, stop)):
-        met.append(Change(member.place() + tensor.start + number, Slice(after, place, count)))
-        if len(met) > _MOST_LINES or not tensor.contiguous:
-            gathered = Strided(after, 1, box.shape, box.strides, box.offset)
-            yield from changes(member.place(), member, tensor.storage_with(gathered))
-            return
-    yield from met

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ...disk.patch import Patch
     from ...disk.saving import FileToWrite
     from ..encodings.zip import Member
-    from .distributed import Contents
+    from .dcp_metadata import Metadata
 
 _NAME = ".metadata"
 _MOST = 1 << 30  # bytes of .metadata
@@ -45,13 +45,14 @@ class DistributedCheckpoint(Format):
 
     def read(self, file: File) -> Checkpoint:
         from ...storage.descriptors import allow_many
-        from .distributed import Objects, Tensors, contents
+        from .dcp_metadata import metadata_of
+        from .dcp_tensors import Objects, Tensors
 
         if file.size > _MOST:
             raise Malformed(f"the metadata have {file.size:,} bytes; over {_MOST:,} are not read")
         allow_many()
         folder = os.path.dirname(os.path.abspath(file.path))
-        found = contents(file.read(0, file.size), lambda name: _opened(folder, name))
+        found = metadata_of(file.read(0, file.size), lambda name: _opened(folder, name))
         return Checkpoint(Tensors(found), objects=Objects(found.objects), rest=found)
 
     def main(self, path: str) -> str:
@@ -59,7 +60,7 @@ class DistributedCheckpoint(Format):
 
     def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
         """Its own, and plain values of others'."""
-        from .distributed_writing import written_objects
+        from .dcp_writing import written_objects
 
         return written_objects(checkpoint)
 
@@ -76,9 +77,9 @@ class DistributedCheckpoint(Format):
                     target = os.path.join(os.path.dirname(main), os.path.basename(file.path))
                     yield FileToWrite(target, lambda file_layout, file=file: _copy(file, file_layout), patch)  # type: ignore[misc]
             return
-        from .distributed_writing import Writing
+        from .dcp_writing import NewFiles
 
-        writing = Writing(checkpoint)
+        writing = NewFiles(checkpoint)
         yield FileToWrite(os.path.join(os.path.dirname(main), writing.file_name), writing.data)
         yield FileToWrite(main, lambda file_layout: file_layout.write(writing.metadata()))
 
@@ -92,9 +93,9 @@ class DistributedCheckpoint(Format):
         origin = checkpoint.origin
         if origin is None or os.path.realpath(self.main(path)) != os.path.realpath(origin.path) or self._patches(checkpoint) is not None:
             return []
-        from .distributed_writing import Writing
+        from .dcp_writing import NewFiles
 
-        return [file.path for file in self.parts(checkpoint)[1:] if os.path.basename(file.path) != Writing.file_name]
+        return [file.path for file in self.parts(checkpoint)[1:] if os.path.basename(file.path) != NewFiles.file_name]
 
     def _patches(self, checkpoint: Checkpoint) -> Mapping[File, Patch] | None:
         """What changes in each file, where nothing but values does."""
@@ -103,19 +104,19 @@ class DistributedCheckpoint(Format):
         pairs = changed_storages(checkpoint)
         if pairs is None:
             return None
-        from .distributed_writing import patches
+        from .dcp_patch import patches
 
         return patches(self.parts(checkpoint), pairs)
 
     def archives(self, checkpoint: Checkpoint) -> Iterator[Mapping[str, Member]]:
         from ..encodings import zip as zips
 
-        found: Contents | Any = checkpoint.rest
+        found: Metadata | Any = checkpoint.rest
         for run in [*(chunk.run for chunks in found.chunks.values() for chunk in chunks), *found.objects.values()]:
             yield zips.within(*run)
 
     def parts(self, checkpoint: Checkpoint) -> list[File]:
-        found: Contents | Any = checkpoint.rest
+        found: Metadata | Any = checkpoint.rest
         runs = [chunk.run for chunks in found.chunks.values() for chunk in chunks] + list(found.objects.values())
         return super().parts(checkpoint) + list(dict.fromkeys(run.file for run in runs))
 

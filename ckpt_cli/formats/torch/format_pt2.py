@@ -44,7 +44,7 @@ class PT2(ValuesOnly):
         return zips.is_zip(file) and _root(file) is not None
 
     def read(self, file: File) -> Checkpoint:
-        from .export import constants, weights
+        from .pt2_weights import constants, weights
 
         members, root = zips.members(file), _root(file) or ""
         tensors = weights(members, root)
@@ -54,13 +54,15 @@ class PT2(ValuesOnly):
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         """Raises CannotHold where values lie in a zip within the zip: each of the two has a checksum over them."""
+        from ..encodings.zip_patch import patch_members
+
         origin, pairs = checkpoint.origin, changed_storages(checkpoint)
         if origin is None or pairs is None:
             return None
         members = set(zips.members(origin.file).values())
         if any(before not in members for before, _ in pairs):
             raise CannotHold("an archive of torch before 2.8 is read, not written", "convert it, say to .safetensors")
-        return zips.patch(origin.file, pairs)
+        return patch_members(origin.file, pairs)
 
 
 formats.add(PT2.name, PT2())

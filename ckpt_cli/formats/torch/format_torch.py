@@ -20,10 +20,9 @@ from ...tensors.checkpoint import Checkpoint
 from .. import Format, changed_storages, formats
 from ..encodings import zip as zips
 from ..encodings.pickle_reader import globals_of
-from ..encodings.pickle_tree import Tree, read_tree
-from .archive import Archive, lay_out, root_of
+from ..encodings.pickle_tree import TorchTree, read_tree
+from .archive import Archive, root_of
 from .format_torchscript import is_script
-from .safe_globals import refused
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -41,30 +40,36 @@ class TorchZip(Format):
 
     def read(self, file: File) -> Checkpoint:
         archive = Archive(zips.members(file))
-        return read_tree(Tree(archive.pickle, archive.storage, archive.carried(), archive.root))
+        return read_tree(TorchTree(archive.pickle, archive.storage, archive.carried(), archive.root))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
-        from .writing import write_tree
+        from ..encodings.zip_writer import Writer
+        from .archive_writing import lay_out
+        from .pickle_writing import write_tree
 
         pickle, storages = write_tree(checkpoint)
-        records: Mapping[str, Any] = checkpoint.rest.records if isinstance(checkpoint.rest, Tree) else {}
+        records: Mapping[str, Any] = checkpoint.rest.records if isinstance(checkpoint.rest, TorchTree) else {}
         root = checkpoint.rest.root if records else "archive"
-        archive = zips.Writer(file_layout)
+        archive = Writer(file_layout)
         lay_out(archive, root, pickle, storages, records)
         archive.close()
 
     def carried(self, checkpoint: Checkpoint) -> Iterable[str]:
-        from .writing import written_objects
+        from .pickle_writing import written_objects
 
         return written_objects(checkpoint)
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        return zips.patch(checkpoint.origin.file, changed_storages(checkpoint)) if checkpoint.origin else None
+        from ..encodings.zip_patch import patch_members
+
+        return patch_members(checkpoint.origin.file, changed_storages(checkpoint)) if checkpoint.origin else None
 
     def code(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+        from .safe_globals import unsafe_names
+
         if checkpoint.origin:
             pickle = Archive(zips.members(checkpoint.origin.file)).pickle
-            yield from ((checkpoint.origin.path, name) for name in refused(globals_of(pickle)))
+            yield from ((checkpoint.origin.path, name) for name in unsafe_names(globals_of(pickle)))
 
 
 formats.add(TorchZip.name, TorchZip())

@@ -18,10 +18,10 @@ from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
 from .. import Format, formats
 from ..encodings.object_nodes import ByteString, List
-from ..encodings.pickle_reader import Truncated, Unpickler
-from ..encodings.pickle_tree import Tree, read_tree
-from ..encodings.pickled_tensors import Pid, is_pid
-from .safe_globals import refused
+from ..encodings.pickle_machine import Truncated
+from ..encodings.pickle_reader import Unpickler
+from ..encodings.pickle_tree import TorchTree, read_tree
+from ..encodings.pickled_tensors import StorageId, is_storage_id
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -52,7 +52,7 @@ class TorchLegacy(Format):
         _, machine, end = _load(file, at)
         keys, _, data = _load(file, end)
         storages = _Storages(file, keys, machine.persistents, data)
-        return read_tree(Tree(file.read(at, end - at), storages.find, {}))
+        return read_tree(TorchTree(file.read(at, end - at), storages.find, {}))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         formats["torch"].write(checkpoint, file_layout)
@@ -61,13 +61,15 @@ class TorchLegacy(Format):
         return formats["torch"].carried(checkpoint)
 
     def code(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+        from .safe_globals import unsafe_names
+
         if checkpoint.origin is None:
             return
         named, at = [], 0
         for _ in range(_PICKLES):
             _, machine, at = _load(checkpoint.origin.file, at)
             named += machine.globals
-        yield from ((checkpoint.origin.path, name) for name in refused(named))
+        yield from ((checkpoint.origin.path, name) for name in unsafe_names(named))
 
 
 def _load(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
@@ -90,7 +92,7 @@ class _Storages:
     """The storages behind the pickles, by key."""
 
     def __init__(self, file: File, keys: Any, persistents: list[Any], at: int) -> None:
-        pids = {pid.key: pid for pid in (Pid(node) for node in persistents if is_pid(node))}
+        pids = {pid.key: pid for pid in (StorageId(node) for node in persistents if is_storage_id(node))}
         self.found: dict[str, Storage] = {}
         for item in keys.items if type(keys) is List else ():
             if type(item) not in (str, int, ByteString):

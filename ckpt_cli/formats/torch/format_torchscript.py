@@ -38,12 +38,14 @@ class TorchScript(ValuesOnly):
         return zips.is_zip(file) and is_script(file)
 
     def read(self, file: File) -> Checkpoint:
-        from .script import read_modules
+        from .torchscript_modules import read_modules
 
         return read_modules(Archive(zips.members(file)))
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
-        return zips.patch(checkpoint.origin.file, changed_storages(checkpoint)) if checkpoint.origin else None
+        from ..encodings.zip_patch import patch_members
+
+        return patch_members(checkpoint.origin.file, changed_storages(checkpoint)) if checkpoint.origin else None
 
 
 formats.add(TorchScript.name, TorchScript())
