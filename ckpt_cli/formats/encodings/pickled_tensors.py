@@ -114,37 +114,37 @@ class TensorReader:
         """The tensor that `node` describes, or None. Raises Malformed where it describes an impossible one."""
         if type(node) is not Call:
             return None
-        found = self.seen.get(id(node))
-        if found is None:
+        tensor = self.seen.get(id(node))
+        if tensor is None:
             if node.like is not None and node.path in _VIEWS:
-                found = self._repeated(node)
+                tensor = self._repeated(node)
             elif is_tensor(node):
-                found = _REBUILD[node.path](self, node, node.arguments())
+                tensor = _REBUILD[node.path](self, node, node.arguments())
             elif pickled_arrays.is_array(node):
-                found = pickled_arrays.array_tensor(node)
+                tensor = pickled_arrays.array_tensor(node)
             else:
                 return None
-            self.seen[id(node)] = found
-        return found
+            self.seen[id(node)] = tensor
+        return tensor
 
     def _repeated(self, node: Call) -> Tensor:
         """The tensor of a call that repeats another one: the same view of another storage of the same size."""
         earlier = self.repeated.get(id(node.like))
         if earlier:
-            tensor, storage_id = earlier
-            return tensor.over(self.storage_of(node.key, storage_id.dtype, storage_id.nbytes))
-        found = _REBUILD[node.path](self, node, node.arguments())
-        self.repeated[id(node.like)] = found, StorageId(node.arguments()[0])
-        return found
+            like, storage_id = earlier
+            return like.over(self.storage_of(node.key, storage_id.dtype, storage_id.nbytes))
+        tensor = _REBUILD[node.path](self, node, node.arguments())
+        self.repeated[id(node.like)] = tensor, StorageId(node.arguments()[0])
+        return tensor
 
     def inner(self, node: Any) -> Tensor:
         """The tensor that another one is made of. Raises Malformed where `node` is none."""
         self.depth += 1
-        found = self.tensor(node) if self.depth < _DEEPEST else None
+        tensor = self.tensor(node) if self.depth < _DEEPEST else None
         self.depth -= 1
-        if found is None:
+        if tensor is None:
             raise Malformed("a tensor of the pickle is described in an unknown way")
-        return found
+        return tensor
 
     def strided(self, args: list[Any], dtype: DType | None = None, layout: str = "") -> Tensor:
         """The view that the arguments (storage, offset, size, stride, …) describe. `dtype`: where it is not the storage's."""
@@ -225,7 +225,7 @@ def _local_part(args: list[Any]) -> Any:
     """The local part of a DTensor. The state is a dict, or a pair of a dict (or None) and the slots."""
     state = args[3] if len(args) > 3 else None
     dicts = [state] if type(state) is Dict else state.items if type(state) is Tuple else []
-    return next((found for part in dicts if type(part) is Dict and (found := part.get("_local_tensor")) is not None), None)
+    return next((local for part in dicts if type(part) is Dict and (local := part.get("_local_tensor")) is not None), None)
 
 
 _REBUILD: dict[str, Callable[[TensorReader, Call, list[Any]], Tensor]] = {

@@ -163,16 +163,16 @@ def message(data: Data, kinds: dict[int, int], start: int = 0, stop: int | None 
     Raises:
         Malformed: A wanted field is there twice, or is of another wire type.
     """
-    found: dict[int, Field] = {}
+    by_number: dict[int, Field] = {}
     for field in fields(data, start, stop):
         if field.number not in kinds:
             continue
         if field.kind != kinds[field.number]:
             raise Malformed(f"field {field.number} is of wire type {field.kind}, not {kinds[field.number]}")
-        if field.number in found:
+        if field.number in by_number:
             raise Malformed(f"field {field.number} is there twice")
-        found[field.number] = field
-    return found
+        by_number[field.number] = field
+    return by_number
 
 
 def number(value: int) -> bytes:
