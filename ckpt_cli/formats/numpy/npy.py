@@ -23,9 +23,9 @@ _MOST_HEADER = 1 << 16
 _MOST_ELEMENT = 1 << 31
 _LETTERS = {"?": "bool", "b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
 _TIMES = {"M": "datetime64", "m": "timedelta64"}
-_WORDS = "bool |b1 uint8 |u1 int8 |i1 uint16 <u2 int16 <i2 uint32 <u4 int32 <i4 uint64 <u8 int64 <i8 "
-_WORDS += "float16 <f2 float32 <f4 float64 <f8 complex64 <c8 complex128 <c16"
-CODES = dict(zip(_WORDS.split()[::2], _WORDS.split()[1::2], strict=True))
+_NAMES_AND_CODES = "bool |b1 uint8 |u1 int8 |i1 uint16 <u2 int16 <i2 uint32 <u4 int32 <i4 uint64 <u8 int64 <i8 "
+_NAMES_AND_CODES += "float16 <f2 float32 <f4 float64 <f8 complex64 <c8 complex128 <c16"
+CODES = dict(zip(_NAMES_AND_CODES.split()[::2], _NAMES_AND_CODES.split()[1::2], strict=True))
 _CODE = re.compile(r"([<>|=]?)([?biufcmMOSUVa])(\d{0,10})(\[[\w/]+\])?")
 
 
