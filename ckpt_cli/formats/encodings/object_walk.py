@@ -134,13 +134,14 @@ def _of_old_ordered(path: Path, pairs: Any) -> list[TreeEntry]:
 
 
 def _of_module(path: Path, state: Dict) -> list[TreeEntry]:
-    tensors: list[TreeEntry] = []
+    """Parameters, buffers and modules, then attributes that are objects and not private: a pickled module may hold tensors there."""
+    entries: list[TreeEntry] = []
     for part in ("_parameters", "_buffers", "_modules"):
         inner = state.get(part)
-        tensors += [entry for entry in _of_pairs(path, inner, getattr(inner, "pairs", [])) if entry.node is not None]
-    taken = {key_text(entry.path[-1]) for entry in tensors}
+        entries += [entry for entry in _of_pairs(path, inner, getattr(inner, "pairs", [])) if entry.node is not None]
+    taken = {key_text(entry.path[-1]) for entry in entries}
     attributes = [entry for entry in _of_pairs(path, state, state.pairs) if type(entry.node) is Call]
-    return tensors + [a for a in attributes if not key_text(a.path[-1]).startswith("_") and key_text(a.path[-1]) not in taken]
+    return entries + [a for a in attributes if not key_text(a.path[-1]).startswith("_") and key_text(a.path[-1]) not in taken]
 
 
 def _module_class(node: Call) -> str:
