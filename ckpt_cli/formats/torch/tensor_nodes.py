@@ -73,9 +73,9 @@ def check_layouts(checkpoint: Mapping[str, Tensor], holder: str) -> None:
     """Raise CannotHold where a tensor is sparse, quantised or else has no plain elements. `holder`: what cannot hold it."""
     from ...errors import CannotHold
 
-    for name, tensor in checkpoint.items():
-        if tensor.layout:
-            raise CannotHold(f"{holder} cannot hold {name}, which is {tensor.layout}", f"leave it out: --drop '{name}'")
+    name = next((name for name, tensor in checkpoint.items() if tensor.layout), None)
+    if name:
+        raise CannotHold(f"{holder} cannot hold {name}, which is {checkpoint[name].layout}", f"leave it out: --drop '{name}'")
 
 
 def check_dtypes(tensors: Mapping[str, Tensor]) -> None:
