@@ -1,1 +1,1 @@
-"""The envelopes that formats share: pickles, zips, JSON. They know bytes and structure, nothing of tensors but `torch_objects`."""
+"""Encodings that several families of formats share: pickles, zips, strict JSON, Protocol Buffers, varints."""

@@ -1,10 +1,11 @@
 """What a pickle says, as symbols. A global is a pair of strings and a call is a node: nothing is imported, looked up or called.
 
-None, booleans, numbers, `str` and `bytes` stand for themselves; everything else is one of these. Nodes are compared by identity.
+None, booleans, numbers, `str` and `bytes` stand for themselves; everything else is one of these nodes. Nodes are compared by identity.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 
 class Node:
+    """A part of a pickle that is no plain value of Python."""
+
     __slots__ = ()
 
 
@@ -25,6 +28,8 @@ class Global(Node):
 
 
 class List(Node):
+    """A list of nodes and values."""
+
     __slots__ = ("items",)
 
     def __init__(self, items: list[Any]) -> None:
@@ -32,6 +37,8 @@ class List(Node):
 
 
 class Tuple(Node):
+    """A tuple of nodes and values."""
+
     __slots__ = ("items",)
 
     def __init__(self, items: list[Any]) -> None:
@@ -39,6 +46,8 @@ class Tuple(Node):
 
 
 class Set(Node):
+    """A set, or a frozenset, of nodes and values in the order of the pickle."""
+
     __slots__ = ("frozen", "items")
 
     def __init__(self, items: list[Any], frozen: bool = False) -> None:
@@ -46,7 +55,7 @@ class Set(Node):
 
 
 class Dict(Node):
-    """Pairs in the order of the pickle; keys are never hashed here, a later twin of a key wins as in Python."""
+    """Pairs in the order of the pickle. Keys are never hashed; of two equal keys the later one counts, as in Python."""
 
     __slots__ = ("pairs",)
 
@@ -54,24 +63,35 @@ class Dict(Node):
         self.pairs = pairs
 
     def get(self, key: str) -> Any:
+        """The value of a string key, or None."""
         for known, value in reversed(self.pairs):
-            if said(known) == key:
+            if text_of(known) == key:
                 return value
         return None
 
 
+class CallOpcode(StrEnum):
+    """The opcodes that make an object, as in CPython's Lib/pickletools.py."""
+
+    REDUCE = "REDUCE"
+    NEWOBJ = "NEWOBJ"
+    NEWOBJ_EX = "NEWOBJ_EX"
+    INST = "INST"
+    OBJ = "OBJ"
+
+
 class Call(Node):
-    """An object made by REDUCE, NEWOBJ, NEWOBJ_EX, INST or OBJ (`made`), then given list items, dict pairs and states (BUILD).
+    """An object that `opcode` makes by calling `function`, then given list items, dict pairs and states (BUILD).
 
     `path` is the dotted name of what is called, or an empty string. `like` is the call that this one repeats but for `key`, the name of
-    its storage; such a one's other parts are made when they are asked for.
+    its storage; the other attributes of such a call are made when they are asked for.
     """
 
-    __slots__ = ("args", "function", "items", "key", "kwargs", "like", "made", "pairs", "path", "states")
+    __slots__ = ("args", "function", "items", "key", "kwargs", "like", "opcode", "pairs", "path", "states")
     key: str
 
-    def __init__(self, made: str, function: Any, args: Any, kwargs: Any = None) -> None:
-        self.made, self.function, self.args, self.kwargs = made, function, args, kwargs
+    def __init__(self, opcode: CallOpcode, function: Any, args: Any, kwargs: Any = None) -> None:
+        self.opcode, self.function, self.args, self.kwargs = opcode, function, args, kwargs
         self.items: list[Any] = []
         self.pairs: list[tuple[Any, Any]] = []
         self.states: list[Any] = []
@@ -79,7 +99,7 @@ class Call(Node):
         self.like: Call | None = None
 
     def repeated(self, key: str) -> Call:
-        """The same call on another storage."""
+        """The same call on the storage `key`."""
         call = Call.__new__(Call)
         call.like, call.key, call.path = self, key, self.path
         return call
@@ -93,10 +113,11 @@ class Call(Node):
 
     def _args(self) -> Tuple:
         storage, *others = self.like.arguments() if self.like else []
-        facts = storage.pid.items
-        return Tuple([Persistent(Tuple([*facts[:2], self.key, *facts[3:]])), *others])
+        pid = storage.pid.items
+        return Tuple([Persistent(Tuple([*pid[:2], self.key, *pid[3:]])), *others])
 
     def arguments(self) -> list[Any]:
+        """The positional arguments; none where the pickle gives no tuple."""
         return self.args.items if type(self.args) is Tuple else []
 
     def state(self) -> Dict | None:
@@ -109,8 +130,13 @@ class Call(Node):
         return None
 
 
+def reduce_call(module: str, name: str, *args: Any) -> Call:
+    """The node of `module.name(*args)`, as an object's `__reduce__` returns it."""
+    return Call(CallOpcode.REDUCE, Global(module, name), Tuple(list(args)))
+
+
 class Persistent(Node):
-    """What the pickle leaves to its surroundings: for torch, a storage."""
+    """A persistent id: an object that the pickle refers to and does not hold. In torch's pickles it is a storage."""
 
     __slots__ = ("pid",)
 
@@ -128,19 +154,20 @@ class ByteString(Node):
 
     @property
     def text(self) -> str:
+        """The bytes as UTF-8, or as latin-1 where they are no UTF-8."""
         try:
             return self.data.decode()
         except UnicodeDecodeError:
             return self.data.decode("latin-1")
 
 
-def said(node: Any) -> str | None:
-    """The text that a string of either Python is, or None."""
+def text_of(node: Any) -> str | None:
+    """The text of a string, of Python 3 or Python 2; None where `node` is no string."""
     return node if type(node) is str else node.text if type(node) is ByteString else None
 
 
-class Held(Node):
-    """A long run of bytes that is left where it lies."""
+class BytesInFile(Node):
+    """A long run of bytes that is not read, but left where it lies in the file."""
 
     __slots__ = ("storage",)
 
@@ -149,6 +176,8 @@ class Held(Node):
 
 
 class ByteArray(Node):
+    """A bytearray."""
+
     __slots__ = ("data",)
 
     def __init__(self, data: bytes) -> None:

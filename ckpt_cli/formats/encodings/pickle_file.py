@@ -1,4 +1,4 @@
-"""A pickle that is a file of its own, as a checkpoint: long runs of bytes stay where they lie, only the opcodes are read."""
+"""A file that is one pickle, as a checkpoint. Only the opcodes are read; long runs of bytes stay in the file."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ...numbers.dtypes import DType
 from ...storage.file import File
 from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
-from .foreign import plain
-from .object_nodes import Held
-from .pickle_reader import Truncated, Unpickler
-from .pickle_tree import find
-from .pickled_tensors import Reader
+from .object_nodes import BytesInFile
+from .pickle_machine import Truncated
+from .pickle_reader import Unpickler
+from .pickle_tree import objects_of, sorted_leaves
+from .pickled_tensors import TensorReader
 
 _LONG = 4096  # bytes: shorter runs are copied
 
 
 class _FilePickle(Unpickler):
-    """Reads the opcodes of a file that is mapped."""
+    """Reads the opcodes of a file, which is mapped into memory."""
 
     __slots__ = ("file",)
 
@@ -36,15 +36,27 @@ class _FilePickle(Unpickler):
         if at + count > len(self.data):
             raise Truncated("truncated pickle")
         self.at = at + count
-        return Held(Extent(self.file, at, count))
+        return BytesInFile(Extent(self.file, at, count))
 
 
 def no_storage(key: str, dtype: DType | None, nbytes: int) -> Storage:
+    """The storage of a TensorReader for pickles that have none. Raises Malformed."""
     raise Malformed("a pickle of torch's without its storages", "give the file that torch.save wrote")
 
 
-def read_pickle(file: File, reader: Reader) -> Checkpoint:
-    """Every array that `reader` knows under the path by which it is reached, and what else there is as objects."""
+def read_pickle(file: File, reader: TensorReader) -> Checkpoint:
+    """Read a file that is one pickle.
+
+    Args:
+        file: The file, from its first byte to its last one.
+        reader: Says which nodes are tensors and makes them.
+
+    Returns:
+        Every tensor under the path by which it is reached, and everything else as objects.
+
+    Raises:
+        Malformed: The file ends within the pickle, goes on after it, or is broken.
+    """
     machine = _FilePickle(file)
     try:
         root = machine.load()
@@ -52,6 +64,5 @@ def read_pickle(file: File, reader: Reader) -> Checkpoint:
         raise Malformed("truncated: the pickle goes on after the end of the file", "download or copy it again") from None
     if machine.at != file.size:
         raise Malformed(f"{file.size - machine.at:,} bytes stand after the end of the pickle")
-    found = find(root, reader)
-    objects = {name: plain(place.node) for name, place in found.others.items()}
-    return Checkpoint(found.tensors, objects=objects)
+    leaves = sorted_leaves(root, reader)
+    return Checkpoint(leaves.tensors, objects=objects_of(leaves))

@@ -1,4 +1,4 @@
-"""A torch pickle as a checkpoint: every tensor under the path by which it is reached, everything else as objects."""
+"""The tree of a pickle as a checkpoint: every tensor under the path by which it is reached, everything else as objects."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from ...numbers.dtypes import DType
 from ...storage.storage import Storage
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
-from .foreign import plain
-from .object_walk import Place, Walk, joined, names
+from .object_walk import TreeEntry, Walk, joined, names
 from .pickle_reader import load
-from .pickled_tensors import Reader
+from .pickled_tensors import TensorReader
 
 
-class Tree(NamedTuple):
-    """What only the torch formats understand of a checkpoint: the pickle, its storages by key, and records that are carried along."""
+class TorchTree(NamedTuple):
+    """What only torch's formats understand of a checkpoint.
+
+    Attributes:
+        pickle: The pickle of the object that was saved.
+        storage_of: Gives the storage with a key, a dtype (None: untyped) and a size in bytes.
+        records: The members of the zip that are carried along to an edited file, by name.
+        root: The folder in the zip that holds all members.
+    """
 
     pickle: bytes
     storage_of: Callable[[str, DType | None, int], Storage]
@@ -24,43 +30,63 @@ class Tree(NamedTuple):
     root: str = "archive"
 
 
-class Found(NamedTuple):
-    places: dict[str, Place]
+class SortedLeaves(NamedTuple):
+    """The leaves of a tree by name.
+
+    Attributes:
+        entries: Where each tensor sits in the tree.
+        tensors: The tensors, under the same names.
+        others: The leaves that are no tensors, and where they sit.
+        layers: The class of every pickled nn.Module, by path.
+    """
+
+    entries: dict[str, TreeEntry]
     tensors: dict[str, Tensor]
-    others: dict[str, Place]
+    others: dict[str, TreeEntry]
     layers: dict[str, str]
 
 
-def read_tree(tree: Tree) -> Checkpoint:
-    """Every tensor of the pickle under the path by which it is reached, and what else there is as objects."""
+def read_tree(tree: TorchTree) -> Checkpoint:
+    """The checkpoint that a torch pickle is. Raises Malformed."""
     from gc import disable, enable, isenabled
 
     collecting = isenabled()
     disable()  # a large tree is all live; looking for garbage in it doubles the time
     try:
-        found = find(load(tree.pickle), Reader(tree.storage_of))
+        leaves = sorted_leaves(load(tree.pickle), TensorReader(tree.storage_of))
     finally:
         if collecting:
             enable()
-    others = {name: plain(place.node) for name, place in found.others.items()}
-    return Checkpoint(found.tensors, objects=others, layers=found.layers, rest=tree)
+    return Checkpoint(leaves.tensors, objects=objects_of(leaves), layers=leaves.layers, rest=tree)
 
 
-def find(root: Any, reader: Reader) -> Found:
+def objects_of(leaves: SortedLeaves) -> dict[str, Any]:
+    """The leaves that are no tensors, as values of Python or Foreign objects."""
+    if not leaves.others:
+        return {}
+    from .pickled_objects import plain  # most files hold tensors alone
+
+    return {name: plain(entry.node) for name, entry in leaves.others.items()}
+
+
+def sorted_leaves(root: Any, reader: TensorReader) -> SortedLeaves:
+    """Walk the tree below `root` and sort its leaves into tensors, which `reader` makes, and others. Raises Malformed."""
     walk = Walk(reader.is_leaf)
-    places: list[Place] = []
+    entries: list[TreeEntry] = []
     tensors: list[Tensor] = []
-    others: list[Place] = []
-    for place in walk.leaves(root):
-        tensor = reader.tensor(place.node)
+    others: list[TreeEntry] = []
+    for entry in walk.leaves(root):
+        tensor = reader.tensor(entry.node)
         if tensor is None:
-            others.append(place)
+            others.append(entry)
         else:
-            places.append(place)
+            entries.append(entry)
             tensors.append(tensor)
-    called = names([place.path for place in places], [place.path for place in others])
-    mine, theirs = called[: len(places)], called[len(places) :]
-    layers = {joined(path): kind for path, kind in walk.layers.items()}
-    return Found(
-        dict(zip(mine, places, strict=True)), dict(zip(mine, tensors, strict=True)), dict(zip(theirs, others, strict=True)), layers
+    every_name = names([entry.path for entry in entries], [entry.path for entry in others])
+    tensor_names, other_names = every_name[: len(entries)], every_name[len(entries) :]
+    return SortedLeaves(
+        dict(zip(tensor_names, entries, strict=True)),
+        dict(zip(tensor_names, tensors, strict=True)),
+        dict(zip(other_names, others, strict=True)),
+        {joined(path): kind for path, kind in walk.layers.items()},
     )

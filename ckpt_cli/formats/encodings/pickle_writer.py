@@ -1,6 +1,7 @@
-"""The mirror of `unpickling`: from nodes to opcodes, with every shared node written once. It calls nothing either.
+"""A writer of pickles, the inverse of `pickle_reader`: from nodes to opcodes. A shared node is written once.
 
-Opcodes stay within protocol 2 where they can, so that `torch.load(weights_only=True)` reads what is written.
+Opcodes as in CPython's Lib/pickletools.py. They stay within protocol 2 where they can, so that `torch.load(weights_only=True)` reads what
+is written.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from struct import pack
 from typing import Any
 
 from ...errors import CannotHold
-from .object_nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Persistent, Set, Tuple
+from .object_nodes import ByteArray, ByteString, Call, CallOpcode, Dict, Global, List, Node, Persistent, Set, Tuple
 
 
 class Pickler:
-    """Writes one tree. The work is a stack of steps, not recursion: a file may nest as deep as it likes.
+    """Writes one tree. The work is a stack of steps instead of recursion, so that the depth of a tree is not limited.
 
-    `persistent` gives the id that a node is left out under; where that is a Global, the global itself takes the node's place.
+    `out` is what is written so far, `memo` the index of each node that is in the memo. `persistent` gives the id to write for a Persistent
+    node; where it gives a Global, the global itself is written in the node's place.
     """
 
     def __init__(self, protocol: int = 2, persistent: Callable[[Persistent], Any] = lambda node: node.pid) -> None:
@@ -27,22 +29,26 @@ class Pickler:
         self.steps: list[Callable[[], None]] = []
 
     def dump(self, root: Any) -> bytes:
+        """The whole pickle of `root`. Raises CannotHold where the protocol has no opcode for a node."""
         self.steps.append(lambda: self.save(root))
         while self.steps:
             self.steps.pop()()
         return bytes(self.out + b".")
 
     def then(self, *steps: Callable[[], None]) -> None:
-        """Do these next, the first one first."""
+        """Do these steps next, in their order."""
         self.steps.extend(reversed(steps))
 
     def save_all(self, items: list[Any]) -> list[Callable[[], None]]:
+        """The steps that write `items`, one after another."""
         return [lambda item=item: self.save(item) for item in items]  # type: ignore[misc]
 
     def emit(self, code: bytes) -> Callable[[], None]:
+        """The step that writes the opcodes `code`."""
         return lambda: self.out.extend(code)
 
     def save(self, item: Any) -> None:
+        """Write `item`, or fetch it from the memo where it was written before."""
         key = _key(item)
         if key is not None and key in self.memo:
             self.get(key)
@@ -50,10 +56,12 @@ class Pickler:
             _SAVERS[type(item)](self, item)
 
     def get(self, key: Any) -> None:
+        """Write the opcode that fetches the memo entry of `key`."""
         index = self.memo[key]
         self.out += b"h" + bytes([index]) if index < 256 else b"j" + pack("<I", index)
 
     def put(self, item: Any) -> None:
+        """Write the opcode that puts the top of the stack, which is `item`, into the memo."""
         key = _key(item)
         if key is None or key in self.memo:
             return
@@ -62,10 +70,14 @@ class Pickler:
         self.out += b"q" + bytes([index]) if index < 256 else b"r" + pack("<I", index)
 
     def puts(self, item: Any) -> Callable[[], None]:
+        """The step that does `put`."""
         return lambda: self.put(item)
 
     def after_children(self, item: Any, children: int | None, code: bytes) -> Callable[[], None]:
-        """Close `item`; where its own children held it, it is in the memo already and what they pushed is thrown away."""
+        """The step that writes `code`, which makes `item` of its `children` (None: everything since the mark).
+
+        Where a child holds `item` itself, it is in the memo by then: the children are popped and the memo entry is fetched.
+        """
 
         def close() -> None:
             if _key(item) not in self.memo:
@@ -79,12 +91,12 @@ class Pickler:
 
 
 def _key(item: Any) -> Any:
-    """What a value is known by in the memo: strings and globals by what they say, nodes by identity, numbers not at all."""
-    kind = type(item)
-    if kind is str or kind is bytes:
-        return (kind, item) if len(item) > 1 else None
-    if kind is Global:
-        return (kind, item.module, item.name)
+    """The key of a value in the memo: strings and globals go by what they say, nodes by identity; numbers have none."""
+    cls = type(item)
+    if cls is str or cls is bytes:
+        return (cls, item) if len(item) > 1 else None
+    if cls is Global:
+        return (cls, item.module, item.name)
     return id(item) if isinstance(item, Node) and not (isinstance(item, Tuple) and not item.items) else None
 
 
@@ -119,7 +131,7 @@ def _save_str(p: Pickler, item: str) -> None:
 
 
 def _save_bytes(p: Pickler, item: bytes) -> None:
-    if p.protocol < 3:  # as Python's own pickle does below protocol 3
+    if p.protocol < 3:  # Python's own pickle does the same
         p.then(*p.save_all([Global("_codecs", "encode"), item.decode("latin-1"), "latin1"]), p.emit(b"\x86R"), p.puts(item))
         return
     short, middle = len(item) < 256, len(item) < 2**32
@@ -189,34 +201,38 @@ def _save_persistent(p: Pickler, item: Persistent) -> None:
     p.then(*p.save_all([pid]), *([] if type(pid) is Global else [p.emit(b"Q")]))
 
 
+_CALLS = {CallOpcode.REDUCE: b"R", CallOpcode.NEWOBJ: b"\x81", CallOpcode.NEWOBJ_EX: b"\x92"}
+
+
 def _save_call(p: Pickler, item: Call) -> None:
-    if item.made in ("INST", "OBJ"):
+    if item.opcode in (CallOpcode.INST, CallOpcode.OBJ):
         p.out += b"("
         p.then(*p.save_all([item.function, *item.arguments()]), p.emit(b"o"), p.puts(item), *_filling(p, item))
         return
-    parts = [item.function, item.args] + ([item.kwargs] if item.made == "NEWOBJ_EX" else [])
-    code = {"REDUCE": b"R", "NEWOBJ": b"\x81", "NEWOBJ_EX": b"\x92"}[item.made]
-    if item.made == "NEWOBJ_EX" and p.protocol < 4:
-        raise CannotHold("an object made with keywords needs pickle protocol 4")
+    parts, code = [item.function, item.args], _CALLS[item.opcode]
+    if item.opcode == CallOpcode.NEWOBJ_EX:
+        if p.protocol < 4:
+            raise CannotHold("an object made with keywords needs pickle protocol 4")
+        parts.append(item.kwargs)
 
     def close() -> None:
-        known = _key(item) in p.memo
+        in_memo = _key(item) in p.memo
         p.after_children(item, len(parts), code)()
-        if not known:
+        if not in_memo:
             p.then(*_filling(p, item))
 
     p.then(*p.save_all(parts), close)
 
 
 def _filling(p: Pickler, item: Call) -> list[Callable[[], None]]:
-    """List items, dict pairs, states: the order in which Python's own pickle writes them."""
+    """The steps that fill a new object, in the order of Python's own pickle: list items, dict pairs, states."""
     steps = _appending(p, item.items, b"e") + _setting(p, item.pairs)
     for state in item.states:
         steps += [*p.save_all([state]), p.emit(b"b")]
     return steps
 
 
-_BATCH = 1000
+_BATCH = 1000  # items an opcode, as in Lib/pickle.py
 
 
 def _appending(p: Pickler, items: list[Any], code: bytes) -> list[Callable[[], None]]:

@@ -1,6 +1,7 @@
 """numpy's arrays, scalars and dtypes inside pickles, read and written as nodes, without numpy.
 
-`numpy.core.multiarray._reconstruct` (numpy 1), `numpy._core.…` (numpy 2), `_frombuffer` of protocol 5: numpy's methods.c and numeric.py.
+An array is a call of `numpy.core.multiarray._reconstruct` (numpy 1), `numpy._core.multiarray._reconstruct` (numpy 2), with a state, or of
+`_frombuffer` (protocol 5). As in numpy's methods.c (`array_reduce`, `array_setstate`) and numeric.py (`_frombuffer`).
 """
 
 from __future__ import annotations
@@ -9,25 +10,28 @@ from typing import Any
 
 from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DTYPES, DType, opaque
-from ...numbers.shapes import contiguous_strides, nbytes_of
+from ...numbers.shapes import contiguous_strides, fortran_strides, nbytes_of
+from ...storage.mapped import swapped
 from ...storage.storage import Memory, Storage
 from ...tensors.tensor import Layout, Tensor
-from .object_nodes import ByteArray, ByteString, Call, Global, Held, List, Tuple
+from .object_nodes import ByteArray, BytesInFile, ByteString, Call, Global, List, Tuple, reduce_call
 
+# numpy's letter → the name of the dtype, without its bits.
 _KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
 
 
 def is_array(node: Any) -> bool:
-    return type(node) is Call and ((_is(node, "_reconstruct") and bool(node.states)) or _is(node, "_frombuffer"))
+    """Whether `node` is a pickled array of numpy's."""
+    return type(node) is Call and ((_calls_numpy(node, "_reconstruct") and bool(node.states)) or _calls_numpy(node, "_frombuffer"))
 
 
-def _is(node: Call, name: str) -> bool:
+def _calls_numpy(node: Call, name: str) -> bool:
     return node.path.startswith("numpy") and node.path.endswith("." + name)
 
 
-def array(node: Call) -> Tensor:
-    """The array as a tensor over the bytes in the pickle. Raises Malformed where its parts make no sense."""
-    if _is(node, "_frombuffer"):
+def array_tensor(node: Call) -> Tensor:
+    """A pickled array as a tensor over the bytes in the pickle. Raises Malformed where its parts contradict one another."""
+    if _calls_numpy(node, "_frombuffer"):
         data, dtype, shape, order = (*node.arguments(), None, None, None, None)[:4]
         return _tensor(data, dtype, shape, order == "F")
     state = node.states[-1]
@@ -47,21 +51,21 @@ def _tensor(data: Any, dtype: Any, shape: Any, fortran: bool) -> Tensor:
     sizes = tuple(getattr(shape, "items", ["?"]))
     if any(type(n) is not int or not 0 <= n < 2**63 for n in sizes) or len(sizes) > 64:
         raise Malformed("a numpy array without a shape")
-    known, order = descr(dtype)
-    if known.name == "object" or type(data) is List:
+    element, order = dtype_of(dtype)
+    if element.name == "object" or type(data) is List:
         return Tensor(opaque("object", 8), sizes, Memory(b""), None, 0, Layout.OBJECT)
-    held = _storage(data)
-    if held is None:
+    raw = _storage(data)
+    if raw is None:
         raise Malformed("a numpy array without data")
-    storage = _swapped(held, known.part) if order == ">" and known.kind != "O" else held
-    if nbytes_of(known, sizes) != held.nbytes:
-        raise Malformed(f"a numpy array of shape {sizes} with {held.nbytes} bytes")
-    strides = tuple(reversed(contiguous_strides(sizes[::-1]))) if fortran else contiguous_strides(sizes)
-    return Tensor.view(known, sizes, storage, strides, 0, Layout.PLAIN if known.addressable else Layout.OPAQUE)
+    storage = swapped(raw, element.part) if order == ">" and element.kind != "O" else raw
+    if nbytes_of(element, sizes) != raw.nbytes:
+        raise Malformed(f"a numpy array of shape {sizes} with {raw.nbytes} bytes")
+    strides = fortran_strides(sizes) if fortran else contiguous_strides(sizes)
+    return Tensor.view(element, sizes, storage, strides, 0, Layout.PLAIN if element.addressable else Layout.OPAQUE)
 
 
-def descr(node: Any) -> tuple[DType, str]:
-    """A pickled numpy dtype and its byte order (`<`, `>`, `|`)."""
+def dtype_of(node: Any) -> tuple[DType, str]:
+    """The dtype that a pickled `numpy.dtype` is, and its byte order (`<`, `>`, `|`). Raises Malformed where `node` is none."""
     if type(node) is not Call or node.path != "numpy.dtype" or not node.arguments():
         raise Malformed("a numpy array whose dtype is none of numpy's")
     code = node.arguments()[0]
@@ -90,14 +94,17 @@ def _is_size(text: str) -> bool:
 
 
 def _storage(data: Any) -> Storage | None:
-    if type(data) is Held:
+    if type(data) is BytesInFile:
         return data.storage
     raw = as_bytes(data)
     return None if raw is None else Memory(raw)
 
 
 def as_bytes(node: Any) -> bytes | None:
-    """The bytes that a node stands for: bytes, a bytearray, Python 2's `str`, protocol 2's `_codecs.encode(text, "latin1")`, `bytes()`."""
+    """The bytes that a node stands for, or None.
+
+    They are bytes, a bytearray, a Python 2 `str`, `_codecs.encode(text, "latin1")` as protocol 2 has it, or `bytes()`.
+    """
     if type(node) is bytes:
         return node
     if type(node) in (ByteArray, ByteString):
@@ -113,12 +120,12 @@ def as_bytes(node: Any) -> bytes | None:
 
 
 def scalar(node: Any) -> Any:
-    """The number that a pickled numpy scalar holds, or None."""
-    if type(node) is not Call or not _is(node, "scalar") or len(node.arguments()) != 2:
+    """The number that a pickled numpy scalar is; None where `node` is none."""
+    if type(node) is not Call or not _calls_numpy(node, "scalar") or len(node.arguments()) != 2:
         return None
     try:
-        dtype, order = descr(node.arguments()[0])
-    except Malformed:  # an object like any other that is not understood
+        dtype, order = dtype_of(node.arguments()[0])
+    except Malformed:  # then it is an object of a class that is not known
         return None
     raw = as_bytes(node.arguments()[1])
     if raw is None or not dtype.addressable or len(raw) != dtype.nbytes:
@@ -129,12 +136,16 @@ def scalar(node: Any) -> Any:
 
 
 def array_node(tensor: Tensor) -> Call:
-    """A C-ordered little-endian array of the tensor's values, as numpy pickles it below protocol 5. CannotHold for torch's own dtypes."""
+    """A C-ordered little-endian array of the tensor's values, as numpy pickles it below protocol 5.
+
+    Raises:
+        CannotHold: numpy has no such dtype.
+    """
     code = f"{tensor.dtype.kind}{tensor.dtype.nbytes}"
-    if descr(Call("REDUCE", Global("numpy", "dtype"), Tuple([code])))[0] != tensor.dtype:
+    if dtype_of(reduce_call("numpy", "dtype", code))[0] != tensor.dtype:
         raise CannotHold(f"an array of numpy's cannot be {tensor.dtype.name}", "leave it out by a pattern")
-    dtype = Call("REDUCE", Global("numpy", "dtype"), Tuple([code, False, True]))
+    dtype = reduce_call("numpy", "dtype", code, False, True)
     dtype.states.append(Tuple([3, "<" if tensor.dtype.nbytes > 1 else "|", None, None, None, -1, -1, 0]))
-    made = Call("REDUCE", Global("numpy.core.multiarray", "_reconstruct"), Tuple([Global("numpy", "ndarray"), Tuple([0]), b"b"]))
-    made.states.append(Tuple([1, Tuple(list(tensor.shape)), dtype, False, tensor.tobytes()]))
-    return made
+    array = reduce_call("numpy.core.multiarray", "_reconstruct", Global("numpy", "ndarray"), Tuple([0]), b"b")
+    array.states.append(Tuple([1, Tuple(list(tensor.shape)), dtype, False, tensor.tobytes()]))
+    return array

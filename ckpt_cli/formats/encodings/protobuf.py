@@ -1,9 +1,9 @@
-"""Protocol Buffers on the wire: fields, read where they lie and written one after the other. Nothing here knows a message.
+"""The wire format of Protocol Buffers: fields are read where they lie, and written one after the other. No schema is needed.
 
     field    tag (number << 3 | wire type), then a varint, 8 bytes, a length and as many bytes, or 4 bytes
 
-As in the encoding guide of protobuf.dev. Groups are refused: no schema of today has them. What is read may be bytes, or a `Window` on a
-file, where long fields are passed over.
+As in the encoding guide of protobuf.dev. Groups are refused: no schema of today has them. Messages are read from bytes, or from a run of
+a file (`PagedBytes`), where long fields are passed over.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ...storage.file import File
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _SIZES = {FIXED64: 8, FIXED32: 4}
 _PAGE = 1 << 14
-_MOST_FIELDS = 4_000_000  # of a window; what is held as bytes is bounded by whoever read them
-DEEPEST = 100  # messages in messages, as protobuf's own readers have it
+_MOST_FIELDS = 4_000_000  # of a run of a file; bytes in memory are bounded by the one who read them
+DEEPEST = 100  # messages in messages; the limit of protobuf's own readers
 
 
-class Window:
-    """A run of bytes of a file, read by the page: for what is large and of which little is looked at."""
+class PagedBytes:
+    """A run of bytes of a file, read by the page: for a large message of which only a few fields are read."""
 
     def __init__(self, file: File, offset: int, nbytes: int) -> None:
         self.file, self.offset, self.nbytes = file, offset, nbytes
@@ -37,26 +37,36 @@ class Window:
         return self._page[place - self._at]
 
     def bytes(self, start: int, stop: int) -> bytes:
+        """The bytes [start, stop) of the run."""
         if self._at <= start and stop <= self._at + len(self._page):
             return self._page[start - self._at : stop - self._at]
         return self.file.read(self.offset + start, stop - start)
 
     def count_field(self) -> None:
-        """Raises Malformed where there were too many."""
+        """Count a field that is read. Raises Malformed where there were too many."""
         self._fields += 1
         if self._fields > _MOST_FIELDS:
             raise Malformed(f"over {_MOST_FIELDS:,} fields: no model has as many")
 
 
-Data = bytes | Window
+Data = bytes | PagedBytes
 
 
 def piece(data: Data, start: int, stop: int) -> bytes:
+    """The bytes [start, stop) of `data`."""
     return data[start:stop] if isinstance(data, bytes) else data.bytes(start, stop)
 
 
 class Field(NamedTuple):
-    """`value`: the number of a varint or a fixed field. `start`, `stop`: where the bytes of the others lie, or the number itself."""
+    """One field of a message.
+
+    Attributes:
+        number: The field's number in its schema.
+        kind: Its wire type: VARINT, FIXED64, BYTES or FIXED32.
+        value: The number of a varint or fixed field, unsigned; 0 for BYTES.
+        start: Where the contents begin, after the tag and the length.
+        stop: Where they end.
+    """
 
     number: int
     kind: int
@@ -66,11 +76,12 @@ class Field(NamedTuple):
 
     @property
     def nbytes(self) -> int:
+        """How many bytes the contents take."""
         return self.stop - self.start
 
     @property
     def signed(self) -> int:
-        """An int64 or int32 as it was before it was written as a varint."""
+        """The value of a varint that is an int64 or int32."""
         return _signed(self.value)
 
 
@@ -79,7 +90,7 @@ def _signed(value: int) -> int:
 
 
 def varint(data: Data, at: int, stop: int) -> tuple[int, int]:
-    """The number at `at`, and where it ends. Raises Malformed where it is cut off or does not fit 64 bits."""
+    """The number that begins at `at`, and where it ends. Raises Malformed where `stop` cuts it off or it does not fit 64 bits."""
     if at < stop and (byte := data[at]) < 0x80:  # most are small
         return byte, at + 1
     value = shift = 0
@@ -96,11 +107,11 @@ def varint(data: Data, at: int, stop: int) -> tuple[int, int]:
 
 
 def fields(data: Data, start: int = 0, stop: int | None = None) -> Iterator[Field]:
-    """The fields of the message that lies in [start, stop). Raises Malformed where they do not fill it."""
+    """The fields of the message that lies in [start, stop) of `data`. Raises Malformed where they do not fill it exactly."""
     at, stop = start, len(data) if stop is None else stop
     end = min(stop, len(data))
     while at < stop:
-        if isinstance(data, Window):
+        if isinstance(data, PagedBytes):
             data.count_field()
         tag, begin = varint(data, at, end)
         number, kind = tag >> 3, tag & 7
@@ -115,7 +126,7 @@ def fields(data: Data, start: int = 0, stop: int | None = None) -> Iterator[Fiel
 
 
 def _extent(data: Data, kind: int, at: int, end: int) -> tuple[int, int, int]:
-    """Of what stands behind a tag: the number, where it is a varint, and where its bytes begin and end."""
+    """What follows a tag that ends at `at`: the number where it is a varint (else 0), and where the contents begin and end."""
     if kind == VARINT:
         value, stop = varint(data, at, end)
         return value, at, stop
@@ -128,49 +139,60 @@ def _extent(data: Data, kind: int, at: int, end: int) -> tuple[int, int, int]:
 
 
 def varints(data: Data, field: Field) -> list[int]:
-    """Signed integers of a repeated field, packed or one alone; few."""
+    """The signed integers of a repeated field, packed or a single one. Raises Malformed where there are over 65,536."""
     if field.kind != BYTES:
         return [field.signed]
-    found, at = [], field.start
+    numbers, at = [], field.start
     while at < field.stop:
         value, at = varint(data, at, field.stop)
-        found.append(_signed(value))
-        if len(found) > 1 << 16:
+        numbers.append(_signed(value))
+        if len(numbers) > 1 << 16:
             raise Malformed(f"field {field.number} has over 65,536 numbers")
-    return found
+    return numbers
 
 
 def message(data: Data, kinds: dict[int, int], start: int = 0, stop: int | None = None) -> dict[int, Field]:
-    """The fields of a message in which none is repeated. `kinds`: number → wire type of those that are wanted; others are passed over."""
-    found: dict[int, Field] = {}
+    """The fields of a message, by number.
+
+    Args:
+        data: The bytes that hold the message.
+        kinds: The numbers of the wanted fields, and the wire type that each has to have. Other fields are passed over.
+        start: Where the message begins.
+        stop: Where it ends; None: at the end of `data`.
+
+    Raises:
+        Malformed: A wanted field is there twice, or is of another wire type.
+    """
+    by_number: dict[int, Field] = {}
     for field in fields(data, start, stop):
         if field.number not in kinds:
             continue
         if field.kind != kinds[field.number]:
             raise Malformed(f"field {field.number} is of wire type {field.kind}, not {kinds[field.number]}")
-        if field.number in found:
+        if field.number in by_number:
             raise Malformed(f"field {field.number} is there twice")
-        found[field.number] = field
-    return found
+        by_number[field.number] = field
+    return by_number
 
 
 def number(value: int) -> bytes:
-    """A varint; negative ones as 64 bits."""
+    """A number as a varint; a negative one as its 64-bit two's complement."""
     value &= (1 << 64) - 1
-    found = bytearray()
+    encoded = bytearray()
     while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
+        encoded.append(value & 0x7F | 0x80)
         value >>= 7
-    found.append(value)
-    return bytes(found)
+    encoded.append(value)
+    return bytes(encoded)
 
 
 def integer(field: int, value: int) -> bytes:
-    """A varint field; left out where it is 0, as proto3 has it."""
+    """A varint field; left out where it is 0, as in proto3."""
     return number(field << 3 | VARINT) + number(value) if value else b""
 
 
 def fixed32(field: int, value: int) -> bytes:
+    """A field of 4 bytes; left out where it is 0, as in proto3."""
     return number(field << 3 | FIXED32) + value.to_bytes(4, "little") if value else b""
 
 

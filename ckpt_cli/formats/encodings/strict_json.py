@@ -1,4 +1,8 @@
-"""JSON from a file nobody vouches for: UTF-8 alone, no key twice, no NaN, no endless numbers or nests, no half surrogates."""
+"""A strict reader of JSON (RFC 8259) for files that may be hostile.
+
+It refuses what other readers take in different ways or not at all: other encodings than UTF-8, a key that is there twice, NaN and
+infinities, lone surrogates, numbers and nests without a bound.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,12 @@ from ...errors import Malformed
 
 
 def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    document = dict(pairs)
+    if len(document) != len(pairs):
         seen: set[str] = set()
         twin = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         raise Malformed(f"the JSON header has the key {twin!r} twice")
-    return found
+    return document
 
 
 def _constant(name: str) -> Any:
@@ -21,8 +25,8 @@ def _constant(name: str) -> Any:
 
 
 def loads(raw: bytes) -> Any:
-    """The document in `raw`. Raises Malformed for anything that strict JSON is not."""
-    import json  # most files are read without
+    """The document that `raw` is. Raises Malformed for anything that is no strict JSON."""
+    import json  # most files are read without it
 
     try:
         text = raw.decode("utf-8")
@@ -37,7 +41,7 @@ def loads(raw: bytes) -> Any:
 
 
 def value(text: str, at: int) -> tuple[Any, int]:
-    """The value that begins at `at`, and where it ends. Raises Malformed as `loads`, or ValueError where it does not end."""
+    """The value that begins at `at` in `text`, and where it ends. Raises Malformed as `loads` does, ValueError where it does not end."""
     import json
 
     return json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant).raw_decode(text, at)

@@ -21,7 +21,6 @@ from ...storage.storage import Memory, Storage
 from ...tensors.checkpoint import Checkpoint
 from .. import Patcher, Writer, formats
 from ..encodings import zip as zips
-from ..encodings.zip_inflate import inflated
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -45,6 +44,7 @@ class Keras(Writer, Patcher):
 
     def read(self, file: File) -> Checkpoint:
         """The weights by their paths in the HDF5 file within the zip, with the layers that the config says."""
+        from ..encodings.zip_inflate import inflated
         from . import hdf5, hdf5_checkpoint
 
         members = zips.members(file)
@@ -61,6 +61,7 @@ class Keras(Writer, Patcher):
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """The zip with its weights laid out anew. Raises CannotHold for what comes from another format, which has no config."""
+        from ..encodings import zip_writer
         from . import hdf5_checkpoint, hdf5_writing
 
         if not isinstance(checkpoint.rest, hdf5_checkpoint.Archive):
@@ -68,15 +69,17 @@ class Keras(Writer, Patcher):
                 "a .keras is written from another .keras alone: the config of the model that it holds is not there",
                 "write NAME.weights.h5 for model.load_weights(), from torch with --map torch-to-keras",
             )
-        archive = zips.Writer(file_layout)
+        archive = zip_writer.Writer(file_layout)
         for name, record in checkpoint.rest.records.items():
             archive.add(name, hdf5_writing.laid_out(checkpoint) if name == _WEIGHTS else record)
         archive.close()
 
     def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
         """The values written over, and the checksum of the weights in the zip."""
+        from ..encodings.zip_patch import checksum
+
         patch = super().patch_of(file, pairs)
-        return patch._replace(checksums=[zips.members(file)[_WEIGHTS].checksum()]) if patch else None
+        return patch._replace(checksums=[checksum(zips.members(file)[_WEIGHTS])]) if patch else None
 
 
 formats.add(Keras.name, Keras())

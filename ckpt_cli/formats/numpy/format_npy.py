@@ -50,10 +50,10 @@ class Npy(Writer, Patcher):
 
     def read(self, file: File) -> Checkpoint:
         """The first array, under the empty name; a note says that others follow."""
-        from .npy import elements_of, header, tensor
+        from .npy import elements_nbytes, header, tensor
 
         found = header(lambda start, stop: file.read(start, stop - start), file.size)
-        need, left = elements_of(found), file.size - found.size
+        need, left = elements_nbytes(found), file.size - found.size
         need = left if need is None else need
         if need > left:
             raise Malformed(f"truncated: {need - left:,} of {need:,} bytes of data are missing", "download or copy it again")
@@ -65,7 +65,7 @@ class Npy(Writer, Patcher):
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """The one array, in the order of axes that it has. Raises CannotHold for more than one, and for a dtype that numpy lacks."""
-        from .npy import written
+        from .npy_writing import written
 
         if len(checkpoint) != 1:
             raise CannotHold(f"a .npy file holds one array, not {len(checkpoint):,}", "write .npz, or choose one: --select NAME")

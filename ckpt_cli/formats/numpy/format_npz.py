@@ -21,7 +21,6 @@ from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .. import Patcher, Writer, formats
 from ..encodings import zip as zips
-from ..encodings.zip_inflate import inflated
 from .format_npy import Rest, changes_of, header_of
 
 if TYPE_CHECKING:
@@ -62,10 +61,11 @@ class Npz(Writer, Patcher):
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """All arrays, stored. Raises CannotHold for a dtype that numpy lacks, and for a name that has no place in a zip."""
-        from .npy import written
+        from ..encodings import zip_writer
+        from .npy_writing import written
 
         arrays = {_member(name): written(name, array, header_of(checkpoint, name)) for name, array in checkpoint.items()}
-        archive = zips.Writer(file_layout)
+        archive = zip_writer.Writer(file_layout)
         for name, contents in arrays.items():
             archive.add(name, *contents)
         archive.close()
@@ -73,19 +73,21 @@ class Npz(Writer, Patcher):
     def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
         """The elements of stored members written over, with the members' checksums."""
         from ...disk.patch import Patch
+        from ..encodings.zip_patch import checksum
 
         changes = changes_of(pairs)
         if changes is None:
             return None
-        return Patch(file, changes, [member.checksum() for member in zips.members(file).values() if not member.method])
+        return Patch(file, changes, [checksum(member) for member in zips.members(file).values() if not member.method])
 
 
 def _array(member: zips.Member) -> tuple[Tensor, Header]:
     """The array in a member of the zip, and its header. Raises Malformed where the member holds more or less than the array."""
-    from .npy import elements_of, header, tensor
+    from ..encodings.zip_inflate import inflated
+    from .npy import elements_nbytes, header, tensor
 
     found = header(inflated(member).read, member.nbytes)
-    left, need = member.nbytes - found.size, elements_of(found)
+    left, need = member.nbytes - found.size, elements_nbytes(found)
     if need is not None and need != left:
         raise Malformed(f"its elements take {need:,} bytes, the zip has {left:,}")
     if member.method:  # inflated anew when it is read: what was inflated for the header is not kept

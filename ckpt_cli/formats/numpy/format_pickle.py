@@ -18,7 +18,7 @@ from .. import Format, formats
 from ..encodings.pickle_sniffing import is_array_pickle, is_paddle_pickle
 
 if TYPE_CHECKING:
-    from ..encodings.pickled_tensors import Reader
+    from ..encodings.pickled_tensors import TensorReader
 
 
 class Pickle(Format):
@@ -39,12 +39,12 @@ class Pickle(Format):
 
         return read_pickle(file, self.reader())
 
-    def reader(self) -> Reader:
+    def reader(self) -> TensorReader:
         """What tells the arrays in the pickle from other objects."""
         from ..encodings.pickle_file import no_storage
-        from ..encodings.pickled_tensors import Reader
+        from ..encodings.pickled_tensors import TensorReader
 
-        return Reader(no_storage)
+        return TensorReader(no_storage)
 
 
 formats.add(Pickle.name, Pickle())

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ...errors import Malformed
 from ...storage.file import File
-from ..encodings.protobuf import BYTES, DEEPEST, Field, Window, fields, varints
+from ..encodings.protobuf import BYTES, DEEPEST, Field, PagedBytes, fields, varints
 
 _MOST_TEXT = 1 << 24  # bytes
 _MOST_ENTRIES = 1 << 12  # of metadata, and of what is said of external data
@@ -107,7 +107,7 @@ class Model:
         self.metadata: dict[str, str] = {}
         self.weights: list[TensorProto] = []
         self.besides: dict[str, TensorProto | SparseTensorProto] = {}
-        self._data = Window(file, 0, file.size)
+        self._data = PagedBytes(file, 0, file.size)
         opsets: list[str] = []
         props: dict[str, str] = {}
         graphs = 0
@@ -245,7 +245,7 @@ class Model:
 
 def begins_as_model(file: File) -> bool:
     """Whether a file begins as a ModelProto: its version, then fields before the graph, each of its own type, then the graph."""
-    data, last = Window(file, 0, file.size), 0
+    data, last = PagedBytes(file, 0, file.size), 0
     try:
         for count, field in enumerate(fields(data, 0, file.size + (1 << 40))):
             if field.number == _Model.GRAPH and count:

@@ -16,7 +16,7 @@ from ..encodings.pickle_sniffing import is_array_pickle, is_paddle_pickle
 from ..numpy.format_pickle import Pickle
 
 if TYPE_CHECKING:
-    from ..encodings.pickled_tensors import Reader
+    from ..encodings.pickled_tensors import TensorReader
 
 
 class Paddle(Pickle):
@@ -31,7 +31,7 @@ class Paddle(Pickle):
         """A pickle of numpy arrays with what only Paddle writes."""
         return is_array_pickle(file) and is_paddle_pickle(file)
 
-    def reader(self) -> Reader:
+    def reader(self) -> TensorReader:
         """What tells Paddle's tensors, too, from other objects."""
         from ..encodings.pickle_file import no_storage
         from .tensor_calls import PaddleReader

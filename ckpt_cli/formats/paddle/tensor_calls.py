@@ -11,8 +11,8 @@ from typing import Any
 from ...numbers.dtypes import DTYPES
 from ...tensors.tensor import Tensor
 from ..encodings import pickled_arrays
-from ..encodings.object_nodes import Call, Dict, Tuple, said
-from ..encodings.pickled_tensors import Reader
+from ..encodings.object_nodes import Call, Dict, Tuple, text_of
+from ..encodings.pickled_tensors import TensorReader
 
 _TUPLES = ("builtins.tuple", "__builtin__.tuple")
 _EVALS = ("builtins.eval", "__builtin__.eval")
@@ -28,13 +28,13 @@ def array_of(node: Any) -> Call | None:
     array = None
     if node.path in _TUPLES and len(arguments) == 1 and type(arguments[0]) is Tuple and len(arguments[0].items) == 2:
         name, array = arguments[0].items
-        array = array if said(name) is not None else None
-    elif node.path in _EVALS and len(arguments) == 2 and said(arguments[0]) == "data" and type(arguments[1]) is Dict:
+        array = array if text_of(name) is not None else None
+    elif node.path in _EVALS and len(arguments) == 2 and text_of(arguments[0]) == "data" and type(arguments[1]) is Dict:
         array = arguments[1].get("data")
     return array if type(array) is Call and pickled_arrays.is_array(array) else None
 
 
-class PaddleReader(Reader):
+class PaddleReader(TensorReader):
     """Reads the tensors of a pickle by Paddle."""
 
     def is_leaf(self, node: Any) -> bool:

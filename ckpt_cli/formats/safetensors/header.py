@@ -1,7 +1,8 @@
-"""The header of a safetensors file, scanned in windows: a million names cost a second, and no memory but what is kept of them.
+"""A fast reader of safetensors headers: a million names take a second, and no more memory than what is kept of them.
 
-Read here is the form in which nearly every writer writes: no spaces, no escapes, `dtype`, `shape`, `data_offsets` in that order.
-Anything else raises Unusual, and the strict JSON reader decides. What is accepted here, that one accepts with the same result.
+It reads the form that nearly every writer writes: no spaces, no escapes, `dtype`, `shape`, `data_offsets` in that order, as in
+safetensors/src/tensor.rs. For anything else it raises Unusual, and the strict JSON reader decides. Whatever this reader accepts, the
+strict one accepts with the same result.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from ...storage.file import File
 from ...tensors.checkpoint import Kind
 from ..encodings import strict_json
 
-_WINDOW = 1 << 16
-_MOST_LEFT = 1 << 20
-# Compiled when it is needed. An entry and its comma; what is no entry is the last group, to the end. Numbers of 18 digits are below 2**63.
+_WINDOW = 1 << 16  # bytes that are decoded at once
+_MOST_LEFT = 1 << 20  # characters that may be left over from one window to the next
+# An entry and its comma; the last group takes everything from where no entry begins. Numbers of 18 digits are below 2**63.
 _ENTRIES = (
     r'"([^"\\\x00-\x1f]*+)":\{"dtype":"([A-Z0-9_]++","shape":\[[0-9,]*+)\],'
     r'"data_offsets":\[([0-9]{1,18}+),([0-9]{1,18}+)\]\},|((?s:.++))'
@@ -32,11 +33,11 @@ _Entries = list[tuple[str, str, str, str, str]]
 
 
 class Unusual(Exception):
-    """The header is not of the common form; it may be right all the same."""
+    """The header is not of the common form. It may still be valid."""
 
 
 class _Kinds(dict[str, Kind]):
-    """`F32","shape":[8,4` → its kind."""
+    """The kinds by the text of an entry between dtype and shape: `F32","shape":[8,4`."""
 
     def __init__(self, kind_of: Callable[[str, tuple[int, ...]], Kind | None]) -> None:
         self.kind_of = kind_of
@@ -53,7 +54,14 @@ class _Kinds(dict[str, Kind]):
 
 
 class Header:
-    """The kinds by name, where the data of each begin, and the metadata. `end`: where they end, if they lie in the order of the names."""
+    """What a header says.
+
+    Attributes:
+        kinds: The dtype and shape of each tensor, by name.
+        begins: The offset of each tensor's data, in bytes from where all data begin.
+        end: Where the data end, if they lie in the order of the names without a gap; else None.
+        metadata: The contents of `__metadata__`; None where there is none.
+    """
 
     def __init__(self, kind_of: Callable[[str, tuple[int, ...]], Kind | None]) -> None:
         self.kinds: dict[str, Kind] = {}
@@ -61,17 +69,24 @@ class Header:
         self.end: int | None = 0
         self.metadata: Any = None
         self._known = _Kinds(kind_of)
-        self._found = re.compile(_ENTRIES).findall
+        self._entries = re.compile(_ENTRIES).findall
 
     def take(self, text: str) -> str:
-        """Read the entries that `text` begins with; what is left of it."""
+        """Read the entries that `text` begins with.
+
+        Returns:
+            What is left of the text.
+
+        Raises:
+            Unusual: An entry is not of the common form.
+        """
         while text:
             if text.startswith(_METADATA):
                 left = self._take_metadata(text)
             else:
-                found: _Entries = self._found(text)
-                left = found[-1][4]
-                self._add(found[:-1] if left else found)
+                entries: _Entries = self._entries(text)
+                left = entries[-1][4]
+                self._add(entries[:-1] if left else entries)
             if left == text or not left.startswith(_METADATA):
                 return left
             text = left
@@ -79,8 +94,8 @@ class Header:
 
     def _take_metadata(self, text: str) -> str:
         try:
-            found, end = strict_json.value(text, len(_METADATA))
-        except (ValueError, RecursionError):  # there is more to come, or it is broken
+            metadata, end = strict_json.value(text, len(_METADATA))
+        except (ValueError, RecursionError):  # the rest is in the next window, or it is broken
             return text
         except Malformed:
             raise Unusual from None
@@ -88,13 +103,14 @@ class Header:
             raise Unusual
         if text[end : end + 1] != ",":
             return text
-        self.metadata = found
+        self.metadata = metadata
         return text[end + 1 :]
 
-    def _add(self, found: _Entries) -> None:
-        if not found:
+    def _add(self, entries: _Entries) -> None:
+        """Add entries. Raises Unusual where an offset is not what dtype and shape say, or is no plain number."""
+        if not entries:
             return
-        names, texts, begins, ends, _ = zip(*found, strict=True)
+        names, texts, begins, ends, _ = zip(*entries, strict=True)
         kinds = list(map(self._known.__getitem__, texts))
         self.kinds |= {name: kind for name, kind in zip(names, kinds, strict=True)}  # noqa: C416 (dict() takes longer)
         sizes = map(_nbytes, kinds)
@@ -115,7 +131,16 @@ _nbytes = attrgetter("nbytes")
 
 
 def scan(file: File, length: int, kind_of: Callable[[str, tuple[int, ...]], Kind | None]) -> Header:
-    """The header of `length` bytes after the first eight. Raises Unusual where it has to be read in another way."""
+    """Read a header.
+
+    Args:
+        file: The safetensors file, whose first 8 bytes are the length of the header.
+        length: That length, in bytes.
+        kind_of: Gives the kind for a code of a dtype and a shape; None where there is none.
+
+    Raises:
+        Unusual: The header is not of the common form.
+    """
     header, left = Header(kind_of), ""
     for text in _windows(file, length):
         left = header.take(left + text)
@@ -130,7 +155,7 @@ def scan(file: File, length: int, kind_of: Callable[[str, tuple[int, ...]], Kind
 
 
 def _windows(file: File, length: int) -> Iterator[str]:
-    """The text between the first brace and the end."""
+    """The text after the first brace, window by window. Raises Unusual where it is not UTF-8."""
     if not length or file.head[8:9] != b"{":
         raise Unusual
     decoder = getincrementaldecoder("utf-8")()

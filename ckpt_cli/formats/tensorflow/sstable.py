@@ -17,7 +17,7 @@ from ...errors import Malformed
 from ...storage.crc32c import CRC32C
 from ...storage.file import File
 from ...storage.storage import Extent
-from ..encodings.protobuf import Data, Window, piece, varint
+from ..encodings.protobuf import Data, PagedBytes, piece, varint
 
 MAGIC = bytes.fromhex("57fb808b247547db")
 FOOTER = 48  # bytes
@@ -127,7 +127,7 @@ class Table:
         last = b""
         for block in self.blocks():
             large = block.nbytes > 2 * BLOCK and not block.packed
-            data = Window(block.file, block.at, block.nbytes) if large else block.contents()
+            data = PagedBytes(block.file, block.at, block.nbytes) if large else block.contents()
             found = list(entries(data))
             if found and found[0].key <= last and last:
                 raise Malformed("the keys of the table are not in order")
@@ -138,7 +138,7 @@ class Table:
 def first_value(table: Table) -> bytes:
     """Return up to 16 bytes of the first entry's value; nothing where there is no entry."""
     for block in table.blocks():
-        data = Window(block.file, block.at, block.nbytes) if not block.packed else block.contents()
+        data = PagedBytes(block.file, block.at, block.nbytes) if not block.packed else block.contents()
         for entry in entries(data):
             return piece(data, entry.start, min(entry.start + 16, entry.stop))
     return b""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ...disk.file_to_write import FileToWrite
     from ...disk.layout import FileLayout
     from ...disk.patch import Patch
-    from .distributed import Contents, Run
+    from .dcp_metadata import Metadata, Run
 
 _NAME = ".metadata"
 _MOST = 1 << 30  # bytes of .metadata
@@ -59,13 +59,14 @@ class DistributedCheckpoint(SeveralFiles, Writer, Patcher, HasChecksums):
     def read(self, file: File) -> Checkpoint:
         """The tensors and the objects that the metadata list; of the other files nothing is read."""
         from ...storage.descriptors import allow_many
-        from .distributed import Objects, Tensors, contents
+        from .dcp_metadata import metadata_of
+        from .dcp_tensors import Objects, Tensors
 
         if file.size > _MOST:
             raise Malformed(f"the metadata have {file.size:,} bytes; over {_MOST:,} are not read")
         allow_many()
         folder = os.path.dirname(os.path.abspath(file.path))
-        listed = contents(file.read(0, file.size), lambda name: _open(folder, name))
+        listed = metadata_of(file.read(0, file.size), lambda name: _open(folder, name))
         return Checkpoint(Tensors(listed), objects=Objects(listed.objects), rest=listed)
 
     def main_file(self, path: str) -> str:
@@ -74,7 +75,7 @@ class DistributedCheckpoint(SeveralFiles, Writer, Patcher, HasChecksums):
 
     def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
         """All that were read from such a folder, and plain values from elsewhere."""
-        from .distributed_writing import written_objects
+        from .dcp_writing import written_objects
 
         return written_objects(checkpoint)
 
@@ -91,9 +92,9 @@ class DistributedCheckpoint(SeveralFiles, Writer, Patcher, HasChecksums):
                     target = os.path.join(os.path.dirname(main), os.path.basename(file.path))
                     yield FileToWrite(target, lambda file_layout, file=file: _copy(file, file_layout), patch)  # type: ignore[misc]
             return
-        from .distributed_writing import Writing
+        from .dcp_writing import NewFiles
 
-        writing = Writing(checkpoint)
+        writing = NewFiles(checkpoint)
         yield FileToWrite(os.path.join(os.path.dirname(main), writing.file_name), writing.data)
         yield FileToWrite(main, lambda file_layout: file_layout.write(writing.metadata()))
 
@@ -110,9 +111,9 @@ class DistributedCheckpoint(SeveralFiles, Writer, Patcher, HasChecksums):
             return []
         if self._patches(checkpoint) is not None:
             return []
-        from .distributed_writing import Writing
+        from .dcp_writing import NewFiles
 
-        return [file.path for file in self.files_read(checkpoint)[1:] if os.path.basename(file.path) != Writing.file_name]
+        return [file.path for file in self.files_read(checkpoint)[1:] if os.path.basename(file.path) != NewFiles.file_name]
 
     def _patches(self, checkpoint: Checkpoint) -> Mapping[File, Patch] | None:
         """The patch of each file that was read; None where more than values changed."""
@@ -121,7 +122,7 @@ class DistributedCheckpoint(SeveralFiles, Writer, Patcher, HasChecksums):
         pairs = changed_storages(checkpoint) if self.is_origin_of(checkpoint) else None
         if pairs is None:
             return None
-        from .distributed_writing import patches
+        from .dcp_patch import patches
 
         return patches(self.files_read(checkpoint), pairs)
 
@@ -139,7 +140,7 @@ class DistributedCheckpoint(SeveralFiles, Writer, Patcher, HasChecksums):
 
 def _runs(checkpoint: Checkpoint) -> list[Run]:
     """Where the items lie: the chunks of all tensors, then the objects."""
-    listed: Contents | Any = checkpoint.rest
+    listed: Metadata | Any = checkpoint.rest
     return [chunk.run for chunks in listed.chunks.values() for chunk in chunks] + list(listed.objects.values())
 
 

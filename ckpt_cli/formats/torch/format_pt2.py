@@ -50,7 +50,7 @@ class PT2(Patcher):
 
     def read(self, file: File) -> Checkpoint:
         """The weights, by their names in `state_dict`; constants as objects."""
-        from .export import constants, weights
+        from .pt2_weights import constants, weights
 
         members, root = zips.members(file), _root(file) or ""
         tensors = weights(members, root)
@@ -63,7 +63,9 @@ class PT2(Patcher):
         members = set(zips.members(file).values())
         if any(before not in members for before, _ in pairs):
             raise CannotHold("an archive of torch before 2.8 is read, not written", "convert it, say to .safetensors")
-        return zips.patch(file, pairs)
+        from ..encodings.zip_patch import patch_members
+
+        return patch_members(file, pairs)
 
 
 formats.add(PT2.name, PT2())

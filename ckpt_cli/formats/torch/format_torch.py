@@ -20,8 +20,8 @@ from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
 from .. import NamesCode, Patcher, Writer, formats
 from ..encodings import zip as zips
-from ..encodings.pickle_tree import Tree, read_tree
-from .archive import Archive, lay_out, root_of
+from ..encodings.pickle_tree import TorchTree, read_tree
+from .archive import Archive, root_of
 from .format_torchscript import is_script
 
 if TYPE_CHECKING:
@@ -47,37 +47,41 @@ class TorchZip(Writer, Patcher, NamesCode):
     def read(self, file: File) -> Checkpoint:
         """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
         archive = Archive(zips.members(file))
-        return read_tree(Tree(archive.pickle, archive.storage, archive.carried(), archive.root))
+        return read_tree(TorchTree(archive.pickle, archive.storage, archive.carried(), archive.root))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """A zip as torch writes it; records that are no storages are copied from the file that was read."""
-        from .writing import write_tree
+        from ..encodings import zip_writer
+        from .archive_writing import lay_out
+        from .pickle_writing import write_tree
 
         pickle, storages = write_tree(checkpoint)
-        records: Mapping[str, Any] = checkpoint.rest.records if isinstance(checkpoint.rest, Tree) else {}
+        records: Mapping[str, Any] = checkpoint.rest.records if isinstance(checkpoint.rest, TorchTree) else {}
         root = checkpoint.rest.root if records else "archive"
-        archive = zips.Writer(file_layout)
+        archive = zip_writer.Writer(file_layout)
         lay_out(archive, root, pickle, storages, records)
         archive.close()
 
     def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
         """All that were read from a pickle of torch's, and plain values from elsewhere."""
-        from .writing import written_objects
+        from .pickle_writing import written_objects
 
         return written_objects(checkpoint)
 
     def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
         """Records written over in the zip, with their checksums."""
-        return zips.patch(file, pairs)
+        from ..encodings.zip_patch import patch_members
+
+        return patch_members(file, pairs)
 
     def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
         """The globals of the pickle that `torch.load(weights_only=True)` refuses."""
         from ..encodings.pickle_reader import globals_of
-        from .safe_globals import refused
+        from .safe_globals import unsafe_names
 
         if checkpoint.origin:
             pickle = Archive(zips.members(checkpoint.origin.file)).pickle
-            yield from ((checkpoint.origin.path, name) for name in refused(globals_of(pickle)))
+            yield from ((checkpoint.origin.path, name) for name in unsafe_names(globals_of(pickle)))
 
 
 formats.add(TorchZip.name, TorchZip())

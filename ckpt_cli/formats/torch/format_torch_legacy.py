@@ -18,11 +18,12 @@ from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
 from .. import NamesCode, Writer, formats
 from ..encodings.object_nodes import ByteString, List
-from ..encodings.pickle_reader import Truncated, Unpickler
-from ..encodings.pickle_tree import Tree, read_tree
-from ..encodings.pickled_tensors import Pid, is_pid
+from ..encodings.pickle_machine import Truncated
+from ..encodings.pickle_reader import Unpickler
+from ..encodings.pickle_tree import TorchTree, read_tree
+from ..encodings.pickled_tensors import StorageId, is_storage_id
 from .format_torch import TorchZip
-from .safe_globals import refused
+from .safe_globals import unsafe_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -59,7 +60,7 @@ class TorchLegacy(Writer, NamesCode):
         _, machine, end = _load(file, at)
         keys, _, data = _load(file, end)
         storages = _Storages(file, keys, machine.persistents, data)
-        return read_tree(Tree(file.read(at, end - at), storages.find, {}))
+        return read_tree(TorchTree(file.read(at, end - at), storages.find, {}))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """A zip, as the format `torch` writes it."""
@@ -77,7 +78,7 @@ class TorchLegacy(Writer, NamesCode):
         for _ in range(_PICKLES):
             _, machine, at = _load(checkpoint.origin.file, at)
             named += machine.globals
-        yield from ((checkpoint.origin.path, name) for name in refused(named))
+        yield from ((checkpoint.origin.path, name) for name in unsafe_names(named))
 
 
 def _load(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
@@ -104,7 +105,7 @@ class _Storages:
     """The storages behind the pickles, by key."""
 
     def __init__(self, file: File, keys: Any, persistents: list[Any], at: int) -> None:
-        pids = {pid.key: pid for pid in (Pid(node) for node in persistents if is_pid(node))}
+        pids = {pid.key: pid for pid in (StorageId(node) for node in persistents if is_storage_id(node))}
         self.by_key: dict[str, Storage] = {}
         for item in keys.items if type(keys) is List else ():
             if type(item) not in (str, int, ByteString):

@@ -44,13 +44,15 @@ class TorchScript(Patcher):
 
     def read(self, file: File) -> Checkpoint:
         """Parameters and buffers by the names that `state_dict` gives them; other attributes as objects."""
-        from .script import read_modules
+        from .torchscript_modules import read_modules
 
         return read_modules(Archive(zips.members(file)))
 
     def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
         """Records written over in the zip, with their checksums."""
-        return zips.patch(file, pairs)
+        from ..encodings.zip_patch import patch_members
+
+        return patch_members(file, pairs)
 
 
 formats.add(TorchScript.name, TorchScript())

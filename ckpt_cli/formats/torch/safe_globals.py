@@ -1,6 +1,6 @@
-"""What a torch pickle may name without being code: the classes and functions that `torch.load(weights_only=True)` takes.
+"""The classes and functions that `torch.load(weights_only=True)` allows in a pickle: dtypes, storages, tensors, and what rebuilds them.
 
-As in torch/_weights_only_unpickler.py, `_get_allowed_globals`, of torch 2.13: dtypes, storages, tensors, what rebuilds them.
+As in torch/_weights_only_unpickler.py, `_get_allowed_globals`, of torch 2.13.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ def _allowed() -> Iterator[str]:
 ALLOWED = frozenset(_allowed())
 
 
-def refused(named: Iterable[Global]) -> list[str]:
-    """The dotted names of those that it does not take, each once, in their order; Python 2's by what they are called since."""
-    paths = dict.fromkeys(_called_now(one) for one in named)
+def unsafe_names(named: Iterable[Global]) -> list[str]:
+    """The dotted names of the globals that it does not allow, each once, in their order. Names of Python 2 are given as in Python 3."""
+    paths = dict.fromkeys(_python3_name(each) for each in named)
     return [path for path in paths if path not in ALLOWED]
 
 
-def _called_now(one: Global) -> str:
+def _python3_name(named: Global) -> str:
     from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 
-    module, name = NAME_MAPPING.get((one.module, one.name), (IMPORT_MAPPING.get(one.module, one.module), one.name))
+    module, name = NAME_MAPPING.get((named.module, named.name), (IMPORT_MAPPING.get(named.module, named.module), named.name))
     return f"{module}.{name}"

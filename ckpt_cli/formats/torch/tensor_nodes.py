@@ -1,4 +1,7 @@
-"""Tensors as nodes of a pickle, as `torch.save` makes them: the mirror of `torch_objects`."""
+"""Tensors as the nodes of a pickle that `torch.save` writes for them: the inverse of `encodings/pickled_tensors.py`.
+
+As in torch/_tensor.py (`_reduce_ex_internal`), torch/_utils.py (`_rebuild_*`) and torch/serialization.py (`persistent_id`).
+"""
 
 from __future__ import annotations
 
@@ -8,32 +11,38 @@ from typing import Any
 from ...numbers.dtypes import DType
 from ...numbers.shapes import contiguous_strides
 from ...tensors.tensor import Tensor
-from ..encodings.object_nodes import Call, Global, Persistent, Tuple
-from ..encodings.pickled_tensors import STORAGES, TORCH_DTYPES, Pid, is_pid, is_tensor
+from ..encodings.object_nodes import Call, Global, Persistent, Tuple, reduce_call
+from ..encodings.pickled_tensors import STORAGES, TORCH_DTYPES, StorageId, is_storage_id, is_tensor
 
 _STORAGE_OF = {dtype: name for name, dtype in STORAGES.items()}
 
 
-def pid_node(key: str, dtype: DType, nbytes: int, location: Any = "cpu") -> Persistent:
-    """The persistent id of a storage, typed where torch has a class for it, else untyped and counted in bytes."""
+def storage_id_node(key: str, dtype: DType, nbytes: int, location: Any = "cpu") -> Persistent:
+    """The persistent id of a storage: typed where torch has a class for the dtype, else untyped and counted in bytes."""
     cls = _STORAGE_OF.get(dtype.name)
-    kind = Global("torch", cls) if cls else Global("torch.storage", "UntypedStorage")
+    storage_class = Global("torch", cls) if cls else Global("torch.storage", "UntypedStorage")
     count = nbytes // dtype.nbytes * dtype.elements if cls else nbytes
-    return Persistent(Tuple(["storage", kind, key, location, count]))
+    return Persistent(Tuple(["storage", storage_class, key, location, count]))
 
 
 def tensor_node(tensor: Tensor, key: str, like: Any = None) -> Call:
-    """`_rebuild_tensor_v2` (v3 where the dtype has no typed storage) of a view; location and gradients are those of `like`."""
+    """The call that rebuilds a tensor: `_rebuild_tensor_v2`, or v3 where the dtype has no typed storage.
+
+    Args:
+        tensor: A view of its storage.
+        key: The name of the storage in the new file.
+        like: The node that it replaces, whose location and `requires_grad` are kept.
+    """
     inner = innermost(like)
     args = inner.arguments() if inner else []
-    location = Pid(args[0]).location if args and is_pid(args[0]) else "cpu"
-    gradients = args[4] if len(args) > 4 and type(args[4]) is bool else False
-    pid = pid_node(key, tensor.dtype, tensor.storage.nbytes, location)
-    hooks = Call("REDUCE", Global("collections", "OrderedDict"), Tuple([]))
-    parts = [pid, tensor.offset, Tuple(list(tensor.shape)), Tuple(list(_torch_strides(tensor))), gradients, hooks]
+    location = StorageId(args[0]).location if args and is_storage_id(args[0]) else "cpu"
+    requires_grad = args[4] if len(args) > 4 and type(args[4]) is bool else False
+    storage_id = storage_id_node(key, tensor.dtype, tensor.storage.nbytes, location)
+    hooks = reduce_call("collections", "OrderedDict")
+    parts = [storage_id, tensor.offset, Tuple(list(tensor.shape)), Tuple(list(_torch_strides(tensor))), requires_grad, hooks]
     if tensor.dtype.name in _STORAGE_OF:
-        return Call("REDUCE", Global("torch._utils", "_rebuild_tensor_v2"), Tuple(parts))
-    return Call("REDUCE", Global("torch._utils", "_rebuild_tensor_v3"), Tuple([*parts, Global("torch", tensor.dtype.name)]))
+        return reduce_call("torch._utils", "_rebuild_tensor_v2", *parts)
+    return reduce_call("torch._utils", "_rebuild_tensor_v3", *parts, Global("torch", tensor.dtype.name))
 
 
 def _torch_strides(tensor: Tensor) -> tuple[int, ...]:
@@ -41,28 +50,37 @@ def _torch_strides(tensor: Tensor) -> tuple[int, ...]:
 
 
 def innermost(node: Any) -> Call | None:
-    """The call that names the storage, inside of parameters and subclasses."""
+    """The call that names the storage, inside of parameters; None where `node` is no tensor."""
     while type(node) is Call and node.path.startswith("torch._utils._rebuild_parameter") and node.arguments():
         node = node.arguments()[0]
     return node if type(node) is Call and is_tensor(node) else None
 
 
 def through_view(node: Any) -> bool:
-    """True where the storage is a view of another one, as files of torch ≤ 0.4 have them; a zip has no place for that."""
+    """Whether the storage is a view of another one, as in files of torch ≤ 0.4. A zip has no place for that."""
     inner = innermost(node)
     args = inner.arguments() if inner else []
-    return bool(args) and is_pid(args[0]) and Pid(args[0]).offset != 0
+    return bool(args) and is_storage_id(args[0]) and StorageId(args[0]).offset != 0
 
 
 def rewrapped(node: Any, tensor: Call) -> Call:
-    """`tensor` in the nn.Parameter that `node` was, where it was one."""
+    """`tensor` within an nn.Parameter, where `node` is one."""
     if type(node) is Call and node.path.startswith("torch._utils._rebuild_parameter"):
-        return Call(node.made, node.function, Tuple([tensor, *node.arguments()[1:]]))
+        return Call(node.opcode, node.function, Tuple([tensor, *node.arguments()[1:]]))
     return tensor
 
 
+def check_layouts(checkpoint: Mapping[str, Tensor], holder: str) -> None:
+    """Raise CannotHold where a tensor is sparse, quantised or else has no plain elements. `holder`: what cannot hold it."""
+    from ...errors import CannotHold
+
+    name = next((name for name, tensor in checkpoint.items() if tensor.layout), None)
+    if name:
+        raise CannotHold(f"{holder} cannot hold {name}, which is {checkpoint[name].layout}", f"leave it out: --drop '{name}'")
+
+
 def check_dtypes(tensors: Mapping[str, Tensor]) -> None:
-    """Raises CannotHold where torch has no name for a dtype."""
+    """Raise CannotHold where torch has no name for a dtype."""
     from ...errors import CannotHold
     from ...numbers.quantised import way_out
 

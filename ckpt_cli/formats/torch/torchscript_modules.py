@@ -1,7 +1,8 @@
-"""The modules of a TorchScript archive, named as `state_dict` names them: what each class says are its parameters and buffers.
+"""The parameters and buffers of a TorchScript archive, named as `state_dict` names them.
 
 `data.pkl` holds objects of classes such as `__torch__.torch.nn.modules.linear.Linear`; `code/__torch__/torch/nn/modules/linear.py` says of
-it `__parameters__ = ["weight", "bias", ]`, `__buffers__ = []`. That line is matched as text, the code is neither parsed nor run.
+such a class `__parameters__ = ["weight", "bias", ]`, `__buffers__ = []`. These lines are matched as text; the code is neither parsed nor
+run. As in torch/csrc/jit/serialization/python_print.cpp and export_module.cpp.
 """
 
 from __future__ import annotations
@@ -14,22 +15,22 @@ from ...errors import Malformed
 from ...numbers.shapes import show_shape
 from ...tensors.checkpoint import Checkpoint, Foreign
 from ...tensors.tensor import Tensor
-from ..encodings.foreign import plain
-from ..encodings.object_nodes import Call, said
+from ..encodings.object_nodes import Call, text_of
 from ..encodings.pickle_reader import load
-from ..encodings.pickled_tensors import Reader, is_tensor
+from ..encodings.pickled_objects import plain
+from ..encodings.pickled_tensors import TensorReader, is_tensor
 from .archive import Archive
 
 _CLASS = re.compile(r"^class (\w+)\(Module\):\n(?:  __parameters__ = \[([^\]]*)\]\n)?(?:  __buffers__ = \[([^\]]*)\]\n)?", re.MULTILINE)
 _NAME = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_OF_ALL = {"training", "_is_full_backward_hook"}
+_OF_EVERY_MODULE = {"training", "_is_full_backward_hook"}
 # Far above what programs write: characters of the names of all attributes, bytes of code.
-_MOST = 1 << 27
+_MOST_NAMES = 1 << 27
 _MOST_CODE = 64 << 20
 
 
 class _Classes:
-    """What the classes of an archive say of themselves; each file of code is looked into once."""
+    """The parameters and buffers that the classes of an archive declare; each file of code is read once."""
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
@@ -37,13 +38,14 @@ class _Classes:
         self.room = _MOST_CODE
 
     def tensors_of(self, path: str) -> dict[str, None]:
-        """The attributes of a class that are parameters, then those that are buffers."""
+        """The names of a class's parameters, then those of its buffers. Raises Malformed where its code is missing or too long."""
         module, _, name = path.rpartition(".")
         if module not in self.known:
-            self.known[module] = self._read(module)
+            self.known[module] = self._declared(module)
         return self.known[module].get(name, {})
 
-    def _read(self, module: str) -> dict[str, dict[str, None]]:
+    def _declared(self, module: str) -> dict[str, dict[str, None]]:
+        """The tensors of every class in a file of code."""
         member = self.archive.members.get(f"{self.archive.root}/code/{module.replace('.', '/')}.py")
         if member is None:
             raise Malformed(f"the archive has no code of {module!r}")
@@ -57,20 +59,20 @@ class _Classes:
 
 
 def read_modules(archive: Archive) -> Checkpoint:
-    """Parameters and buffers under the names that `state_dict` gives them; other attributes are objects."""
-    reader = Reader(archive.storage)
+    """Parameters and buffers under the names that `state_dict` gives them; other attributes are objects. Raises Malformed."""
+    reader = TensorReader(archive.storage)
     tensors: dict[str, Tensor] = {}
     objects: dict[str, Any] = {}
     layers: dict[str, str] = {}
     classes = _Classes(archive)
     for prefix, module, state in _modules(load(archive.pickle)):
         layers[prefix.rstrip(".")] = module.path.rpartition(".")[2]
-        own = classes.tensors_of(module.path)
-        for name in own:
+        declared = classes.tensors_of(module.path)
+        for name in declared:
             tensor = reader.tensor(state.get(name))
             if tensor is not None:  # a parameter may be None
                 tensors[prefix + name] = tensor
-        for name in state.keys() - own.keys() - _OF_ALL:
+        for name in state.keys() - declared.keys() - _OF_EVERY_MODULE:
             if not _is_module(state[name]):
                 objects[prefix + name] = _object(reader, state[name])
     return Checkpoint(tensors, objects=dict(sorted(objects.items())), layers=layers)
@@ -81,23 +83,23 @@ def _is_module(node: Any) -> bool:
 
 
 def _modules(root: Any) -> Iterator[tuple[str, Call, dict[str, Any]]]:
-    """Every module with the prefix of its names and its attributes, parents first, as often as it is reached."""
+    """Every module with the prefix of its names and its attributes, parents first. A module that is reached twice comes twice."""
     if not _is_module(root):
         raise Malformed("the root of the archive is no module")
-    steps, room = [("", root)], _MOST
+    steps, room = [("", root)], _MOST_NAMES
     while steps:
         prefix, module = steps.pop()
         pairs = module.state().pairs
         room -= (len(pairs) + 1) * (len(prefix) + 16)
         if room < 0:
             raise Malformed("the archive holds its modules within one another too often to be walked")
-        state = {name: value for key, value in pairs if (name := said(key)) is not None}
+        state = {name: value for key, value in pairs if (name := text_of(key)) is not None}
         yield prefix, module, state
         steps.extend((f"{prefix}{name}.", value) for name, value in reversed(state.items()) if _is_module(value))
 
 
-def _object(reader: Reader, node: Any) -> Any:
-    """An attribute that is in no state dict: a tensor, too, by what it is."""
+def _object(reader: TensorReader, node: Any) -> Any:
+    """An attribute that is in no state dict; a tensor as a Foreign object that says its dtype and shape."""
     if not is_tensor(node):
         return plain(node)
     tensor = reader.tensor(node)

@@ -1,4 +1,7 @@
-"""The weights of a torch.export archive: JSON that names the records they lie in; in older ones a torch zip within the zip."""
+"""The weights of a torch.export archive: JSON that names the records they lie in; in older archives a torch zip within the zip.
+
+As in torch/export/pt2_archive/_package.py and torch/_export/serde/schema.py.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,8 @@ from ..encodings import strict_json
 from ..encodings import zip as zips
 from ..encodings.object_nodes import Dict
 from ..encodings.pickle_reader import load
-from ..encodings.pickle_tree import find
-from ..encodings.pickled_tensors import Reader
+from ..encodings.pickle_tree import sorted_leaves
+from ..encodings.pickled_tensors import TensorReader
 from .archive import Archive
 
 # torch/_export/serde/schema.py, ScalarType.
@@ -26,36 +29,45 @@ _SCALARS = {
     31: "float8_e4m3fnuz", 32: "float8_e5m2fnuz", 33: "float8_e8m0fnu", 34: "uint32", 35: "uint64",
 }  # fmt: skip
 _CONFIG = "_weights_config.json"
-_OLD = "serialized_state_dict.pt"
-_STRIDED = 7
+_OLD = "serialized_state_dict.pt"  # before torch 2.8
+_STRIDED = 7  # schema.py, Layout
 
 
 def weights(members: Mapping[str, zips.Member], root: str) -> dict[str, Tensor]:
-    """Name → tensor of every model in the archive; of several, below the model's name."""
+    """The tensors of every model in the archive, by name; where there are several models, below the model's name.
+
+    Args:
+        members: The members of the zip.
+        root: The folder in the zip that holds them.
+
+    Raises:
+        Malformed: The archive's JSON is broken, or names a record that is not there.
+    """
     if _OLD in members:
         return _nested(members[_OLD])
     folder = f"{root}/data/weights/"
     configs = {name[len(folder) : -len(_CONFIG)]: member for name, member in members.items() if _in(name, folder, _CONFIG)}
     legacy = {name[len(folder) : -3]: member for name, member in members.items() if _in(name, folder, ".pt")}
-    found = {model: _of_config(members, folder, member) for model, member in configs.items()}
-    found |= {model: _nested(member) for model, member in legacy.items() if model not in found}
-    if len(found) == 1:
-        return next(iter(found.values()))
-    return {f"{model}.{name}": tensor for model, tensors in found.items() for name, tensor in tensors.items()}
+    models = {model: _of_config(members, folder, member) for model, member in configs.items()}
+    models |= {model: _nested(member) for model, member in legacy.items() if model not in models}
+    if len(models) == 1:
+        return next(iter(models.values()))
+    return {f"{model}.{name}": tensor for model, tensors in models.items() for name, tensor in tensors.items()}
 
 
 def constants(members: Mapping[str, zips.Member], root: str) -> dict[str, Any]:
-    """The tensors that are no part of a state dict, by what they are."""
-    folder, found = f"{root}/data/constants/", {}
+    """The tensors that are in no state dict, as Foreign objects that say their dtype and shape."""
+    folder, objects = f"{root}/data/constants/", {}
     for name, member in members.items():
         if _in(name, folder, "_constants_config.json"):
             for constant, meta in _config(member).items():
-                kind = meta.get("tensor_meta")
-                found[f"constants.{constant}"] = Foreign("torch.Tensor", _told(kind)) if kind else Foreign("object", "")
-    return found
+                tensor_meta = meta.get("tensor_meta")
+                what = Foreign("torch.Tensor", _sketch(tensor_meta)) if tensor_meta else Foreign("object", "")
+                objects[f"constants.{constant}"] = what
+    return objects
 
 
-def _told(meta: Any) -> str:
+def _sketch(meta: Any) -> str:
     return f"{show_shape(_ints(meta, 'sizes'))} of {_dtype(meta).name}"
 
 
@@ -72,13 +84,13 @@ def _config(member: zips.Member) -> dict[str, Any]:
 
 
 def _of_config(members: Mapping[str, zips.Member], folder: str, config: zips.Member) -> dict[str, Tensor]:
-    found = {}
+    tensors = {}
     for name, meta in _config(config).items():
         record = members.get(f"{folder}{meta.get('path_name')}")
         if record is None:
             raise Malformed(f"the weight {name!r} lies in {meta.get('path_name')!r}, which is not in the archive")
-        found[name] = _pickled(name, record) if meta.get("use_pickle") else _view(name, record, meta.get("tensor_meta"))
-    return found
+        tensors[name] = _pickled(name, record) if meta.get("use_pickle") else _view(name, record, meta.get("tensor_meta"))
+    return tensors
 
 
 def _view(name: str, record: zips.Member, meta: Any) -> Tensor:
@@ -113,13 +125,13 @@ def _int(item: Any) -> int:
 
 
 def _inner(member: zips.Member) -> Archive:
-    """The torch zip that a member is."""
+    """The torch zip that a stored member is."""
     return Archive(zips.within(member.file, member.place(), member.nbytes))
 
 
 def _pickled(name: str, member: zips.Member) -> Tensor:
     archive = _inner(member)
-    tensor = Reader(archive.storage).tensor(load(archive.pickle))
+    tensor = TensorReader(archive.storage).tensor(load(archive.pickle))
     if tensor is None:
         raise Malformed(f"the weight {name!r} is no tensor")
     return tensor
@@ -130,4 +142,4 @@ def _nested(member: zips.Member) -> dict[str, Tensor]:
     root = load(archive.pickle)
     if not isinstance(root, Dict) and not getattr(root, "pairs", None) and getattr(root, "path", "") != "collections.OrderedDict":
         raise Malformed(f"{member.name} holds no state dict")
-    return find(root, Reader(archive.storage)).tensors
+    return sorted_leaves(root, TensorReader(archive.storage)).tensors

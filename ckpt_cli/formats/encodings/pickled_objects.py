@@ -1,4 +1,4 @@
-"""What a pickle holds besides tensors, as values and as text: numbers, names, objects of classes that only their own program knows."""
+"""What a pickle holds besides tensors, as values and as text: numbers, names, objects of classes that only their own program defines."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 from ...tensors.checkpoint import Foreign
 from . import pickled_arrays
 from .object_nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Set, Tuple
-from .pickled_tensors import TORCH_DTYPES, is_pid
+from .pickled_tensors import TORCH_DTYPES, is_storage_id
 
 
 def plain(node: Any) -> Any:
-    """What a leaf that is no tensor says: a Python value, an empty container, or a Foreign object."""
+    """A leaf that is no tensor: as a value of Python, an empty container, or a Foreign object."""
     if not isinstance(node, Node):
         return node
     if type(node) is ByteString:
@@ -30,14 +30,14 @@ def _type_name(node: Any) -> str:
         return "torch.dtype" if node.module == "torch" and node.name in TORCH_DTYPES else "type"
     if type(node) is Call:
         return node.path or "object"
-    if is_pid(node):
+    if is_storage_id(node):
         return f"torch.{node.pid.items[1].name}" if type(node.pid.items[1]) is Global else "torch.storage"
     return {Set: "set", ByteArray: "bytearray"}.get(type(node), "object")
 
 
 def sketch(node: Any, depth: int = 2) -> str:
-    """A foreign object in a line, cut where it is deep or long."""
-    if is_pid(node):
+    """A foreign object as one line of text; `…` stands for what lies deeper than `depth`, and only 8 items of each container are shown."""
+    if is_storage_id(node):
         return f"{_type_name(node)} of {node.pid.items[4]} elements"
     if not isinstance(node, Node):
         return repr(node)

@@ -1,0 +1,224 @@
+"""Edits the tree of a torch pickle.
+
+The tree is read again, and only the entries whose tensor changed are edited. Everything else in it, of whatever class, is written again
+as the symbols that it was.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import CannotHold, EditError
+from ...storage.storage import Storage
+from ...tensors.checkpoint import Checkpoint
+from ..encodings.object_nodes import Call, Dict, node_of, text_of
+from ..encodings.object_walk import TreeEntry, key_text, spellings
+from ..encodings.pickle_reader import Unpickler
+from ..encodings.pickle_tree import TorchTree, sorted_leaves
+from ..encodings.pickle_writer import Pickler
+from ..encodings.pickled_arrays import array_node, is_array
+from ..encodings.pickled_tensors import TensorReader
+from .tensor_nodes import rewrapped, tensor_node, through_view
+from .written_storages import WrittenStorages
+
+
+class TreeEditor:
+    """Edits a freshly read tree so that it holds the tensors and objects of `checkpoint`."""
+
+    def __init__(self, checkpoint: Checkpoint, tree: TorchTree) -> None:
+        machine = Unpickler(tree.pickle)
+        self.root = machine.load()
+        self.protocol = machine.protocol
+        self.checkpoint, self.tree = checkpoint, tree
+        self.leaves = sorted_leaves(self.root, TensorReader(tree.storage_of))
+        self.before = checkpoint.origin.read if checkpoint.origin else checkpoint
+        sources = {name: checkpoint.sources.get(name, name) for name in checkpoint}
+        self.now = {source: name for name, source in sources.items() if source in self.leaves.entries}
+        self.added = [name for name, source in sources.items() if source not in self.leaves.entries]
+        self.storages = WrittenStorages(tree, self._replaced())
+        self.edits: dict[tuple[int, int], tuple[str, Any]] = {}  # by container and position: the source, and what becomes of it
+        self.removals = _Removals()
+        self.keyed: dict[int, Any] = {}  # containers that have a new key
+        self.inner: dict[int, list[tuple[str, Any]]] = {}  # the dicts in a container, by its id
+
+    def _replaced(self) -> dict[int, Storage]:
+        """The new storage in place of each old one whose values were edited, by `id`: bare storages in the tree may be the same."""
+        candidates: dict[int, set[Storage]] = {}
+        for source, name in self.now.items():
+            candidates.setdefault(id(self.before[source].storage), set()).add(self.checkpoint[name].storage)
+        only = {key: next(iter(storages)) for key, storages in candidates.items() if len(storages) == 1}
+        return {id(old): only[id(old)] for old in (t.storage for t in self.before.values()) if _fits(old, only.get(id(old)))}
+
+    def written(self) -> tuple[bytes, dict[str, Storage]]:
+        """The edited pickle, and its storages by key, in the order in which the pickle names them.
+
+        Raises:
+            CannotHold: There is no dict for a new entry, or a tensor cannot be written anew.
+            EditError: Two edits contradict one another.
+        """
+        for source, entry in self.leaves.entries.items():
+            self._edit(source, entry)
+        for name, entry in self.leaves.others.items():
+            if name not in self.checkpoint.objects:
+                self.removals.add(entry)
+        for name in self.added:
+            self._insert(name, self._node(name, None))
+        read = self.checkpoint.origin.read.objects if self.checkpoint.origin else {}
+        made = {name: node_of(value) for name, value in self.checkpoint.objects.items() if name not in read}
+        for name, node in made.items():
+            self._insert(name, node)
+        self.removals.apply(self.root)
+        for holder in self.keyed.values():
+            _check_keys(holder)
+        return Pickler(self.protocol, self.storages.renumbered).dump(self.root), self.storages.written
+
+    def _edit(self, source: str, entry: TreeEntry) -> None:
+        """Remove one entry, move it, or give it another tensor. Where two paths lead to one entry, both have to ask for the same edit."""
+        name = self.now.get(source)
+        tensor = None if name is None else self.checkpoint[name]
+        unchanged = tensor is self.before[source] and not through_view(entry.node)
+        wanted = (None if tensor is None else tensor.key, None if name == source or name is None else name)
+        spot = (id(entry.holder), entry.position)
+        if spot in self.edits:
+            if self.edits[spot][1] != wanted:
+                raise EditError(
+                    f"{self.edits[spot][0]} and {source} are one entry of one container", "edit both alike, or convert to a flat file"
+                )
+            return
+        self.edits[spot] = (source, wanted)
+        if name is None:
+            self.removals.add(entry)
+            return
+        node = entry.node if unchanged else self._node(name, entry.node)
+        if node is not entry.node:
+            self._put(entry, node)
+        if name != source:
+            self._move(source, entry, name, node)
+
+    def _node(self, name: str, like: Any) -> Any:
+        """The node of a tensor, in place of the node `like` (None: there was none)."""
+        tensor = self.checkpoint[name]
+        if tensor.layout:
+            if like is None:
+                raise CannotHold(f"{name} is {tensor.layout}: it can stay where it is, not be written anew", "leave it out by a pattern")
+            return like
+        if is_array(like):
+            return array_node(tensor)
+        return rewrapped(like, tensor_node(tensor, self.storages.reserve(tensor.storage), like))
+
+    def _put(self, entry: TreeEntry, node: Any) -> None:
+        holder, position = entry.holder, entry.position
+        if holder is None:
+            self.root = node
+        elif hasattr(holder, "pairs"):
+            holder.pairs[position] = (holder.pairs[position][0], node)
+        else:
+            holder.items[position] = node
+
+    def _move(self, source: str, entry: TreeEntry, name: str, node: Any) -> None:
+        """Give an entry a new key in its dict, where the new name belongs there; else move it to the dict that the name leads into."""
+        last = next((text for text in spellings(entry.path[-1]) if source.endswith(text)), "") if entry.path else source
+        parent = source[: len(source) - len(last)]
+        key = name[len(parent) :]
+        if hasattr(entry.holder, "pairs") and key and name.startswith(parent) and not self._inner_dict(entry.holder, key):
+            entry.holder.pairs[entry.position] = (key, node)
+            self.keyed[id(entry.holder)] = entry.holder
+            return
+        self.removals.add(entry)
+        self._insert(name, node)
+
+    def _insert(self, name: str, node: Any) -> None:
+        """Put an entry into the deepest dict that its name leads into."""
+        holder, key = self.root, name
+        while inner := self._inner_dict(holder, key):
+            holder, key = inner[1], key[len(inner[0]) + 1 :]
+        if not hasattr(holder, "pairs") or (type(holder) is Call and holder.state() and holder.state().get("_modules") is not None):  # type: ignore[union-attr]
+            raise CannotHold(f"there is no dict in the file that {name!r} could go into", "convert it to a flat state dict first")
+        holder.pairs.append((key, node))
+        self.keyed[id(holder)] = holder
+
+    def _inner_dict(self, holder: Any, name: str) -> tuple[str, Any] | None:
+        """The dict in `holder` that `name` leads into, after the key that it has there."""
+        if id(holder) not in self.inner:
+            pairs = getattr(holder, "pairs", [])
+            self.inner[id(holder)] = [(key_text(key), value) for key, value in pairs if _is_dict(value)]
+        return next(((key, value) for key, value in self.inner[id(holder)] if name.startswith(key + ".")), None)
+
+
+class _Removals:
+    """Entries that are taken out of their containers at the end, so that the positions of others hold until then."""
+
+    def __init__(self) -> None:
+        self.positions: dict[int, set[int]] = {}
+        self.holders: dict[int, Any] = {}
+
+    def add(self, entry: TreeEntry) -> None:
+        if entry.holder is None:
+            raise EditError("the whole file is this one object", "delete the file instead")
+        self.positions.setdefault(id(entry.holder), set()).add(entry.position)
+        self.holders[id(entry.holder)] = entry.holder
+
+    def apply(self, root: Any) -> None:
+        """Take out the entries, and the containers below `root` that have nothing left because of it."""
+        emptied: set[int] = set()
+        for key, positions in self.positions.items():
+            holder = self.holders[key]
+            entries = holder.pairs if hasattr(holder, "pairs") else holder.items
+            entries[:] = [entry for i, entry in enumerate(entries) if i not in positions]
+            if not entries:
+                emptied.add(key)
+        if emptied:
+            _prune(root, emptied)
+
+
+def _check_keys(holder: Any) -> None:
+    """Raise EditError where a dict has one key twice: a new one, and one of a container or another object."""
+    seen: set[str] = set()
+    for key, _ in holder.pairs:
+        if type(key) is not str:
+            continue
+        if key in seen:
+            raise EditError(f"the file has something else that is called {key!r}", "choose another name, or drop that first")
+        seen.add(key)
+
+
+def _fits(old: Storage, new: Storage | None) -> bool:
+    return new is not None and new is not old and new.nbytes == old.nbytes
+
+
+def _is_dict(value: Any) -> bool:
+    return type(value) is Dict or (type(value) is Call and (bool(value.pairs) or value.path == "collections.OrderedDict"))
+
+
+def _prune(root: Any, emptied: set[int]) -> None:
+    """Take emptied containers out of those that hold them, again and again while that empties another one."""
+    while True:
+        before = len(emptied)
+        steps, seen = [root], set()
+        while steps:
+            node = steps.pop()
+            if id(node) in seen or id(node) in emptied:
+                continue
+            seen.add(id(node))
+            steps.extend(_pruned(node, emptied))
+        if len(emptied) == before:
+            return
+
+
+def _pruned(node: Any, emptied: set[int]) -> list[Any]:
+    """Take the emptied containers out of `node`, and add it to them where nothing is left.
+
+    Returns:
+        The containers in `node` that are left.
+    """
+    pairs, items = getattr(node, "pairs", []), getattr(node, "items", [])
+    if type(items) is not list:
+        return []
+    had = len(pairs) + len(items)
+    pairs[:] = [pair for pair in pairs if id(pair[1]) not in emptied or text_of(pair[0]) in ("_parameters", "_buffers", "_modules")]
+    items[:] = [item for item in items if id(item) not in emptied]
+    states = node.states if type(node) is Call and node.path == "argparse.Namespace" else []
+    if (had and not pairs and not items) or any(id(state) in emptied for state in states):
+        emptied.add(id(node))
+    inner = [value for _, value in pairs] + items + states
+    return [value for value in inner if hasattr(value, "items") or hasattr(value, "pairs")]
