@@ -126,14 +126,14 @@ def main(args: list[str] | None = None) -> int:
 
 def _ran(args: list[str]) -> Any:
     """A command, and then what is worth knowing besides its answer."""
-    from .show.output import tell_later
+    from .show.answer import release_notes
 
     try:
         status = app(args, prog_name="ckpt", standalone_mode=False)
     except BaseException as error:
-        tell_later(isinstance(error, (BrokenPipeError, SystemExit)))
+        release_notes(isinstance(error, (BrokenPipeError, SystemExit)))
         raise
-    tell_later(True)
+    release_notes(True)
     return status
 
 
@@ -144,7 +144,7 @@ def _leave_line() -> None:
 
 
 def _completed(args: list[str]) -> int:
-    from .completion.answer import answer
+    from .completion.candidates import answer
 
     return answer(args, COMMANDS, lambda name: Commands().get_command(None, name))
 

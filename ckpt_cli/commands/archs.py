@@ -6,8 +6,8 @@ from typing import Any
 
 from ..architectures import Architecture, architectures
 from ..architectures.hyperparameters import schema, shown_all
-from ..show.output import Answer
-from .params import Color, Colors, Json
+from ..show.answer import Answer, Color
+from .params import Colors, Json
 
 
 def archs_command(as_json: Json = False, color: Colors = Color.auto) -> None:
@@ -15,7 +15,7 @@ def archs_command(as_json: Json = False, color: Colors = Color.auto) -> None:
 
     In a pipe: NAME, HYPERPARAMETERS (key=default, separated by comma and blank), TITLE, tab-separated.
     """
-    out = Answer(as_json, color.value)
+    out = Answer(as_json, color)
     known = [architectures[name] for name in sorted(architectures)]
     if as_json:
         out.json({"architectures": [{"name": each.name, "title": each.title, "hyperparameters": described(each)} for each in known]})

@@ -9,11 +9,10 @@ import typer
 from .. import reading, writing
 from ..errors import UsageError
 from ..numbers.dtypes import named
-from ..show.output import note
+from ..show.answer import note
 from ..storage.storage import Memory, Storage
 from ..tensors.checkpoint import Checkpoint, Tensor
-from .params import Force, FormatName, Out
-from .reinit import any_seed
+from .params import Force, FormatName, Out, random_seed
 
 if TYPE_CHECKING:
     import torch
@@ -60,7 +59,7 @@ def new_command(
     theirs = convention(framework)
     form = writing.format_for(output, format_name, theirs.format if framework != "torch" and theirs.format in formats else None)
     values = read_pairs(pairs or [])
-    seed = any_seed() if seed is None else seed
+    seed = random_seed() if seed is None else seed
     checkpoint = checkpoint_of(fresh(architecture, values, seed)) if framework == "torch" else elsewhere(architecture, values, theirs, seed)
     for line in writing.save(checkpoint, output, form, replace=force):
         note(line)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..show.output import Answer
-from .params import Color, Colors, Json
+from ..show.answer import Answer, Color
+from .params import Colors, Json
 
 if TYPE_CHECKING:
     from ..schemes import Scheme
@@ -22,7 +22,7 @@ def schemes_command(name: Name = None, as_json: Json = False, color: Colors = Co
 
     In a pipe: NAME, FAMILY, PARAMETERS with their defaults, FORMULA, tab-separated. Presets, for --preset, have the family `preset`.
     """
-    out = Answer(as_json, color.value)
+    out = Answer(as_json, color)
     entries = [_found(name)] if name else _entries()
     if as_json:
         out.json(entries[0] if name else {"schemes": entries})

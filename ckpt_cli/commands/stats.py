@@ -9,11 +9,11 @@ import typer
 
 from ..analysis.stats import Figures, computable, histograms, stats, total
 from ..errors import about
-from ..show.output import Answer, note
+from ..show.answer import Answer, Color, note
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint, Tensor
 from ..tensors.selection import select
-from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
+from .params import Arch, Colors, Json, Path, Patterns, layers_of, open_checkpoint
 
 if TYPE_CHECKING:
     from ..analysis.histogram import Histogram
@@ -50,12 +50,12 @@ def stats_command(
     that there are none of are null, a complex mean is [re, im]; --hist adds "histogram": {"edges", "counts"}; with --total it is
     {"path", "format", "total": {"dtype", "params", "min", …}}, where params is the number of elements.
     """
-    checkpoint = opened(path)
+    checkpoint = open_checkpoint(path)
     with about(path):
         names = select(checkpoint, patterns or [], layers_of(checkpoint, arch))
     tensors = {name: checkpoint[name] for name in names}
     rows = _found(path, tensors, whole, hist)
-    out = Answer(as_json, color.value)
+    out = Answer(as_json, color)
     if as_json:
         out.json(_document(path, checkpoint, list(rows), whole))
     else:

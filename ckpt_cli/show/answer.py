@@ -1,4 +1,4 @@
-"""Where answers go: standard output for the answer, standard error for notes."""
+"""Where a command's output goes: the answer to standard output, notes to standard error."""
 
 from __future__ import annotations
 
@@ -6,78 +6,86 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from itertools import islice
 from operator import add
 from typing import Any
 
 from .escape import escape, is_safe, line
 
+_BATCH = 4096  # names that are checked and written together
+_RESET, _BOLD, _CYAN = "\x1b[0m", "\x1b[1m", "\x1b[36m"  # ANSI SGR sequences
+
+
+class Color(StrEnum):
+    """When the answer is coloured; `auto`: on a terminal."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
 
 class Answer:
-    """One answer. `as_json`: one JSON document; else a table on a terminal and tab-separated records in a pipe."""
+    """The answer of one command, written to standard output.
 
-    def __init__(self, as_json: bool = False, color: str = "auto") -> None:
+    With `as_json` it is one JSON document; otherwise a table on a terminal and tab-separated records in a pipe.
+    """
+
+    def __init__(self, as_json: bool = False, color: Color = Color.auto) -> None:
         self.as_json = as_json
         self.terminal = sys.stdout.isatty()
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        self.color = color == "always" or (color == "auto" and self.terminal and not plain)
+        self.color = color is Color.always or (color is Color.auto and self.terminal and not plain)
 
     def json(self, document: Any) -> None:
-        """One document, keys in the order given. NaN and the infinities are the strings "NaN", "Infinity", "-Infinity".
+        """Write one JSON document, keys in the order given. NaN and infinities become the strings "NaN", "Infinity", "-Infinity".
 
-        A value at its top that is an iterator is a list, written item by item: there may be very many.
+        An iterator among the values of `document` is written as a list, in batches: it may have very many items.
         """
         if isinstance(document, dict) and any(isinstance(value, Iterator) for value in document.values()):
-            sys.stdout.writelines(self._streamed(document))
+            from .json_document import streamed
+
+            sys.stdout.writelines(streamed(document, indented=self.terminal))
         else:
-            sys.stdout.write(self.document(document))
+            sys.stdout.write(self.json_text(document))
 
-    def _streamed(self, document: dict[str, Any]) -> Iterator[str]:
-        from json import JSONEncoder
+    def json_text(self, document: Any) -> str:
+        """Return the text that `json` writes."""
+        from .json_document import one_document
 
-        encode = JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2 if self.terminal else None).encode
-        outer = "\n  " if self.terminal else ""
-        between = "," + (outer or " ")
-        for number, (key, value) in enumerate(document.items()):
-            yield f"{between if number else '{' + outer}{encode(key)}: "
-            if not isinstance(value, Iterator):
-                yield encode(_jsonable(value)).replace("\n", outer)
-                continue
-            lead, end = "[", "[]"
-            while batch := list(islice(value, 1000)):
-                yield lead + encode(_jsonable(batch)).replace("\n", outer)[1 : -1 - len(outer)]
-                lead, end = "," + " " * (not outer), outer + "]"
-            yield end
-        yield outer[:1] + "}\n"
-
-    def document(self, document: Any) -> str:
-        import json
-
-        return json.dumps(_jsonable(document), ensure_ascii=False, allow_nan=False, indent=2 if self.terminal else None) + "\n"
+        return one_document(document, indented=self.terminal)
 
     def records(self, rows: Iterable[Sequence[Any]]) -> None:
-        """A line a row, tab-separated."""
+        """Write each row as one line of tab-separated cells."""
         sys.stdout.writelines("\t".join(self._styled([escape(str(cell)) for cell in row])) + "\n" for row in rows)
 
-    def named(self, names: Iterable[str], rest: Iterable[str]) -> None:
-        """A line a name, and what follows the name ready-made: for very many. Names are looked at by the thousand."""
-        left, given = iter(names), iter(rest)
-        while batch := list(islice(left, 4096)):
+    def name_lines(self, names: Iterable[str], rests: Iterable[str]) -> None:
+        """Write a line for each name, followed by its item of `rests`, which is escaped already. Made for very many names."""
+        names_left, rests_left = iter(names), iter(rests)
+        while batch := list(islice(names_left, _BATCH)):
             shown: Iterable[str] = batch if is_safe("".join(batch)) else map(escape, batch)
             if self.color:
                 shown = [self._styled([name])[0] for name in shown]
-            sys.stdout.write("\n".join(map(add, shown, given)) + "\n")
+            sys.stdout.write("\n".join(map(add, shown, rests_left)) + "\n")
 
     def lines(self, lines: Iterable[str]) -> None:
+        """Write lines of text."""
         sys.stdout.writelines(escape(line) + "\n" for line in lines)
 
     def heading(self, line: str) -> None:
+        """Write one line in the style of a table's header."""
         sys.stdout.write("".join(self._styled([escape(line)], True)) + "\n")
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = (), footer: str = "") -> None:
-        """On a terminal a table, the columns `right` aligned to the right, empty ones left out; in a pipe the records alone.
+        """Write a table on a terminal, and the rows alone, as records, in a pipe.
 
-        No cell is ever cut or folded: a name that is wider than the terminal can still be copied from it.
+        Empty columns are omitted. No cell is ever cut or folded: a name that is wider than the terminal can still be copied from it.
+
+        Args:
+            header: The titles of the columns.
+            rows: The cells, as many in each row as there are titles.
+            right: The titles of the columns that are aligned to the right.
+            footer: A line below the table, on a terminal only.
         """
         if not self.terminal:
             self.records(rows)
@@ -92,22 +100,22 @@ class Answer:
             self.lines([footer])
 
     def row(self, cells: Sequence[str], widths: Sequence[int], is_header: bool = False) -> None:
-        """One row of a table that grows while it is looked at, its cells aligned to the right; in a pipe a record, and no header."""
+        """Write one row of a table that grows while the user watches, cells aligned to the right; in a pipe a record, and no header."""
         if not self.terminal:
             self.records([] if is_header else [cells])
         else:
-            padded = [_padded(escape(cell), wide, True) for cell, wide in zip(cells, widths, strict=True)]
+            padded = [_padded(escape(cell), columns, True) for cell, columns in zip(cells, widths, strict=True)]
             sys.stdout.write("  ".join(self._styled(padded, is_header)).rstrip() + "\n")
         sys.stdout.flush()
 
     def _styled(self, row: list[str], is_header: bool = False) -> list[str]:
         if not self.color:
             return row
-        return [f"\x1b[1m{cell}\x1b[0m" for cell in row] if is_header else [f"\x1b[36m{row[0]}\x1b[0m", *row[1:]]
+        return [f"{_BOLD}{cell}{_RESET}" for cell in row] if is_header else [f"{_CYAN}{row[0]}{_RESET}", *row[1:]]
 
 
 def width(text: str) -> int:
-    """The columns that `text` takes on a terminal: wide characters two, combining ones none."""
+    """Return the columns that `text` takes on a terminal: wide characters two, combining ones none."""
     if text.isascii():
         return len(text)
     from unicodedata import combining, east_asian_width
@@ -115,14 +123,14 @@ def width(text: str) -> int:
     return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1 for char in text)
 
 
-def _padded(text: str, wide: int, right: bool) -> str:
-    pad = " " * (wide - width(text))
+def _padded(text: str, columns: int, right: bool) -> str:
+    pad = " " * (columns - width(text))
     return pad + text if right else text + pad
 
 
 @contextmanager
 def verdict() -> Iterator[None]:
-    """Around an answer that the exit status sums up: that status stands, whether or not the answer is read to its end."""
+    """Keep the exit status of a command whose status is its result, even when the reader of its answer goes away early."""
     try:
         yield
         sys.stdout.flush()
@@ -130,48 +138,28 @@ def verdict() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still in the buffer
 
 
-_later: list[str] = []
+_kept_notes: list[str] = []
 
 
-def later(lines: Iterable[str]) -> None:
-    """Notes that are worth reading beside an answer: an error is one line alone."""
-    _later.extend(lines)
+def note_later(lines: Iterable[str]) -> None:
+    """Keep notes until the answer is complete: a command that fails prints its error alone."""
+    _kept_notes.extend(lines)
 
 
-def tell_later(answered: bool) -> None:
-    """Print what was kept for later, where there was an answer."""
-    kept, _later[:] = list(_later), []
+def release_notes(answered: bool) -> None:
+    """Print the notes that were kept, if there was an answer, and forget them."""
+    kept, _kept_notes[:] = list(_kept_notes), []
     for text in kept if answered else ():
         note(text)
 
 
 def note(text: str) -> None:
-    """A line for the reader, not for the pipe."""
+    """Print one line to standard error, for the person at the terminal."""
     print(f"ckpt: {line(text)}", file=sys.stderr)
 
 
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, float):
-        if value != value:
-            return "NaN"
-        return value if abs(value) != float("inf") else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, dict):
-        return {str(key): _jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_jsonable(item) for item in value]
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if not value.isascii() else value
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    if isinstance(value, complex):
-        return [_jsonable(value.real), _jsonable(value.imag)]
-    if isinstance(value, bytes):
-        return f"{len(value)} bytes"
-    return str(value)
-
-
-def size(count: int) -> str:
-    """Bytes for a human reader: `980 B`, `1.2 kB`, `5.0 GB`."""
+def readable_size(count: int) -> str:
+    """Return a number of bytes as people write it: `980 B`, `1.2 kB`, `5.0 GB`."""
     if count < 1000:
         return f"{count} B"
     amount = float(count)

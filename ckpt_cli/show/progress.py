@@ -7,7 +7,7 @@ import sys
 from time import monotonic
 from types import TracebackType
 
-from .output import size
+from .answer import readable_size
 
 _AFTER = 0.5  # seconds: what is over sooner shows nothing
 _EVERY = 0.1
@@ -65,7 +65,7 @@ def line(done: int, total: int, seconds: float, unit: str = "") -> str:
     if unit:
         speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
         return f"{done:,} of {total:,} {unit} {percent}, {speed} {unit}/s{left}"
-    return f"{size(done)} of {size(total)} {percent}, {size(int(rate))}/s{left}"
+    return f"{readable_size(done)} of {readable_size(total)} {percent}, {readable_size(int(rate))}/s{left}"
 
 
 def _time(seconds: float) -> str:
