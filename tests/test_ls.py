@@ -201,7 +201,7 @@ def in_memory(megabytes: int, *args: object) -> subprocess.CompletedProcess[str]
         "import resource, sys\n"
         "most = int(sys.argv.pop(1)) << 20\n"
         "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
-        "from ckpt_cli.cli import run\n"
+        "from ckpt_cli.start import run\n"
         "run()\n"
     )
     return subprocess.run([sys.executable, "-c", code, str(megabytes), *map(str, args)], capture_output=True, text=True, timeout=120)

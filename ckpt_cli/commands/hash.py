@@ -30,10 +30,10 @@ def hash_command(path: Path, patterns: Patterns = None, arch: Arch = "auto", as_
     out = Answer(as_json, color)
     if as_json:
         document = {"path": path, "format": checkpoint.origin.format if checkpoint.origin else "", "sha256": whole(of_tensors)}
-        out.json(document | {"tensors": [_record(digest, checkpoint[digest.name].shape) for digest in of_tensors]})
+        out.json(document | {"tensors": [_document(digest, checkpoint[digest.name].shape) for digest in of_tensors]})
     else:
         out.table(("SHA-256", "NAME", "DTYPE", "SHAPE"), [*of_tensors, (whole(of_tensors), "*", "", "")])
 
 
-def _record(digest: Digest, shape: tuple[int, ...]) -> dict[str, Any]:
+def _document(digest: Digest, shape: tuple[int, ...]) -> dict[str, Any]:
     return {"name": digest.name, "dtype": digest.dtype, "shape": list(shape), "sha256": digest.sha256}

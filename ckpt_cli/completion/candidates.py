@@ -1,138 +1,99 @@
-"""`ckpt _complete`: the words that could stand at the cursor. It never says an error, and it takes three seconds at most."""
+"""`ckpt _complete`: the words that could stand at the cursor. It prints no error, and ends after three seconds at most."""
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
+from .command_line import CommandLine
 from .names import Candidate, by_last_part, by_part, starting
 from .words import Word, as_bash_takes_it, split
 
-if TYPE_CHECKING:
-    from ..tensors.checkpoint import Checkpoint
+GetCommand = Callable[[str], Any]
+FILES = None  # instead of candidates: the shell completes file names better
+_PATIENCE = 3.0  # seconds
+_BASH, _FISH = "bash", "fish"
 
-Command = Callable[[str], Any]
-FILES = None  # the shell knows better what files there are
 
+def answer(args: list[str], commands: Mapping[str, str], get_command: GetCommand) -> int:
+    """Print a line for each candidate: `+` if a space may follow it, else `-`, then the word; or the line `files`.
 
-def answer(args: list[str], commands: Mapping[str, str], command: Command) -> int:
-    """Print a line for each candidate: `+` where a space may follow, `-` where more does, then the word; or `files`."""
-    ends = signal.signal(signal.SIGALRM, signal.SIG_DFL)  # whatever it is that takes so long
-    signal.setitimer(signal.ITIMER_REAL, 3.0)
+    Args:
+        args: The shell, and the command line as that shell gives it.
+        commands: The names of the commands.
+        get_command: Gives the click command of a name.
+
+    Returns:
+        The exit status, always 0.
+    """
+    handler = signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process, whatever takes so long
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE)
     try:
-        shell, words, last = _asked(args)
-        found = _candidates(words, last.text, commands, command)
-        lines = ["files"] if found is FILES else [f"{'-+'[one.whole]}{_written(one.text, shell, last)}" for one in found]
+        shell, words, last = _words(args)
+        candidates = _candidates(words, last.text, commands, get_command)
+        lines = ["files"] if candidates is FILES else [f"{'-+'[one.whole]}{_for_shell(one.text, shell, last)}" for one in candidates]
         sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode(errors="replace"))
         sys.stdout.buffer.flush()
-    except Exception:  # a key was pressed: no answer is better than an error
+    except Exception:  # the user only pressed a key: no answer is better than an error
         pass
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, ends)
+        signal.signal(signal.SIGALRM, handler)
     return 0
 
 
-def _asked(args: list[str]) -> tuple[str, list[str], Word]:
-    """The shell, the words before the cursor without the program, and the one at it: bash gives its line, the others their words."""
+def _words(args: list[str]) -> tuple[str, list[str], Word]:
+    """Return the shell, the words before the cursor without the program, and the word at it. bash gives its line, the others words."""
     shell, first, *more = args
-    if shell == "bash":
+    if shell == _BASH:
         *before, last = split(first, more[0])
         return shell, [word.meant for word in before[1:]], last
-    return shell, more, split(first)[-1] if shell == "fish" else Word(first)
+    return shell, more, split(first)[-1] if shell == _FISH else Word(first)
 
 
-def _written(text: str, shell: str, last: Word) -> str:
-    return as_bash_takes_it(text, last) if shell == "bash" else text
+def _for_shell(text: str, shell: str, last: Word) -> str:
+    return as_bash_takes_it(text, last) if shell == _BASH else text
 
 
-def _candidates(words: list[str], typed: str, commands: Mapping[str, str], command: Command) -> list[Candidate] | None:
+def _candidates(words: list[str], typed: str, commands: Mapping[str, str], get_command: GetCommand) -> list[Candidate] | None:
     if not words:
         return starting([*commands, *(("--help", "--version") if typed.startswith("-") else ())], typed)
     if words[0] not in commands:
         return []
-    line = _Line.read(words[0], words[1:], command(words[0]).params)
-    if line.open is not None:
-        return _value(line.open, typed, line)
+    line = CommandLine.parse(words[0], words[1:], get_command(words[0]).params)
+    if line.waiting is not None:
+        return _values(line.waiting, typed, line)
     if typed.startswith("-") and not line.plain:
-        option, equals, value = typed.partition("=")
-        if equals:
-            found = _value(line.options[option], value, line)
-            return FILES if found is FILES else [Candidate(f"{option}={one.text}", one.whole) for one in found]
-        return starting(sorted(option for option in line.options if option.startswith("--") or option == typed), typed)
+        return _options(typed, line)
     argument = line.next_argument()
-    return [] if argument is None else _value(argument, typed, line)
+    return [] if argument is None else _values(argument, typed, line)
 
 
-class _Line(NamedTuple):
-    """What stands before the cursor: the arguments so far, and an option that waits for its value, if one does."""
-
-    command: str
-    options: dict[str, Any]
-    arguments: list[Any]
-    given: list[str]
-    open: Any
-    plain: bool  # after `--` nothing is an option
-
-    @classmethod
-    def read(cls, command: str, words: list[str], params: list[Any]) -> _Line:
-        options = {name: one for one in params if one.param_type_name == "option" for name in one.opts}
-        options |= {"--help": None}
-        given: list[str] = []
-        waiting, plain = None, False
-        for word in words:
-            if waiting is not None:
-                waiting = None
-            elif word == "--":
-                plain = True
-            elif word.startswith("-") and not plain:
-                one = options.get(word)
-                waiting = one if one is not None and not one.is_flag else None
-            else:
-                given.append(word)
-        return cls(command, options, [one for one in params if one.param_type_name == "argument"], given, waiting, plain)
-
-    def next_argument(self) -> Any:
-        at = len(self.given)
-        if at < len(self.arguments):
-            return self.arguments[at]
-        return self.arguments[-1] if self.arguments and self.arguments[-1].nargs == -1 else None
-
-    def names(self) -> Mapping[str, object]:
-        """Of tensors; where they are meant, too, of what is in the file besides."""
-        checkpoint = self.checkpoint()
-        return {**checkpoint.kinds(), **(checkpoint.objects if self.command in ("get", "drop") else {})}
-
-    def checkpoint(self) -> Checkpoint:
-        from .. import reading
-
-        return reading.open(os.path.expanduser(self.given[0]))
-
-    def layer_types(self) -> list[str]:
-        from ..architectures import recognition
-
-        checkpoint = self.checkpoint()
-        model = recognition.of(checkpoint, "auto")
-        return sorted(set(filter(None, (model.placed if model else checkpoint.layers).values())))
+def _options(typed: str, line: CommandLine) -> list[Candidate] | None:
+    """Return long options, or after `--option=` its values."""
+    option, equals, value = typed.partition("=")
+    if not equals:
+        return starting(sorted(option for option in line.options if option.startswith("--") or option == typed), typed)
+    values = _values(line.options[option], value, line)
+    return FILES if values is FILES else [Candidate(f"{option}={one.text}", one.whole) for one in values]
 
 
-def _value(param: Any, typed: str, line: _Line) -> list[Candidate] | None:
-    """What an argument or the value of an option could be, by the parameter's name, which means the same in every command."""
+def _values(param: Any, typed: str, line: CommandLine) -> list[Candidate] | None:
+    """Return the values of a parameter. They depend on its name, which means the same in every command."""
     choices = getattr(param.type, "choices", None)
     if choices:
         return starting(choices, typed)
-    found = _KINDS[param.name](typed, line) if param.name in _KINDS else []
-    return FILES if not found and param.name in ("arch", "architecture") else found
+    values = _BY_PARAMETER[param.name](typed, line) if param.name in _BY_PARAMETER else []
+    return FILES if not values and param.name in _ARCHITECTURES else values
 
 
-def _files(typed: str, line: _Line) -> None:
+def _files(typed: str, line: CommandLine) -> None:
     return FILES
 
 
-def _names(typed: str, line: _Line) -> list[Candidate]:
+def _names(typed: str, line: CommandLine) -> list[Candidate]:
     if typed.startswith("@"):
         return starting([f"@{kind}" for kind in line.layer_types()], typed)
     separator = line.checkpoint().separator
@@ -141,24 +102,25 @@ def _names(typed: str, line: _Line) -> list[Candidate]:
     return by_part(line.names(), typed, separator)
 
 
-def _assignment(typed: str, line: _Line) -> list[Candidate]:
-    """A name; once it is whole, the operators that could follow."""
-    found = _names(typed.rstrip(" +-*/=") if " " in typed else typed, line)
-    if len(found) != 1 or not found[0].whole:
-        return [one._replace(whole=False) for one in found]
-    operators = [Candidate(f"{found[0].text} {sign}", False) for sign in ("=", "+=", "-=", "*=", "/=")]
-    return [one for one in operators if one.text.startswith(typed)]
+def _assignment(typed: str, line: CommandLine) -> list[Candidate]:
+    """Return names; once a name is complete, the operators that can follow it."""
+    names = _names(typed.rstrip(" +-*/=") if " " in typed else typed, line)
+    if len(names) != 1 or not names[0].whole:
+        return [name._replace(whole=False) for name in names]
+    assignments = [Candidate(f"{names[0].text} {operator}", False) for operator in ("=", "+=", "-=", "*=", "/=")]
+    return [assignment for assignment in assignments if assignment.text.startswith(typed)]
 
 
-def _rule(typed: str, line: _Line) -> list[Candidate]:
-    """PATTERN=SCHEME in reinit, OLD=NEW elsewhere: a name, then what can follow its sign."""
+def _rule(typed: str, line: CommandLine) -> list[Candidate]:
+    """Return what can begin PATTERN=SCHEME of reinit, or OLD=NEW of other commands: names, then what can follow the sign."""
+    takes_schemes = line.command == "reinit"
     pattern, sign, begun = typed.rpartition("=")
-    if line.command == "reinit" and sign and "(" not in begun:
+    if takes_schemes and sign and "(" not in begun:
         return _schemes(f"{pattern}=", begun)
-    found = _names(typed, line)
-    if line.command == "reinit" and len(found) == 1 and found[0].whole:
-        return _schemes(f"{found[0].text}=", "")
-    return [Candidate(f"{one.text}=" if one.whole else one.text, False) for one in found]
+    names = _names(typed, line)
+    if takes_schemes and len(names) == 1 and names[0].whole:
+        return _schemes(f"{names[0].text}=", "")
+    return [Candidate(f"{name.text}=" if name.whole else name.text, False) for name in names]
 
 
 def _schemes(before: str, begun: str) -> list[Candidate]:
@@ -167,19 +129,19 @@ def _schemes(before: str, begun: str) -> list[Candidate]:
     return [Candidate(f"{before}{name}") for name in sorted(schemes, key=str.lower) if name.startswith(begun)]
 
 
-def _dtypes(typed: str, line: _Line) -> list[Candidate]:
+def _dtypes(typed: str, line: CommandLine) -> list[Candidate]:
     from ..numbers.dtypes import DTYPES
 
     return starting((name for name, dtype in DTYPES.items() if dtype.addressable), typed)
 
 
-def _architectures(typed: str, line: _Line) -> list[Candidate]:
+def _architectures(typed: str, line: CommandLine) -> list[Candidate]:
     from ..architectures import architectures
 
     return starting([*(() if line.command == "new" else ("auto", "none")), *architectures], typed)
 
 
-def _hyperparameters(typed: str, line: _Line) -> list[Candidate]:
+def _hyperparameters(typed: str, line: CommandLine) -> list[Candidate]:
     from ..architectures import architectures
     from ..architectures.hyperparameters import schema
 
@@ -187,29 +149,30 @@ def _hyperparameters(typed: str, line: _Line) -> list[Candidate]:
     return [Candidate(f"{key}=", False) for key in keys if key.startswith(typed)]
 
 
-def _formats(typed: str, line: _Line) -> list[Candidate]:
+def _formats(typed: str, line: CommandLine) -> list[Candidate]:
     from ..formats import formats
 
     return starting((name for name, form in formats.items() if form.writes), typed)
 
 
-def _presets(typed: str, line: _Line) -> list[Candidate]:
+def _presets(typed: str, line: CommandLine) -> list[Candidate]:
     from ..schemes.presets import presets
 
     return starting(presets, typed)
 
 
-def _schemes_and_presets(typed: str, line: _Line) -> list[Candidate]:
+def _schemes_and_presets(typed: str, line: CommandLine) -> list[Candidate]:
     return [*_schemes("", typed), *_presets(typed, line)]
 
 
-_KINDS: dict[str, Callable[[str, _Line], list[Candidate] | None]] = {
+_ARCHITECTURES = ("arch", "architecture")
+_BY_PARAMETER: dict[str, Callable[[str, CommandLine], list[Candidate] | None]] = {
     **dict.fromkeys(("path", "a", "b", "source", "target", "output", "recipe", "spec", "same_names_as", "arguments"), _files),
     **dict.fromkeys(("patterns", "reference", "names", "selected", "dropped"), _names),
     "assignments": _assignment,
     "rules": _rule,
     "dtype": _dtypes,
-    **dict.fromkeys(("arch", "architecture"), _architectures),
+    **dict.fromkeys(_ARCHITECTURES, _architectures),
     "pairs": _hyperparameters,
     "format_name": _formats,
     "preset": _presets,

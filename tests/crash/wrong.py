@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Any
 
-from ckpt_cli.cli import run
 from ckpt_cli.disk import journal_mark, recovery
+from ckpt_cli.start import run
 from ckpt_cli.storage import descriptors
 
 _fsync, _complete, _put, _remove = os.fsync, recovery.complete, journal_mark.put, journal_mark.remove
