@@ -28,10 +28,10 @@ def rename_command(
     print_recipe: PrintRecipe = False,
     as_json: Json = False,
 ) -> None:
-    """Rename parameters. Rules work one after another; two tensors that would get one name are an error.
+    r"""Rename parameters. Rules work one after another; two tensors that would get one name are an error.
 
     'module.*=*' strips a prefix, 'h.*.attn.*=layers.*.attention.*' carries over what each * matched,
-    're:^h[.]([0-9]+)=layers.\\1' uses groups.
+    're:^h[.]([0-9]+)=layers.\1' uses groups.
     """
     to = Destination(output, in_place, dry_run, force, backup, format_name)
     before = open_to_edit(path, to, print_recipe)
