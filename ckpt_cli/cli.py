@@ -1,4 +1,4 @@
-"""The table of commands, and the one place where errors become exit codes. A command's file is imported when it is called."""
+"""The table of commands, and the one place where errors become exit statuses. The module of a command is imported when it is called."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-# Command → what `ckpt --help` says of it; in the order of the help page.
+# Command → its line in `ckpt --help`, in the order of that page.
 COMMANDS = {
     "ls": "List the tensors: name, dtype, shape, parameters, bytes, ties.",
     "summary": "Tell what is in the file: layers, totals, dtypes, other objects.",
@@ -42,23 +42,26 @@ COMMANDS = {
 
 
 class Commands(TyperGroup):
-    """Commands that are imported when they are asked for."""
+    """The commands, each imported when it is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, name: str) -> Any:
+        """Import a command and return it as click's object; None for a name that is not a command."""
         if name not in COMMANDS:
             return None
         word = name.replace("-", "_")
         module = import_module(f".commands.{word}", __package__)
-        alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-        alone.command(name, short_help=COMMANDS[name], context_settings={"help_option_names": ["-h", "--help"]})(
+        command_app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        command_app.command(name, short_help=COMMANDS[name], context_settings={"help_option_names": ["-h", "--help"]})(
             getattr(module, f"{word}_command")
         )
-        return typer.main.get_command(alone)
+        return typer.main.get_command(command_app)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the table of commands of the help page, without importing any."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -83,35 +86,39 @@ def ckpt(version: bool = typer.Option(False, "--version", callback=_version, is_
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP, by its number: temporary files are removed on the way out."""
+    """SIGTERM or SIGHUP, by its number. As an exception it lets the code that it passes remove temporary files."""
 
 
-_UsageError: Any = typer.BadParameter.__mro__[2]  # click's own, wherever typer keeps it
+_UsageError: Any = typer.BadParameter.__mro__[2]  # click's class, in the copy of click that typer uses
+
+_COMPLETE = "_complete"  # what shells call at every TAB; not for people
+_ERROR = 2  # exit statuses
+_INTERRUPTED = 130
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a command line; the exit status. Errors are one line on standard error, without a traceback unless CKPT_DEBUG=1."""
+    """Run a command line and return the exit status. An error is one line on standard error; CKPT_DEBUG=1 adds the traceback."""
     from .errors import CkptError, os_error
 
     try:
         _ready_streams()
-        given = sys.argv[1:] if args is None else args
-        if given[:1] == ["_complete"]:  # asked by a shell, at every TAB; not for people
-            return _completed(given[1:])
-        status = _ran(given or ["--help"])
+        args = sys.argv[1:] if args is None else args
+        if args[:1] == [_COMPLETE]:
+            return _complete(args[1:])
+        status = _run_command(args or ["--help"])
         sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except BrokenPipeError:
         return 0
     except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # click's own answer to `| head` is 1
+        if isinstance(end.__context__, BrokenPipeError):  # click gives 1 for `| head`
             return 0
         raise
     except Terminated as end:
         return 128 + int(end.args[0])
     except (KeyboardInterrupt, typer.Abort):
         _leave_line()
-        return 130
+        return _INTERRUPTED
     except _UsageError as error:
         return _failed(_usage(error), error)
     except CkptError as error:
@@ -124,40 +131,41 @@ def main(args: list[str] | None = None) -> int:
         return _failed(f"a fault in ckpt itself: {type(error).__name__}: {error} (please report it; CKPT_DEBUG=1 shows where)", error)
 
 
-def _ran(args: list[str]) -> Any:
-    """A command, and then what is worth knowing besides its answer."""
-    from .show.output import tell_later
+def _run_command(args: list[str]) -> Any:
+    """Run a command, then print the notes that were kept until its answer was complete."""
+    from .show.answer import release_notes
 
     try:
         status = app(args, prog_name="ckpt", standalone_mode=False)
     except BaseException as error:
-        tell_later(isinstance(error, (BrokenPipeError, SystemExit)))
+        release_notes(isinstance(error, (BrokenPipeError, SystemExit)))
         raise
-    tell_later(True)
+    release_notes(True)
     return status
 
 
 def _leave_line() -> None:
-    """On a terminal the next prompt begins a line of its own, not behind `^C`."""
+    """End the line after `^C` on a terminal, so that the next prompt begins a new one."""
     if sys.stderr is not None and sys.stderr.isatty():
         print(file=sys.stderr)
 
 
-def _completed(args: list[str]) -> int:
-    from .completion.answer import answer
+def _complete(args: list[str]) -> int:
+    from .completion.candidates import answer
 
     return answer(args, COMMANDS, lambda name: Commands().get_command(None, name))
 
 
 def _ready_streams() -> None:
-    """What a stream cannot encode is written escaped; one that the caller closed leads nowhere."""
+    """Make streams escape what they cannot encode, and replace those that the caller closed with ones that discard everything."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (as long as the program)
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 (open until the program ends)
         getattr(sys, name).reconfigure(errors="backslashreplace")
 
 
 def _failed(text: str, error: BaseException) -> int:
+    """Print an error, and return its exit status."""
     from .show.escape import line
 
     if os.environ.get("CKPT_DEBUG") == "1":
@@ -166,13 +174,13 @@ def _failed(text: str, error: BaseException) -> int:
         traceback.print_exception(error)
     try:
         print(f"ckpt: error: {line(text)}", file=sys.stderr, flush=True)
-    except (OSError, ValueError):  # nobody listens
+    except (OSError, ValueError):  # nobody reads it
         pass
-    return 2
+    return _ERROR
 
 
 def _usage(error: Any) -> str:
-    """One line of what the command line gets wrong, and where its help is."""
+    """Return one line that says what is wrong with the command line, and where its help is."""
     message = " ".join(error.format_message().split()).rstrip(".")
     message = message[:1].lower() + message[1:]
     path = error.ctx.command_path if getattr(error, "ctx", None) else "ckpt"
@@ -182,35 +190,3 @@ def _usage(error: Any) -> str:
         hint = did_you_mean(message.split("'")[1], COMMANDS)
         return f"{message.split(',')[0].split('. ')[0]} ({hint or '`ckpt --help` lists the commands'})"
     return f"{message} (see `{path} --help`)"
-
-
-def _terminate(number: int, frame: object) -> None:
-    raise Terminated(number)
-
-
-def _stand_somewhere() -> None:
-    """A current folder that was deleted stops libraries that ask for it (oneMKL). This one is there, and holds no file of anybody's."""
-    try:
-        os.getcwd()
-    except OSError:
-        if os.path.isdir("/proc/self"):
-            os.chdir("/proc/self")
-
-
-def run() -> None:
-    """The `ckpt` program."""
-    import gc
-    from signal import SIGHUP, SIGTERM, signal
-
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # the work is divided already; threads of numpy's own would only get in its way
-    _stand_somewhere()
-    signal(SIGTERM, _terminate)
-    signal(SIGHUP, _terminate)
-    gc.disable()  # a command is over before garbage matters; looking for it costs a third of the start-up
-    status = main()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        status = status if status else 0
-    os._exit(status)  # what there is to clean up is cleaned up; tearing down the interpreter would only take time

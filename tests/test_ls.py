@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import safetensors_file
 
-from ckpt_cli.show.output import Answer
+from ckpt_cli.show.answer import Answer
 from ckpt_cli.show.tree import folded
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
@@ -201,7 +201,7 @@ def in_memory(megabytes: int, *args: object) -> subprocess.CompletedProcess[str]
         "import resource, sys\n"
         "most = int(sys.argv.pop(1)) << 20\n"
         "resource.setrlimit(resource.RLIMIT_AS, (most, most))\n"
-        "from ckpt_cli.cli import run\n"
+        "from ckpt_cli.start import run\n"
         "run()\n"
     )
     return subprocess.run([sys.executable, "-c", code, str(megabytes), *map(str, args)], capture_output=True, text=True, timeout=120)
@@ -239,7 +239,7 @@ def test_json_that_is_streamed_is_the_document(indent: int | None, capsys: pytes
     for count in (0, 1, 3, 3000):
         out.json({"path": {"b": []}, "tensors": iter(items[:count]), "more": iter([]), "n": 1})
         whole = {"path": {"b": []}, "tensors": items[:count], "more": [], "n": 1}
-        assert capsys.readouterr().out == out.document(whole)
+        assert capsys.readouterr().out == out.json_text(whole)
 
 
 def test_a_name_of_very_many_parts_is_listed_and_makes_no_tree(ckpt: Ckpt, tmp_path: Path) -> None:

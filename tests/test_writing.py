@@ -93,7 +93,7 @@ def test_a_clone_that_is_written_over_is_what_a_copy_would_be(
     assert cloned == [str(path)] and (tmp_path / f"clone{path.suffix}").read_bytes() == (tmp_path / f"copy{path.suffix}").read_bytes()
 
 
-LIMITED = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (512 << 20,) * 2); from ckpt_cli.cli import run; run()"
+LIMITED = "import resource, sys; resource.setrlimit(resource.RLIMIT_AS, (512 << 20,) * 2); from ckpt_cli.start import run; run()"
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Commands: one file each. Parse, call, show."""
+"""The commands, a file each. A command parses its line, calls the rooms below, and shows the answer."""

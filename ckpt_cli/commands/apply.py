@@ -10,21 +10,27 @@ import typer
 
 from .. import reading
 from ..errors import UsageError, about
-from ..show.output import Answer, note, verdict
+from ..show.answer import Answer, note, verdict
+from ..show.drawing_plan import note_plan
 from ..tensors.checkpoint import Checkpoint
-from .editing import NOWHERE, Places, finish, placed
-from .params import Json, Path, layers_of, like_of, opened
-from .reinit import any_seed, tell
+from .editing import Destination, finish, open_to_edit, wanted_names
+from .params import Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, random_seed
 
 if TYPE_CHECKING:
     from ..edits.recipes import Made
 
+RecipeFile = Annotated[str, typer.Argument(metavar="RECIPE.toml", help="Steps in TOML; - reads standard input.", show_default=False)]
 
-@placed
+
 def apply_command(
     path: Path,
-    recipe: Annotated[str, typer.Argument(metavar="RECIPE.toml", help="Steps in TOML; - reads standard input.", show_default=False)],
-    places: Places = NOWHERE,
+    recipe: RecipeFile,
+    output: Out = None,
+    in_place: InPlace = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    backup: Backup = None,
+    format_name: FormatName = None,
     as_json: Json = False,
 ) -> int:
     """Make the edits of RECIPE, one after another, and write the result in one pass. Exit status: 0 done, 1 an assertion does not hold.
@@ -35,32 +41,33 @@ def apply_command(
     assert = {exists, absent, shape, dtype, tied, finite} holds the result so far against what it says; where it fails nothing is written.
     Paths in a recipe are seen from the current folder, as on the command line.
     """
-    before, steps = _made(path, recipe, places.in_place)
-    broken = bool(steps[-1].broken)
-    if not broken:
-        finish(before, steps[-1].checkpoint, places, as_json)
-    for line in steps[-1].checkpoint.notes[len(before.notes) :]:
+    to = Destination(output, in_place, dry_run, force, backup, format_name)
+    before, steps = _made(path, recipe, to)
+    last = steps[-1]
+    if not last.broken:
+        finish(before, last.checkpoint, to, as_json)
+    for line in last.checkpoint.notes[len(before.notes) :]:
         note(line)
     for step in steps:
-        _tell(step)
-    if broken:
-        _show_broken(steps[-1], path, as_json)
-    return 1 if broken else 0
+        _note_step(step)
+    if last.broken:
+        _show_broken(last, path, as_json)
+    return 1 if last.broken else 0
 
 
-def _made(path: str, recipe: str, lock: bool) -> tuple[Checkpoint, list[Made]]:
-    """The checkpoint, and what the steps of the recipe make of it."""
+def _made(path: str, recipe: str, to: Destination) -> tuple[Checkpoint, list[Made]]:
+    """Return the checkpoint, and what each step of the recipe makes of it."""
     from ..edits.recipes import Context, made, read_steps
 
     shown = "standard input" if recipe == "-" else recipe
     with about(shown):
-        steps = read_steps(_text(recipe), shown, any_seed)
-    before = opened(path, lock)
-    return before, list(made(before, steps, Context(layers_of, cache(reading.open), like_of)))
+        steps = read_steps(_text(recipe), shown, random_seed)
+    before = open_to_edit(path, to)
+    return before, list(made(before, steps, Context(layers_of, cache(reading.open), wanted_names)))
 
 
 def _text(recipe: str) -> str:
-    """What stands in the file, or comes in by the pipe."""
+    """Return the text of the recipe, from the file or from standard input."""
     try:
         if recipe == "-":
             return sys.stdin.buffer.read().decode()
@@ -70,14 +77,15 @@ def _text(recipe: str) -> str:
         raise UsageError("this is no TOML: it is no UTF-8 text", "a recipe is a text file") from None
 
 
-def _tell(done: Made) -> None:
+def _note_step(done: Made) -> None:
+    """Print what a step of random values draws, and its seed."""
     if done.plan:
-        tell(done.plan, f"{done.step.where}: ")
+        note_plan(done.plan, f"{done.step.where}: ")
         note(f"{done.step.where}: seed {done.step.table['seed']}")
 
 
 def _show_broken(done: Made, path: str, as_json: bool) -> None:
-    """Each thing that does not hold, for the reader; as JSON it is the answer."""
+    """Print the assertions that do not hold, as notes; with --json they are the answer too."""
     for line in done.broken:
         note(f"{done.step.where}: {line}")
     note(f"{path}: nothing is written")

@@ -1,4 +1,4 @@
-"""`ckpt archs`: the registry of architectures."""
+"""`ckpt archs`: list the architectures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Any
 
 from ..architectures import Architecture, architectures
 from ..architectures.hyperparameters import schema, shown_all
-from ..show.output import Answer
-from .params import Color, Colors, Json
+from ..show.answer import Answer, Color
+from .params import Colors, Json
 
 
 def archs_command(as_json: Json = False, color: Colors = Color.auto) -> None:
@@ -15,14 +15,14 @@ def archs_command(as_json: Json = False, color: Colors = Color.auto) -> None:
 
     In a pipe: NAME, HYPERPARAMETERS (key=default, separated by comma and blank), TITLE, tab-separated.
     """
-    out = Answer(as_json, color.value)
+    out = Answer(as_json, color)
     known = [architectures[name] for name in sorted(architectures)]
     if as_json:
-        out.json({"architectures": [{"name": each.name, "title": each.title, "hyperparameters": described(each)} for each in known]})
+        out.json({"architectures": [{"name": each.name, "title": each.title, "hyperparameters": _document(each)} for each in known]})
         return
     rows = [(each.name, shown_all({name: one.default for name, one in schema(each).items()}), each.title) for each in known]
     out.table(("NAME", "HYPERPARAMETERS", "WHAT IT IS"), rows)
 
 
-def described(architecture: Architecture) -> list[dict[str, Any]]:
+def _document(architecture: Architecture) -> list[dict[str, Any]]:
     return [{"name": each.name, "default": each.default, "meaning": each.meaning} for each in schema(architecture).values()]

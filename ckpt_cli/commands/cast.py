@@ -1,4 +1,4 @@
-"""`ckpt cast`: another dtype."""
+"""`ckpt cast`: convert tensors to another dtype."""
 
 from __future__ import annotations
 
@@ -7,23 +7,35 @@ from typing import Annotated
 import typer
 
 from ..edits.cast import cast
+from ..errors import about
 from ..numbers.dtypes import named
-from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import Layers, no_layers
-from .editing import editing
-from .params import Patterns
+from .editing import Destination, finish, open_to_edit
+from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, Patterns, PrintRecipe, layers_of
+
+DTypeName = Annotated[str, typer.Argument(metavar="DTYPE", help="float32, bfloat16, float16, int8, float8_e4m3fn, …", show_default=False)]
 
 
-@editing
 def cast_command(
-    before: Checkpoint,
-    dtype: Annotated[str, typer.Argument(metavar="DTYPE", help="float32, bfloat16, float16, int8, float8_e4m3fn, …", show_default=False)],
+    path: Path,
+    dtype: DTypeName,
     patterns: Patterns = None,
-    layers: Layers = no_layers,
-) -> Checkpoint:
+    output: Out = None,
+    in_place: InPlace = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    backup: Backup = None,
+    format_name: FormatName = None,
+    print_recipe: PrintRecipe = False,
+    as_json: Json = False,
+    arch: Arch = "auto",
+) -> None:
     """Convert parameters to DTYPE: those that a PATTERN matches, else every floating-point one but an optimizer's
     count of its steps. Rounds to nearest even.
 
     Integers that do not fit are an error; what is tied to a parameter follows it.
     """
-    return cast(before, named(dtype), patterns or [], layers)
+    to = Destination(output, in_place, dry_run, force, backup, format_name)
+    before = open_to_edit(path, to, print_recipe)
+    with about(path):
+        after = cast(before, named(dtype), patterns or [], layers_of(before, arch))
+    finish(before, after, to, as_json, {"cast": dtype, "patterns": patterns, "arch": arch} if print_recipe else None)

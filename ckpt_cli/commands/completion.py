@@ -1,4 +1,4 @@
-"""`ckpt completion`: what makes a shell complete commands, options, and the names in a file."""
+"""`ckpt completion`: print the script that makes a shell complete commands, options, and the names in a file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from .. import completion
 
 
 class Shell(StrEnum):
+    """The shells that there is a script for."""
+
     bash = "bash"
     zsh = "zsh"
     fish = "fish"
 
 
+ShellName = Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="The shell that is to complete.", show_default=False)]
+
+
 def completion_command(
-    shell: Annotated[Shell, typer.Argument(metavar="bash|zsh|fish", help="The shell that is to complete.", show_default=False)],
+    shell: ShellName,
 ) -> None:
     """Print a script for a shell to read: it then completes commands, options, and the names of the tensors in the file already typed.
 

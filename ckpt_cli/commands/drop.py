@@ -1,4 +1,4 @@
-"""`ckpt drop`: what is not needed, left out."""
+"""`ckpt drop`: remove tensors and other objects."""
 
 from __future__ import annotations
 
@@ -7,18 +7,29 @@ from typing import Annotated
 import typer
 
 from ..edits.drop import drop
-from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import Layers, no_layers
-from .editing import editing
+from ..errors import about
+from .editing import Destination, finish, open_to_edit
+from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of
+
+Dropped = Annotated[list[str], typer.Argument(metavar="PATTERN...", help="Tensors, and other objects by their path.", show_default=False)]
 
 
-@editing
 def drop_command(
-    before: Checkpoint,
-    patterns: Annotated[
-        list[str], typer.Argument(metavar="PATTERN...", help="Tensors, and other objects by their path.", show_default=False)
-    ],
-    layers: Layers = no_layers,
-) -> Checkpoint:
+    path: Path,
+    patterns: Dropped,
+    output: Out = None,
+    in_place: InPlace = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    backup: Backup = None,
+    format_name: FormatName = None,
+    print_recipe: PrintRecipe = False,
+    as_json: Json = False,
+    arch: Arch = "auto",
+) -> None:
     """Leave out what a PATTERN matches: 'optimizer.*' takes the optimizer's tensors and its param_groups."""
-    return drop(before, patterns, layers)
+    to = Destination(output, in_place, dry_run, force, backup, format_name)
+    before = open_to_edit(path, to, print_recipe)
+    with about(path):
+        after = drop(before, patterns, layers_of(before, arch))
+    finish(before, after, to, as_json, {"drop": patterns, "arch": arch} if print_recipe else None)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..formats import Format, Patcher, Writer, formats
-from ..show.output import Answer
-from .params import Color, Colors, Json
+from ..show.answer import Answer, Color
+from .params import Colors, Json
 
 ABILITIES = ("read", "write", "patch", "ties", "metadata", "objects")
 
@@ -16,7 +16,7 @@ def formats_command(as_json: Json = False, color: Colors = Color.auto) -> None:
 
     NAME, TITLE, SUFFIXES, then yes or no for: read, write, patch (values are edited in a copy of the file), ties, metadata, objects.
     """
-    out = Answer(as_json, color.value)
+    out = Answer(as_json, color)
     if as_json:
         out.json({"formats": [_document(form) for form in formats.values()]})
     else:

@@ -1,4 +1,4 @@
-"""`ckpt hash`: what tensors hold, as digests that do not depend on the file around them."""
+"""`ckpt hash`: digests of tensors that do not depend on the format of the file."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from ..analysis.digest import Digest, digests, whole
 from ..errors import about
-from ..show.output import Answer, note
+from ..show.answer import Answer, Color, note
 from ..show.progress import Progress
 from ..tensors.selection import select
-from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
+from .params import Arch, Colors, Json, Path, Patterns, layers_of, open_checkpoint
 
 
 def hash_command(path: Path, patterns: Patterns = None, arch: Arch = "auto", as_json: Json = False, color: Colors = Color.auto) -> None:
@@ -20,20 +20,20 @@ def hash_command(path: Path, patterns: Patterns = None, arch: Arch = "auto", as_
     In a pipe: DIGEST, NAME, DTYPE, SHAPE, tab-separated, the whole last with the name *.
     JSON: {"path", "format", "sha256", "tensors": [{"name", "dtype", "shape", "sha256"}]}.
     """
-    checkpoint = opened(path)
+    checkpoint = open_checkpoint(path)
     with about(path), Progress() as progress:
         names = select(checkpoint, patterns or [], layers_of(checkpoint, arch))
-        found = list(digests({name: checkpoint[name] for name in names}, progress=progress))
-    for digest in found:
+        of_tensors = list(digests({name: checkpoint[name] for name in names}, progress=progress))
+    for digest in of_tensors:
         if not digest.sha256:
             note(f"{digest.name}: no bytes of its own to hash ({checkpoint[digest.name].layout})")
-    out = Answer(as_json, color.value)
+    out = Answer(as_json, color)
     if as_json:
-        document = {"path": path, "format": checkpoint.origin.format if checkpoint.origin else "", "sha256": whole(found)}
-        out.json(document | {"tensors": [_record(digest, checkpoint[digest.name].shape) for digest in found]})
+        document = {"path": path, "format": checkpoint.origin.format if checkpoint.origin else "", "sha256": whole(of_tensors)}
+        out.json(document | {"tensors": [_document(digest, checkpoint[digest.name].shape) for digest in of_tensors]})
     else:
-        out.table(("SHA-256", "NAME", "DTYPE", "SHAPE"), [*found, (whole(found), "*", "", "")])
+        out.table(("SHA-256", "NAME", "DTYPE", "SHAPE"), [*of_tensors, (whole(of_tensors), "*", "", "")])
 
 
-def _record(digest: Digest, shape: tuple[int, ...]) -> dict[str, Any]:
+def _document(digest: Digest, shape: tuple[int, ...]) -> dict[str, Any]:
     return {"name": digest.name, "dtype": digest.dtype, "shape": list(shape), "sha256": digest.sha256}

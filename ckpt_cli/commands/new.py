@@ -1,4 +1,4 @@
-"""`ckpt new`: a fresh checkpoint of a known architecture, drawn as torch draws it, or as another framework names, lays out and draws it."""
+"""`ckpt new`: write a fresh checkpoint of an architecture, as torch or another framework names, lays out and initialises it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import reading, writing
+from ..architectures.hyperparameters import parse_pairs
 from ..errors import UsageError
 from ..numbers.dtypes import named
-from ..show.output import note
+from ..show.answer import note
 from ..storage.storage import Memory, Storage
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
-from .params import Force, FormatName, Out
-from .reinit import any_seed
+from .params import Force, FormatName, Out, random_seed
 
 if TYPE_CHECKING:
     import torch
 
     from ..mapping.convention import Convention
+
+_TORCH = "torch"  # the framework that builds the modules
 
 Architecture = Annotated[
     str, typer.Argument(metavar="ARCH", help="An architecture (`ckpt archs` lists them), or FILE.py:CALLABLE.", show_default=False)
@@ -52,25 +54,26 @@ def new_command(
     With --framework, it has the names and the layouts of that framework, and what its layers draw by default (`ckpt reinit --preset`).
     """
     from ..architectures.fresh_weights import fresh
-    from ..architectures.hyperparameters import parse_pairs
     from ..formats import formats
     from ..mapping.convention import convention
 
     if output is None:
         raise UsageError("where should the result go?", "-o OUT writes a new file")
     theirs = convention(framework)
-    form = writing.format_for(output, format_name, theirs.format if framework != "torch" and theirs.format in formats else None)
+    form = writing.format_for(output, format_name, theirs.format if framework != _TORCH and theirs.format in formats else None)
     values = parse_pairs(pairs or [])
-    seed = any_seed() if seed is None else seed
-    checkpoint = checkpoint_of(fresh(architecture, values, seed)) if framework == "torch" else elsewhere(architecture, values, theirs, seed)
+    seed = random_seed() if seed is None else seed
+    checkpoint = (
+        _checkpoint_of(fresh(architecture, values, seed)) if framework == _TORCH else _elsewhere(architecture, values, theirs, seed)
+    )
     for line in writing.save(checkpoint, output, form, replace=force):
         note(line)
     count = sum(tensor.numel for tensor in checkpoint.distinct().values())
     note(f"{output}: {architecture}, {len(checkpoint):,} tensors of {count:,} elements, seed {seed}")
 
 
-def elsewhere(architecture: str, values: dict[str, object], theirs: Convention, seed: int) -> Checkpoint:
-    """The architecture as another framework has it: its names, its layouts, its own initialisation."""
+def _elsewhere(architecture: str, values: dict[str, object], theirs: Convention, seed: int) -> Checkpoint:
+    """Return the architecture as another framework has it: with its names, layouts and default initialisation."""
     from ..architectures import architectures
     from ..architectures.fresh_weights import fresh
     from ..architectures.hyperparameters import checked, schema
@@ -86,20 +89,20 @@ def elsewhere(architecture: str, values: dict[str, object], theirs: Convention, 
         family = architectures[architecture]
         values = ({"buffer": True} if theirs.constants and "buffer" in schema(family) else {}) | values
         like = names_of(family.layers(**checked(family, values)), theirs)
-    torchs = checkpoint_of(fresh(architecture, values, seed))
-    named = carry(torchs, (convention("torch"), theirs), like).checkpoint
+    in_torch = _checkpoint_of(fresh(architecture, values, seed))
+    named = carry(in_torch, (convention(_TORCH), theirs), like).checkpoint
     constants = [parse_rule("rand_weight=uniform(0, 1)")] if "rand_weight" in named else []
     return reinit(named, constants, seed=seed, preset=theirs.preset, layout=theirs.layout, open=reading.open)[0]
 
 
-def checkpoint_of(tensors: list[tuple[str, torch.Tensor]]) -> Checkpoint:
-    """Torch's tensors as a checkpoint; those of one storage share it here too."""
+def _checkpoint_of(tensors: list[tuple[str, torch.Tensor]]) -> Checkpoint:
+    """Return torch tensors as a checkpoint; tensors that share a storage share it there too."""
     storages: dict[int, Storage] = {}
-    return Checkpoint({name: tensor_of(tensor, storages) for name, tensor in tensors})
+    return Checkpoint({name: _tensor_of(tensor, storages) for name, tensor in tensors})
 
 
-def tensor_of(tensor: Any, storages: dict[int, Storage]) -> Tensor:
-    """The view that `tensor` is of its storage, whatever its strides."""
+def _tensor_of(tensor: Any, storages: dict[int, Storage]) -> Tensor:
+    """Return a torch tensor as a view of its storage, with its strides."""
     import torch
 
     untyped = tensor.untyped_storage()

@@ -1,24 +1,14 @@
-"""The arguments and options that commands share."""
+"""The arguments and options that commands share, as `Annotated` types, and what several of them stand for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from ..show.answer import Color
 from ..tensors.checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    from ..mapping.pairing import Template
-
-
-class Color(StrEnum):
-    auto = "auto"
-    always = "always"
-    never = "never"
-
 
 Path = Annotated[str, typer.Argument(metavar="CKPT", help="A checkpoint: a file, or the folder of a model.", show_default=False)]
 Patterns = Annotated[
@@ -30,6 +20,15 @@ Colors = Annotated[Color, typer.Option("--color", metavar="auto|always|never", h
 Arch = Annotated[
     str, typer.Option("--arch", metavar="NAME|FILE.py:CALLABLE", help="What @Type patterns speak of: auto, none, a name, your own.")
 ]
+ModelArch = Annotated[
+    str, typer.Option("--arch", metavar="auto|none|NAME|FILE.py:CALLABLE", help="The architecture, where it is not to be recognised.")
+]
+Seed = Annotated[
+    int | None,
+    typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Where none is given, one is chosen and told.", show_default=False),
+]
+
+# Where the result of an edit goes.
 Out = Annotated[str | None, typer.Option("-o", "--output", metavar="OUT", help="Write the result to this new file.", show_default=False)]
 InPlace = Annotated[bool, typer.Option("-i", "--in-place", help="Change the file itself.")]
 DryRun = Annotated[bool, typer.Option("-n", "--dry-run", help="Print what would change, write nothing.")]
@@ -40,24 +39,27 @@ Backup = Annotated[
         "--backup", metavar="SUFFIX", help="With -i: keep the old file under this suffix, in place of an older one.", show_default=False
     ),
 ]
-PrintRecipe = Annotated[bool, typer.Option("--print-recipe", help="Print this edit as a step for `ckpt apply`, write nothing.")]
 FormatName = Annotated[
     str | None, typer.Option("--format", metavar="NAME", help="The format to write; `ckpt formats` lists them.", show_default=False)
 ]
+PrintRecipe = Annotated[bool, typer.Option("--print-recipe", help="Print this edit as a step for `ckpt apply`, write nothing.")]
 
 
-def opened(path: str, lock: bool = False) -> Checkpoint:
-    """The checkpoint at `path`; what its reader has to say goes to standard error. `lock`: it is going to be changed."""
+def open_checkpoint(path: str, lock: bool = False) -> Checkpoint:
+    """Open the checkpoint at `path`; its notes are printed after the answer. `lock`: keep other processes from changing the file."""
     from .. import reading
-    from ..show.output import later
+    from ..show.answer import note_later
 
     checkpoint = reading.open(path, lock)
-    later(checkpoint.notes)
+    note_later(checkpoint.notes)
     return checkpoint
 
 
 def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Callable[[], Mapping[str, str]]:
-    """What `@Type` patterns ask for: layer path → type, from the file itself, else from the architecture. Asked only when needed."""
+    """Return a function that gives the type of each layer by its path, which `@Type` patterns ask for.
+
+    The types come from the architecture that `arch` names or that is recognised, else from the file. Nothing is recognised before the call.
+    """
 
     def layers() -> Mapping[str, str]:
         from ..architectures import recognition
@@ -68,19 +70,8 @@ def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Callable[[], Mappin
     return layers
 
 
-def like_of(by: str, path: str | None, arch: str) -> Template | None:
-    """The names that the map `by` is to give: those of the checkpoint at `path`, or of the architecture, whose names are torch's."""
-    from .. import reading
-    from ..architectures import recognition
-    from ..errors import UsageError
-    from ..mapping.pairing import Template
+def random_seed() -> int:
+    """Return a new random seed, short enough to be copied by hand."""
+    import secrets
 
-    if path:
-        other = reading.open(path)
-        return Template({name: kind.shape for name, kind in other.kinds().items()}, other.ties())
-    if arch in ("auto", "none"):
-        return None
-    if not by.endswith("-to-torch"):
-        raise UsageError(f"--arch {arch} has the names of torch, and --map {by} makes others", "--like OTHER says whose names are wanted")
-    model = recognition.resolve_arch(arch, {})
-    return Template(model.shapes, [list(group) for group in model.ties]) if model else None
+    return secrets.randbits(32)

@@ -1,19 +1,35 @@
-"""`ckpt reinit`: fill tensors anew, by rules, a recipe, a preset."""
+"""`ckpt reinit`: fill tensors anew, by rules, a recipe or a preset."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from .. import reading
 from ..errors import UsageError, about
-from ..show.output import Answer, note
-from ..show.tree import folded
-from .editing import NOWHERE, Places, finish, placed, show_step
-from .params import Arch, Color, Colors, Json, Path, PrintRecipe, layers_of, opened
+from ..show.answer import Answer, Color, note
+from ..show.drawing_plan import note_plan, show_plan
+from ..tensors.checkpoint import Checkpoint
+from .editing import Destination, finish, open_to_edit, print_step
+from .params import (
+    Arch,
+    Backup,
+    Colors,
+    DryRun,
+    Force,
+    FormatName,
+    InPlace,
+    Json,
+    Out,
+    Path,
+    PrintRecipe,
+    Seed,
+    layers_of,
+    random_seed,
+)
 
 if TYPE_CHECKING:
     from ..edits.reinit import Planned
@@ -21,6 +37,8 @@ if TYPE_CHECKING:
 
 
 class Rng(StrEnum):
+    """Where the random numbers come from: a generator for each tensor, or torch's one generator for all."""
+
     tensor = "tensor"
     torch = "torch"
 
@@ -35,23 +53,23 @@ Preset = Annotated[
     str, typer.Option("--preset", metavar="NAME", help="A scheme for each role, before the rules: pytorch, keras, mxnet, gpt2, bert.")
 ]
 RecipeFile = Annotated[str, typer.Option("--recipe", metavar="FILE.toml", help="Rules in a file: [rules] with lines 'PATTERN' = 'SCHEME'.")]
-Seed = Annotated[
-    int | None,
-    typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Where none is given, one is chosen and told.", show_default=False),
-]
-Source = Annotated[Rng, typer.Option("--rng", help="A generator for each tensor, by its name; or torch's one for all, in file order.")]
+Generator = Annotated[Rng, typer.Option("--rng", help="A generator for each tensor, by its name; or torch's one for all, in file order.")]
 
 
-@placed
 def reinit_command(
     path: Path,
     rules: Rules = None,
     preset: Preset = "",
     recipe: RecipeFile = "",
     seed: Seed = None,
-    rng: Source = Rng.tensor,
+    rng: Generator = Rng.tensor,
     arch: Arch = "auto",
-    places: Places = NOWHERE,
+    output: Out = None,
+    in_place: InPlace = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    backup: Backup = None,
+    format_name: FormatName = None,
     print_recipe: PrintRecipe = False,
     as_json: Json = False,
     color: Colors = Color.auto,
@@ -61,72 +79,54 @@ def reinit_command(
     A tensor's values depend on the seed, its name, shape, dtype and scheme alone. What matches no rule stays as it is.
     -n prints the plan: NAME, SCHEME, what is drawn, SUB-SEED, WHY; when the result is written, the plan is told on standard error.
     """
-    from ..edits.reinit import reinit
-
-    asked = _asked(rules or [], recipe, preset, seed)
-    before = opened(path, places.in_place and not print_recipe)
-    with about(path):
-        layers = layers_of(before, arch)
-        after, plan = reinit(
-            before, asked.rules, seed=asked.seed, preset=asked.preset, rng=rng.value, layers=layers, open=cache(reading.open)
-        )
+    to = Destination(output, in_place, dry_run, force, backup, format_name)
+    request = _request(rules or [], recipe, preset, seed, rng)
+    before = open_to_edit(path, to, print_recipe)
+    after, plan = _reinitialised(path, before, request, arch)
     if print_recipe:
-        show_step({"reinit": list(map(str, asked.rules)), "preset": asked.preset, "seed": asked.seed, "rng": rng.value, "arch": arch})
+        print_step({"reinit": list(map(str, request.rules)), "preset": request.preset, "seed": request.seed, "rng": str(rng), "arch": arch})
         return
-    if not places.dry_run:
-        finish(before, after, places)
-    _answer(Answer(as_json, color.value) if places.dry_run or as_json else None, asked, rng, plan)
+    if not dry_run:
+        finish(before, after, to)
+    _answer(Answer(as_json, color) if dry_run or as_json else None, request, plan)
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
+    """What the command line and the recipe ask for."""
+
     rules: list[Rule]
     preset: str
     seed: int
+    rng: Rng
 
 
-def _asked(rules: list[str], recipe: str, preset: str, seed: int | None) -> Asked:
-    """The recipe, then the command line, which comes first in seed and preset and last in rules."""
+def _request(rules: list[str], recipe: str, preset: str, seed: int | None, rng: Rng) -> Request:
+    """Join the recipe and the command line. The command line wins in seed and preset, and its rules come last."""
     from ..schemes.rules import parse_rule
     from ..schemes.rules_file import Recipe, read_recipe
 
-    written = read_recipe(recipe) if recipe else Recipe()
-    every, preset = [*written.rules, *map(parse_rule, rules)], preset or written.preset
-    if not every and not preset:
+    from_file = read_recipe(recipe) if recipe else Recipe()
+    all_rules, preset = [*from_file.rules, *map(parse_rule, rules)], preset or from_file.preset
+    if not all_rules and not preset:
         raise UsageError("nothing says what to draw", "give a rule such as '*.bias=zeros', --preset or --recipe")
-    return Asked(every, preset, next((given for given in (seed, written.seed) if given is not None), any_seed()))
+    seed = from_file.seed if seed is None else seed
+    return Request(all_rules, preset, random_seed() if seed is None else seed, rng)
 
 
-def any_seed() -> int:
-    """A new one each time, short enough to be copied by hand."""
-    import secrets
+def _reinitialised(path: str, before: Checkpoint, request: Request, arch: str) -> tuple[Checkpoint, list[Planned]]:
+    from ..edits.reinit import reinit
 
-    return secrets.randbits(32)
+    rules, preset, seed, rng = request
+    with about(path):
+        layers = layers_of(before, arch)
+        return reinit(before, rules, seed=seed, preset=preset, rng=rng.value, layers=layers, open=cache(reading.open))
 
 
-_FEW = 24  # lines that one reads one by one
-
-
-def _answer(out: Answer | None, asked: Asked, rng: Rng, plan: list[Planned]) -> None:
-    """The plan, as the answer or as notes, and the seed where chance played a part."""
+def _answer(out: Answer | None, request: Request, plan: list[Planned]) -> None:
+    """Show the plan, as the answer or as notes, and note the seed if anything is random."""
     if out is not None:
-        _show(out, asked, rng, plan)
+        show_plan(out, plan, request.seed, request.rng, request.preset)
     else:
-        tell(plan)
-    if any(step.seed is not None for step in plan) or rng is Rng.torch:
-        note(f"seed {asked.seed}")
-
-
-def tell(plan: list[Planned], where: str = "") -> None:
-    """What was drawn for what; where that is much, repeated blocks in one line."""
-    told = [(step.name, (step.scheme, step.draw, step.reason)) for step in plan]
-    lines = folded(told) if len(told) > _FEW else [(name, 1, facts) for name, facts in told]
-    for name, count, (scheme, draw, reason) in lines:
-        note(f"{where}{name}{f' ×{count:,}' if count > 1 else ''}: {scheme}: {draw} ({reason})")
-
-
-def _show(out: Answer, asked: Asked, rng: Rng, plan: list[Planned]) -> None:
-    if out.as_json:
-        steps: list[dict[str, Any]] = [step._asdict() | {"seed": None if step.seed is None else str(step.seed)} for step in plan]
-        out.json({"seed": str(asked.seed), "rng": rng.value, "preset": asked.preset or None, "tensors": steps})
-    else:
-        out.table(("NAME", "SCHEME", "DRAWN", "SUB-SEED", "WHY"), [["" if cell is None else cell for cell in step] for step in plan])
+        note_plan(plan)
+    if any(step.seed is not None for step in plan) or request.rng is Rng.torch:
+        note(f"seed {request.seed}")

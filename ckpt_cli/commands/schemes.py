@@ -1,4 +1,4 @@
-"""`ckpt schemes`: what `ckpt reinit` can draw, with parameters and formulas."""
+"""`ckpt schemes`: list what `ckpt reinit` can draw, with parameters and formulas."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..show.output import Answer
-from .params import Color, Colors, Json
+from ..show.answer import Answer, Color
+from .params import Colors, Json
 
 if TYPE_CHECKING:
     from ..schemes import Scheme
+
+_PRESET = "preset"  # the family that presets have in the list
 
 Name = Annotated[
     str | None, typer.Argument(metavar="[NAME]", help="A scheme, a preset or FILE.py:FUNCTION: all about it.", show_default=False)
@@ -22,18 +24,19 @@ def schemes_command(name: Name = None, as_json: Json = False, color: Colors = Co
 
     In a pipe: NAME, FAMILY, PARAMETERS with their defaults, FORMULA, tab-separated. Presets, for --preset, have the family `preset`.
     """
-    out = Answer(as_json, color.value)
-    entries = [_found(name)] if name else _entries()
+    out = Answer(as_json, color)
+    entries = [_entry_of(name)] if name else _entries()
     if as_json:
         out.json(entries[0] if name else {"schemes": entries})
     elif name:
         out.lines(_page(entries[0]))
     else:
-        out.table(("NAME", "FAMILY", "PARAMETERS", "FORMULA"), [(e["name"], e["family"], _parameters(e), e["formula"]) for e in entries])
+        rows = [(each["name"], each["family"], _parameters(each), each["formula"]) for each in entries]
+        out.table(("NAME", "FAMILY", "PARAMETERS", "FORMULA"), rows)
 
 
 def _entries() -> list[dict[str, Any]]:
-    """Each scheme once, whatever names it has, by family; then the presets."""
+    """Return each scheme once, by family, whatever names it has; then the presets."""
     from ..schemes import schemes
     from ..schemes.presets import presets
 
@@ -42,7 +45,7 @@ def _entries() -> list[dict[str, Any]]:
     return [*map(_of_scheme, listed), *map(_of_preset, sorted(presets))]
 
 
-def _found(name: str) -> dict[str, Any]:
+def _entry_of(name: str) -> dict[str, Any]:
     from ..schemes.presets import presets
     from ..schemes.rules import named_scheme
 
@@ -62,7 +65,7 @@ def _of_preset(name: str) -> dict[str, Any]:
 
     from ..schemes.presets import presets
 
-    return _entry(name, "preset", getdoc(presets[name]) or "", [], [])
+    return _entry(name, _PRESET, getdoc(presets[name]) or "", [], [])
 
 
 def _entry(name: str, family: str, doc: str, parameters: list[dict[str, Any]], aliases: list[str]) -> dict[str, Any]:
@@ -82,9 +85,10 @@ def _parameters(entry: dict[str, Any]) -> str:
 
 
 def _page(entry: dict[str, Any]) -> list[str]:
+    """Return all that is known of one scheme or preset, as lines."""
     import textwrap
 
-    called = entry["name"] if entry["family"] == "preset" else f"{entry['name']}({_parameters(entry)})"
+    signature = entry["name"] if entry["family"] == _PRESET else f"{entry['name']}({_parameters(entry)})"
     also = f", also {', '.join(entry['aliases'])}" if entry["aliases"] else ""
     paragraphs = [textwrap.wrap(entry[part], 100, initial_indent="    ", subsequent_indent="    ") for part in ("formula", "notes")]
-    return [f"{called}    {entry['family']}{also}", "", *paragraphs[0], *([""] if paragraphs[1] else []), *paragraphs[1]]
+    return [f"{signature}    {entry['family']}{also}", "", *paragraphs[0], *([""] if paragraphs[1] else []), *paragraphs[1]]

@@ -1,4 +1,4 @@
-"""`ckpt set`: values by hand."""
+"""`ckpt set`: set values by hand."""
 
 from __future__ import annotations
 
@@ -7,23 +7,36 @@ from typing import Annotated
 import typer
 
 from ..edits.set import set_values
-from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import Layers, no_layers
-from .editing import editing
+from ..errors import about
+from .editing import Destination, finish, open_to_edit
+from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of
+
+Assignments = Annotated[
+    list[str], typer.Argument(metavar="ASSIGNMENT...", help="'REF OP VALUE', OP one of = += -= *= /=.", show_default=False)
+]
 
 
-@editing
 def set_command(
-    before: Checkpoint,
-    assignments: Annotated[
-        list[str], typer.Argument(metavar="ASSIGNMENT...", help="'REF OP VALUE', OP one of = += -= *= /=.", show_default=False)
-    ],
-    layers: Layers = no_layers,
-) -> Checkpoint:
+    path: Path,
+    assignments: Assignments,
+    output: Out = None,
+    in_place: InPlace = False,
+    dry_run: DryRun = False,
+    force: Force = False,
+    backup: Backup = None,
+    format_name: FormatName = None,
+    print_recipe: PrintRecipe = False,
+    as_json: Json = False,
+    arch: Arch = "auto",
+) -> None:
     """Set values: '0.weight += 1' '0.weight[0,0] = 42', applied left to right. Whatever is tied follows.
 
     REF is a name, a pattern, or NAME[index] with NumPy's basic indexing. VALUE is a number (nan and inf, too), a JSON list
     that broadcasts, or @FILE.npy. A value that the dtype cannot hold is an error. In GGUF and safetensors REF may be a key of the
     metadata, where no tensor is called so: 'general.name = "a text"'. A number there keeps its type.
     """
-    return set_values(before, assignments, layers)
+    to = Destination(output, in_place, dry_run, force, backup, format_name)
+    before = open_to_edit(path, to, print_recipe)
+    with about(path):
+        after = set_values(before, assignments, layers_of(before, arch))
+    finish(before, after, to, as_json, {"set": assignments, "arch": arch} if print_recipe else None)

@@ -1,4 +1,4 @@
-"""`ckpt spec`: what a checkpoint holds, written down for later files to be held against."""
+"""`ckpt spec`: write down what a checkpoint holds, so that `ckpt check` can compare later files with it."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ import typer
 
 from .. import writing
 from ..errors import about
-from ..show.output import Answer
+from ..show.answer import Answer
 from ..show.progress import Progress
 from ..show.spec_toml import written
-from .params import Force, Path, opened
+from .params import Force, Path, open_checkpoint
 
 Target = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to this new file.", show_default=False)]
+Finite = Annotated[bool, typer.Option("--finite", help="Also that what is finite stays so; reads the values.")]
+Hashes = Annotated[bool, typer.Option("--hash", help="Also the SHA-256 of each tensor; reads the values.")]
 
 
 def spec_command(
     path: Path,
     output: Target = None,
     force: Force = False,
-    finite: Annotated[bool, typer.Option("--finite", help="Also that what is finite stays so; reads the values.")] = False,
-    hashes: Annotated[bool, typer.Option("--hash", help="Also the SHA-256 of each tensor; reads the values.")] = False,
+    finite: Finite = False,
+    hashes: Hashes = False,
 ) -> None:
     """Print a spec of CKPT in TOML, for `ckpt check --spec`: the number of parameters, the ties, and names, dtypes, shapes.
 
     Repeated blocks stand in one line: "layers.{0-11}.attn.weight" with their count. It is as tight as what is there, and made to be
     loosened by hand: docs/checking.md says how. With --finite, tensors that have NaN or infinite elements now may keep them.
     """
-    checkpoint = opened(path)
+    checkpoint = open_checkpoint(path)
     with about(path), Progress() as progress:
         lines = list(written(checkpoint, finite, hashes, progress))
     if output is None:

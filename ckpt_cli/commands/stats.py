@@ -1,42 +1,33 @@
-"""`ckpt stats`: figures of the values, a line a tensor."""
+"""`ckpt stats`: print figures of the values of tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..analysis.stats import FIGURES, Figures, computable, histograms, stats, total
 from ..errors import about
-from ..show.output import Answer, note
+from ..show.answer import Answer, Color, note
 from ..show.progress import Progress
-from ..tensors.checkpoint import Checkpoint
+from ..show.statistics import Row, rows_document, show_rows, total_document
 from ..tensors.selection import select
 from ..tensors.tensor import Tensor
-from .params import Arch, Color, Colors, Json, Path, Patterns, layers_of, opened
+from .params import Arch, Colors, Json, Path, Patterns, layers_of, open_checkpoint
 
 if TYPE_CHECKING:
     from ..analysis.histogram import Histogram
 
-_HEADER = ("NAME", "DTYPE", "SHAPE", *(name.upper() for name in FIGURES))
-
-
-class Row(NamedTuple):
-    """A line of the answer. `figures` is None where there is nothing to compute; `shape` of the total is empty."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    figures: Figures | None
-    histogram: Histogram | None = None
+Hist = Annotated[bool, typer.Option("--hist", help="Also a histogram: 20 bins of equal width from MIN to MAX.")]
+Total = Annotated[bool, typer.Option("--total", help="One line for all together; what is tied is counted once.")]
 
 
 def stats_command(
     path: Path,
     patterns: Patterns = None,
-    hist: Annotated[bool, typer.Option("--hist", help="Also a histogram: 20 bins of equal width from MIN to MAX.")] = False,
-    whole: Annotated[bool, typer.Option("--total", help="One line for all together; what is tied is counted once.")] = False,
+    hist: Hist = False,
+    whole: Total = False,
     arch: Arch = "auto",
     as_json: Json = False,
     color: Colors = Color.auto,
@@ -51,17 +42,17 @@ def stats_command(
     that there are none of are null, a complex mean is [re, im]; --hist adds "histogram": {"edges", "counts"}; with --total it is
     {"path", "format", "total": {"dtype", "params", "min", …}}, where params is the number of elements.
     """
-    checkpoint = opened(path)
+    checkpoint = open_checkpoint(path)
     with about(path):
         names = select(checkpoint, patterns or [], layers_of(checkpoint, arch))
     tensors = {name: checkpoint[name] for name in names}
-    rows = _found(path, tensors, whole, hist)
-    out = Answer(as_json, color.value)
+    rows = _computed(path, tensors, whole, hist)
     if as_json:
-        out.json(_document(path, checkpoint, list(rows), whole))
+        all_rows = list(rows)
+        head = {"path": path, "format": checkpoint.origin.format if checkpoint.origin else ""}
+        Answer(True, color).json(head | (total_document(all_rows[0]) if whole else rows_document(all_rows)))
     else:
-        shown = (_cells(row, hist, brief=out.terminal) for row in rows)
-        out.table((*_HEADER, "HISTOGRAM") if hist else _HEADER, list(shown) if out.terminal else shown, right=_HEADER[3:])
+        show_rows(Answer(False, color), rows, hist)
     for name, tensor in tensors.items():
         if not computable(tensor):
             note(f"{name}: {tensor.layout or tensor.dtype.name} has no plain elements to compute with")
@@ -69,11 +60,13 @@ def stats_command(
 
 # The docstring is the help page. Under `python -OO` there is none.
 _KEYS = ", ".join(f'"{name}"' for name in FIGURES)
-stats_command.__doc__ = (stats_command.__doc__ or "").replace("<FIGURES>", ", ".join(_HEADER[3:])).replace("<figures>", _KEYS)
+stats_command.__doc__ = (
+    (stats_command.__doc__ or "").replace("<FIGURES>", ", ".join(name.upper() for name in FIGURES)).replace("<figures>", _KEYS)
+)
 
 
-def _found(path: str, tensors: dict[str, Tensor], whole: bool, hist: bool) -> Iterator[Row]:
-    """The lines of the answer, as they are found. The progress line is gone when they are all there."""
+def _computed(path: str, tensors: dict[str, Tensor], whole: bool, hist: bool) -> Iterator[Row]:
+    """Yield the rows as they are computed. The progress line is gone when the last one is."""
     with about(path), Progress() as progress:
         if whole:
             yield _total(tensors, hist, progress)
@@ -83,20 +76,20 @@ def _found(path: str, tensors: dict[str, Tensor], whole: bool, hist: bool) -> It
 
 def _rows(tensors: dict[str, Tensor], hist: bool, progress: Progress) -> Iterator[Row]:
     plain = {name: tensor for name, tensor in tensors.items() if computable(tensor)}
-    found: Iterator[tuple[str, Figures]] = stats(plain, progress=progress)
+    figures: Iterator[tuple[str, Figures]] = stats(plain, progress=progress)
     counts: dict[str, Histogram] = {}
     if hist:
-        known = dict(found)
+        known = dict(figures)
         ranges = {name: (one.min, one.max) for name, one in known.items() if one.min is not None and one.max is not None}
         counts = dict(histograms({name: plain[name] for name in ranges}, ranges, progress=progress))
-        found = iter(known.items())
+        figures = iter(known.items())
     for name, tensor in tensors.items():
-        figures = next(found)[1] if name in plain else None
-        yield Row(name, tensor.dtype.name, tensor.shape, figures, counts.get(name))
+        of_tensor = next(figures)[1] if name in plain else None
+        yield Row(name, tensor.dtype.name, tensor.shape, of_tensor, counts.get(name))
 
 
 def _total(tensors: dict[str, Tensor], hist: bool, progress: Progress) -> Row:
-    """All together. Complex tensors only count where all are: their figures are of another kind."""
+    """Return one row for all tensors. Complex ones are left out unless all are complex: their figures are not comparable."""
     plain = {tensor.key: (name, tensor) for name, tensor in reversed(tensors.items()) if computable(tensor)}
     once = dict(reversed(plain.values()))
     real = {name: tensor for name, tensor in once.items() if tensor.dtype.kind != "c"}
@@ -113,46 +106,3 @@ def _total(tensors: dict[str, Tensor], hist: bool, progress: Progress) -> Row:
         span = dict.fromkeys(counted, (figures.min, figures.max))
         histogram = together([one for _, one in histograms(counted, span, progress=progress)])
     return Row("*", dtypes.pop() if len(dtypes) == 1 else "", (), figures, histogram)
-
-
-def _cells(row: Row, hist: bool, brief: bool) -> tuple[str, ...]:
-    """A row as text: for a reader four digits, and no count that is 0; for a pipe all there is."""
-    shape = "x".join(map(str, row.shape))
-    if row.figures is None:
-        return (row.name, row.dtype, shape, *[""] * (len(FIGURES) + hist))
-    figures = [(figure, figure.of(row.figures)) for figure in FIGURES.values()]
-    cells = (
-        row.name,
-        row.dtype,
-        shape,
-        *("" if brief and figure.is_count and not value else _number(value, brief) for figure, value in figures),
-    )
-    if not hist:
-        return cells
-    bins = row.histogram
-    return (*cells, "" if bins is None else bins.bars() if brief else ",".join(map(str, bins.counts)))
-
-
-def _number(value: complex | None, brief: bool) -> str:
-    """A number with four digits, or so that exactly it is read back."""
-    if value is None:
-        return ""
-    return f"{value:.4g}" if brief and not isinstance(value, int) else repr(value).strip("()")
-
-
-def _document(path: str, checkpoint: Checkpoint, rows: list[Row], whole: bool) -> dict[str, Any]:
-    head = {"path": path, "format": checkpoint.origin.format if checkpoint.origin else ""}
-    if whole:
-        row = rows[0]
-        count = row.figures.count + row.figures.nan + row.figures.inf if row.figures else 0
-        return head | {"total": {"dtype": row.dtype, "params": count} | _figures(row)}
-    return head | {"tensors": [{"name": row.name, "dtype": row.dtype, "shape": list(row.shape)} | _figures(row) for row in rows]}
-
-
-def _figures(row: Row) -> dict[str, Any]:
-    if row.figures is None:
-        return dict.fromkeys(FIGURES)
-    figures: dict[str, Any] = {name: figure.of(row.figures) for name, figure in FIGURES.items()}
-    if row.histogram is not None:
-        figures["histogram"] = {"edges": row.histogram.edges, "counts": row.histogram.counts}
-    return figures

@@ -1,4 +1,4 @@
-"""`ckpt summary`: the sheet that `print(net)`, Keras' `summary()` and torchinfo tell, from headers alone."""
+"""`ckpt summary`: the architecture, layers and totals of a checkpoint, from headers alone."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from ..analysis.summary import summarise, to_depth
 from ..architectures import recognition
 from ..architectures.model import Model
 from ..errors import UsageError
-from ..show.output import Answer, note
-from ..show.summary_view import show_sheet
+from ..show.answer import Answer, Color, note
+from ..show.summary_view import note_assumed, show_summary
 from ..tensors.checkpoint import Checkpoint
-from .params import Color, Colors, Json, Path, opened
+from .params import Colors, Json, ModelArch, Path, open_checkpoint
 
-Arch = Annotated[
-    str, typer.Option("--arch", metavar="auto|none|NAME|FILE.py:CALLABLE", help="The architecture, where it is not to be recognised.")
-]
 Depth = Annotated[
     int | None,
     typer.Option("--depth", metavar="N", min=0, help="Layers no deeper than N; what is below is counted in.", show_default=False),
@@ -25,14 +22,15 @@ Depth = Annotated[
 Input = Annotated[
     str | None, typer.Option("--input", metavar="2x4", help="Each layer's output shape for an input of this shape.", show_default=False)
 ]
+AsRepr = Annotated[bool, typer.Option("--repr", help="What print(net) prints.")]
 
 
 def summary_command(
     path: Path,
-    arch: Arch = "auto",
+    arch: ModelArch = "auto",
     depth: Depth = None,
     input_shape: Input = None,
-    as_repr: Annotated[bool, typer.Option("--repr", help="What print(net) prints.")] = False,
+    as_repr: AsRepr = False,
     as_json: Json = False,
     color: Colors = Color.auto,
 ) -> None:
@@ -42,18 +40,22 @@ def summary_command(
     NAME VALUE; assumed NAME VALUE; layer PATH TYPE PARAMS BUFFERS TIED-TO OUTPUT; tensors, tied, params, trainable, buffers COUNT;
     dtype NAME ELEMENTS; besides NAME TENSORS ELEMENTS BYTES; object NAME TEXT; metadata KEY VALUE. What is tied is counted once.
     """
-    checkpoint = opened(path)
-    model = model_of(checkpoint, arch)
+    checkpoint = open_checkpoint(path)
+    model = _model_of(checkpoint, arch)
     if as_repr:
-        show_repr(Answer(as_json, color.value), model)
+        _show_repr(Answer(as_json, color), model)
         return
-    summary = summarise(checkpoint, model, outputs_of(model, input_shape))
+    summary = summarise(checkpoint, model, _outputs_of(model, input_shape))
     layers = summary.layers if depth is None else to_depth(summary.layers, depth)
-    show_sheet(Answer(as_json, color.value), summary, layers)
+    show_summary(Answer(as_json, color), summary, layers)
 
 
-def model_of(checkpoint: Checkpoint, arch: str) -> Model | None:
-    """The model that the file holds. One that the user names is held against the file's names and shapes. Raises UsageError."""
+def _model_of(checkpoint: Checkpoint, arch: str) -> Model | None:
+    """Return the model that the file holds, or None if it is not known.
+
+    Raises:
+        UsageError: If the file does not have the names and shapes of the architecture that the user names.
+    """
     model = recognition.model_of(checkpoint, arch)
     if model and arch != "auto":
         from ..architectures.mismatch import require_match
@@ -62,8 +64,8 @@ def model_of(checkpoint: Checkpoint, arch: str) -> Model | None:
     return model
 
 
-def outputs_of(model: Model | None, input_shape: str | None) -> dict[str, tuple[int, ...]]:
-    """Layer path → the shape that comes out, for an input of that shape."""
+def _outputs_of(model: Model | None, input_shape: str | None) -> dict[str, tuple[int, ...]]:
+    """Return the output shape of each layer by its path, for an input of that shape; nothing if no shape is given."""
     if input_shape is None:
         return {}
     from ..architectures.output_shapes import output_shapes, parse_shape
@@ -74,13 +76,12 @@ def outputs_of(model: Model | None, input_shape: str | None) -> dict[str, tuple[
     return output_shapes(model, shape)
 
 
-def show_repr(out: Answer, model: Model | None) -> None:
-    """What print(net) prints, and on standard error what of it was assumed."""
+def _show_repr(out: Answer, model: Model | None) -> None:
+    """Write what print(net) prints, and note what of it is assumed."""
     if not model:
         raise UsageError("no architecture is recognised in this file, so what print(net) says is not known", "name it with --arch")
     text = model.repr()
-    if model.assumed:
-        note(f"assumed, since names and shapes do not tell: {', '.join(model.assumed)}")
+    note_assumed(model)
     if "(...)" in text:
         note("what stands as (...) is not known from the file; --arch names the architecture")
     if out.as_json:

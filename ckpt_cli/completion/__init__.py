@@ -1,1 +1,1 @@
-"""Completion of command lines: what a shell asks with TAB, and what it is answered."""
+"""Completion of command lines: the scripts that shells read, and the answers to what they ask at TAB."""

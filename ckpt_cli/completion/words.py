@@ -1,4 +1,4 @@
-"""A command line as bash reads it, up to the cursor: its words without their quotes, and how the last one goes on."""
+"""A command line as bash reads it, up to the cursor: its words without their quotes, and how the last word can go on."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import NamedTuple
 
 
 class Word(NamedTuple):
-    """`text` without quotes. What a shell replaces when the word is completed begins after `kept` characters of it.
+    """One word.
 
-    `quote` is the quote that is open at its end, if any; `meant` is the text with the values of its variables.
+    Attributes:
+        text: The word without its quotes.
+        kept: How many characters of `text` the shell keeps: a completion replaces those after them.
+        quote: The quote that is open at the end of the word, or nothing.
+        meant: The text with the values of its variables.
     """
 
     text: str
@@ -23,8 +27,16 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
 def split(line: str, breaks: str = "") -> list[Word]:
-    """The words of `line`, the last one that at the cursor: empty after a space. `breaks` also end what bash holds for a word."""
-    found, text, meant, kept, quote, begun, at = [], "", "", 0, "", False, 0
+    """Split a command line into words.
+
+    Args:
+        line: The command line up to the cursor.
+        breaks: The characters that also end a word for bash's completion (COMP_WORDBREAKS).
+
+    Returns:
+        The words; the last one is at the cursor, and is empty after a space.
+    """
+    words, text, meant, kept, quote, quoted, at = [], "", "", 0, "", False, 0
     while at < len(line):
         variable = _VARIABLE.match(line, at) if quote != "'" else None
         if variable:
@@ -39,20 +51,20 @@ def split(line: str, breaks: str = "") -> list[Word]:
             text += after if not quote or after in '"\\$`' else char + after
             at += 1
         elif char in "'\"":
-            quote, begun = char, True
+            quote, quoted = char, True
             kept = len(text)
         elif char.isspace():
-            found += [Word(text, kept, "", meant)] if text or begun else []
-            text, meant, kept, begun = "", "", 0, False
+            words += [Word(text, kept, "", meant)] if text or quoted else []
+            text, meant, kept, quoted = "", "", 0, False
         else:
             text += char
             kept = len(text) if char in breaks else kept
         meant += text[before:]
-    return [*found, Word(text, kept, quote, meant)]
+    return [*words, Word(text, kept, quote, meant)]
 
 
 def as_bash_takes_it(candidate: str, word: Word) -> str:
-    """What replaces the end of `word` so that it reads as `candidate`: quoted in the way that was begun."""
+    """Return what replaces the end of `word` so that it reads as `candidate`, in the quotes that the user has opened."""
     rest = candidate[word.kept :]
     if word.quote == "'":
         return rest.replace("'", "'\\''")

@@ -1,1 +1,1 @@
-"""How answers look: tables and trees on a terminal, tab-separated records in a pipe, JSON where it is asked for."""
+"""How answers look: tables and trees on a terminal, tab-separated records in a pipe, JSON with --json."""

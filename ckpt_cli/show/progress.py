@@ -1,4 +1,4 @@
-"""How far long work has come: one line on standard error, where that is a terminal; erased at the end."""
+"""The progress of long work: one line on standard error, if that is a terminal. The line is erased at the end."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import sys
 from time import monotonic
 from types import TracebackType
 
-from .output import size
+from .answer import readable_size
 
-_AFTER = 0.5  # seconds: what is over sooner shows nothing
-_EVERY = 0.1
-_WORTH = 32 << 20  # bytes: what takes long with less than that is an import or a program of the user's
+_AFTER = 0.5  # seconds before the line is shown first
+_EVERY = 0.1  # seconds between updates
+_WORTH = 32 << 20  # bytes: work on less is over soon, or is slow for another reason (an import, code of the user)
 
 
 class Progress:
-    """`with Progress() as progress: work(progress)`: it is called with the bytes done and the bytes in all, as often as one likes.
+    """Shows progress while it is used as a context: `with Progress() as progress: work(progress)`.
 
-    `unit`: what is counted where it is not bytes.
+    The work calls it with the amount done and the whole amount, as often as it likes. Amounts are bytes unless `unit` names another unit.
     """
 
     def __init__(self, unit: str = "") -> None:
@@ -33,16 +33,17 @@ class Progress:
         self.clear()
 
     def clear(self) -> None:
-        """Make room for a line of the answer."""
+        """Erase the line, to make room for a line of the answer."""
         if self._drawn:
             self._write("")
             self._drawn = False
 
     def __call__(self, done: int, total: int) -> None:
+        """Show that `done` of `total` is done, unless the line was updated a moment ago."""
         if not self._shown or (total < _WORTH and not self.unit):
             return
         now = monotonic()
-        if done < self._done:  # another pass
+        if done < self._done:  # another pass over the data began
             self._began = now
         self._done = done
         if now >= self._next:
@@ -58,14 +59,14 @@ class Progress:
 
 
 def line(done: int, total: int, seconds: float, unit: str = "") -> str:
-    """`2.1 GB of 8.0 GB (26 %), 1.3 GB/s, 5 s left`; `20 of 100 steps (20 %), 7 steps/s, 11 s left`."""
+    """Return `2.1 GB of 8.0 GB (26 %), 1.3 GB/s, 5 s left`; with a unit `20 of 100 steps (20 %), 7 steps/s, 11 s left`."""
     rate = done / seconds if seconds else 0.0
     left = f", {_time((total - done) / rate)} left" if rate else ""
     percent = f"({100 * done // max(total, 1)} %)"
     if unit:
         speed = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
         return f"{done:,} of {total:,} {unit} {percent}, {speed} {unit}/s{left}"
-    return f"{size(done)} of {size(total)} {percent}, {size(int(rate))}/s{left}"
+    return f"{readable_size(done)} of {readable_size(total)} {percent}, {readable_size(int(rate))}/s{left}"
 
 
 def _time(seconds: float) -> str:

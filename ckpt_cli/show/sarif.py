@@ -1,7 +1,8 @@
-"""Findings as SARIF 2.1.0 (OASIS, 2020), which services that scan code take: one run, a rule a kind, a result a finding.
+"""Findings as SARIF 2.1.0 (OASIS, 2020), the format of code scanning services: one run, a rule for each kind, a result for each finding.
 
-GitHub wants more than the schema does: descriptions and help of every rule, a line of every place, and `primaryLocationLineHash`, the one
-fingerprint that it tells results apart by. It would otherwise compute one from the text of the line: the same for all of a binary file.
+GitHub requires more than the schema: descriptions and a help text of every rule, a line number for every location, and the fingerprint
+`primaryLocationLineHash`, by which it tells results apart. Without that, GitHub computes one from the text of the line, and all results of
+a binary file would have the same.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sa
 
 
 class Finding(NamedTuple):
-    """Of a kind, in a file, about a tensor or a record of that name (empty: about the whole file)."""
+    """One finding: its kind, the file, the name of the tensor or record (empty for the whole file), and a text."""
 
     kind: str
     file: str
@@ -22,23 +23,33 @@ class Finding(NamedTuple):
 
 
 def sarif(findings: Iterable[Finding], path: str, kinds: Mapping[str, str], version: str) -> dict[str, Any]:
-    """The document of what was found in the file at `path`, and in those that it is made of; `kinds` says what each kind means."""
+    """Return the SARIF document.
+
+    Args:
+        findings: What was found in the file, and in the files that it consists of.
+        path: The file that was checked.
+        kinds: What each kind of finding means.
+        version: The version of this program.
+    """
     rules = [_rule(kind, text) for kind, text in kinds.items()]
     driver = {"name": "ckpt", "version": version, "rules": rules}
-    marked = list(_marked(findings))
-    uris = list(dict.fromkeys([_uri(path), *(_uri(finding.file) for finding, _ in marked)]))
+    fingerprinted = list(_fingerprinted(findings))
+    uris = list(dict.fromkeys([_uri(path), *(_uri(finding.file) for finding, _ in fingerprinted)]))
     artifacts = [{"location": {"uri": uri}, "roles": ["analysisTarget"]} for uri in uris]
-    results = [_result(finding, list(kinds).index(finding.kind), uris.index(_uri(finding.file)), mark) for finding, mark in marked]
+    results = [
+        _result(finding, list(kinds).index(finding.kind), uris.index(_uri(finding.file)), fingerprint)
+        for finding, fingerprint in fingerprinted
+    ]
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "artifacts": artifacts, "results": results}]}
 
 
 def _rule(kind: str, text: str) -> dict[str, Any]:
-    said = {key: {"text": text} for key in ("shortDescription", "fullDescription", "help")}
-    return {"id": kind, **said, "defaultConfiguration": {"level": "error"}}
+    texts = {key: {"text": text} for key in ("shortDescription", "fullDescription", "help")}
+    return {"id": kind, **texts, "defaultConfiguration": {"level": "error"}}
 
 
-def _marked(findings: Iterable[Finding]) -> Iterator[tuple[Finding, str]]:
-    """Each with what tells it apart in every run: of what it is about, and the how-manieth it is of those about the same."""
+def _fingerprinted(findings: Iterable[Finding]) -> Iterator[tuple[Finding, str]]:
+    """Yield each finding with a fingerprint that is the same in every run: a digest of its subject, and its number in it."""
     from hashlib import sha256
 
     seen: dict[str, int] = {}
@@ -49,8 +60,8 @@ def _marked(findings: Iterable[Finding]) -> Iterator[tuple[Finding, str]]:
         yield finding, f"{digest}:{seen[digest]}"
 
 
-def _result(finding: Finding, rule: int, artifact: int, mark: str) -> dict[str, Any]:
-    # A binary file has no lines, but services show no result without one.
+def _result(finding: Finding, rule: int, artifact: int, fingerprint: str) -> dict[str, Any]:
+    # A binary file has no lines, but services do not show a result without a line.
     file = {"uri": _uri(finding.file), "index": artifact}
     place: dict[str, Any] = {"physicalLocation": {"artifactLocation": file, "region": {"startLine": 1}}}
     if finding.name:
@@ -61,16 +72,16 @@ def _result(finding: Finding, rule: int, artifact: int, mark: str) -> dict[str, 
         "level": "error",
         "message": {"text": f"{finding.name}: {finding.what}" if finding.name else finding.what},
         "locations": [place],
-        "partialFingerprints": {"primaryLocationLineHash": mark},
+        "partialFingerprints": {"primaryLocationLineHash": fingerprint},
     }
 
 
 def _uri(path: str) -> str:
-    """A path as a URI: relative where it is below the current folder, which is the root of what is scanned."""
+    """Return a path as a URI, relative if it is below the current folder, which is the root of the scan."""
     import os
     from urllib.parse import quote
 
     below = os.path.relpath(path)
-    found = path if below.startswith(os.pardir) else below
-    plain = quote(os.fsencode(found.replace(os.sep, "/")))
-    return f"file://{plain}" if os.path.isabs(found) else plain
+    chosen = path if below.startswith(os.pardir) else below
+    plain = quote(os.fsencode(chosen.replace(os.sep, "/")))
+    return f"file://{plain}" if os.path.isabs(chosen) else plain

@@ -1,4 +1,4 @@
-"""The summary sheet: a few lines, the tree of layers, the totals; on a terminal, as records for a pipe, or as a document."""
+"""How the summary of a checkpoint looks: a few lines, the tree of layers and the totals; as records in a pipe, or as JSON."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..analysis.summary import Row, Summary
 from ..architectures.hyperparameters import shown, shown_all
 from ..architectures.layers import Shape
 from ..architectures.model import Model
-from .output import Answer, size
+from .answer import Answer, note, readable_size
 
 
-def show_sheet(out: Answer, summary: Summary, layers: Sequence[Row]) -> None:
-    """The sheet, in the form that `out` asks for. `layers` is what is to be shown of the tree."""
+def show_summary(out: Answer, summary: Summary, layers: Sequence[Row]) -> None:
+    """Write the summary in the form that `out` asks for. `layers` are the rows of the tree that are shown."""
     if out.as_json:
         out.json(document(summary, layers))
     elif out.terminal or out.color:
@@ -25,24 +25,35 @@ def show_sheet(out: Answer, summary: Summary, layers: Sequence[Row]) -> None:
 
 
 def head(summary: Summary) -> Iterator[str]:
-    yield f"{summary.path}: {summary.format}, {size(summary.bytes)} on disk"
+    """Yield the lines above the tree: the file and its architecture."""
+    yield f"{summary.path}: {summary.format}, {readable_size(summary.bytes)} on disk"
     model = summary.model
     if model and model.architecture:
         yield described(model)
     else:
         yield f"no known architecture: the layers are as the {'file says' if model else 'names tell'} (--arch names one)"
     if model and model.assumed:
-        yield f"assumed, since names and shapes do not tell: {', '.join(model.assumed)}"
+        yield _assumed(model)
+
+
+def note_assumed(model: Model) -> None:
+    """Print what was assumed of the model, as a note."""
+    if model.assumed:
+        note(_assumed(model))
+
+
+def _assumed(model: Model) -> str:
+    return f"assumed, since names and shapes do not tell: {', '.join(model.assumed)}"
 
 
 def described(model: Model) -> str:
-    """`mlp(inputs=4, hidden=8, outputs=1, activation=relu), under model`."""
+    """Return the architecture as text: `mlp(inputs=4, hidden=8, outputs=1, activation=relu), under model`."""
     arguments = f"({shown_all(model.hyperparameters)})" if model.hyperparameters else ""
     return f"{model.architecture}{arguments}" + (f", under {model.prefix[:-1]}" if model.prefix else "")
 
 
 def draw_layers(out: Answer, layers: Sequence[Row]) -> None:
-    """The tree as a table; columns that say nothing are left out."""
+    """Write the tree as a table, without the columns that are empty."""
     columns = {
         "LAYER": [lead + name for lead, name in zip(guides(layers), map(label, layers), strict=True)],
         "TYPE": [row.type for row in layers],
@@ -51,20 +62,22 @@ def draw_layers(out: Answer, layers: Sequence[Row]) -> None:
         "BUFFERS": [counted(row.buffers) for row in layers],
         "TIED TO": [row.tied_to for row in layers],
     }
-    told = {title: cells for title, cells in columns.items() if title == "LAYER" or any(cells)}
-    out.table(tuple(told), zip(*told.values(), strict=True), right=("PARAMS", "BUFFERS"))
+    filled = {title: cells for title, cells in columns.items() if title == "LAYER" or any(cells)}
+    out.table(tuple(filled), zip(*filled.values(), strict=True), right=("PARAMS", "BUFFERS"))
 
 
 def label(row: Row) -> str:
+    """Return the name of a layer in the tree."""
     return row.name if row.depth and row.path else row.path or "."
 
 
 def counted(count: int) -> str:
+    """Return a count as text; nothing for 0."""
     return f"{count:,}" if count else ""
 
 
 def guides(layers: Sequence[Row]) -> list[str]:
-    """What stands before the name of each layer: `├── `, `└── `, with lines from those above."""
+    """Return what stands before the name of each layer: `├── ` or `└── `, and the lines of the layers above it."""
     least = min((row.depth for row in layers), default=0)
     leads: list[str] = []
     open_depths: set[int] = set()  # depths at which a sibling follows, seen from the end
@@ -78,33 +91,36 @@ def guides(layers: Sequence[Row]) -> list[str]:
 
 
 def foot(summary: Summary) -> Iterator[str]:
+    """Yield the lines below the tree: totals, dtypes, and what is in the file besides the model."""
     trainable = "" if summary.trainable is None else f" ({summary.trainable:,} trainable)"
     buffers = f", {summary.buffers:,} in buffers" if summary.buffers else ""
-    yield f"{many(summary.params, 'parameter')}{trainable}{buffers}, {size(summary.data)}"
+    yield f"{many(summary.params, 'parameter')}{trainable}{buffers}, {readable_size(summary.data)}"
     tied = f", {summary.tied:,} of them tied to others and counted once" if summary.tied else ""
     yield f"{many(summary.tensors, 'tensor')}{tied}: " + ", ".join(f"{count:,} {name}" for name, count in summary.dtypes.items())
     for name, part in summary.besides.items():
-        yield f"besides: {name}, {many(part.tensors, 'tensor')}, {many(part.elements, 'element')}, {size(part.bytes)}"
+        yield f"besides: {name}, {many(part.tensors, 'tensor')}, {many(part.elements, 'element')}, {readable_size(part.bytes)}"
     for name, value in (*summary.objects.items(), *summary.metadata.items()):
         yield f"{name}: {text_of(value)}"
 
 
 def many(count: int, thing: str) -> str:
+    """Return `1 tensor`, `2 tensors`."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def text_of(value: Any) -> str:
-    """An object of the file, in a line."""
+    """Return an object of the file as text of at most 200 characters."""
     text = getattr(value, "text", None) or str(value)
     return text if len(text) <= 200 else text[:199] + "…"
 
 
 def by(shape: Shape) -> str:
+    """Return a shape as `2x4`."""
     return "x".join(map(str, shape))
 
 
 def records(summary: Summary, layers: Sequence[Row]) -> Iterator[tuple[Any, ...]]:
-    """The records of `ckpt summary` in a pipe: what each is, then its fields."""
+    """Yield the records of `ckpt summary` in a pipe: the kind of each, then its fields."""
     yield "path", summary.path
     yield "format", summary.format
     yield "bytes", summary.bytes
@@ -127,6 +143,7 @@ def records(summary: Summary, layers: Sequence[Row]) -> Iterator[tuple[Any, ...]
 
 
 def document(summary: Summary, layers: Sequence[Row]) -> dict[str, Any]:
+    """Return the JSON document."""
     model = summary.model if summary.model and summary.model.architecture else None
     return {
         "path": summary.path,
@@ -148,6 +165,7 @@ def document(summary: Summary, layers: Sequence[Row]) -> dict[str, Any]:
 
 
 def model_document(model: Model) -> dict[str, Any]:
+    """Return the architecture as a JSON object."""
     return {
         "name": model.architecture,
         "hyperparameters": dict(model.hyperparameters),
@@ -157,6 +175,7 @@ def model_document(model: Model) -> dict[str, Any]:
 
 
 def layer_document(row: Row) -> dict[str, Any]:
+    """Return one layer as a JSON object."""
     return {
         "path": row.path,
         "type": row.type or None,

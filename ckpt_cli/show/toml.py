@@ -1,4 +1,4 @@
-"""Recipes as text: a step in TOML, which `ckpt apply` reads."""
+"""An edit as TOML: a step of a recipe, which `ckpt apply` reads."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from ..errors import UsageError
 
 
-def step(table: Mapping[str, Any]) -> str:
-    """A table of the list `step`. Raises UsageError for text that TOML has no place for: bytes that are no UTF-8."""
+def step_text(table: Mapping[str, Any]) -> str:
+    """Return the TOML of one step. Raises UsageError for text that is not UTF-8, which TOML cannot hold."""
     return "[[step]]\n" + "".join(f"{key} = {_value(value)}\n" for key, value in table.items())
 
 
@@ -25,7 +25,7 @@ def _value(value: Any) -> str:
     return str(value)
 
 
-# JSON's escapes are TOML's; what JSON leaves as it is though a terminal would act on it, or TOML refuses, is escaped, too.
+# JSON's escapes are TOML's too. These characters JSON leaves alone, but a terminal would act on them or TOML refuses them.
 _UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 
 

@@ -10,12 +10,22 @@ from typing import Any
 from ..errors import UsageError
 from ..tensors.selection import part_end
 
-_DEEPEST = 1000
+_DEEPEST = 1000  # levels of a tree
 _Level = list[tuple[str, list[str], int]]
 
 
 def tree_lines(names: Iterable[str], label: Callable[[str], str], separator: str = ".") -> Iterator[str]:
-    """The lines of the tree of the parts between separators; `label` says what stands behind a name. Held is a list of names a level."""
+    """Yield the lines of the tree that the parts of the names make.
+
+    Args:
+        names: The names.
+        label: Gives the text that follows a name.
+        separator: What divides the parts.
+
+    Raises:
+        UsageError: If a name has more than 1,000 parts.
+    """
+    # One list of names a level is kept, instead of recursion: a file may have names of very many parts.
     levels, leads = [_level(names, 0, separator)], [""]
     while levels:
         if not levels[-1]:
@@ -34,7 +44,7 @@ def tree_lines(names: Iterable[str], label: Callable[[str], str], separator: str
 
 
 def _level(names: Iterable[str], at: int, separator: str) -> _Level:
-    """The parts that begin at `at`, the last one first: each with its names, and where it ends."""
+    """Return the parts that begin at index `at`, the last one first: each with its names and the index of its end."""
     groups: dict[str, list[str]] = {}
     for name in names:
         groups.setdefault(name[at : part_end(name, at, separator)], []).append(name)
@@ -42,15 +52,19 @@ def _level(names: Iterable[str], at: int, separator: str) -> _Level:
 
 
 _NUMBER = re.compile(r"(?<![^.\s_/])(0|[1-9][0-9]{0,17})(?![^.\s_/])")
-
-
-_MOST_NUMBERS = 64  # in one name; what comes after them is text
+_MOST_NUMBERS = 64  # numbers in one name; the rest of the name is text
 
 
 def folded(rows: Iterable[tuple[str, tuple[Any, ...]]]) -> list[tuple[str, int, tuple[Any, ...]]]:
-    """Rows (name, facts) with those that differ by numbers alone in one: `layers.{0-47}.weight`, how many, the facts they share.
+    """Join the rows whose names differ only in numbers: `layers.{0-47}.weight`.
 
-    What a line writes out is exactly what there is: where the numbers are no full product of their ranges, there are several lines.
+    Each line stands for exactly the names that it spells out: if the numbers are not the full product of their ranges, there are several.
+
+    Args:
+        rows: Names, each with its facts. Only names with the same facts are joined.
+
+    Returns:
+        The joined name, how many names it stands for, and their facts.
     """
     groups: dict[tuple[tuple[str, ...], tuple[Any, ...]], list[tuple[int, ...]]] = {}
     for name, facts in rows:
@@ -60,7 +74,7 @@ def folded(rows: Iterable[tuple[str, tuple[Any, ...]]]) -> list[tuple[str, int, 
 
 
 def _boxes(numbers: list[tuple[int, ...]]) -> list[list[list[int]]]:
-    """The numbers in each place, so that the products of them are `numbers`."""
+    """Split rows of numbers into boxes: for each place the numbers in it, so that their product is exactly the rows of the box."""
     places = [sorted(set(column)) for column in zip(*numbers, strict=True)]
     if prod(map(len, places)) == len(numbers):
         return [places]
@@ -76,7 +90,7 @@ def _spelled(texts: tuple[str, ...], box: list[list[int]]) -> str:
 
 
 def _range(numbers: list[int]) -> str:
-    """`3`, `{0-11}`, `{0,2,4-6}`."""
+    """Return sorted numbers as `3`, `{0-11}` or `{0,2,4-6}`."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:

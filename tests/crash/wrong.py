@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Any
 
-from ckpt_cli.cli import run
 from ckpt_cli.disk import ending, journal_mark, sync
+from ckpt_cli.start import run
 
 _fsync, _complete, _put, _remove = os.fsync, ending.complete, journal_mark.put, journal_mark.remove
 

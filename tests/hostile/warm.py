@@ -92,7 +92,7 @@ def child(request: dict[str, Any], out: int, err: int) -> None:
     sys.argv = ["ckpt", *request["args"]]
     if not request["writes"]:
         sys.addaudithook(watch)
-    from ckpt_cli.cli import run
+    from ckpt_cli.start import run
 
     run()
 

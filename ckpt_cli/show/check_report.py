@@ -1,0 +1,49 @@
+"""How the report of `ckpt check` looks: a table of violations, one line where all holds, JSON, or SARIF."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..checking import KINDS, Violation, format_of
+from ..checking.checks import Asked, Report
+from ..tensors.checkpoint import Checkpoint
+from .answer import Answer, readable_size
+
+_HEADER = ("KIND", "NAME", "WHAT")
+_CHECKED = ("tensors", "bytes", "checksums", "without", "finite")  # fields of the report, keys of the document
+
+
+def show_violations(out: Answer, violations: Sequence[Violation]) -> None:
+    """Write a record for each violation."""
+    out.table(_HEADER, (found[: len(_HEADER)] for found in violations))
+
+
+def holds_line(path: str, asked: Asked, spec: str | None, report: Report) -> str:
+    """Return one line that says what was checked, for a file of which all of it holds."""
+    sums = f"{report.checksums:,} checksum{'s' * (report.checksums != 1)} right" if report.checksums else "no checksums in the file"
+    parts = [f"{report.tensors:,} tensor{'s' * (report.tensors != 1)}", f"{readable_size(report.bytes)} read", sums]
+    if report.checksums and report.without:
+        parts.append(f"{report.without:,} records without one")
+    if report.finite:
+        parts.append("all finite" if report.finite == report.tensors else f"{report.finite:,} of them finite")
+    parts += ["no code named"] * asked.safe
+    parts += [f"as in {what}" for what in (asked.arch, spec, asked.other_path) if what]
+    return f"{path} holds: {', '.join(parts)}"
+
+
+def report_document(path: str, checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
+    """Return the JSON document."""
+    violations = [{"kind": kind, "name": name, "what": what} | facts for kind, name, what, facts in report.violations]
+    checked = {key: getattr(report, key) for key in _CHECKED}
+    return {"path": path, "format": format_of(checkpoint), "holds": not violations, "checked": checked, "violations": violations}
+
+
+def sarif_document(path: str, violations: Sequence[Violation]) -> dict[str, Any]:
+    """Return the SARIF document."""
+    from importlib.metadata import version
+
+    from .sarif import Finding, sarif
+
+    findings = [Finding(kind, facts.get("file") or path, name, what) for kind, name, what, facts in violations]
+    return sarif(findings, path, KINDS, version("ckpt-tool"))
