@@ -118,9 +118,9 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 class ModuleRegistry(Registry[T]):
-    """A registry of a package that keeps one thing a module, in folders.
+    """A registry of a package that keeps one thing a module, in the package or in its folders.
 
-    The thing called `paddle-jit` is in FOLDER/PREFIXpaddle_jit.py; other modules only serve these. So names are known before a module is
+    The thing called `paddle-jit` is in [FOLDER/]PREFIXpaddle_jit.py; other modules only serve these. So names are known before a module is
     imported. Their order does not depend on what is imported when: likely ones, then by name, then plug-ins.
 
     Args:
@@ -175,6 +175,9 @@ class ModuleRegistry(Registry[T]):
         from pkgutil import iter_modules
 
         paths = import_module(self.package).__path__
-        for folder in (module.name for module in iter_modules(paths) if module.ispkg):
-            inside = iter_modules([f"{path}/{folder}" for path in paths])
-            yield from (f"{folder}.{module.name}" for module in inside if module.name.startswith(self.prefix))
+        for module in iter_modules(paths):
+            if module.ispkg:
+                inside = iter_modules([f"{path}/{module.name}" for path in paths])
+                yield from (f"{module.name}.{one.name}" for one in inside if one.name.startswith(self.prefix))
+            elif module.name.startswith(self.prefix):
+                yield module.name

@@ -192,13 +192,13 @@ def dying(number: int, half: bool, args: list[str]) -> bool:
     return status == 77
 
 
-def every_death(folder: Path, args: list[str]) -> Iterator[tuple[str, dict[str, bytes], dict[str, bytes]]]:
+def every_death(folder: Path, args: list[str], step: int = 1) -> Iterator[tuple[str, dict[str, bytes], dict[str, bytes]]]:
     """The state of `folder` after each death of an edit and the next use, which is a listing; with the old and the new state."""
     before = contents(folder)
     assert not dying(10**6, False, args)
     after = contents(folder)
     for half in (False, True) if WHOLE else (False,):
-        for number in range(1, 1000, 1 if WHOLE else 2):
+        for number in range(1, 1000, step):
             shutil.rmtree(folder)
             folder.mkdir()
             for name, data in before.items():
@@ -234,7 +234,7 @@ def test_who_opens_a_file_whose_edit_died_finds_the_old_one_or_the_new_one(edit:
 )
 def test_an_edit_of_several_shards_that_died_is_undone_in_all_of_them(first: str, edit: list[str], shards: Path, ckpt: Ckpt) -> None:
     seen = set()
-    for death, before, after in every_death(shards.parent, [edit[0], str(shards), *edit[1:], "-i"]):
+    for death, before, after in every_death(shards.parent, [edit[0], str(shards), *edit[1:], "-i"], 1 if WHOLE else 2):
         if first == "shard":
             for shard in sorted(shards.parent.glob("m-*.safetensors"), reverse=True):
                 ckpt("ls", shard)

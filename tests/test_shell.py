@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import bz2
 import gzip
 import io
@@ -23,7 +22,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import ROOT, SAMPLES, Ckpt, heeds_ctrl_c
+from conftest import SAMPLES, Ckpt, heeds_ctrl_c
 
 CKPT = Path(sys.executable).with_name("ckpt")
 MLP = SAMPLES / "mlp.pt"
@@ -478,108 +477,6 @@ def test_a_deleted_current_folder_does_not_matter(tmp_path: Path, program: str) 
 def test_no_home_and_an_empty_environment_do_not_matter() -> None:
     run = subprocess.run([CKPT, "ls", MLP], env={}, capture_output=True, text=True, timeout=30)
     assert run.returncode == 0 and run.stderr == "" and run.stdout.count("\n") == 4
-
-
-# The rooms of the program, ground floor first; each may know those above it in this list.
-
-ROOMS = """
-errors checksums lfs descriptors
-crc32c
-locks mark
-journal
-recovery
-file dtypes
-storage unknown quantised
-values
-checkpoint
-registry
-selection
-workers
-blocks
-sink
-patch
-staging
-saving
-containers
-formats
-schemes
-architectures
-mapping
-widening
-distance
-stats diff digest summary
-slots
-optimizer
-edits
-files
-training
-show
-checking
-completion
-commands
-cli
-start
-"""
-FLOOR = {room: number for number, floor in enumerate(ROOMS.split("\n")) for room in floor.split()}
-
-
-def imports_of(path: Path) -> set[str]:
-    """The rooms that a file imports when it is imported: what stands at its top, type hints aside."""
-    inside = path.relative_to(ROOT / "ckpt_cli")
-    package = ["ckpt_cli", *inside.parts[:-1]]
-    found: set[str] = set()
-
-    def visit(body: list[ast.stmt]) -> None:
-        for node in body:
-            if isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.dump(node.test):
-                visit(node.body + node.orelse)
-            elif isinstance(node, ast.Try):
-                visit(node.body + node.finalbody)
-            elif isinstance(node, ast.ImportFrom):
-                base = package[: len(package) - node.level + 1] if node.level else []
-                start = [*base, *(node.module.split(".") if node.module else [])]
-                names = [start] if len(start) > 1 else [[*start, alias.name] for alias in node.names]
-                found.update(name[1] for name in names if name[:1] == ["ckpt_cli"] and len(name) > 1)
-            elif isinstance(node, ast.Import):
-                found.update(alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ckpt_cli."))
-
-    visit(ast.parse(path.read_text()).body)
-    return found
-
-
-FILES = sorted((ROOT / "ckpt_cli").rglob("*.py"))
-
-
-def room_of(path: Path) -> str:
-    return path.relative_to(ROOT / "ckpt_cli").parts[0].removesuffix(".py")
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_up_the_list_of_rooms_only(path: Path) -> None:
-    room = room_of(path)
-    if room in ("__init__", "__main__"):
-        assert imports_of(path) <= ({"start"} if room == "__main__" else {"files", "checkpoint", "errors"})
-        return
-    assert room in FLOOR, f"{room} is not in the list of rooms"
-    wrong = {other for other in imports_of(path) if other != room and FLOOR[other] >= FLOOR[room]}
-    assert not wrong
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nobody_imports_the_commands_or_the_command_line(path: Path) -> None:
-    everywhere = {
-        word
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, (ast.Import, ast.ImportFrom))
-        for word in [*(getattr(node, "module", None) or "").split("."), *(alias.name for alias in node.names)]
-    }
-    if room_of(path) not in ("cli", "start", "__main__", "commands"):
-        assert not everywhere & {"cli", "commands"}
-
-
-def test_the_test_of_rooms_finds_imports() -> None:
-    assert {"selection", "show", "checkpoint"} <= imports_of(ROOT / "ckpt_cli" / "commands" / "ls.py")
-    assert imports_of(ROOT / "ckpt_cli" / "__main__.py") == {"start"} and len(FILES) > 50
 
 
 def test_a_folder_is_the_model_in_it_and_what_lies_beside_is_named(tmp_path: Path, ckpt: Ckpt) -> None:

@@ -10,15 +10,10 @@ As in CPython's Lib/pickletools.py and numpy's methods.c (`array_reduce`), numer
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
 from .. import Format, formats
 from ..encodings.pickle_sniffing import is_array_pickle, is_paddle_pickle
-
-if TYPE_CHECKING:
-    from ..encodings.pickled_tensors import TensorReader
 
 
 class Pickle(Format):
@@ -26,7 +21,7 @@ class Pickle(Format):
 
     name = "pickle"
     title = "Pickled numpy arrays"
-    suffixes: tuple[str, ...] = (".pkl", ".pickle")
+    suffixes = (".pkl", ".pickle")
     ties = objects = True
 
     def sniff(self, file: File) -> bool:
@@ -35,16 +30,10 @@ class Pickle(Format):
 
     def read(self, file: File) -> Checkpoint:
         """The arrays under the paths by which they are reached from the pickled object; all else in it as objects."""
-        from ..encodings.pickle_file import read_pickle
-
-        return read_pickle(file, self.reader())
-
-    def reader(self) -> TensorReader:
-        """What tells the arrays in the pickle from other objects."""
-        from ..encodings.pickle_file import no_storage
+        from ..encodings.pickle_file import no_storage, read_pickle
         from ..encodings.pickled_tensors import TensorReader
 
-        return TensorReader(no_storage)
+        return read_pickle(file, TensorReader(no_storage))
 
 
 formats.add(Pickle.name, Pickle())

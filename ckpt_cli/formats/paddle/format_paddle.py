@@ -8,35 +8,31 @@ As in python/paddle/framework/io.py. Nothing is called; bfloat16 lies in arrays 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from ...storage.file import File
-from .. import formats
+from ...tensors.checkpoint import Checkpoint
+from .. import Format, formats
 from ..encodings.pickle_sniffing import is_array_pickle, is_paddle_pickle
-from ..numpy.format_pickle import Pickle
-
-if TYPE_CHECKING:
-    from ..encodings.pickled_tensors import TensorReader
 
 
-class Paddle(Pickle):
+class Paddle(Format):
     """Pickles by `paddle.save`."""
 
     name = "paddle"
     title = "Paddle (paddle.save)"
     suffixes = (".pdparams", ".pdopt", ".pdz")
+    ties = objects = True
     axes = "io"
 
     def sniff(self, file: File) -> bool:
         """A pickle of numpy arrays with what only Paddle writes."""
         return is_array_pickle(file) and is_paddle_pickle(file)
 
-    def reader(self) -> TensorReader:
-        """What tells Paddle's tensors, too, from other objects."""
-        from ..encodings.pickle_file import no_storage
+    def read(self, file: File) -> Checkpoint:
+        """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
+        from ..encodings.pickle_file import no_storage, read_pickle
         from .tensor_calls import PaddleReader
 
-        return PaddleReader(no_storage)
+        return read_pickle(file, PaddleReader(no_storage))
 
 
 formats.add(Paddle.name, Paddle())
