@@ -19,7 +19,7 @@ import pytest
 from conftest import CASES, SAMPLES, Ckpt
 
 from ckpt_cli import reading
-from ckpt_cli.formats.keras import hdf5_walk
+from ckpt_cli.formats.keras import hdf5_sandbox, hdf5_walk
 
 every_case = cases.every_case("keras3", "keras-h5")
 MODELS = ("mlp.keras", "mlp.weights.h5", "mlp.h5")
@@ -376,6 +376,8 @@ def test_a_file_at_which_the_library_goes_wrong_is_an_error_as_any_other(
     fault: Callable[[object], object], says: str, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hdf5_walk, "walk", fault)
+    monkeypatch.setattr(hdf5_sandbox, "_CPU_SECONDS", 2)
+    monkeypatch.setattr(hdf5_sandbox, "_WALL_SECONDS", 4)
     assert says in ckpt("ls", SAMPLES / "mlp.h5", status=2).err
 
 

@@ -5,6 +5,7 @@ Run as a program: a request is a line of JSON on standard input, the answer a li
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -105,6 +106,7 @@ def children(requests: list[dict[str, Any]], streams: list[tuple[int, int]], end
     sys.addaudithook(watch)
     from ckpt_cli.cli import main
 
+    gc.disable()  # as the program does
     for request, (out, err), (sys.stdout, sys.stderr) in zip(requests, streams, texts, strict=True):
         os.dup2(out, 1)
         os.dup2(err, 2)
