@@ -1,0 +1,1 @@
+"""safetensors, and models in shards with an index."""
