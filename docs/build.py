@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import fcntl
 import math
 import os
@@ -34,6 +35,7 @@ from ckpt_cli.schemes import schemes
 from ckpt_cli.schemes.presets import presets
 
 ROOT = Path(__file__).resolve().parent.parent
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 COLUMNS = 100
 COMMAND = re.compile(r"^\$ .*\n(?:>.*\n)*", re.MULTILINE)
@@ -174,7 +176,34 @@ def bounds() -> str:
     )
 
 
+def floors() -> tuple[tuple[str, ...], ...]:
+    """The rooms on their floors, as tests/test_rooms.py has them."""
+    tree = ast.parse((ROOT / "tests/test_rooms.py").read_text())
+    values = [node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "FLOORS"]
+    found: tuple[tuple[str, ...], ...] = ast.literal_eval(values[0])
+    return found
+
+
+def room_row(room: str) -> str:
+    """A folder or a file, and the first sentence of its docstring."""
+    path = ROOT / "ckpt_cli" / room.replace(".", "/")
+    if path.name == "FAMILY":
+        families = sorted(
+            folder.name for folder in path.parent.iterdir() if (folder / "__init__.py").exists() and folder.name != "encodings"
+        )
+        return f"| {' '.join(f'`formats/{name}/`' for name in families)} | A family of formats each, with what only it needs. |\n"
+    module = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    text = (ast.get_docstring(ast.parse(module.read_text())) or "").split("\n\n")[0].split(". ")[0].rstrip(".")
+    return f"| `{room.replace('.', '/')}{'/' if path.is_dir() else '.py'}` | {cell(text)}. |\n"
+
+
+def room_table() -> str:
+    """The folders and files of the package, ground floor first."""
+    return "| room, ground floor first | |\n|---|---|\n" + "".join(room_row(room) for floor in floors() for room in floor)
+
+
 GENERATED: dict[str, Callable[[], str]] = {
+    "rooms": room_table,
     "commands": command_table,
     "reference": reference,
     "schemes": scheme_table,
