@@ -81,7 +81,7 @@ def save(
             )
 
 
-def check(checkpoint: Checkpoint, path: str, form: Savable, *, replace: bool = False) -> None:
+def check_saving(checkpoint: Checkpoint, path: str, form: Savable, *, replace: bool = False) -> None:
     """Check that `checkpoint` can be saved: that the format holds it, and that the files may be written. Reads no data, writes nothing.
 
     Raises:

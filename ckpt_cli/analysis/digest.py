@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
+from ..numbers.shapes import record_shape
 from ..tensors.blocks import Progress, fold
 from ..tensors.tensor import Tensor
 
@@ -80,7 +81,7 @@ def digests(tensors: Mapping[str, Tensor], workers: int | None = None, progress:
     )
     for name, tensor in tensors.items():
         digest = next(hashed)[1].hex if has_bytes(tensor) else ""
-        yield Digest(digest, name, tensor.dtype.name, "x".join(map(str, tensor.shape)))
+        yield Digest(digest, name, tensor.dtype.name, record_shape(tensor.shape))
 
 
 def whole(parts: Iterable[Digest]) -> str:

@@ -75,7 +75,7 @@ def convert_command(
     form = writing.format_for(target, format_name)
     form = _sharded(shard_size) if shard_size is not None else form
     if dry_run:
-        writing.check(after, target, form, replace=force)
+        writing.check_saving(after, target, form, replace=force)
         with about(source):
             changes = show_plan(before, after, form, as_json)
         tensors = f"{len(after):,} tensor{'s' * (len(after) != 1)}"

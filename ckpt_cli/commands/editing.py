@@ -74,7 +74,7 @@ def _dry_run(before: Checkpoint, after: Checkpoint, to: Destination, target: str
     from ..show.answer import note
 
     if to.output is not None:
-        writing.check(after, target, form, replace=to.force)
+        writing.check_saving(after, target, form, replace=to.force)
     with about(before.origin.path if before.origin else ""):
         changes = show_plan(before, after, form, as_json)
     if not changes:

@@ -132,7 +132,7 @@ def _train(path: str, request: Request, to: Destination, out: Answer) -> None:
             session = begin(before, model, settings, request.steps, request.every, request.data)
             planned = session.result(form)
         if not to.dry_run:
-            writing.check(planned, target, form, replace=to.replaces)
+            writing.check_saving(planned, target, form, replace=to.replaces)
         with about(path):
             lines = _watched(session, request, out)
         after = session.result(form)

@@ -46,7 +46,7 @@ class Variable(NamedTuple):
     dtype: str = ""
 
 
-class Kind(NamedTuple):
+class LayerKind(NamedTuple):
     """A kind of layer in one convention.
 
     Attributes:
@@ -73,7 +73,7 @@ class Kind(NamedTuple):
 class Candidate(NamedTuple):
     """A kind that a layer may be, the tensor that each of its variables is (key → name), and the sizes of its letters."""
 
-    kind: Kind
+    kind: LayerKind
     tensors: Mapping[str, str]
     sizes: Sizes
 
@@ -108,7 +108,7 @@ class Convention:
         """Return whether the name belongs to the training, not to the model."""
         return self._training.fullmatch(name) is not None
 
-    def new_name(self, kind: Kind, key: str, layer: str) -> str:
+    def new_name(self, kind: LayerKind, key: str, layer: str) -> str:
         """Return the name of a variable of a new layer, which is called `layer`."""
         return f"{layer}{self.separator}{kind.variables[key].names[self.written]}"
 
@@ -139,12 +139,12 @@ class Convention:
         return tuple(candidate for order, candidate in sorted(ranked, key=lambda each: each[0]) if order == 0 or not decided)
 
 
-def _name_matches(kind: Kind, names: tuple[str, ...]) -> bool | None:
+def _name_matches(kind: LayerKind, names: tuple[str, ...]) -> bool | None:
     """Whether one of a layer's names says that it is of this kind; None where no name would."""
     return any(re.fullmatch(kind.own_name, name, re.IGNORECASE) for name in names) if kind.own_name else None
 
 
-def _candidate(kind: Kind, leaves: Mapping[str, str], shapes: Shapes) -> Candidate | None:
+def _candidate(kind: LayerKind, leaves: Mapping[str, str], shapes: Shapes) -> Candidate | None:
     """The kind with these tensors as its variables; None where names or shapes contradict it."""
     tensors = {key: leaves[leaf] for key, variable in kind.variables.items() for leaf in variable.names if leaf in leaves}
     needed = {key for key, variable in kind.variables.items() if not variable.optional and variable.fill is None}
@@ -165,7 +165,7 @@ def natural(text: str) -> list[tuple[int, str]]:
     return [(int(run) if run.isdecimal() and len(run) < 19 else -1, run) for run in re.findall(r"\d+|\D+", text.rstrip("/."))]
 
 
-def _kind(name: str, facts: Mapping[str, Any]) -> Kind:
+def _kind(name: str, facts: Mapping[str, Any]) -> LayerKind:
     """A kind as its table in the file says it."""
     variables = {
         key: Variable(tuple(each["name"]), parse(each["axes"]), each.get("optional", False), each.get("fill"), each.get("dtype", ""))
@@ -173,7 +173,7 @@ def _kind(name: str, facts: Mapping[str, Any]) -> Kind:
         if isinstance(each, dict) and key != "sizes"
     }
     own_name, home, equal = (str(facts.get(key, "")) for key in ("class", "home", "equal"))
-    return Kind(name, variables, dict(facts.get("sizes", {})), own_name, home, equal)
+    return LayerKind(name, variables, dict(facts.get("sizes", {})), own_name, home, equal)
 
 
 _conventions: dict[str, Convention] = {}

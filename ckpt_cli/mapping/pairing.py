@@ -15,7 +15,7 @@ from ..numbers.shapes import show_shape
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
 from .axes import Axes, Sizes, merged, rearranged, shape_of, shown, spatial, spatial_count
-from .convention import Candidate, Convention, Kind, LayerTensors, Shapes
+from .convention import Candidate, Convention, LayerKind, LayerTensors, Shapes
 from .outcome import Outcome
 from .sums import filled, sum_of
 
@@ -190,7 +190,7 @@ def _rearranged(checkpoint: Checkpoint, pair: Pair, key: str, after: Axes) -> Te
     return rearranged(checkpoint[name], name, before, after, pair.sizes)
 
 
-def _axes(kind: Kind, key: str, sizes: Sizes) -> Axes:
+def _axes(kind: LayerKind, key: str, sizes: Sizes) -> Axes:
     return spatial(kind.variables[key].axes, spatial_count(sizes))
 
 

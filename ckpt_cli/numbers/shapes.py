@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .dtypes import DType
 
 
@@ -40,6 +42,11 @@ def span(shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> tuple
     return offset + sum(r for r in reach if r < 0), offset + sum(r for r in reach if r > 0) + 1
 
 
+def record_shape(shape: Sequence[int]) -> str:
+    """Return a shape as it stands in a record: `8x4`; of a scalar nothing."""
+    return "x".join(map(str, shape))
+
+
 def show_shape(shape: tuple[int, ...]) -> str:
     """Return a shape as it is printed: `8x4`, or `scalar`."""
-    return "x".join(map(str, shape)) or "scalar"
+    return record_shape(shape) or "scalar"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..numbers.shapes import record_shape
 from ..training.gradients import Figures, Gradient, figures
 from .answer import Answer
 
@@ -40,7 +41,7 @@ def _use_rows(gradient: Gradient, brief: bool) -> Iterator[tuple[Any, ...]]:
 
 
 def _shape(gradient: Gradient) -> str:
-    return "x".join(map(str, gradient.shape))
+    return record_shape(gradient.shape)
 
 
 def _cells(value: Any, brief: bool) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..analysis.stats import FIGURES, Figures
+from ..numbers.shapes import record_shape
 from .answer import Answer
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def total_document(row: Row) -> dict[str, Any]:
 
 def _cells(row: Row, with_histogram: bool, brief: bool) -> tuple[str, ...]:
     """Return a row as text. `brief`, for a person: four digits, and no count that is 0; else exact numbers."""
-    shape = "x".join(map(str, row.shape))
+    shape = record_shape(row.shape)
     if row.figures is None:
         return (row.name, row.dtype, shape, *[""] * (len(FIGURES) + with_histogram))
     values = [(figure, figure.of(row.figures)) for figure in FIGURES.values()]

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..analysis.summary import Row, Summary
 from ..architectures.hyperparameters import shown, shown_all
-from ..architectures.layers import Shape
 from ..architectures.model import Model
+from ..numbers.shapes import record_shape
 from .answer import Answer, note, readable_size
 
 
@@ -57,7 +57,7 @@ def draw_layers(out: Answer, layers: Sequence[Row]) -> None:
     columns = {
         "LAYER": [lead + name for lead, name in zip(guides(layers), map(label, layers), strict=True)],
         "TYPE": [row.type for row in layers],
-        "OUTPUT": ["" if row.output is None else by(row.output) or "scalar" for row in layers],
+        "OUTPUT": ["" if row.output is None else record_shape(row.output) or "scalar" for row in layers],
         "PARAMS": [counted(row.params) for row in layers],
         "BUFFERS": [counted(row.buffers) for row in layers],
         "TIED TO": [row.tied_to for row in layers],
@@ -114,11 +114,6 @@ def text_of(value: Any) -> str:
     return text if len(text) <= 200 else text[:199] + "…"
 
 
-def by(shape: Shape) -> str:
-    """Return a shape as `2x4`."""
-    return "x".join(map(str, shape))
-
-
 def records(summary: Summary, layers: Sequence[Row]) -> Iterator[tuple[Any, ...]]:
     """Yield the records of `ckpt summary` in a pipe: the kind of each, then its fields."""
     yield "path", summary.path
@@ -129,7 +124,7 @@ def records(summary: Summary, layers: Sequence[Row]) -> Iterator[tuple[Any, ...]
         yield from (("hyperparameter", name, shown(value)) for name, value in summary.model.hyperparameters.items())
         yield from (("assumed", *each.split("=", 1)) for each in summary.model.assumed)
     for row in layers:
-        yield "layer", row.path, row.type, row.params, row.buffers, row.tied_to, "" if row.output is None else by(row.output)
+        yield "layer", row.path, row.type, row.params, row.buffers, row.tied_to, "" if row.output is None else record_shape(row.output)
     yield "tensors", summary.tensors
     yield "tied", summary.tied
     yield "params", summary.params

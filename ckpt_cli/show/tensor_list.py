@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import add
 from typing import Any
 
+from ..numbers.shapes import record_shape
 from ..tensors.checkpoint import Checkpoint, Kind
 from .answer import Answer, readable_size
 from .escape import escape
@@ -73,7 +74,7 @@ def list_document(path: str, checkpoint: Checkpoint, names: list[str], owners: M
 def _cells(kind: Kind) -> tuple[str, str, int, int]:
     """Return dtype (and layout, if sparse), shape, parameters, bytes."""
     sparse = f" ({kind.layout})" if kind.layout.startswith("sparse") else ""
-    return kind.dtype.name + sparse, "x".join(map(str, kind.shape)), kind.numel, kind.nbytes
+    return kind.dtype.name + sparse, record_shape(kind.shape), kind.numel, kind.nbytes
 
 
 def _rows(checkpoint: Checkpoint, names: Sequence[str]) -> list[tuple[Any, ...]]:
