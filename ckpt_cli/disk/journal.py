@@ -24,7 +24,7 @@ from .fingerprint import fingerprint
 
 MAGIC = b"ckpt journal 1\n"
 UNFINISHED, COMPLETE = b"\0", b"\1"  # states of an edit
-BLOCK = 1 << 20  # bytes of a journal that are held at once
+PIECE = 1 << 20  # bytes of a journal that are held at once
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _HEAD = len(MAGIC) + 1 + 8
 
@@ -89,8 +89,8 @@ class StoredJournal(NamedTuple):
         with open_journal(self.path) as source:
             at = self.start
             for start, count in self.entry.extents:
-                for done in range(0, count, BLOCK):
-                    yield start + done, read_at(source, at + done, min(BLOCK, count - done))
+                for done in range(0, count, PIECE):
+                    yield start + done, read_at(source, at + done, min(PIECE, count - done))
                 at += count
 
     def matches(self, path: str) -> bool:
@@ -140,8 +140,8 @@ def load(fd: int, path: str) -> StoredJournal | None:
     if len(head) < _HEAD or head[: len(MAGIC)] != MAGIC or size < start + 4:
         return None
     crc = 0
-    for at in range(len(MAGIC) + 1, size - 4, BLOCK):
-        crc = crc32(read_at(fd, at, min(BLOCK, size - 4 - at)), crc)
+    for at in range(len(MAGIC) + 1, size - 4, PIECE):
+        crc = crc32(read_at(fd, at, min(PIECE, size - 4 - at)), crc)
     if read_at(fd, size - 4, 4) != crc.to_bytes(4, "little"):
         return None
     try:

@@ -9,7 +9,7 @@ from ..errors import ReadError, WriteError
 from ..storage.descriptors import read_at, write_all
 from ..storage.unfinished import journal_path
 from . import locks
-from .journal import BLOCK, MAGIC, OPEN_FLAGS, UNFINISHED, JournalEntry, load
+from .journal import MAGIC, OPEN_FLAGS, PIECE, UNFINISHED, JournalEntry, load
 from .opening import settle
 
 
@@ -51,8 +51,8 @@ class NewJournal:
         self._append(MAGIC + UNFINISHED + head)
         crc = crc32(head)
         for at, count in entry.extents:
-            for start in range(at, at + count, BLOCK):
-                block = read_at(fd, start, min(BLOCK, at + count - start))
+            for start in range(at, at + count, PIECE):
+                block = read_at(fd, start, min(PIECE, at + count - start))
                 crc = crc32(block, crc)
                 self._append(block)
         self._append(pieces + crc32(pieces, crc).to_bytes(4, "little"))

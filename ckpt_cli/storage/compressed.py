@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import CkptError, Malformed, ReadError
 from .sequential import Sequential
-from .storage import BLOCK, Storage
+from .storage import READ_SIZE, Storage
 
 _WIDEST = 27  # log2 of the bytes of a zstd window: the limit that zstd itself has by default
 
@@ -87,7 +87,7 @@ class Decompressed(Sequential):
 
     def produce(self, wanted: int) -> bytes:
         """Return up to `wanted` decompressed bytes."""
-        return _read(self._reader, self.codec, min(BLOCK, wanted))
+        return _read(self._reader, self.codec, min(READ_SIZE, wanted))
 
     def finish(self, surplus: bool) -> None:
         """Raise Malformed where the data go on."""
@@ -113,7 +113,7 @@ def decompressed(data: Storage, codec: str, most: int) -> bytes:
         Malformed: the data are broken, or hold over `most` bytes.
     """
     reader, result = _READERS[codec](_Source(data)), bytearray()
-    while block := _read(reader, codec, BLOCK):
+    while block := _read(reader, codec, READ_SIZE):
         result += block
         if len(result) > most:
             raise Malformed(f"its {codec} data hold over {most:,} bytes")

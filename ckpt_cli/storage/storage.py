@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from .checksums import CRC32, Crc
 from .file import File
 
-BLOCK = 1 << 20
+READ_SIZE = 1 << 20  # bytes that are asked of a file at once
 Place = Callable[[], AbstractContextManager[None]]  # adds to an error where it comes from: a tensor's name
 
 
@@ -40,7 +40,7 @@ class Storage:
         self.readinto(start, memoryview(buffer))
         return bytes(buffer)
 
-    def blocks(self, size: int = BLOCK) -> Iterator[memoryview]:
+    def blocks(self, size: int = READ_SIZE) -> Iterator[memoryview]:
         """Yield all bytes in order, in one reused buffer: a block is valid until the next one is asked for."""
         buffer = memoryview(bytearray(min(size, self.nbytes)))
         for start in range(0, self.nbytes, size):

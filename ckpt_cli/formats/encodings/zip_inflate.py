@@ -6,7 +6,7 @@ from zlib import crc32, decompressobj, error
 
 from ...errors import CkptError, Malformed
 from ...storage.sequential import Sequential
-from ...storage.storage import BLOCK, Storage
+from ...storage.storage import READ_SIZE, Storage
 from .zip import INFLATE_LIMIT, Member
 
 _DEFLATED = 8  # the method of compression
@@ -36,7 +36,7 @@ class Inflated(Sequential):
             raise Malformed(f"member {member.name!r} is compressed in a way that is not read", where=member.file.path)
         block = b""
         while not block and not self._ended():
-            block = self._next_block(min(max(self.position, 4096), BLOCK))
+            block = self._next_block(min(max(self.position, 4096), READ_SIZE))
         self._crc = crc32(block, self._crc)
         return block
 

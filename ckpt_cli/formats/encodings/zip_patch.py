@@ -10,18 +10,18 @@ from ...storage.storage import Storage
 from .zip import Member
 
 
-def patch_members(file: File, pairs: Sequence[tuple[Storage, Storage]] | None) -> Patch | None:
+def patch_members(file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
     """The patch of an archive in which the bytes of stored members are replaced.
 
     Args:
         file: The archive.
-        pairs: Storages before and after the edit; None where the edit changes more than storages.
+        pairs: Storages before and after the edit.
 
     Returns:
-        None where more changes than the bytes of stored members.
+        None where a storage is no stored member.
     """
-    members = [before for before, _ in pairs or () if isinstance(before, Member)]
-    changes = of_extents(pairs) if pairs is not None and len(members) == len(pairs) else None
+    members = [before for before, _ in pairs if isinstance(before, Member)]
+    changes = of_extents(pairs) if len(members) == len(pairs) else None
     checksums = [checksum(member) for member in members if member.crc]  # torch writes 0 where set_crc32_options(False) was called
     return None if changes is None else Patch(file, changes, checksums)
 

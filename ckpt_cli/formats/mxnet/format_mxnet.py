@@ -2,7 +2,7 @@
 
     0x112, 0, the arrays (each with magic, storage, shape, device, dtype, elements), the names
 
-As in src/ndarray/ndarray.cc of apache/mxnet; an array is read by arrays.py. Peculiarities:
+As in src/ndarray/ndarray.cc of apache/mxnet; an array is read by ndarray_list.py. Peculiarities:
 - Version 2 (no axis has length 0, no array is a scalar) and version 3 (`npx.set_np()`) exclude each other: MXNet loads a file only in the
   mode of its version. A file keeps its version; one from another format is written as version 2, or as 3 where a shape needs it. Versions
   0 and 1 become 2.

@@ -22,7 +22,7 @@ from ..encodings.protobuf import Data, PagedBytes, piece, varint
 MAGIC = bytes.fromhex("57fb808b247547db")
 FOOTER = 48  # bytes
 TRAILER = 5
-BLOCK = 262144  # bytes after which TensorFlow closes a block
+TABLE_BLOCK = 262144  # bytes after which TensorFlow closes a block
 _MASK_DELTA = 0xA282EAD8
 _MOST_KEY = 1 << 16
 _MOST_REPEATED = 32  # the keys of a block may be this many times as long, together, as the block
@@ -126,7 +126,7 @@ class Table:
         """Yield each block, its contents and its entries. A large block that is not compressed is read page by page, where it lies."""
         last = b""
         for block in self.blocks():
-            large = block.nbytes > 2 * BLOCK and not block.packed
+            large = block.nbytes > 2 * TABLE_BLOCK and not block.packed
             data = PagedBytes(block.file, block.at, block.nbytes) if large else block.contents()
             found = list(entries(data))
             if found and found[0].key <= last and last:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from ...storage.crc32c import CRC32C
 from ..encodings.protobuf import number
-from .sstable import BLOCK, FOOTER, MAGIC, TRAILER, masked
+from .sstable import FOOTER, MAGIC, TABLE_BLOCK, TRAILER, masked
 
 _RESTART = 16  # entries from one whole key to the next
 
@@ -52,7 +52,7 @@ def table(items: Iterator[tuple[bytes, bytes]]) -> Iterator[bytes]:
             handle = b""
         block.add(key, value)
         last = key
-        if block.size >= BLOCK:
+        if block.size >= TABLE_BLOCK:
             contents = block.contents()
             yield from (contents, _trailer(contents))
             handle, at = _handle(at, contents), at + len(contents) + TRAILER
