@@ -32,7 +32,7 @@ from .params import (
 )
 
 if TYPE_CHECKING:
-    from ..edits.reinit import Planned
+    from ..schemes.plan import Planned
     from ..schemes.rules import Rule
 
 

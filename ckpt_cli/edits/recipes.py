@@ -27,7 +27,7 @@ from ..tensors.checkpoint import Checkpoint
 from .steps import Context, Table, Verb, verb, verbs
 
 if TYPE_CHECKING:
-    from .reinit import Planned
+    from ..schemes.plan import Planned
 
 __all__ = ["Context", "Made", "Step", "made", "read_steps"]
 

@@ -11,6 +11,7 @@ from ..errors import EditError, UsageError, about
 from ..formats import formats
 from ..numbers.shapes import span
 from ..schemes.distribution import Computed, Constant, Distribution
+from ..schemes.plan import Planned
 from ..schemes.presets import Preset, presets
 from ..schemes.roles import Role, role_of
 from ..schemes.rules import Rule
@@ -29,24 +30,6 @@ if TYPE_CHECKING:
     from torch import Tensor as TorchTensor
 
     from .steps import Verb
-
-
-class Planned(NamedTuple):
-    """How one tensor is filled.
-
-    Attributes:
-        name: The name of the tensor.
-        scheme: The scheme with its arguments, or the preset.
-        draw: What is drawn.
-        seed: The seed of this tensor alone; None where nothing is random, or one generator draws all tensors.
-        reason: Why: the pattern of the rule, or the role of the tensor and how it was recognised.
-    """
-
-    name: str
-    scheme: str
-    draw: str
-    seed: int | None
-    reason: str
 
 
 class Wish(NamedTuple):

@@ -18,8 +18,8 @@ from ..tensors.selection import Layers
 
 if TYPE_CHECKING:
     from ..mapping.pairing import Template
+    from ..schemes.plan import Planned
     from ..schemes.target import Source
-    from .reinit import Planned
 
 Table = Mapping[str, Any]
 

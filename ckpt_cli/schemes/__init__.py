@@ -18,6 +18,7 @@ The machinery:
     rules.py            PATTERN=SCHEME(ARGUMENTS) as text
     rules_file.py       such rules in a TOML file
     user_function.py    FILE.py:FUNCTION as a scheme
+    plan.py             how each tensor is filled, as it is shown
     presets/            a scheme for each role, one module a framework
 
 The schemes:

@@ -9,7 +9,7 @@ from .answer import Answer, note
 from .tree import folded
 
 if TYPE_CHECKING:
-    from ..edits.reinit import Planned
+    from ..schemes.plan import Planned
 
 _FEW = 24  # lines that a person reads one by one
 _HEADER = ("NAME", "SCHEME", "DRAWN", "SUB-SEED", "WHY")
