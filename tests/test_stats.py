@@ -19,6 +19,7 @@ from oracles import DTYPES, example
 from safetensors.torch import save_file
 
 from ckpt_cli import reading
+from ckpt_cli.analysis.figures import FIGURES
 from ckpt_cli.analysis.histogram import BINS
 from ckpt_cli.analysis.kernels import figures_of
 from ckpt_cli.analysis.stats import Figures, histograms, stats, total
@@ -46,11 +47,11 @@ def oracle(values: np.ndarray) -> dict[str, Any]:
 
 
 def close(found: Figures | dict[str, Any], want: dict[str, Any], size: float = 0.0) -> bool:
-    """Counts and extremes exactly; the rest to 1e-6, the mean also to 1e-9 of the values' `size` where they cancel out."""
+    """The rest exactly; moments to 1e-6, the mean also to 1e-9 of the values' `size` where they cancel out."""
     if isinstance(found, Figures):
-        found = {key: getattr(found, key) if key != "mean" or found.count else None for key in want}
-    exact = all(found[key] == want[key] for key in want if key in ("min", "max", "zeros", "nan", "inf"))
+        found = {key: FIGURES[key].of(found) for key in want}
     slack = {"mean": 1e-9 * size, "std": 1e-12 * size, "l2": 0.0}
+    exact = all(found[key] == want[key] for key in want if key not in slack)
     near = (
         found[key] == want[key]
         or (None not in (found[key], want[key]) and math.isclose(found[key], want[key], rel_tol=1e-6, abs_tol=slack[key]))
