@@ -51,7 +51,7 @@ float6_e3m2fn q 4 3   qint8 q 1 1           quint8 q 1 1          qint32 q 1 4
 quint4x2 q 2 1        quint2x4 q 4 1        qint16 q 1 2          quint16 q 1 2
 float8_e4m3b11fnuz f 1 1
 """
-_PACKED = """
+_NOT_IN_TORCH = """
 int4 q 2 1            uint4 q 2 1           int2 q 4 1            uint2 q 4 1
 """
 _GGML = """
@@ -71,7 +71,7 @@ def _table(text: str) -> dict[str, DType]:
     return {name: DType(name, kind, int(elements), int(nbytes)) for name, kind, elements, nbytes in rows}
 
 
-BLOCKS = _table(_GGML) | _table(_PACKED)  # types that torch has no tensors of
+BLOCKS = _table(_GGML) | _table(_NOT_IN_TORCH)  # types that torch has no tensors of
 DTYPES = _table(_TABLE) | BLOCKS
 _CASED = {name.lower(): name for name in BLOCKS}
 
