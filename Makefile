@@ -34,10 +34,10 @@ demo: setup
 	@PATH="$(abspath $(BIN)):$$PATH" sh examples/demo.sh
 
 test: setup
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 test-all: setup
-	CKPT_TESTS=all $(BIN)/python -m pytest -n auto
+	CKPT_TESTS=all $(BIN)/python -m pytest -n auto --dist worksteal
 
 # Environments of their own: some of these frameworks exclude each other.
 .venv-oracle-%/ready: tests/oracle/%/requirements.txt
