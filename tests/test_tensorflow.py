@@ -33,6 +33,12 @@ def short(tensor: dict[str, Any]) -> str:
     return str(tensor.get("short", tensor["name"]))
 
 
+def written_again(path: str) -> bytes:
+    """A table, made of the keys and values that are read in it."""
+    items = [(entry.key, data[entry.start : entry.stop]) for _, data, found in Table(File(path)).read_blocks() for entry in found]
+    return b"".join(sstable_writing.table(iter(items)))
+
+
 MADE = Path(__file__).parent / "from_tensorflow"
 READ = json.loads((MADE / "expect.json").read_text())["checkpoints"]
 
@@ -50,9 +56,7 @@ def test_what_tensorflow_made_is_what_tensorflow_reads_in_it(prefix: str, ckpt: 
 
 @pytest.mark.parametrize("prefix", [prefix for prefix in READ if (MADE / f"{prefix}.index").exists()])
 def test_an_index_of_tensorflow_is_written_again_byte_for_byte(prefix: str) -> None:
-    blocks = Table(File(f"{MADE / prefix}.index")).read_blocks()
-    items = [(entry.key, data[entry.start : entry.stop]) for _, data, found in blocks for entry in found]
-    assert b"".join(sstable_writing.table(iter(items))) == Path(f"{MADE / prefix}.index").read_bytes()
+    assert written_again(f"{MADE / prefix}.index") == Path(f"{MADE / prefix}.index").read_bytes()
 
 
 @pytest.mark.parametrize("prefix", [prefix for prefix in READ if (MADE / f"{prefix}.index").exists()])
@@ -90,8 +94,7 @@ def test_every_checksum_of_the_real_ones_is_right(record: Any, ckpt: Ckpt) -> No
 def test_the_index_is_written_byte_for_byte_as_tensorflow_writes_it(record: Any) -> None:
     """From its own keys and values."""
     path = ckpt_cli.open(str(CASES / record["file"])).origin.path
-    items = [(entry.key, data[entry.start : entry.stop]) for _, data, found in Table(File(path)).read_blocks() for entry in found]
-    assert b"".join(sstable_writing.table(iter(items))) == Path(path).read_bytes()
+    assert written_again(path) == Path(path).read_bytes()
 
 
 @every_case("tf-v2", "tf-savedmodel", "tf-v1")

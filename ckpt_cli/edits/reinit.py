@@ -19,8 +19,7 @@ from ..schemes.sampling import blocks, constant_bytes, portable, require_drawabl
 from ..schemes.seeds import generator, import_torch, subseed
 from ..schemes.target import Source, Target, layout_of
 from ..storage.sequential import Drawn
-from ..storage.storage import Fill as Filled
-from ..storage.storage import Storage
+from ..storage.storage import Fill, Storage
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, matches, no_layers
 from ..tensors.tensor import Tensor
@@ -165,7 +164,7 @@ def _contents(draw: Distribution, tensor: Tensor, seed: int, stream: Stream | No
     """The new elements of `tensor`: a constant, or values that are drawn when they are read."""
     dtype, shape = tensor.dtype.name, tensor.shape
     if isinstance(draw, Constant):
-        return Filled(constant_bytes(draw.value, dtype), tensor.nbytes)
+        return Fill(constant_bytes(draw.value, dtype), tensor.nbytes)
     if isinstance(draw, Computed):
         return Drawn(tensor.nbytes, lambda: blocks(draw, dtype, shape))
     if stream is not None:

@@ -98,9 +98,7 @@ def _node(node: Any, index: int) -> _GraphNode:
     if type(node) is not dict or type(node.get("op")) is not str or type(node.get("name")) is not str:
         raise Malformed(f"node {index:,} has no op and name")
     inputs = node.get("inputs")
-    if type(inputs) is not list or not all(
-        type(each) is list and each and type(each[0]) is int and 0 <= each[0] < index for each in inputs
-    ):
+    if type(inputs) is not list or not all(_is_input(each, index) for each in inputs):
         raise Malformed(f"the inputs of node {index:,} are no earlier nodes")
     return _GraphNode(node["op"], node["name"], [each[0] for each in inputs])
 
