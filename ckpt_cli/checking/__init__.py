@@ -43,6 +43,7 @@ KINDS = {
     "dtype": "A tensor is of another dtype.",
     "shape": "A tensor is of another shape.",
     "layout": "A tensor is laid out in another way.",
+    "quantiser": "A tensor is quantised by another scale or zero point.",
     "tied": "Tensors share one storage, or do not, where it should be the other way round.",
     "sha256": "A tensor's elements are not those that the digest was made of.",
     "figure": "A figure of a tensor's values is out of its range.",

@@ -5,6 +5,7 @@ As in joblib/compressor.py. What they hold cannot be read where it lies: it is d
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ...errors import Malformed, ReadError
@@ -20,45 +21,49 @@ _MODULES = {b"\x78": "zlib", b"\x1f": "gzip", b"B": "bz2", b"\xfd": "lzma", b"\x
 
 
 def beginning(file: File, most: int) -> bytes:
-    """The first decompressed bytes; none where they cannot be decompressed."""
+    """The first bytes, `most` of them or a few more; fewer where the data are cut off, none where they are broken."""
+    made = bytearray()
     try:
-        return _decompress(file, most)
+        for piece in _pieces(file, _machine(file.head), most):
+            made += piece
     except Malformed:
         return b""
+    return bytes(made)
 
 
 def decompressed(file: File) -> bytes:
     """All that a compressed file holds.
 
     Raises:
-        Malformed: The data are broken or cut off.
+        Malformed: The data are broken or cut off, or something follows them.
         ReadError: They are too many.
     """
     most = min(_MOST, max(_SMALL, _MOST_RATIO * file.size))
-    data = _decompress(file, most + 1)
-    if len(data) > most:
-        raise ReadError(
-            f"it decompresses to over {most:,} bytes, which is not held in memory", "load it in Python, and save it without compression"
-        )
-    return data
-
-
-def _decompress(file: File, most: int) -> bytes:
-    """At most `most` bytes of what the file decompresses to."""
-    machine, made, at = _machine(file.head), bytearray(), 0
-    try:
-        while len(made) < most and not machine.eof and (at < file.size or _is_full(machine)):
-            count = 0 if _is_full(machine) else min(_PIECE, file.size - at)
-            piece = getattr(machine, "unconsumed_tail", b"") or file.read(at, count)
-            at += count
-            made += machine.decompress(piece, most - len(made))
-    except Exception as error:  # the exceptions of the modules have no common base
-        raise Malformed(f"its compressed data are broken: {' '.join(str(error).split())}") from None
-    if len(made) < most and not machine.eof:
+    machine, made = _machine(file.head), bytearray()
+    for piece in _pieces(file, machine, most + 1):
+        made += piece
+    if len(made) > most:
+        raise ReadError(f"it decompresses to over {most:,} bytes", "load it in Python, and save it without compression")
+    if not machine.eof:
         raise Malformed("truncated: its compressed data end early", "download or copy it again")
+    return bytes(made)
+
+
+def _pieces(file: File, machine: Any, most: int) -> Iterator[bytes]:
+    """What the file decompresses to, up to `most` bytes. Raises Malformed where it is broken, or goes on after the compressed data."""
+    made = at = 0
+    while made < most and not machine.eof and (at < file.size or _is_full(machine)):
+        count = 0 if _is_full(machine) else min(_PIECE, file.size - at)
+        source = getattr(machine, "unconsumed_tail", b"") or file.read(at, count)
+        at += count
+        try:
+            piece = machine.decompress(source, most - made)
+        except Exception as error:  # the exceptions of the modules have no common base
+            raise Malformed(f"its compressed data are broken: {' '.join(str(error).split())}") from None
+        made += len(piece)
+        yield piece
     if machine.eof and (machine.unused_data or at < file.size):
         raise Malformed("bytes stand after the end of its compressed data")
-    return bytes(made)
 
 
 def _is_full(machine: Any) -> bool:

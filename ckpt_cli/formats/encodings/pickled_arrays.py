@@ -207,14 +207,22 @@ def as_bytes(node: Any) -> bytes | None:
         return node
     if type(node) in (ByteArray, ByteString):
         return bytes(node.data)
-    if type(node) is Call and node.path in ("__builtin__.bytes", "builtins.bytes") and not node.arguments():
-        return b""
-    if type(node) is Call and node.path == "_codecs.encode" and node.arguments() and type(node.arguments()[0]) is str:
-        try:
-            return bytes(node.arguments()[0], "latin-1")
-        except UnicodeEncodeError:
-            return None
-    return None
+    if type(node) is not Call or node.path not in _BYTES_CALLS:
+        return None
+    args = node.arguments()
+    if not args:
+        return b"" if node.path != "_codecs.encode" else None
+    if type(args[0]) is not str:
+        inner = len(args) == 1 and (type(args[0]) is not Call or args[0].path == "_codecs.encode" != node.path)
+        return as_bytes(args[0]) if inner else None
+    try:
+        return bytes(args[0], "latin-1") if len(args) == 2 and args[1] in ("latin1", "latin-1") else None
+    except UnicodeEncodeError:
+        return None
+
+
+# How protocols below 3 spell bytes and bytearrays: with a text in latin-1.
+_BYTES_CALLS = {"_codecs.encode", "builtins.bytes", "__builtin__.bytes", "builtins.bytearray", "__builtin__.bytearray"}
 
 
 def scalar(node: Any) -> Any:

@@ -38,6 +38,12 @@ class Rest(NamedTuple):
         pickles = {name: array.pickle for name, array in arrays.items() if array.pickle is not None}
         return cls({name: array.header for name, array in arrays.items()}, pickles, line)
 
+    @staticmethod
+    def for_writing(checkpoint: Checkpoint, same_format: bool) -> Rest:
+        """What is kept of the file that a checkpoint was read from; arrays of objects stay such in a file of the same format alone."""
+        rest = checkpoint.rest if isinstance(checkpoint.rest, Rest) else Rest({})
+        return rest if same_format else Rest(rest.headers)
+
 
 class ReadArray(NamedTuple):
     """An array of a file.

@@ -61,12 +61,12 @@ class Npy(Writer, Patcher):
         """
         from .array_streams import Rest, written_parts
 
-        rest = checkpoint.rest if isinstance(checkpoint.rest, Rest) else Rest({})
+        rest = Rest.for_writing(checkpoint, self.is_origin_of(checkpoint))
         parts = list(written_parts(checkpoint, rest))
         own = self.is_origin_of(checkpoint)
         if len(parts) != 1 and not (own and [checkpoint.sources.get(name, name) for name, _, _ in parts] == list(rest.headers)):
             raise CannotHold(f"a .npy file holds one array, not {len(parts):,}", "write .npz, or choose one: --select NAME")
-        if own and rest.line:
+        if rest.line:
             file_layout.write(rest.line)
         for _, header, elements in parts:
             file_layout.write(header)

@@ -65,7 +65,7 @@ class Npz(Writer, Patcher):
         from ..encodings import zip_writer
         from .array_streams import Rest, written_parts
 
-        rest = checkpoint.rest if isinstance(checkpoint.rest, Rest) else Rest({})
+        rest = Rest.for_writing(checkpoint, self.is_origin_of(checkpoint))
         arrays = [(_member(name), header, elements) for name, header, elements in written_parts(checkpoint, rest)]
         archive = zip_writer.Writer(file_layout)
         for name, header, elements in arrays:
