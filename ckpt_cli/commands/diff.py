@@ -46,6 +46,7 @@ def diff_command(
     """Compare A and B, parameter by parameter. Exit status: 0 same, 1 different, 2 an error.
 
     NaN equals NaN and -0 equals 0, except with --exact. Tensors of two dtypes are different, and their elements are compared by value.
+    Bytes that are in no tensor are compared, too, where no PATTERN is given; those that cannot be read are `unread`, a difference.
     In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated.
     """
     if stat and name_only:
