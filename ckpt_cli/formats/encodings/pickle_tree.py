@@ -9,6 +9,7 @@ from ...numbers.dtypes import DType
 from ...storage.storage import Storage
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
+from .object_nodes import Call
 from .object_walk import TreeEntry, Walk, joined, names
 from .pickle_reader import load
 from .pickled_tensors import TensorReader
@@ -22,12 +23,14 @@ class TorchTree(NamedTuple):
         storage_of: Gives the storage with a key, a dtype (None: untyped) and a size in bytes.
         records: The members of the zip that are carried along to an edited file, by name.
         root: The folder in the zip that holds all members.
+        distributed: The nodes of the tensors of which a rank holds a piece, by name: see `distributed_tensors`.
     """
 
     pickle: bytes
     storage_of: Callable[[str, DType | None, int], Storage]
     records: Mapping[str, Any]
     root: str = "archive"
+    distributed: Mapping[str, Call] = {}
 
 
 class SortedLeaves(NamedTuple):
@@ -53,11 +56,18 @@ def read_tree(tree: TorchTree) -> Checkpoint:
     collecting = isenabled()
     disable()  # a large tree is all live; looking for garbage in it doubles the time
     try:
-        leaves = sorted_leaves(load(tree.pickle), TensorReader(tree.storage_of))
+        reader = TensorReader(tree.storage_of)
+        leaves = sorted_leaves(load(tree.pickle), reader)
     finally:
         if collecting:
             enable()
-    return Checkpoint(leaves.tensors, objects=objects_of(leaves), layers=leaves.layers, rest=tree)
+    notes: tuple[str, ...] = ()
+    if reader.distributed:
+        from .distributed_tensors import part_note
+
+        nodes = {name: reader.distributed[id(entry.node)] for name, entry in leaves.entries.items() if id(entry.node) in reader.distributed}
+        tree, notes = tree._replace(distributed=nodes), tuple(filter(None, [part_note(list(nodes.values()))]))
+    return Checkpoint(leaves.tensors, objects=objects_of(leaves), layers=leaves.layers, rest=tree, notes=notes)
 
 
 def objects_of(leaves: SortedLeaves) -> dict[str, Any]:

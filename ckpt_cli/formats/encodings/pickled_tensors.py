@@ -102,6 +102,7 @@ class TensorReader:
         self.storage_of = storage_of
         self.seen: dict[int, Tensor] = {}
         self.repeated: dict[int, tuple[Tensor, StorageId]] = {}
+        self.distributed: dict[int, Call] = {}  # tensors of which a rank holds a part, by the id of their node
         self.depth = 0
 
     def is_leaf(self, node: Any) -> bool:
@@ -213,17 +214,22 @@ def _sparse(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
 
 
 def _from_type(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
-    """A subclass: (function, type, args, state). A DTensor is read as the part of it that this rank holds."""
+    """A subclass: (function, type, args, state). A DTensor or ShardedTensor is read as the part of it that this rank holds."""
     local = _local_part(args)
     if local is not None:
-        return reader.inner(local)
+        reader.distributed[id(node)] = node
+        return local if isinstance(local, Tensor) else reader.inner(local)
     function, inner = args[0] if args else None, args[2] if len(args) > 2 else None
     return reader.inner(Call(CallOpcode.REDUCE, function, inner))
 
 
 def _local_part(args: list[Any]) -> Any:
-    """The local part of a DTensor. The state is a dict, or a pair of a dict (or None) and the slots."""
+    """The local part of a DTensor or a ShardedTensor. The state of the former is a dict, or a pair of a dict (or None) and the slots."""
     state = args[3] if len(args) > 3 else None
+    if type(args[1] if len(args) > 1 else None) is Global and args[1].name == "ShardedTensor":
+        from .distributed_tensors import local_shard
+
+        return local_shard(args, torch_dtype)
     dicts = [state] if type(state) is Dict else state.items if type(state) is Tuple else []
     return next((local for part in dicts if type(part) is Dict and (local := part.get("_local_tensor")) is not None), None)
 
