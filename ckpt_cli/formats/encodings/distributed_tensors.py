@@ -109,13 +109,13 @@ def _field(node: Any, name: str) -> Any:
     return None
 
 
-def _integers(node: Any, what: str) -> tuple[int, ...]:
-    """A tuple, list or torch.Size of sizes. Raises Malformed."""
+def sizes_of(node: Any, what: str) -> tuple[int, ...]:
+    """The numbers of a tuple, list or torch.Size of sizes, which an error calls `what`. Raises Malformed."""
     if type(node) is Call and node.path == "torch.Size" and node.arguments():
         node = node.arguments()[0]
     items = [node] if type(node) is int else node.items if type(node) in (Tuple, List) else [None]
     if len(items) > 64 or any(type(n) is not int or not 0 <= n < _MOST_SIZE for n in items):
-        raise Malformed(f"{what} of a distributed tensor is no tuple of sizes")
+        raise Malformed(f"{what} is no tuple of sizes")
     return tuple(items)
 
 
@@ -123,12 +123,12 @@ def _integers(node: Any, what: str) -> tuple[int, ...]:
 
 
 def _sharded(state: Tuple) -> tuple[tuple[int, ...], list[tuple[Box, Box]]]:
-    shape = _integers(_field(state.items[1], "size"), "the size")
+    shape = sizes_of(_field(state.items[1], "size"), "the size of a distributed tensor")
     boxes = []
     for shard in _local_shards(state) or []:
         metadata = _field(shard, "metadata")
-        offsets = _integers(_field(metadata, "shard_offsets"), "the place")
-        sizes = _integers(_field(metadata, "shard_sizes"), "the size")
+        offsets = sizes_of(_field(metadata, "shard_offsets"), "the place of a distributed tensor")
+        sizes = sizes_of(_field(metadata, "shard_sizes"), "the size of a distributed tensor")
         if len(offsets) != len(shape) or len(sizes) != len(shape) or any(a + n > m for a, n, m in zip(offsets, sizes, shape, strict=True)):
             raise Malformed("a shard lies outside of its tensor")
         boxes.append((tuple((0, n) for n in sizes), tuple(zip(offsets, sizes, strict=True))))
@@ -160,7 +160,7 @@ def _nothing(inner: Any, dtype_of: Callable[[Any], DType]) -> Tensor | None:
     from ...tensors.tensor import Tensor
 
     items = inner.items if type(inner) is Tuple and len(inner.items) > 2 else [None] * 3
-    shape = _integers(items[2], "the shape")
+    shape = sizes_of(items[2], "the shape of a distributed tensor")
     return Tensor.whole(dtype_of(items[1]), (0, *shape[1:]), Memory(b"")) if shape else None
 
 
@@ -171,7 +171,7 @@ def _distributed(state: Dict) -> tuple[tuple[int, ...], list[tuple[Box, Box]]]:
     spec = state.get("_spec")
     meta = _field(spec, "tensor_meta")
     parts = meta.arguments() if type(meta) is Call else []
-    shape = _integers(parts[0] if parts else _field(meta, "shape") or _field(spec, "shape"), "the shape")
+    shape = sizes_of(parts[0] if parts else _field(meta, "shape") or _field(spec, "shape"), "the shape of a distributed tensor")
     sizes, coordinate = _mesh(state)
     axes: list[list[Segment]] = [[(0, n)] for n in shape]
     placements = _items(_field(spec, "placements"))
@@ -185,14 +185,14 @@ def _distributed(state: Dict) -> tuple[tuple[int, ...], list[tuple[Box, Box]]]:
 def _mesh(state: Dict) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The sizes of the mesh, and the coordinate of this rank in it. Raises Malformed."""
     mesh = _field(state.get("_spec"), "mesh")
-    coordinate = _integers(_field(mesh, "_coordinate_on_dim"), "the coordinate")
+    coordinate = sizes_of(_field(mesh, "_coordinate_on_dim"), "the coordinate of a distributed tensor")
     layout, ranks = _field(mesh, "_layout"), _field(mesh, "mesh") or _field(mesh, "_mesh")
     if layout is not None and (axes := _field(layout, "axes")) is not None:
-        sizes = tuple(numel_of(_integers(_field(axis, "shape"), "the mesh")) for axis in _items(axes))
+        sizes = tuple(numel_of(sizes_of(_field(axis, "shape"), "the mesh of a distributed tensor")) for axis in _items(axes))
     elif layout is not None:
-        sizes = _integers(_field(layout, "shape"), "the mesh")
+        sizes = sizes_of(_field(layout, "shape"), "the mesh of a distributed tensor")
     elif type(ranks) is Call and len(ranks.arguments()) > 2:  # before torch 2.9: a tensor of ranks
-        sizes = _integers(ranks.arguments()[2], "the mesh")
+        sizes = sizes_of(ranks.arguments()[2], "the mesh of a distributed tensor")
     else:
         raise Malformed("the mesh of a distributed tensor is described in an unknown way")
     if len(coordinate) != len(sizes) or any(at >= n for at, n in zip(coordinate, sizes, strict=True)):
@@ -207,7 +207,7 @@ def _items(node: Any) -> list[Any]:
 def _order(spec: Any, dimensions: int) -> list[int]:
     """The dimensions of the mesh in the order in which they cut: `shard_order` where the spec has one, else from first to last."""
     entries = [entry.arguments() for entry in _items(_field(spec, "shard_order")) if type(entry) is Call]
-    first = [number for entry in entries if len(entry) == 2 for number in _integers(entry[1], "the order")]
+    first = [number for entry in entries if len(entry) == 2 for number in sizes_of(entry[1], "the order of a distributed tensor")]
     if len(set(first)) != len(first) or any(number >= dimensions for number in first):
         raise Malformed("the order in which a distributed tensor is cut is not understood")
     return first + [number for number in range(dimensions) if number not in first]
