@@ -234,8 +234,8 @@ class PartSet(SeveralFiles):
         """No file by itself is the set."""
         return False
 
-    def is_main(self, path: str) -> bool:
-        """Whether the file at `path`, found for a folder, stands for a set."""
+    def is_main(self, path: str, folder: str) -> bool:
+        """Whether the file at `path`, which was located for `folder`, stands for a set."""
         from os.path import dirname, realpath
 
         main = self.locate(dirname(path) or ".")

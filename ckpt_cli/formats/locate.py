@@ -35,9 +35,11 @@ def set_of_parts(path: str, main: str) -> Format | None:
     """The format of the set of parts whose first part is `main`, where `path` is the folder that it was located in."""
     if not os.path.isdir(path):
         return None
-    return next((form for form in formats.built_in() if isinstance(form, PartSet) and form.is_main(main)), None)
+    return next((form for form in formats.built_in() if isinstance(form, PartSet) and form.is_main(main, path)), None)
 
 
+# Files that name the newest step of a run: Megatron's and DeepSpeed's.
+_TRACKERS = ("latest_checkpointed_iteration.txt", "latest", "latest_universal")
 # What the path of a part has in it → the format that knows its set. A file with other names is not asked about.
 _PARTS = {"mp_rank_": ("deepspeed", "megatron"), "consolidated.": ("llama",)}
 
@@ -97,6 +99,9 @@ def notes_beside(path: str, checkpoint: Checkpoint) -> tuple[str, ...]:
     if not os.path.isdir(path) or checkpoint.origin is None:
         return ()
     main = checkpoint.origin.path
+    step = os.path.relpath(main, path).split(os.sep)
+    named = [f"{step[0]} is opened, which {name} names" for name in _TRACKERS if len(step) > 1 and os.path.isfile(os.path.join(path, name))]
     own = {os.path.basename(file.path) for file in formats[checkpoint.origin.format].files_read(checkpoint)}
     others = [name for name in _model_files(os.path.dirname(main)) if name not in own]
-    return (f"{main} is opened; beside it lie {', '.join(others[:8])}",) if others else ()
+    beside = [f"{main} is opened; beside it lie {', '.join(others[:8])}"] if others else []
+    return (*named[:1], *beside)

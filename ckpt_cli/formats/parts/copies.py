@@ -18,10 +18,11 @@ def differing(wholes: Mapping[str, Whole], names: Sequence[str]) -> Iterator[tup
         storage = together(whole)
         for piece in whole.copies:
             before = tile(piece.tensor.elements(), whole.kind.dtype.nbytes, whole.frame, piece.box).gathered_from(storage)
-            if not _equal(before, piece.tensor.elements()):
+            if not equal(before, piece.tensor.elements()):
                 yield name, f"its values in {piece.file.path} are not those of {whole.pieces[0].file.path}, and are to be the same"
 
 
-def _equal(one: Storage, two: Storage) -> bool:
+def equal(one: Storage, two: Storage) -> bool:
+    """Whether two storages of one size hold the same bytes. They are read up to the first that differs."""
     places = ((at, min(at + READ_SIZE, one.nbytes)) for at in range(0, one.nbytes, READ_SIZE))
     return all(one.read(*place) == two.read(*place) for place in places)

@@ -41,7 +41,7 @@ class DeepSpeedUniversal(SetOfParts):
             return main
         return _main(path)
 
-    def is_main(self, path: str) -> bool:
+    def is_main(self, path: str, folder: str) -> bool:
         """Whether `path` is what `locate` gives."""
         main = _main(_folder_of(path))
         return main is not None and os.path.realpath(main) == os.path.realpath(path)

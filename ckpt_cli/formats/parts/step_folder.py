@@ -20,12 +20,16 @@ def tracked(folder: str, tracker: str) -> str | None:
     return text if plain and "\\" not in text else None
 
 
-def named_step(folder: str, tracker: str) -> str | None:
-    """The folder of the step that the file `tracker` names. Raises ReadError where it is not there."""
+def named_step(folder: str, tracker: str, name: str | None = None) -> str | None:
+    """The folder of the step that the file `tracker` names; `name`: what it is called, where the file says a number.
+
+    Raises:
+        ReadError: It is not there.
+    """
     step = tracked(folder, tracker)
     if step is None:
         return None
-    path = os.path.join(folder, step)
+    path = os.path.join(folder, name or step)
     if not os.path.isdir(path):
         raise ReadError(f"{tracker} names the step {step}, which is not there", "download or copy it, too, or give another step", folder)
     return path
