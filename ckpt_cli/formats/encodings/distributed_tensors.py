@@ -190,7 +190,8 @@ def _mesh(state: Dict) -> tuple[tuple[int, ...], tuple[int, ...]]:
     if layout is not None and (axes := _field(layout, "axes")) is not None:
         sizes = tuple(numel_of(sizes_of(_field(axis, "shape"), "the mesh of a distributed tensor")) for axis in _items(axes))
     elif layout is not None:
-        sizes = sizes_of(_field(layout, "shape"), "the mesh of a distributed tensor")
+        shape = _field(layout, "shape")  # torch 2.9 to 2.12: a number or a tuple for each dimension
+        sizes = tuple(numel_of(sizes_of(size, "the mesh of a distributed tensor")) for size in _items(shape) or [shape])
     elif type(ranks) is Call and len(ranks.arguments()) > 2:  # before torch 2.9: a tensor of ranks
         sizes = sizes_of(ranks.arguments()[2], "the mesh of a distributed tensor")
     else:

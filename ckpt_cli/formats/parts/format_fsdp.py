@@ -20,13 +20,14 @@ from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .. import formats
-from ..encodings.distributed_tensors import placed, rank_of
+from ..encodings.distributed_tensors import Placed, placed, rank_of
+from ..encodings.object_nodes import Call
 from ..encodings.pickle_tree import TorchTree
 from .set_of_parts import Gathered, SetOfParts, file_of, missing_part, open_part
 from .wholes import Piece, Whole, by_name, narrowed, same_on_all, whole_of
 
 _WORLD = re.compile(r"world_?size_?(\d+)")
-_NOT_THE_MODEL = ("optim", "extra", "scheduler", "rng", "random")
+_NOT_THE_MODEL = ("optim", "extra", "scheduler", "rng", "random", "-of-")
 
 
 class Fsdp(SetOfParts):
@@ -44,6 +45,10 @@ class Fsdp(SetOfParts):
             listed = ", ".join(names[0] for names in models[:5])
             raise ReadError(f"the folder holds several sets of rank files: {listed}", "move all but one into a folder of their own", path)
         return os.path.join(path, models[0][0]) if models else None
+
+    def is_main(self, path: str, folder: str) -> bool:
+        """Whether `path` is what `locate` gives; files are opened only where its name is that of a rank."""
+        return _last_number(os.path.basename(path)) is not None and super().is_main(path, folder)
 
     def gather(self, main: File) -> Gathered:
         """The tensors of all ranks, put together."""
@@ -125,7 +130,7 @@ def _whole(name: str, held: list[tuple[File, Tensor]], trees: dict[File, object]
         with about(file.path):
             if node is None:
                 raise Malformed(f"{name} is a plain tensor here, and distributed in another part", "the parts are not of one checkpoint")
-            found = placed(node, tensor)
+            found = _placed(name, node, tensor)
             if shape not in (None, found.shape):
                 raise Malformed(f"{name} is of another shape in another part", "the parts are not of one checkpoint")
         shape = found.shape
@@ -133,6 +138,15 @@ def _whole(name: str, held: list[tuple[File, Tensor]], trees: dict[File, object]
     if not pieces:
         pieces = [Piece(held[0][0], held[0][1], [(0, n) for n in held[0][1].shape])]
     return whole_of(name, shape or (), pieces)
+
+
+def _placed(name: str, node: Call, tensor: Tensor) -> Placed:
+    """Where a rank's piece of the tensor `name` lies; an error names the tensor."""
+    try:
+        return placed(node, tensor)
+    except Malformed as error:
+        error.what = f"{name}: {error.what}"
+        raise
 
 
 formats.add(Fsdp.name, Fsdp())
