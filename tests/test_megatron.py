@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from argparse import Namespace
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import pytest
 import torch
 from conftest import Ckpt
 from oracles import all_bits, read_bits
+
+from ckpt_cli.disk.overwriting import Overwriting
 
 Tensors = dict[str, torch.Tensor]
 Shapes = dict[str, tuple[int, ...]]
@@ -187,6 +190,27 @@ def test_values_are_set_in_place_on_every_rank(tmp_path: Path, ckpt: Ckpt) -> No
         model = torch.load(run / "iter_0000005" / f"mp_rank_0{rank}" / "model_optim_rng.pt", weights_only=False)["model"]
         for name, value in whole.items():
             assert torch.equal(model[name], of_rank(name, value, rank, 2, gated=True)), name
+
+
+def test_an_edit_that_is_cut_short_between_two_ranks_is_undone(tmp_path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = written(tmp_path / "run", core(2, True), 2)
+    before = {path: path.read_bytes() for path in run.rglob("*.pt")}
+    write = Overwriting.write
+
+    def write_and_die(self: Overwriting, *args: Any) -> None:
+        write(self, *args)
+        os._exit(9)
+
+    child = os.fork()
+    if not child:
+        monkeypatch.setattr(Overwriting, "write", write_and_die)
+        ckpt("set", run, "*.word_embeddings.weight[:, 0] = 7", "-i", status=None)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert {path: path.read_bytes() for path in before} != before
+    assert "has been undone" in ckpt("ls", run).err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.suffix == ".pt"} == before
+    assert not list(run.rglob(".*"))
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ class DeepSpeed(SetOfParts):
     """Folders that DeepSpeed saved with ZeRO 1, 2 or 3."""
 
     name = "deepspeed"
-    title = "DeepSpeed ZeRO 1, 2, 3 (a folder)"
+    title = "DeepSpeed ZeRO 1, 2, 3 (a folder, not edited)"
     called = "a DeepSpeed folder"
     frozen = _FROZEN
 

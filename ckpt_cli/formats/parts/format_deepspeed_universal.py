@@ -31,7 +31,7 @@ class DeepSpeedUniversal(SetOfParts):
     """Folders that `ds_to_universal.py` wrote."""
 
     name = "deepspeed-universal"
-    title = "DeepSpeed universal checkpoint (a folder)"
+    title = "DeepSpeed universal checkpoint (a folder, not edited)"
     called = "a universal checkpoint"
     frozen = "DeepSpeed keeps the weights twice, in float32 and in 16 bits: edited in place, the two would disagree"
 
