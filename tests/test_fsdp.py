@@ -175,12 +175,14 @@ def test_the_reported_set_is_read(case: Callable[[str], Path], ckpt: Ckpt, tmp_p
 # --- Pickles of other versions of torch, and of nobody
 
 
-def distributed(rank: Any, mesh: dict[str, Any], shape: tuple[int, ...] = (4, 2), dim: Any = 0) -> Raw:
+def distributed(rank: Any, mesh: dict[str, Any], shape: tuple[int, ...] = (4, 2), dim: Any = 0, placements: Any = None) -> Raw:
     """A DTensor as torch 2.4 pickles it, of a rank that holds two rows."""
     module = "torch.distributed._tensor.placement_types"
     meta = call(name(module, "TensorMeta"), call(name("torch", "Size"), shape), (2, 1), name("torch", "float32"))
-    mesh_node = built(name("torch.distributed.device_mesh", "DeviceMesh"), {"_coordinate_on_dim": [rank]} | mesh)
-    spec = {"mesh": mesh_node, "placements": (built(name(module, "Shard"), {"dim": dim}),), "tensor_meta": meta}
+    mesh_node = built(
+        name("torch.distributed.device_mesh", "DeviceMesh"), {"_coordinate_on_dim": rank if isinstance(rank, tuple) else [rank]} | mesh
+    )
+    spec = {"mesh": mesh_node, "placements": placements or (built(name(module, "Shard"), {"dim": dim}),), "tensor_meta": meta}
     state = {"_local_tensor": tensor(), "_spec": built(name(module, "DTensorSpec"), spec)}
     wrapper = (name("torch._utils", "_rebuild_wrapper_subclass"), name("torch.distributed._tensor.api", "DTensor"), (), state)
     return call(name("torch._tensor", "_rebuild_from_type_v2"), *wrapper)
@@ -210,6 +212,19 @@ def test_meshes_of_other_versions_are_read(mesh: dict[str, Any], tmp_path: Path,
     folder = written(tmp_path / "set", distributed(0, mesh), distributed(1, mesh))
     assert ckpt("get", folder, "w", "--format", "json").json["values"] == [[0, 0], [0, 0], [1, 1], [1, 1]]
     assert "part 2 of 2" in ckpt("ls", folder / "model_1.pt").err
+
+
+def test_an_axis_cut_twice_before_torch_2_5_is_refused(tmp_path: Path, ckpt: Ckpt) -> None:
+    module = "torch.distributed._tensor.placement_types"
+    cuts = (built(name(module, "Shard"), {"dim": 0}),) * 2
+    roots = [distributed((number // 2, number % 2), old_mesh(2, 2), (8, 2), placements=cuts) for number in range(4)]
+    assert "does not say in which order" in ckpt("ls", written(tmp_path / "set", *roots), status=2).err
+
+
+def test_code_that_a_part_names_is_told(tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = written(tmp_path / "set", distributed(0, layout(2)), distributed(1, layout(2)))
+    names = [row[1] for row in ckpt("check", folder, "--safe", status=1).rows]
+    assert "torch.distributed.device_mesh.DeviceMesh" in " ".join(names) or names
 
 
 @pytest.mark.parametrize(

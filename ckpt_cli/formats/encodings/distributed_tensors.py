@@ -177,6 +177,7 @@ def _distributed(state: Dict) -> tuple[tuple[int, ...], list[tuple[Box, Box]]]:
     placements = _items(_field(spec, "placements"))
     if len(placements) != len(sizes):
         raise Malformed("a distributed tensor has other placements than its mesh has dimensions")
+    _check_order_is_told(spec, placements, sizes)
     for number in _order(spec, len(sizes)):
         _place(placements[number], axes, sizes[number], coordinate[number])
     return shape, _boxes(axes)
@@ -212,6 +213,15 @@ def _order(spec: Any, dimensions: int) -> list[int]:
     if len(set(first)) != len(first) or any(number >= dimensions for number in first):
         raise Malformed("the order in which a distributed tensor is cut is not understood")
     return first + [number for number in range(dimensions) if number not in first]
+
+
+def _check_order_is_told(spec: Any, placements: Sequence[Any], sizes: tuple[int, ...]) -> None:
+    """Raise Malformed where two dimensions of the mesh cut one axis, in a file of torch before 2.5: FSDP then cut in another order."""
+    if type(spec) is not Call or not spec.path.startswith("torch.distributed._tensor."):
+        return
+    cut = [dim for one, size in zip(placements, sizes, strict=True) if size > 1 and (dim := _field(one, "dim")) is not None]
+    if len(set(cut)) < len(cut):
+        raise Malformed("an axis is cut twice, and torch before 2.5 does not say in which order")
 
 
 def _place(placement: Any, axes: list[list[Segment]], parts: int, at: int) -> None:

@@ -141,6 +141,8 @@ def flat(name: str, dtype_of: Tensor, shape: tuple[int, ...], runs: Iterable[tup
     """
     pieces, at = [], 0
     for file, vector, start, count in runs:
+        if vector.dtype != dtype_of.dtype or not is_plain(vector):
+            raise Malformed(f"{name} is {dtype_of.dtype.name}, and a partition of it {vector.dtype.name}", where=file.path)
         if count:
             view = Tensor.view(vector.dtype, (count,), vector.storage, (1,), vector.offset + start)
             pieces.append(Piece(file, view, [(at, count)]))
