@@ -277,6 +277,7 @@ def test_llama_is_read_as_the_whole(ranks: int, embeddings: int, tmp_path: Path,
     ckpt("set", tmp_path / "llama", "norm.weight[1] = 7", "layers.0.attention.wo.weight[0, 3] = 8", "-i")
     whole["norm.weight"][1], whole["layers.0.attention.wo.weight"][0, 3] = 7, 8
     assert read_bits(tmp_path / "llama") == all_bits(whole)
+    assert ckpt("ls", tmp_path / "llama", "--json").json["format"] == ("llama" if ranks > 1 else "torch")
     note = ckpt("ls", tmp_path / "llama" / "consolidated.00.pth").err
     assert ("part 1 of 2" in note) == (ranks == 2)
 

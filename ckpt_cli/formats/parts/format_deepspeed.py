@@ -24,7 +24,7 @@ from ...tensors.checkpoint import Checkpoint
 from .. import formats
 from .pickled_part import PickledPart, number_of
 from .set_of_parts import Gathered, SetOfParts, missing_part
-from .step_folder import named_step
+from .step_folder import named_step, names_in
 from .zero_partitions import Partitions, weights
 
 _STATES = re.compile(r"(?:(bf16_)?zero_pp_rank_(\d{1,6})_)?mp_rank_(\d{1,4})_(model|optim)_states\.pt")
@@ -87,8 +87,6 @@ def _counted(world: int) -> str:
 
 def _main(folder: str) -> str | None:
     """The file of the model in a step's folder with partitions; one of these where it is missing."""
-    if not os.path.isdir(folder):
-        return None
     names = _state_files(folder)
     first = (names["model"] or names["optim"])[:1] if names["optim"] else []
     return os.path.join(folder, first[0]) if first else None
@@ -97,7 +95,7 @@ def _main(folder: str) -> str | None:
 def _state_files(folder: str) -> dict[str, list[str]]:
     """The names of the files of the model and of the partitions, each by rank."""
     found: dict[str, list[tuple[int, int, str]]] = {"model": [], "optim": []}
-    for name in os.listdir(folder):
+    for name in names_in(folder):
         if match := _STATES.fullmatch(name):
             found[match[4]].append((int(match[2] or 0), int(match[3]), name))
     return {kind: [name for *_, name in sorted(files)] for kind, files in found.items()}
@@ -108,7 +106,7 @@ def _check_ranks(folder: str, names: Sequence[str], parts: Sequence[PickledPart]
     matches = [match for name in names if (match := _STATES.fullmatch(name))]
     if any(int(match[3]) for match in matches):
         raise ReadError("DeepSpeed's tensor or pipeline parallel ranks are not put together", "make a universal checkpoint of it", folder)
-    if any(map(_EXPERTS.fullmatch, os.listdir(folder))):
+    if any(map(_EXPERTS.fullmatch, names_in(folder))):
         raise ReadError("DeepSpeed's files of experts are not put together", "make a universal checkpoint of it", folder)
     there = {int(match[2] or 0) for match in matches}
     for rank in range(world):

@@ -19,7 +19,7 @@ from ...tensors.tensor import Tensor
 from .. import formats
 from .pickled_part import PickledPart, items_of, shapes_of
 from .set_of_parts import Gathered, SetOfParts, file_of, open_part
-from .step_folder import named_step
+from .step_folder import named_step, names_in
 from .wholes import Piece, Whole, flat, whole_box, whole_of
 from .zero_partitions import buffers_of
 
@@ -81,8 +81,7 @@ def _folder_of(main: str) -> str:
 def _names(folder: str) -> list[str]:
     """The names of the parameters that have a file."""
     zero = os.path.join(folder, "zero")
-    found = os.listdir(zero) if os.path.isdir(zero) else []
-    return sorted(name for name in found if os.path.isfile(os.path.join(zero, name, _FILE)))
+    return [name for name in names_in(zero) if os.path.isfile(os.path.join(zero, name, _FILE))]
 
 
 def _in_order(names: Sequence[str], shapes: Mapping[str, object]) -> list[str]:

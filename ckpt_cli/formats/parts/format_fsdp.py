@@ -24,6 +24,7 @@ from ..encodings.distributed_tensors import Placed, placed, rank_of
 from ..encodings.object_nodes import Call
 from ..encodings.pickle_tree import TorchTree
 from .set_of_parts import Gathered, SetOfParts, file_of, missing_part, open_part
+from .step_folder import names_in
 from .wholes import Piece, Whole, by_name, narrowed, same_on_all, whole_of
 
 _WORLD = re.compile(r"world_?size_?(\d+)")
@@ -39,7 +40,7 @@ class Fsdp(SetOfParts):
 
     def locate(self, path: str) -> str | None:
         """The file of rank 0 in the folder `path`, where it holds distributed tensors. Raises ReadError where there are several sets."""
-        found = [names for names in _sets(path) if _is_distributed(os.path.join(path, names[0]))]
+        found = [names for names in _sets(path) if _is_distributed(path, names)]
         models = [names for names in found if "model" in names[0]] or found
         if len(models) > 1:
             listed = ", ".join(names[0] for names in models[:5])
@@ -66,14 +67,11 @@ class Fsdp(SetOfParts):
 
 def _sets(folder: str) -> Iterator[list[str]]:
     """The names of the files that only a number tells apart, by that number: each set that may be the model's."""
-    if not os.path.isdir(folder):
-        return
     sets: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    with about(folder):
-        for name in os.listdir(folder):
-            found = _last_number(name)
-            if found and not any(word in name.lower() for word in _NOT_THE_MODEL):
-                sets.setdefault((found[0], found[2]), []).append((int(found[1]), name))
+    for name in names_in(folder):
+        found = _last_number(name)
+        if found and not any(word in name.lower() for word in _NOT_THE_MODEL):
+            sets.setdefault((found[0], found[2]), []).append((int(found[1]), name))
     yield from ([name for _, name in sorted(found)] for _, found in sorted(sets.items()))
 
 
@@ -83,13 +81,16 @@ def _last_number(name: str) -> tuple[str, str, str] | None:
     return (found[1], found[2], found[3]) if found else None
 
 
-def _is_distributed(path: str) -> bool:
-    """Whether a file holds tensors that are distributed over ranks. What cannot be read holds none: the error comes when it is opened."""
+def _is_distributed(folder: str, names: Sequence[str]) -> bool:
+    """Whether the first of these files holds tensors that are distributed over several ranks.
+
+    What cannot be read holds none: the error comes when it is opened. One rank alone is read by its own format.
+    """
     try:
-        part = open_part(path)
+        part = open_part(os.path.join(folder, names[0]))
     except CkptError:
         return False
-    return isinstance(part.rest, TorchTree) and bool(part.rest.distributed)
+    return isinstance(part.rest, TorchTree) and bool(part.rest.distributed) and (len(names) > 1 or _world(names[0], part) != 1)
 
 
 def _check_ranks(folder: str, names: Sequence[str], parts: Sequence[Checkpoint]) -> None:

@@ -23,6 +23,7 @@ from ...tensors.tensor import Tensor
 from .. import formats
 from ..encodings import strict_json
 from .set_of_parts import Gathered, SetOfParts, file_of, missing_part, open_part
+from .step_folder import names_in
 from .tensor_parallel import SAME, Cut, by_layer, joined, rules_of, told
 from .wholes import by_name
 
@@ -45,9 +46,11 @@ class Llama(SetOfParts):
     called = "a set of Llama's ranks"
 
     def locate(self, path: str) -> str | None:
-        """The file of rank 0 in the folder `path`."""
-        names = _parts(path) if os.path.isdir(path) else {}
-        return os.path.join(path, names[min(names)]) if names else None
+        """The file of the first rank in the folder `path`; None where it is the only one, which is read by its own format."""
+        names = _parts(path)
+        first = os.path.join(path, names[min(names)]) if names else None
+        alone = first and list(names) == [0] and _world(open_part(first), _params(path)) == 1
+        return None if alone else first
 
     def gather(self, main: File) -> Gathered:
         """The model, put together of its ranks."""
@@ -80,7 +83,7 @@ class Llama(SetOfParts):
 
 def _parts(folder: str) -> dict[int, str]:
     """The names of the ranks' files, by rank."""
-    return {int(match[1]): name for name in os.listdir(folder) if (match := _PART.fullmatch(name))}
+    return {int(match[1]): name for name in names_in(folder) if (match := _PART.fullmatch(name))}
 
 
 def _params(folder: str) -> Mapping[str, Any]:

@@ -28,7 +28,7 @@ from .. import SeveralFiles, formats
 from .pickled_part import PickledPart
 from .pipeline_stages import Stage, joined_stages, renumbered
 from .set_of_parts import Gathered, SetOfParts, file_of, missing_part, open_part
-from .step_folder import named_step, tracked
+from .step_folder import named_step, names_in, tracked
 from .tensor_parallel import SAME, Cut, by_layer, joined, rules_of, told
 from .wholes import Whole, by_name
 
@@ -106,7 +106,7 @@ class Megatron(SetOfParts):
 def _ranks(folder: str) -> dict[tuple[int, int], str]:
     """The files of the ranks, by tensor-parallel rank and pipeline stage."""
     found = {}
-    for name in os.listdir(folder):
+    for name in names_in(folder):
         if match := _RANK.fullmatch(name):
             file = next((path for file in _FILES if os.path.isfile(path := os.path.join(folder, name, file))), None)
             if file and match[3] is not None:
@@ -117,7 +117,7 @@ def _ranks(folder: str) -> dict[tuple[int, int], str]:
 
 
 def _main(folder: str | None) -> str | None:
-    ranks = _ranks(folder) if folder is not None and os.path.isdir(folder) else {}
+    ranks = _ranks(folder) if folder is not None else {}
     return ranks[min(ranks)] if ranks else None
 
 

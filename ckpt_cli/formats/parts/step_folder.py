@@ -9,6 +9,14 @@ from ...errors import ReadError, about
 _MOST = 256  # bytes
 
 
+def names_in(folder: str) -> list[str]:
+    """The names of what lies in a folder; nothing where it is none. Raises ReadError where it may not be read."""
+    if not os.path.isdir(folder):
+        return []
+    with about(folder):
+        return sorted(os.listdir(folder))
+
+
 def tracked(folder: str, tracker: str) -> str | None:
     """What the file `tracker` in a folder says; None where there is no such file, or it says what is no plain name."""
     path = os.path.join(folder, tracker)
