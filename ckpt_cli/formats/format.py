@@ -246,7 +246,7 @@ class PartSet(SeveralFiles):
         return ""
 
     def differing_copies(self, checkpoint: Checkpoint, names: Sequence[str]) -> Iterable[tuple[str, str]]:
-        """Each of `names` that several parts hold and that is not the same in all, and what is said of it. The copies are read."""
+        """Each of `names` that several parts hold, and the path of each that holds it otherwise than the first. They are read."""
         return ()
 
 

@@ -194,7 +194,11 @@ def _quantised(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
 
 
 def _parameter(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
-    return reader.inner(args[0] if args else None)
+    of = args[0] if args else None
+    tensor = reader.inner(of)
+    if id(of) in reader.distributed:
+        reader.distributed[id(node)] = reader.distributed[id(of)]
+    return tensor
 
 
 def _sparse(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:

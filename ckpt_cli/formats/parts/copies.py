@@ -10,7 +10,7 @@ from .wholes import Whole, together
 
 
 def differing(wholes: Mapping[str, Whole], names: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each of `names` with a copy that has other bytes, and what is said of it. The copies are read."""
+    """Each of `names`, with the path of a copy that has other bytes than the piece that counts. The copies are read."""
     for name in names:
         whole = wholes.get(name)
         if whole is None or not whole.copies:
@@ -19,7 +19,7 @@ def differing(wholes: Mapping[str, Whole], names: Sequence[str]) -> Iterator[tup
         for piece in whole.copies:
             before = tile(piece.tensor.elements(), whole.kind.dtype.nbytes, whole.frame, piece.box).gathered_from(storage)
             if not equal(before, piece.tensor.elements()):
-                yield name, f"its values in {piece.file.path} are not those of {whole.pieces[0].file.path}, and are to be the same"
+                yield name, piece.file.path
 
 
 def equal(one: Storage, two: Storage) -> bool:

@@ -67,7 +67,7 @@ class SetOfParts(PartSet, Patcher, NamesCode):
         return list(dict.fromkeys(rest.files)) if isinstance(rest, Gathered) else super().files_read(checkpoint)
 
     def differing_copies(self, checkpoint: Checkpoint, names: Sequence[str]) -> Iterator[tuple[str, str]]:
-        """Each of `names` that several parts hold and that is not the same in all, and what is said of it."""
+        """Each of `names` that several parts hold, and the path of each that holds it otherwise than the first."""
         from .copies import differing
 
         rest = checkpoint.origin.read.rest if checkpoint.origin else None
