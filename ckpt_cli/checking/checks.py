@@ -97,9 +97,8 @@ def _differing_copies(checkpoint: Checkpoint, names: Sequence[str]) -> list[Viol
     """The tensors that parts of one checkpoint hold alike, and that are not alike."""
     form = formats[checkpoint.origin.format] if checkpoint.origin else None
     copies = form.differing_copies(checkpoint, names) if isinstance(form, PartSet) else ()
-    return [
-        violation("copies", name, f"its values in {path} are others than in the first part that has it", file=path) for name, path in copies
-    ]
+    what = "its values in {} are others than in the first part that has it"
+    return [violation("copies", name, what.format(path), file=path) for name, path in copies]
 
 
 def _header_violations(checkpoint: Checkpoint, asked: Asked, matched: Matched | None) -> list[Violation]:
