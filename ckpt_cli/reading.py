@@ -5,7 +5,7 @@ from __future__ import annotations
 from .disk.opening import open_file, undone
 from .errors import about
 from .formats import Format, formats
-from .formats.locate import locate, notes_beside
+from .formats.locate import locate, notes_beside, part_notes, set_of_parts
 from .formats.unrecognised import part_error, unknown_error
 from .storage.file import File
 from .tensors.checkpoint import Checkpoint, Origin
@@ -23,8 +23,11 @@ def open(path: str, lock: bool = False) -> Checkpoint:
     """
     file = open_file(locate(path), lock)
     with about(file.path):
-        form = format_of(file)
+        whole = set_of_parts(path, file.path)
+        form = whole or format_of(file)
         found = form.read(file)
+        if not whole:
+            found = found.replacing(notes=(*found.notes, *part_notes(file.path, found)))
     opened = found.replacing(origin=Origin(form.name, file, found))
     settled = [f"{path}: an edit that was interrupted has been undone" for path in undone()]
     return opened.replacing(notes=(*settled, *opened.notes, *notes_beside(path, opened)))

@@ -42,7 +42,7 @@ TRIED = {
     "Check": [
         "check mlp.pt", "check odd.pt --finite", "check bad.pt", "check odd.pt --arch auto", "check mlp.pt --arch shared-mlp",
         "check odd.pt --spec strict.toml", "check shared-mlp.pt --spec strict.toml", "check cut.pt",
-        "check module.pt --safe",
+        "check module.pt --safe", "check ranks",
     ],
     "Diff": ["diff mlp.pt mlp.safetensors", "diff one.pt two.pt", "diff one.pt two.pt --stat", "diff one.pt two.pt --name-only"],
     "Edit": [
@@ -84,6 +84,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if path.is_file():
             shutil.copy(path, tmp_path)
     monkeypatch.chdir(tmp_path)
+    for rank in (0, 1):
+        folder = tmp_path / "ranks" / f"mp_rank_0{rank}"
+        folder.mkdir(parents=True)
+        torch.save({"model": {"norm.weight": torch.full((2,), float(rank))}}, folder / "model_optim_rng.pt")
     shared = torch.arange(4.0)
     torch.save(
         {

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..formats import PartSet, formats
 from ..tensors.blocks import Progress
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, Named, no_layers, select
-from . import Violation
+from . import Violation, violation
 from .against_spec import Matched, header_violations, match, value_violations
 from .code import names_no_code
 from .integrity import integrity, not_finite
@@ -85,6 +86,7 @@ def verify(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, pro
     finite = names if asked.finite else matched.to_be_finite(names) if matched else []
     read = integrity(checkpoint, names, every=not asked.patterns, finite=bool(finite), progress=progress)
     violations += read.violations
+    violations += _differing_copies(checkpoint, names)
     readable = [name for name in names if name not in read.unreadable]
     violations += not_finite(checkpoint, [name for name in finite if name not in read.unreadable], read.finite, progress)
     if matched:
@@ -93,6 +95,14 @@ def verify(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, pro
         violations += undecoded(checkpoint, values=bool(asked.finite or asked.spec))
     violations += not_numbers(checkpoint, finite)
     return Report(violations, len(names), read.bytes, read.checksums, read.without, len(finite))
+
+
+def _differing_copies(checkpoint: Checkpoint, names: Sequence[str]) -> list[Violation]:
+    """The tensors that parts of one checkpoint hold alike, and that are not alike."""
+    form = formats[checkpoint.origin.format] if checkpoint.origin else None
+    copies = form.differing_copies(checkpoint, names) if isinstance(form, PartSet) else ()
+    what = "its values in {} are others than in the first part that has it"
+    return [violation("copies", name, what.format(path), file=path) for name, path in copies]
 
 
 def _header_violations(checkpoint: Checkpoint, asked: Asked, matched: Matched | None) -> list[Violation]:

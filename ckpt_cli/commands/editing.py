@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..formats import Savable, SeveralFiles, formats
+from ..formats import PartSet, Savable, SeveralFiles, formats
 from ..tensors.checkpoint import Checkpoint
 from .params import open_checkpoint
 
@@ -95,10 +95,10 @@ def target_and_format(before: Checkpoint, to: Destination) -> tuple[str, Savable
     alike = (
         output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or (isinstance(own, SeveralFiles) and own.by_prefix)
     )
-    same = output is None or (alike and isinstance(own, Savable) and not own.is_target)
+    same = output is None or (alike and isinstance(own, Savable) and not own.is_target and not isinstance(own, PartSet))
     origin = own.name if own else None
     name = to.format_name or (origin if same else None)
-    return output or source, writing.format_for(output or source, name, default=origin if alike else None)
+    return output or source, writing.format_for(output or source, name, default=origin if alike and not isinstance(own, PartSet) else None)
 
 
 def _check_destination(source: str, to: Destination) -> None:

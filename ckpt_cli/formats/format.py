@@ -5,6 +5,7 @@
     Patcher         writes values over those in a copy of the file, or in the file itself; what else is in the file stays
     SeveralFiles    keeps a checkpoint in several files, and says which of them stands for all
     Index           is a list of files, each with a part of the checkpoint
+    PartSet         reads the files of a folder as one checkpoint, each of which is a file of another format
     HasChecksums    has checksums of more than tensors and the members of a zip
     NamesCode       names classes and functions, which a framework imports as it loads the file
 
@@ -221,6 +222,32 @@ class Index(SeveralFiles):
     def missing_index(self, folder: str, names: Sequence[str]) -> ReadError | None:
         """The error for a folder in which nothing but `names` could be the model, where these are what a missing index would list."""
         return None
+
+
+class PartSet(SeveralFiles):
+    """A set of files of other formats, which is read as one where its folder is named: the parts that ranks or a program wrote.
+
+    `locate` gives the first part. A part that is named itself is read by its own format; `part_note` says what it is a part of.
+    """
+
+    def sniff(self, file: File) -> bool:
+        """No file by itself is the set."""
+        return False
+
+    def is_main(self, path: str, folder: str) -> bool:
+        """Whether the file at `path`, which was located for `folder`, stands for a set."""
+        from os.path import dirname, realpath
+
+        main = self.locate(dirname(path) or ".")
+        return main is not None and realpath(main) == realpath(path)
+
+    def part_note(self, path: str, checkpoint: Checkpoint) -> str:
+        """What is said of the file at `path` that was read by itself; nothing where it is no part, or the only one."""
+        return ""
+
+    def differing_copies(self, checkpoint: Checkpoint, names: Sequence[str]) -> Iterable[tuple[str, str]]:
+        """Each of `names` that several parts hold, and the path of each that holds it otherwise than the first. They are read."""
+        return ()
 
 
 class HasChecksums(Format):

@@ -6,7 +6,7 @@ import os
 
 from ..errors import ReadError, about
 from ..tensors.checkpoint import Checkpoint
-from . import Index, SeveralFiles, formats
+from . import Format, Index, PartSet, SeveralFiles, formats
 
 
 def locate(path: str) -> str:
@@ -29,6 +29,25 @@ def locate(path: str) -> str:
         raise ReadError("the folder holds no model", "give the file itself", path)
     listed = ", ".join(os.path.relpath(model, path) for model in models[:20]) + (", …" if len(models) > 20 else "")
     raise ReadError(f"the folder holds several models: {listed}", f"name the one that you mean: {models[0]}", path)
+
+
+def set_of_parts(path: str, main: str) -> Format | None:
+    """The format of the set of parts whose first part is `main`, where `path` is the folder that it was located in."""
+    if not os.path.isdir(path):
+        return None
+    return next((form for form in formats.built_in() if isinstance(form, PartSet) and form.is_main(main, path)), None)
+
+
+# Files that name the newest step of a run: Megatron's and DeepSpeed's.
+_TRACKERS = ("latest_checkpointed_iteration.txt", "latest", "latest_universal")
+# What the path of a part has in it → the format that knows its set. A file with other names is not asked about.
+_PARTS = {"mp_rank_": ("deepspeed", "megatron"), "consolidated.": ("llama",)}
+
+
+def part_notes(path: str, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """A note on a file that was read by itself, and is one of a set."""
+    asked = [formats[name] for mark, names in _PARTS.items() if mark in path for name in names]
+    return tuple(note for form in asked if isinstance(form, PartSet) and (note := form.part_note(path, checkpoint)))
 
 
 def _check_index(folder: str, models: list[str]) -> None:
@@ -80,6 +99,9 @@ def notes_beside(path: str, checkpoint: Checkpoint) -> tuple[str, ...]:
     if not os.path.isdir(path) or checkpoint.origin is None:
         return ()
     main = checkpoint.origin.path
+    step = os.path.relpath(main, path).split(os.sep)
+    named = [f"{step[0]} is opened, which {name} names" for name in _TRACKERS if len(step) > 1 and os.path.isfile(os.path.join(path, name))]
     own = {os.path.basename(file.path) for file in formats[checkpoint.origin.format].files_read(checkpoint)}
     others = [name for name in _model_files(os.path.dirname(main)) if name not in own]
-    return (f"{main} is opened; beside it lie {', '.join(others[:8])}",) if others else ()
+    beside = [f"{main} is opened; beside it lie {', '.join(others[:8])}"] if others else []
+    return (*named[:1], *beside)
