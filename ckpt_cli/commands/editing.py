@@ -116,6 +116,7 @@ def _check_destination(source: str, to: Destination) -> None:
 
 def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: bool) -> bool:
     """Print what --dry-run prints, and return whether anything would change. Raises the error that writing would raise."""
+    from ..edits.calculation import division_notes
     from ..show.answer import Answer, note
     from ..show.differences import show_differences
 
@@ -128,6 +129,8 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: boo
         note(f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {after.metadata[key]}")
     for line in form.losses(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")
+    for line in division_notes(after):
+        note(line)
     return bool(differences or changed_keys)
 
 
@@ -145,12 +148,14 @@ def _changes(before: Checkpoint, after: Checkpoint) -> list[Difference]:
 def write(checkpoint: Checkpoint, target: str, form: Savable, *, replace: bool, backup: str | None = None, as_json: bool = False) -> None:
     """Save `checkpoint` as `target`, and print what its format cannot hold."""
     from .. import writing
+    from ..edits.calculation import division_notes
     from ..show.answer import Answer, note
     from ..show.progress import Progress
 
+    divided = division_notes(checkpoint)  # before the file that it is computed from may change
     with Progress() as progress:
         notes = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress)
-    for line in notes:
+    for line in (*notes, *divided):
         note(line)
     for line in form.losses(checkpoint):
         note(f"{target}: {form.called or form.name} has no place for {line}: left behind")

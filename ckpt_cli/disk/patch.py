@@ -7,6 +7,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 from ..storage.checksums import CRC32, Crc
+from ..storage.combined import Combined
 from ..storage.file import File
 from ..storage.mapped import Mapped
 from ..storage.sequential import Drawn
@@ -146,6 +147,8 @@ def _stays(storage: Storage, file: File, at: int) -> bool:
         return _stays(storage.of, file, at) and _stays(storage.contents, file, at + storage.offset)
     if isinstance(storage, Mapped):
         return storage.before == storage.after and _stays(storage.of, file, at)
+    if isinstance(storage, Combined):
+        return all(width == storage.size and _stays(source, file, at) for source, width in storage.sources)
     return isinstance(storage, (Memory, Fill)) or (isinstance(storage, Drawn) and storage.portable())
 
 
