@@ -47,13 +47,13 @@ uint16 u 1 2          int16 i 1 2           uint32 u 1 4          int32 i 1 4
 uint64 u 1 8          int64 i 1 8           float16 f 1 2         bfloat16 f 1 2
 float32 f 1 4         float64 f 1 8         complex32 c 1 4       complex64 c 1 8
 complex128 c 1 16     float8_e4m3fn f 1 1   float8_e5m2 f 1 1     float8_e4m3fnuz f 1 1
-float8_e5m2fnuz f 1 1 float8_e8m0fnu f 1 1  float4_e2m1fn q 2 1   float6_e2m3fn q 4 3
-float6_e3m2fn q 4 3   qint8 q 1 1           quint8 q 1 1          qint32 q 1 4
-quint4x2 q 2 1        quint2x4 q 4 1        qint16 q 1 2          quint16 q 1 2
-float8_e4m3b11fnuz f 1 1
+float8_e5m2fnuz f 1 1 float8_e8m0fnu f 1 1  qint8 q 1 1           quint8 q 1 1
+qint32 q 1 4          quint4x2 q 2 1        quint2x4 q 4 1        qint16 q 1 2
+quint16 q 1 2
 """
 _NOT_IN_TORCH = """
 int4 q 2 1            uint4 q 2 1           int2 q 4 1            uint2 q 4 1
+float4_e2m1fn q 2 1   float6_e2m3fn q 4 3   float6_e3m2fn q 4 3   float8_e4m3b11fnuz f 1 1
 """
 _GGML = """
 Q4_0 q 32 18          Q4_1 q 32 20          Q5_0 q 32 22          Q5_1 q 32 24
@@ -72,7 +72,7 @@ def _table(text: str) -> dict[str, DType]:
     return {name: DType(name, kind, int(elements), int(nbytes)) for name, kind, elements, nbytes in rows}
 
 
-BLOCKS = _table(_GGML) | _table(_NOT_IN_TORCH)  # types that torch has no tensors of
+BLOCKS = _table(_GGML) | _table(_NOT_IN_TORCH)  # types that torch has no tensors of under these names
 DTYPES = _table(_TABLE) | BLOCKS
 _CASED = {name.lower(): name for name in BLOCKS}
 

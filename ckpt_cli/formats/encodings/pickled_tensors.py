@@ -11,6 +11,7 @@ from typing import Any
 
 from ...errors import Malformed
 from ...numbers.dtypes import BLOCKS, DTYPES, DType
+from ...numbers.packing import Geometry, in_values
 from ...storage.storage import Storage
 from ...tensors.tensor import Layout, Tensor
 from . import pickled_arrays
@@ -27,7 +28,13 @@ STORAGES = {
 
 # Names of torch's dtypes, also those that are aliases, and our names for them.
 TORCH_DTYPES = {name: name for name in DTYPES if name not in BLOCKS}
-TORCH_DTYPES |= {"chalf": "complex32", "cfloat": "complex64", "cdouble": "complex128", "half": "float16"}
+TORCH_DTYPES |= {
+    "float4_e2m1fn_x2": "float4_e2m1fn",
+    "chalf": "complex32",
+    "cfloat": "complex64",
+    "cdouble": "complex128",
+    "half": "float16",
+}
 
 StorageOf = Callable[[str, DType | None, int], Storage]
 
@@ -155,7 +162,17 @@ class TensorReader:
         if element is None:
             raise Malformed("a tensor over an untyped storage without a dtype")
         storage = self.storage_of(storage_id.key, storage_id.dtype, storage_id.nbytes)
-        return Tensor.view(element, _sizes(args[2]), storage, _sizes(args[3]), args[1] + storage_id.offset, layout)
+        geometry = _sizes(args[2]), _sizes(args[3]), args[1] + storage_id.offset
+        shape, strides, offset = geometry if storage_id.dtype or element.elements == 1 else _in_values(element, *geometry)
+        return Tensor.view(element, shape, storage, strides, offset, layout)
+
+
+def _in_values(dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Geometry:
+    """The geometry in values where torch counts bytes that hold several. Raises Malformed where a byte has no place along the last axis."""
+    found = in_values(dtype, shape, strides, offset) if len(shape) == len(strides) else None
+    if found is None:
+        raise Malformed(f"a tensor of {dtype.name} whose bytes do not follow each other along the last axis")
+    return found
 
 
 _MOST_SIZE = 2**63
