@@ -127,7 +127,7 @@ class JointEdit:
             journal.write(entry)
             return
         with open_descriptor(journal.target, os.O_RDONLY) as fd:
-            journal.write(entry, fd, self._overwriting[journal.target].pieces)
+            journal.write(entry, fd, self._overwriting[journal.target].new)
 
     def _change(self) -> None:
         for target, overwriting in self._overwriting.items():

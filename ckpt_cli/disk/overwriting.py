@@ -6,10 +6,11 @@ import os
 from typing import NamedTuple
 
 from ..errors import ReadError
+from ..storage.workers import BLOCK
 from . import ending, journal_mark, locks, recovery, sync
 from .file_to_write import FileToWrite, WriteOptions
 from .fingerprint import fingerprint
-from .journal import JournalEntry
+from .journal import SECTOR, JournalEntry
 from .journal_writing import begin
 from .layout import FileLayout
 from .patch import Change, Patch, checksums_of, in_place, mended
@@ -50,12 +51,12 @@ class Overwriting(NamedTuple):
     Attributes:
         changes: The changes, those of checksums among them.
         entry: What the journal says of them.
-        pieces: The CRC-32, 4 bytes little-endian, of each piece that the changed runs will hold.
+        new: What the journal keeps of the bytes that the changed runs will hold.
     """
 
     changes: list[Change]
     entry: JournalEntry
-    pieces: bytes
+    new: bytes
 
     @classmethod
     def planned(cls, fd: int, patch: Patch) -> Overwriting:
@@ -63,14 +64,16 @@ class Overwriting(NamedTuple):
 
         All new contents are read once before anything is written, so that the journal can tell this edit from a later one.
         """
-        piece = 512 if patch.nbytes <= _LARGE else 4096  # a sector, which a disk writes whole; of larger patches a page of memory
-        known = [checksums_of(change, piece) for change in patch.changes]
+        piece = 512 if patch.nbytes <= _LARGE else SECTOR
+        known = [checksums_of(change, piece, SECTOR) for change in patch.changes]
         checksum_changes = mended(patch, [checksums.crc for checksums in known])
         changes = patch.changes + checksum_changes
-        known += [checksums_of(change, piece) for change in checksum_changes]
+        known += [checksums_of(change, piece, SECTOR) for change in checksum_changes]
         extents = [(change.at, change.contents.nbytes) for change in changes]
-        entry = JournalEntry(size=os.fstat(fd).st_size, print=fingerprint(fd, extents), extents=extents, piece=piece)
-        return cls(changes, entry, b"".join(checksums.pieces for checksums in known))
+        entry = JournalEntry(
+            size=os.fstat(fd).st_size, print=fingerprint(fd, extents), extents=extents, piece=piece, step=BLOCK, held=SECTOR
+        )
+        return cls(changes, entry, b"".join(each.kept for each in known))
 
     def write(self, fd: int, target: str, options: WriteOptions) -> None:
         """Mark the open file and write the changes, durably."""
@@ -90,7 +93,7 @@ def overwrite(target: str, patch: Patch, options: WriteOptions) -> None:
         locks.take(fd, target)
         overwriting = Overwriting.planned(fd, patch)
         journal = begin(target)
-        journal.write(overwriting.entry, fd, overwriting.pieces)
+        journal.write(overwriting.entry, fd, overwriting.new)
         sync.sync_folders([target])
         overwriting.write(fd, target, options)
         journal_mark.remove(fd)

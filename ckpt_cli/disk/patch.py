@@ -13,6 +13,7 @@ from ..storage.mapped import Mapped
 from ..storage.sequential import Drawn
 from ..storage.storage import Extent, Fill, Memory, Overlay, Slice, Storage
 from ..storage.strides import Scattered, runs
+from ..storage.workers import BLOCK
 from .layout import FileLayout, Placed
 
 _NEAR = 4096  # runs that are closer are one change: a disk writes whole pages
@@ -196,30 +197,35 @@ def mended(patch: Patch, new: Sequence[int]) -> list[Change]:
 
 
 class PatchChecksums(NamedTuple):
-    """The checksums of a change before it is written.
+    """What is known of a change before it is written.
 
     Attributes:
         crc: The CRC-32 of all its bytes.
-        pieces: The CRC-32 of each of its pieces, 4 bytes little-endian, one after another.
+        kept: What a journal keeps of them: all, or the CRC-32 of each piece, 4 bytes little-endian, one after another.
     """
 
     crc: int
-    pieces: bytes
+    kept: bytes
 
 
-def checksums_of(change: Change, size: int) -> PatchChecksums:
-    """The checksums of a change; a piece ends where the offset in the file is a multiple of `size` bytes."""
-    whole, pieces, at, crc = 0, bytearray(), change.at, 0
-    for block in change.contents.blocks():
+def checksums_of(change: Change, size: int, held: int) -> PatchChecksums:
+    """The checksums of a change.
+
+    Args:
+        change: The change.
+        size: A piece ends where the offset in the file is a multiple of so many bytes, and where a block that is written ends.
+        held: A change of up to so many bytes is kept itself.
+    """
+    if change.contents.nbytes <= held:
+        data = change.contents.read()
+        return PatchChecksums(crc32(data), data)
+    whole, pieces, at = 0, bytearray(), change.at
+    for block in change.contents.blocks(BLOCK):
         whole = crc32(block, whole)
         while block:
             part = block[: size - at % size]
-            crc, at, block = crc32(part, crc), at + len(part), block[len(part) :]
-            if at % size == 0:
-                pieces += crc.to_bytes(4, "little")
-                crc = 0
-    if at % size:
-        pieces += crc.to_bytes(4, "little")
+            pieces += crc32(part).to_bytes(4, "little")
+            at, block = at + len(part), block[len(part) :]
     return PatchChecksums(whole, bytes(pieces))
 
 
