@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..formats import Savable, SeveralFiles, formats
-from ..tensors.checkpoint import Checkpoint
+from ..tensors.checkpoint import Checkpoint, Foreign
 from .params import open_checkpoint
 
 if TYPE_CHECKING:
@@ -127,11 +127,21 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: boo
     changed_keys = [key for key, value in metadata.items() if value != before.metadata.get(key)]
     for key in changed_keys:
         note(f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {after.metadata[key]}")
+    objects = {} if after.objects is before.objects else after.objects
+    changed_objects = [name for name, value in objects.items() if value is not before.objects.get(name)]
+    for name in changed_objects:
+        note(f"{name}: {_shown(before.objects.get(name))} becomes {_shown(after.objects[name])}")
     for line in form.losses(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")
     for line in division_notes(after):
         note(line)
-    return bool(differences or changed_keys)
+    return bool(differences or changed_keys or changed_objects)
+
+
+def _shown(value: Any) -> str:
+    """An object in a note, not at any length."""
+    text = value.text if isinstance(value, Foreign) else repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _changes(before: Checkpoint, after: Checkpoint) -> list[Difference]:

@@ -61,6 +61,20 @@ def readings(text: str) -> list[Assignment]:
     raise UsageError(f"{text[:60]!r} assigns to nothing", "write NAME = VALUE")
 
 
+def check(text: str) -> None:
+    """Check an assignment before any file is read. Raises UsageError where it makes no sense, whatever it is applied to."""
+    try:
+        readings(text)
+    except UsageError:
+        value = text.partition("=")[2].strip()
+        if value[:1] not in _JSON and value not in _WORDS and not text.startswith("metadata:"):
+            raise  # else it may be the value of an object
+
+
+_JSON = tuple('"{[')
+_WORDS = ("null", "None")
+
+
 def _operators(text: str) -> list[tuple[int, int]]:
     """Where the operators begin and end, from the right."""
     found: list[tuple[int, int]] = []

@@ -7,17 +7,17 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CkptError, EditError, UsageError, about, naming
-from ..formats import Savable, formats
 from ..numbers.values import element
 from ..storage.storage import Fill, Memory, Storage
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.references import Index, indexed, refer, split_index
 from ..tensors.selection import Layers, matches, no_layers
 from ..tensors.tensor import Tensor
-from .assignments import Assignment, meant, readings
+from .assignments import Assignment, check, meant
 from .calculation import calculated
 from .expressions import Number, Other, Values
 from .operands import broadcast, fitting, operand, stored
+from .set_besides import with_besides
 
 if TYPE_CHECKING:
     from .steps import Verb
@@ -42,7 +42,7 @@ def set_values(checkpoint: Checkpoint, assignments: Sequence[str], open: Open, l
     """
     once = cache(partial(_opened, checkpoint, open))
     for text in assignments:
-        changed = _with_metadata(checkpoint, text)
+        changed = with_besides(checkpoint, text)
         checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), once, layers) if changed is None else changed
     return checkpoint
 
@@ -56,23 +56,6 @@ def _opened(checkpoint: Checkpoint, open: Open, path: str) -> Checkpoint:
     mine = checkpoint.origin
     same = mine and other.origin and mine.file.identity == other.origin.file.identity
     return mine.read.replacing(origin=mine) if mine and same else other
-
-
-def _with_metadata(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
-    """The checkpoint with an entry of its metadata replaced (`general.name = "x"`, quotes or not); None if that is not meant."""
-    key, sign, value = (part.strip() for part in text.partition("="))
-    form = formats[checkpoint.origin.format] if checkpoint.origin else None
-    editable = isinstance(form, Savable) and form.edits_metadata
-    if not sign or key in checkpoint or key not in checkpoint.metadata or not editable:
-        return None
-    if value[:1] == value[-1:] == '"':
-        import json
-
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise UsageError(f"{value[:60]} is no JSON text", "leave the quotes out") from None
-    return checkpoint.replacing(metadata={**checkpoint.metadata, key: value})
 
 
 def _meant(checkpoint: Checkpoint, text: str, layers: Layers) -> Assignment:
@@ -175,4 +158,4 @@ def recipe_step() -> Verb:
     def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
         return Outcome(set_values(checkpoint, table["set"], context.open, context.layers_of(checkpoint, table)))
 
-    return Verb({"set": TEXTS, "arch": TEXT}, make, lambda table: list(map(readings, table["set"])))
+    return Verb({"set": TEXTS, "arch": TEXT}, make, lambda table: list(map(check, table["set"])))

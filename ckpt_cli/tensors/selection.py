@@ -133,7 +133,7 @@ def _hint(names: Mapping[str, object], pattern: str) -> str:
     plain = re.sub(r"^re:|^@|[*?{}^$\\]", "", pattern)
     if plain and any(plain in name for name in names):
         return f"did you mean '*{plain}*'?"
-    return did_you_mean(plain, names) or "`ckpt ls` lists the names"
+    return did_you_mean(plain, names) or did_you_mean(plain, _checkpoint_of(names).objects) or "`ckpt ls` lists the names"
 
 
 def names_matching(names: Mapping[str, object], pattern: str, layers: Layers) -> list[str]:
