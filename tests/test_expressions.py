@@ -269,6 +269,22 @@ def test_values_of_the_file_that_is_edited_are_those_before_the_edit(ckpt: Ckpt,
     assert torch.equal(found["z"][1:], tensors["z"][:-1])
 
 
+@pytest.mark.parametrize("many", [1000, 300_000])
+def test_values_of_another_shard_are_those_before_the_edit(ckpt: Ckpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int) -> None:
+    monkeypatch.chdir(tmp_path)
+    tensors = {name: torch.randn(many) for name in "abcd"}
+    safetensors.torch.save_file(tensors, "all.safetensors")
+    ckpt("convert", "all.safetensors", "model.safetensors.index.json", "--shard-size", f"{8 * many + 300}B")
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    ckpt(
+        "set", ".", "a[1:] = @model.safetensors.index.json#d[1:]", "d[1:] = @model.safetensors.index.json#a[1:] + 0", "b[0] = @.#c[0]", "-i"
+    )
+    ckpt("convert", ".", "now.pt")
+    found = torch.load("now.pt")
+    assert torch.equal(found["a"][1:], tensors["d"][1:]) and torch.equal(found["d"][1:], tensors["a"][1:])
+    assert found["b"][0] == tensors["c"][0] and torch.equal(found["b"][1:], tensors["b"][1:]) and found["a"][0] == tensors["a"][0]
+
+
 def test_tensors_of_many_blocks_are_read_side_by_side(ckpt: Ckpt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     one, two = torch.randn(1030, 1100), torch.randn(1030, 1100)

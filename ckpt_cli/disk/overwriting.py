@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import NamedTuple
 
 from ..errors import ReadError
@@ -18,8 +19,8 @@ from .patch import Change, Patch, checksums_of, in_place, mended
 _LARGE = 4 << 20
 
 
-def patch_in_place(target: str, output: FileToWrite, options: WriteOptions) -> Patch | None:
-    """What to overwrite in `target` itself; None where a new file is to be written.
+def patch_in_place(target: str, output: FileToWrite, options: WriteOptions, changing: Collection[tuple[int, int]] = ()) -> Patch | None:
+    """What to overwrite in `target` itself; None where a new file is to be written. `changing`: all files that the edit may overwrite.
 
     A journal doubles what is written: beyond half of the file, writing it anew is less. But a file of several names (hard links) stays one.
 
@@ -35,7 +36,7 @@ def patch_in_place(target: str, output: FileToWrite, options: WriteOptions) -> P
         return None
     if 2 * patch.nbytes > patch.file.size and info.st_nlink == 1:
         return None
-    return in_place(patch)
+    return in_place(patch, changing)
 
 
 def _check_unchanged(patch: Patch, info: os.stat_result) -> None:

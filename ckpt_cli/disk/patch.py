@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
@@ -122,14 +122,16 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def in_place(patch: Patch) -> Patch | None:
+def in_place(patch: Patch, changing: Collection[tuple[int, int]] = ()) -> Patch | None:
     """The patch, fit to be written over the file that its contents are read from; None where that would take much memory.
 
-    A change that is made of other bytes of the file than those that it replaces is read now, before any byte is written.
+    A change that is made of other bytes of the file than those that it replaces is read now, before any byte is written, and so is one
+    that is made of another file of the edit: `changing` has the identities of those that are overwritten.
     """
+    others = {identity for identity in changing if identity != patch.file.identity}
     room, safe = _AT_ONCE, []
     for change in patch.changes:
-        if not _stays(change.contents, patch.file, change.at):
+        if not _stays(change.contents, patch.file, change.at, others):
             room -= change.contents.nbytes
             if room < 0:
                 return None
@@ -138,18 +140,18 @@ def in_place(patch: Patch) -> Patch | None:
     return patch._replace(changes=safe)
 
 
-def _stays(storage: Storage, file: File, at: int) -> bool:
-    """Whether each byte of `storage`, which is to be written to `at`, is made of no byte of `file` but the one that it replaces."""
+def _stays(storage: Storage, file: File, at: int, others: Collection[tuple[int, int]]) -> bool:
+    """Whether a byte of `storage`, to be written to `at`, is made of no byte of `file` or of `others` but the one that it replaces."""
     if isinstance(storage, Extent):
-        return storage.file.identity != file.identity or storage.place() == at
+        return storage.file.identity not in others and (storage.file.identity != file.identity or storage.place() == at)
     if isinstance(storage, Slice):
-        return _stays(storage.of, file, at - storage.offset)
+        return _stays(storage.of, file, at - storage.offset, others)
     if isinstance(storage, Overlay):
-        return _stays(storage.of, file, at) and _stays(storage.contents, file, at + storage.offset)
+        return _stays(storage.of, file, at, others) and _stays(storage.contents, file, at + storage.offset, others)
     if isinstance(storage, Mapped):
-        return storage.before == storage.after and _stays(storage.of, file, at)
+        return storage.before == storage.after and _stays(storage.of, file, at, others)
     if isinstance(storage, Combined):
-        return all(width == storage.size and _stays(source, file, at) for source, width in storage.sources)
+        return all(width == storage.size and _stays(source, file, at, others) for source, width in storage.sources)
     return isinstance(storage, (Memory, Fill)) or (isinstance(storage, Drawn) and storage.portable())
 
 
