@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import shutil
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import CASES, Ckpt
+from conftest import CASES, SAMPLES, Ckpt
 
 REPORTS = CASES / "reports"
 A = {"w": torch.tensor([[1.5, -2, 0.25], [4, 0, -8]]), "b": torch.tensor([0.5, 1, -3]), "n": torch.tensor([7, -2, 100])}
@@ -267,6 +269,26 @@ def test_values_of_the_file_that_is_edited_are_those_before_the_edit(ckpt: Ckpt,
     found = torch.load("a.pt")
     assert torch.equal(found["x"], tensors["y"]) and torch.equal(found["y"], tensors["x"] + tensors["y"])
     assert torch.equal(found["z"][1:], tensors["z"][:-1])
+
+
+SAMPLE_NAMES = sorted(path.name for path in SAMPLES.iterdir() if path.suffix != ".py" and not path.name.startswith((".", "_")))
+
+
+@pytest.mark.parametrize("name", SAMPLE_NAMES)
+def test_a_tensor_of_every_format_is_computed_from_itself_and_the_file(ckpt: Ckpt, tmp_path: Path, name: str) -> None:
+    copy = shutil.copytree if (SAMPLES / name).is_dir() else shutil.copy
+    path = Path(copy(SAMPLES / name, tmp_path / name))
+    floats = [row[0] for row in ckpt("ls", path).rows if row[1] == "float32" and row[2]]
+    if not floats:
+        pytest.skip("no float32 in it")
+    before = ckpt("get", path, floats[-1], "--json").json["values"]
+    pattern = f"re:^{re.escape(floats[-1])}$"
+    found = ckpt("set", path, f'{pattern} = this + 0.5 * @"{path}"', "-i", status=None)
+    if found.status:
+        assert found.status == 2 and "a fault in ckpt" not in found.err
+        return
+    after = ckpt("get", path, floats[-1], "--json").json["values"]
+    np.testing.assert_array_equal(np.array(after, "f4"), np.array(before, "f4") + np.float32(0.5) * np.array(before, "f4"))
 
 
 @pytest.mark.parametrize("many", [1000, 300_000])
