@@ -140,6 +140,23 @@ def test_integers_are_rounded_to_the_nearest_even_or_exact(
     assert torch.load(tmp_path / "a.pt")["t"].tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [("this ** -1", [1, 0, 0]), ("2 ** this", [2, 4, 8]), ("this ** this", [1, 4, 27]), ("3 ** -this", [0, 0, 0]),
+     ("(-this) ** 3", [-1, -8, -27]),
+     ("(this + 1) ** 2 ** 1", [4, 9, 16]), ("clip(this, 2, 2.5)", [2, 2, 2])],
+)  # fmt: skip
+def test_powers_of_integers(ckpt: Ckpt, tmp_path: Path, expression: str, expected: list[int]) -> None:
+    for dtype in (torch.int64, torch.int8):
+        torch.save({"t": torch.tensor([1, 2, 3], dtype=dtype)}, tmp_path / "a.pt")
+        ckpt("set", tmp_path / "a.pt", f"t = {expression}", "-i")
+        assert torch.load(tmp_path / "a.pt")["t"].tolist() == expected
+    torch.save({"t": torch.tensor([0, 2**40 + 1])}, tmp_path / "a.pt")
+    assert "no result for a division by zero at [0]" in ckpt("set", tmp_path / "a.pt", "t = this ** -1", "-i", status=2).err
+    ckpt("set", tmp_path / "a.pt", "t = this ** 2 - this * this + 1", "-i")
+    assert torch.load(tmp_path / "a.pt")["t"].tolist() == [1, 1]
+
+
 def test_integers_of_64_bits_are_exact(ckpt: Ckpt, tmp_path: Path) -> None:
     torch.save({"t": torch.tensor([2**53 + 1, 2**62, -5])}, tmp_path / "a.pt")
     ckpt("set", tmp_path / "a.pt", "t = this * 3 - this - this + [2, 0, 1]", "-i")

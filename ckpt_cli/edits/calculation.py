@@ -7,6 +7,7 @@ numbers are all there is. In floats a division by zero has the result of IEEE 75
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..analysis.distance import unravelled
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     Array = numpy.ndarray[Any, Any]
 
 _EXACT = {"+", "-", "*", "**", "neg", "abs", "clip"}
+_BITS_OF_FLOAT64 = 53
 _MOST_BITS = 4096  # of an exact integer on the way to a result
 
 
@@ -108,8 +110,11 @@ class Calculation:
         """Whether it is a computation with integers alone, and float64 might not hold them."""
         if self.dtype.kind not in "iu" or operations - _EXACT or any(each.dtype.kind not in "biu" for each in self.sources):
             return False
+        exponents = [before for before, term in pairwise(self._terms) if isinstance(term, Operation) and term.name == "**"]
+        if not all(isinstance(each, Number) and isinstance(each.value, int) and each.value >= 0 for each in exponents):
+            return False
         bits = [8 * each.dtype.nbytes if isinstance(each, Tensor) else _bits(each) for each in self._made]
-        return None not in bits and evaluate(self._terms, bits, _bits_of) <= _MOST_BITS
+        return None not in bits and _BITS_OF_FLOAT64 < evaluate(self._terms, bits, _bits_of) <= _MOST_BITS
 
     def _check_complex(self) -> None:
         """Raises EditError where the result is complex and the dtype is not."""

@@ -85,7 +85,7 @@ _SHORT = {
     "float4_e2m1fn_x2": "float4_e2m1fn", "cfloat": "complex64", "cdouble": "complex128", "chalf": "complex32",
 }  # fmt: skip
 _LETTER = {"f": "float", "fp": "float", "i": "int", "u": "uint", "c": "complex", "": "float"}
-_ABBREVIATED = re.compile(r"(f|fp|i|u|c|)((?<=[a-z])\d+|\d?_?e\dm\d\w*)")
+_ABBREVIATED = r"(f|fp|i|u|c|)((?<=[a-z])\d+|\d?_?e\dm\d\w*)"
 
 
 def named(name: str) -> DType:
@@ -106,7 +106,7 @@ def named(name: str) -> DType:
 
 def _in_full(short: str) -> list[str]:
     """The names that an abbreviation may stand for: `f32` is float32, `fp8_e5m2` and `e5m2` are float8_e5m2."""
-    match = _ABBREVIATED.fullmatch(short)
+    match = re.fullmatch(_ABBREVIATED, short)
     if not match:
         return []
     word, rest = _LETTER[match[1]], match[2].lstrip("_")

@@ -7,15 +7,17 @@ tensor; it is never made.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import Malformed
 from ...numbers.dtypes import BLOCKS, DTYPES, DType
-from ...numbers.packing import Geometry, in_values
 from ...storage.storage import Storage
 from ...tensors.tensor import Layout, Tensor
 from . import pickled_arrays
 from .object_nodes import ByteString, Call, CallOpcode, Dict, Global, List, Persistent, Tuple, text_of
+
+if TYPE_CHECKING:
+    from ...numbers.packing import Geometry
 
 # The typed storages of torch/__init__.py and the dtype of their elements.
 STORAGES = {
@@ -169,6 +171,8 @@ class TensorReader:
 
 def _in_values(dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Geometry:
     """The geometry in values where torch counts bytes that hold several. Raises Malformed where a byte has no place along the last axis."""
+    from ...numbers.packing import in_values  # few files need it
+
     found = in_values(dtype, shape, strides, offset) if len(shape) == len(strides) else None
     if found is None:
         raise Malformed(f"a tensor of {dtype.name} whose bytes do not follow each other along the last axis")
