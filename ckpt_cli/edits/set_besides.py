@@ -30,7 +30,8 @@ def with_besides(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
         if key in checkpoint.metadata and isinstance(form, Savable) and form.edits_metadata:
             return _with_entry(checkpoint, key, value)
         if key in checkpoint.objects and isinstance(form, Savable) and form.edits_objects:
-            return checkpoint.replacing(objects={**checkpoint.objects, key: _plain(key, value)})
+            undecoded = {name: each for name, each in checkpoint.undecoded.items() if name != key}
+            return checkpoint.replacing(objects={**checkpoint.objects, key: _plain(key, value)}, undecoded=undecoded)
     key, value = next(iter(_splits(text)), ("", ""))
     if not key.startswith(_METADATA):
         _check_is_no_container(checkpoint, key)
