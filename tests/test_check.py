@@ -715,7 +715,7 @@ def test_names_that_toml_cannot_hold_are_left_open(ckpt: Ckpt, tmp_path: Path) -
         ('[tensors]\n"a" = { sha256 = "abc" }', "sha256 is 64 hexadecimal digits"),
         ('[tensors]\n"a" = { dtype = [] }', "dtype is a dtype"),
         ('[tensors]\n"a" = { dtype = "flaot32" }', "a: an entry of a tensor: no dtype is called 'flaot32' (did you mean float32"),
-        ('[tensors]\n"a" = { dtype = ["float32", "F32"] }', "no dtype is called 'F32'"),
+        ('[tensors]\n"a" = { dtype = ["float32", "F33"] }', "no dtype is called 'F33'"),
         ('[tensors]\n"a.{0-99999999}" = {}', "more than 1,000,000 names"),
         ("params = true", "params is a whole number"),
         ('extra = "maybe"', 'extra is "allow" or "forbid"'),

@@ -318,8 +318,8 @@ def test_float4_and_float6_are_listed_copied_and_not_computed_with(tmp_path: Pat
     assert [row[:3] for row in ckpt("ls", path).rows][:2] == [["f4", "float4_e2m1fn", "2x4"], ["f6", "float6_e2m3fn", "8"]]
     ckpt("drop", path, "w", "-o", copy)
     assert read_bits(copy) == {name: value for name, value in read_bits(path).items() if name != "w"}
-    assert "cannot be edited or read element by element" in ckpt("set", path, "f4 = 0", "-n", status=2).err
-    assert "cannot hold float4_e2m1fn" in ckpt("convert", path, tmp_path / "a.pt", status=2).err
+    assert "cannot be edited or read element by element" in ckpt("set", path, "f6 = 0", "-n", status=2).err
+    assert "cannot hold float6_e2m3fn" in ckpt("convert", path, tmp_path / "a.pt", status=2).err
 
 
 def test_a_value_edit_changes_the_bytes_of_that_tensor_alone(tmp_path: Path, ckpt: Ckpt) -> None:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..formats import PartSet, Savable, SeveralFiles, formats
-from ..tensors.checkpoint import Checkpoint
+from ..tensors.checkpoint import Checkpoint, Foreign
 from .params import open_checkpoint
 
 if TYPE_CHECKING:
@@ -116,6 +116,7 @@ def _check_destination(source: str, to: Destination) -> None:
 
 def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: bool) -> bool:
     """Print what --dry-run prints, and return whether anything would change. Raises the error that writing would raise."""
+    from ..edits.calculation import division_notes
     from ..show.answer import Answer, note
     from ..show.differences import show_differences
 
@@ -126,9 +127,21 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: boo
     changed_keys = [key for key, value in metadata.items() if value != before.metadata.get(key)]
     for key in changed_keys:
         note(f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {after.metadata[key]}")
+    objects = {} if after.objects is before.objects else after.objects
+    changed_objects = [name for name, value in objects.items() if value is not before.objects.get(name)]
+    for name in changed_objects:
+        note(f"{name}: {_shown(before.objects.get(name))} becomes {_shown(after.objects[name])}")
     for line in form.losses(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")
-    return bool(differences or changed_keys)
+    for line in division_notes(after):
+        note(line)
+    return bool(differences or changed_keys or changed_objects)
+
+
+def _shown(value: Any) -> str:
+    """An object in a note, not at any length."""
+    text = value.text if isinstance(value, Foreign) else repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _changes(before: Checkpoint, after: Checkpoint) -> list[Difference]:
@@ -145,12 +158,14 @@ def _changes(before: Checkpoint, after: Checkpoint) -> list[Difference]:
 def write(checkpoint: Checkpoint, target: str, form: Savable, *, replace: bool, backup: str | None = None, as_json: bool = False) -> None:
     """Save `checkpoint` as `target`, and print what its format cannot hold."""
     from .. import writing
+    from ..edits.calculation import division_notes
     from ..show.answer import Answer, note
     from ..show.progress import Progress
 
+    divided = division_notes(checkpoint)  # before the file that it is computed from may change
     with Progress() as progress:
         notes = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress)
-    for line in notes:
+    for line in (*notes, *divided):
         note(line)
     for line in form.losses(checkpoint):
         note(f"{target}: {form.called or form.name} has no place for {line}: left behind")

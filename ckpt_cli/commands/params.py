@@ -13,7 +13,11 @@ from ..tensors.checkpoint import Checkpoint
 Path = Annotated[str, typer.Argument(metavar="CKPT", help="A checkpoint: a file, or the folder of a model.", show_default=False)]
 Patterns = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PATTERN]...", help="Names, globs ('*.bias'), re:…, positions ('[0][1].bias'), @Type.", show_default=False),
+    typer.Argument(
+        metavar="[PATTERN]...",
+        help="Names, globs ('*.bias'), re:…, positions ('[0][1].bias'), @Type. '!PATTERN' takes out.",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Colors = Annotated[Color, typer.Option("--color", metavar="auto|always|never", help="Colours: on a terminal, always, never.")]

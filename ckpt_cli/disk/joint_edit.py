@@ -71,9 +71,10 @@ class JointEdit:
 
     def _prepare(self) -> None:
         """What takes long, and changes nothing: new files are written under temporary names, patches are planned."""
+        changing = {output.patch.file.identity for _, output in self.outputs if output.patch is not None}
         for target, output in self.outputs:
             with about(output.path):
-                patch = patch_in_place(target, output, self.options)
+                patch = patch_in_place(target, output, self.options, changing)
                 if patch is not None and not patch.changes:
                     continue
                 locked = self._lock(target)
@@ -127,7 +128,7 @@ class JointEdit:
             journal.write(entry)
             return
         with open_descriptor(journal.target, os.O_RDONLY) as fd:
-            journal.write(entry, fd, self._overwriting[journal.target].pieces)
+            journal.write(entry, fd, self._overwriting[journal.target].new)
 
     def _change(self) -> None:
         for target, overwriting in self._overwriting.items():

@@ -87,11 +87,13 @@ class Savable(Format):
     Attributes:
         is_target: Whether a new file may be of this format because its name, or `--format`, says so.
         edits_metadata: Whether `ckpt set` changes an entry of the metadata.
+        edits_objects: Whether it replaces an object by a plain one.
         writes_new_objects: Whether objects that were not read are written, too, such as the state of a training.
     """
 
     is_target = False
     edits_metadata = False
+    edits_objects = False
     writes_new_objects = False
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:

@@ -434,6 +434,23 @@ def geometries() -> Iterator[Trick]:
     yield ok("overlapping windows", {"w": tensor(shape=(3, 2), strides=(1, 1))}, "w\tfloat32\t3x2\t6\t24")
 
 
+def packed_floats(untyped: Raw) -> Iterator[Trick]:
+    """float4, which torch counts in bytes of two values."""
+
+    def float4(over: Raw = untyped, **view: Any) -> dict[str, Raw]:
+        return {"w": tensor(over, function="_rebuild_tensor_v3", more=(name("torch", "float4_e2m1fn_x2"),), **view)}
+
+    yield ok("float4", float4(shape=(4, 4), strides=(4, 1)), "w\tfloat4_e2m1fn\t4x8\t32\t16")
+    yield ok("float4 of one byte", float4(shape=(), strides=()), "w\tfloat4_e2m1fn\t2\t2\t1")
+    yield ok("float4 without values", float4(shape=(0, 3), strides=(3, 1)), "w\tfloat4_e2m1fn\t0x6")
+    yield error("float4 that is too long", float4(shape=(4, 5), strides=(5, 1)), "lies outside")
+    yield error("float4 that begins too late", float4(shape=(16,), strides=(1,), offset=1), "lies outside")
+    yield error("float4 of 2^62 bytes", float4(shape=(2**62,), strides=(1,)), "lies outside")
+    yield error("float4 of -1 bytes", float4(shape=(-1,), strides=(1,)), "do not agree")
+    yield error("float4 whose bytes are apart", float4(shape=(2, 2), strides=(1, 2)), "do not follow each other")
+    yield error("float4 of too few strides", float4(shape=(2, 2), strides=(1,)), "do not follow each other")
+
+
 def unusual() -> Iterator[Trick]:
     def rebuilt(function: str, *args: Any) -> dict[str, Raw]:
         return {"w": call(name("torch._utils", function), *args)}
@@ -455,6 +472,7 @@ def unusual() -> Iterator[Trick]:
         {"w": tensor(untyped, shape=(9,), strides=(1,), function="_rebuild_tensor_v3", more=(name("torch", "uint16"),))},
         "lies outside",
     )
+    yield from packed_floats(untyped)
     for number, args in enumerate([(), (None,), (1, True), ("x", True, HOOKS), (storage(), True, HOOKS), ([],)]):
         yield error(f"a parameter of nothing, {number}", rebuilt("_rebuild_parameter", *args), "in an unknown way")
     coo = call(name("torch.serialization", "_get_layout"), "torch.sparse_coo")

@@ -7,7 +7,7 @@ tensor; it is never made.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import Malformed
 from ...numbers.dtypes import BLOCKS, DTYPES, DType
@@ -18,9 +18,18 @@ from .object_nodes import BytesInFile, Call, CallOpcode, Dict, Global, List, Per
 from .object_walk import is_long, is_sharded, local_tensor
 from .storage_ids import STORAGE_IN_BYTES, StorageId, is_storage_id
 
+if TYPE_CHECKING:
+    from ...numbers.packing import Geometry
+
 # Names of torch's dtypes, also those that are aliases, and our names for them.
 TORCH_DTYPES = {name: name for name in DTYPES if name not in BLOCKS}
-TORCH_DTYPES |= {"chalf": "complex32", "cfloat": "complex64", "cdouble": "complex128", "half": "float16"}
+TORCH_DTYPES |= {
+    "float4_e2m1fn_x2": "float4_e2m1fn",
+    "chalf": "complex32",
+    "cfloat": "complex64",
+    "cdouble": "complex128",
+    "half": "float16",
+}
 
 StorageOf = Callable[[str, DType | None, int], Storage]
 
@@ -114,7 +123,9 @@ class TensorReader:
         element = dtype or storage_dtype
         if element is None:
             raise Malformed("a tensor over an untyped storage without a dtype")
-        return Tensor.view(element, _sizes(args[2]), storage, _sizes(args[3]), args[1] + offset, layout)
+        geometry = _sizes(args[2]), _sizes(args[3]), args[1] + offset
+        shape, strides, offset = geometry if storage_dtype or element.elements == 1 else _in_values(element, *geometry)
+        return Tensor.view(element, shape, storage, strides, offset, layout)
 
     def _storage(self, node: Any) -> tuple[Storage, DType | None, int]:
         """The storage that `node` stands for, the dtype of its elements, and the first element of a view of it."""
@@ -135,6 +146,16 @@ class TensorReader:
         if is_storage_id(node) or (type(node) is Call and node.path == STORAGE_IN_BYTES):
             return self._storage(node)[0]
         return pickled_arrays.storage_of(node) if is_long(node) else None
+
+
+def _in_values(dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Geometry:
+    """The geometry in values where torch counts bytes that hold several. Raises Malformed where a byte has no place along the last axis."""
+    from ...numbers.packing import in_values  # few files need it
+
+    found = in_values(dtype, shape, strides, offset) if len(shape) == len(strides) else None
+    if found is None:
+        raise Malformed(f"a tensor of {dtype.name} whose bytes do not follow each other along the last axis")
+    return found
 
 
 _MOST_SIZE = 2**63

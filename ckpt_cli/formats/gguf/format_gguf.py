@@ -169,7 +169,9 @@ def _pairs(checkpoint: Checkpoint, header: Header | None, alignment: int) -> lis
 
     if header and checkpoint.origin:
         before = checkpoint.origin.read
-        return [_pair(checkpoint, before, key) for key in header.values if key in checkpoint.metadata or key in checkpoint.objects]
+        kept = [_pair(checkpoint, before, key) for key in header.values if key in checkpoint.metadata or key in checkpoint.objects]
+        new = [(key, text) for key, text in checkpoint.metadata.items() if key not in header.values]
+        return kept + [encoded_pair(key, text, header.order) for key, text in new]
     metadata = {key: value for key, value in checkpoint.metadata.items() if key not in ("format", "general.alignment")}
     texts = {"general.architecture": "unknown"} | metadata
     pairs = [encoded_pair(key, value, "<") for key, value in texts.items()]

@@ -59,12 +59,14 @@ class TreeEditor:
         """
         for source, entry in self.leaves.entries.items():
             self._edit(source, entry)
+        read = self.checkpoint.origin.read.objects if self.checkpoint.origin else {}
         for name, entry in self.leaves.others.items():
             if name not in self.checkpoint.objects:
                 self.removals.add(entry)
+            elif self.checkpoint.objects[name] is not read.get(name):
+                self._put(entry, node_of(self.checkpoint.objects[name]))
         for name in self.added:
             self._insert(name, self._node(name, None))
-        read = self.checkpoint.origin.read.objects if self.checkpoint.origin else {}
         made = {name: node_of(value) for name, value in self.checkpoint.objects.items() if name not in read}
         for name, node in made.items():
             self._insert(name, node)
