@@ -31,6 +31,15 @@ def locate(path: str) -> str:
     raise ReadError(f"the folder holds several models: {listed}", f"name the one that you mean: {models[0]}", path)
 
 
+def parted(path: str) -> tuple[str, str]:
+    """The path of an archive and the name of a member, as `FILE!MEMBER` gives them; the path alone where a file has that name."""
+    if "!" in path and not os.path.lexists(path):
+        for at in (at for at, char in enumerate(path) if char == "!" and at):
+            if os.path.isfile(path[:at]) and path[at + 1 :]:
+                return path[:at], path[at + 1 :]
+    return path, ""
+
+
 def _check_index(folder: str, models: list[str]) -> None:
     """Raise ReadError where what was found in `folder` is what an index lists, and the index is missing."""
     names = [os.path.relpath(model, folder) for model in models]
