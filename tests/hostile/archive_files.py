@@ -13,7 +13,6 @@ from judge import Case
 from zips import Entry, archive
 
 GOOD = (Path(__file__).parents[2] / "sample_models" / "mlp.safetensors").read_bytes()
-LISTED = "0.weight\tfloat32"
 
 
 def header(name: bytes, size: bytes, kind: bytes = b"0", magic: bytes = b"ustar\00000", prefix: bytes = b"") -> bytes:
@@ -95,14 +94,16 @@ def cases() -> Iterator[Case]:
         yield Case(name, "error", says, content, "a.tar")
         yield Case(f"{name}, in gzip", "error", says, gzip.compress(content, 1), "a.tar.gz")
     yield Case("a tar", "warning", "a.st is opened", member() + END, "a.tar")
-    yield Case("a tar of the oldest kind", "ok", LISTED, header(b"a.st", b"%o" % len(GOOD), b"\0", b"") + member()[512:] + END, "a.tar")
+    yield Case(
+        "a tar of the oldest kind", "warning", "is opened", header(b"a.st", b"%o" % len(GOOD), b"\0", b"") + member()[512:] + END, "a.tar"
+    )
     yield Case("a gzip bomb", "error", "it is not read", bomb(), "a.tar.gz")
     packed = gzip.compress(member() + END)
     yield Case("gzip data that are cut", "error", "truncated", packed[:-9], "a.tar.gz")
     yield Case("gzip data of another checksum", "error", "broken", packed[:-8] + b"\1" + packed[-7:], "a.tar.gz")
     yield Case("bytes behind gzip data", "error", "broken", packed + b"x", "a.tar.gz")
-    yield Case("a zip", "ok", LISTED, archive([Entry("a.st", GOOD)]), "a.zip")
-    yield Case("a deflated zip", "ok", LISTED, archive([Entry("a.st", GOOD, 8)]), "a.zip")
+    yield Case("a zip", "warning", "is opened", archive([Entry("a.st", GOOD)]), "a.zip")
+    yield Case("a deflated zip", "warning", "is opened", archive([Entry("a.st", GOOD, 8)]), "a.zip")
     yield Case(
         "a member of another size",
         "error",
