@@ -90,9 +90,10 @@ def tars() -> Iterator[tuple[str, str, bytes]]:
 
 def cases() -> Iterator[Case]:
     """Tars, plain and in gzip, and zips."""
-    for name, says, content in tars():
+    for number, (name, says, content) in enumerate(tars()):
         yield Case(name, "error", says, content, "a.tar")
-        yield Case(f"{name}, in gzip", "error", says, gzip.compress(content, 1), "a.tar.gz")
+        if number % 4 == 0:
+            yield Case(f"{name}, in gzip", "error", says, gzip.compress(content, 1), "a.tar.gz")
     yield Case("a tar", "warning", "a.st is opened", member() + END, "a.tar")
     yield Case(
         "a tar of the oldest kind", "warning", "is opened", header(b"a.st", b"%o" % len(GOOD), b"\0", b"") + member()[512:] + END, "a.tar"
@@ -101,7 +102,7 @@ def cases() -> Iterator[Case]:
     packed = gzip.compress(member() + END)
     yield Case("gzip data that are cut", "error", "truncated", packed[:-9], "a.tar.gz")
     yield Case("gzip data of another checksum", "error", "broken", packed[:-8] + b"\1" + packed[-7:], "a.tar.gz")
-    yield Case("bytes behind gzip data", "error", "broken", packed + b"x", "a.tar.gz")
+    yield Case("bytes behind gzip data", "error", "its compressed data", packed + b"x", "a.tar.gz")
     yield Case("a zip", "warning", "is opened", archive([Entry("a.st", GOOD)]), "a.zip")
     yield Case("a deflated zip", "warning", "is opened", archive([Entry("a.st", GOOD, 8)]), "a.zip")
     yield Case(
