@@ -26,7 +26,10 @@ class File:
         changed: When it was last changed, in nanoseconds.
         head: Its first 512 bytes, or all of a smaller file.
         facts: What formats found out about it, by the name of the fact.
+        is_mappable: Whether it has a descriptor whose offsets are its own, so that it may be mapped into memory.
     """
+
+    is_mappable = True
 
     def __init__(self, path: str, fd: int | None = None, close: Callable[[int], None] = os.close) -> None:
         """Open the file at `path`, or take over its descriptor.
@@ -96,6 +99,8 @@ class File:
 
 class FileWindow(File):
     """A run of the bytes of another file, read as a file of its own: a checkpoint or an archive that lies within another one."""
+
+    is_mappable = False
 
     def __init__(self, file: File, start: int, nbytes: int, path: str = "") -> None:
         """The `nbytes` bytes of `file` from `start` on, called `path`. Raises Malformed where the file is shorter."""

@@ -60,12 +60,14 @@ class _Position:
         return True
 
 
-class InflatedFile(FileWindow):
+class InflatedFile(File):
     """What a run of the bytes of another file inflates to.
 
     Attributes:
         crc: The CRC-32 of all of it.
     """
+
+    is_mappable = False
 
     def __init__(self, run: FileWindow, wrapping: int, path: str = "") -> None:
         """Inflate `run` once.
@@ -78,7 +80,7 @@ class InflatedFile(FileWindow):
         Raises:
             Malformed: The data are broken or cut off, something follows them, or they inflate to very much from very little.
         """
-        self.path, self.file, self.start = path or run.path, run, 0
+        self.path = path or run.path
         self.identity, self.changed = (*run.identity, -1), run.changed
         self._lock = allocate_lock()
         self._copies = [_Position(run, wrapping)]
@@ -101,6 +103,10 @@ class InflatedFile(FileWindow):
         if position.at < position.run.size:
             raise Malformed(f"{position.run.size - position.at:,} bytes stand after its compressed data", "", self.path)
         return position.done, crc
+
+    def fileno(self) -> int:
+        """Raise OSError: there is no descriptor of what is inflated."""
+        raise OSError("compressed data have no descriptor")
 
     def read(self, offset: int, count: int) -> bytes:
         """Read `count` bytes from `offset`. Raises Malformed where there are fewer."""

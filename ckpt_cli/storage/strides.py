@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any
 
 from ..numbers.shapes import numel_of, span
-from .file import FileWindow
 from .storage import Extent, Storage
 
 _INTEGERS = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "V16"}  # numpy's type for an element of so many bytes
@@ -75,7 +74,7 @@ class Strided(Storage):
 
 def _held(storage: Storage, start: int, stop: int) -> Any:
     """Bytes [start, stop) of a storage: read, or mapped where they are a large part of a file."""
-    if not isinstance(storage, Extent) or stop - start < _MAPPED or isinstance(storage.file, FileWindow):
+    if not isinstance(storage, Extent) or stop - start < _MAPPED or not storage.file.is_mappable:
         return storage.read(start, stop)
     from mmap import ALLOCATIONGRANULARITY, PROT_READ, mmap
 

@@ -14,9 +14,10 @@ from ...tensors.checkpoint import Checkpoint
 from .object_nodes import BytesInFile
 from .pickle_machine import Truncated
 from .pickle_reader import Unpickler
-from .pickle_tree import objects_of, sorted_leaves
+from .pickle_tree import objects_of, sorted_leaves, undecoded_of
 from .pickled_tensors import TensorReader
 
+_MOST_READ = 1 << 30  # bytes of a pickle that cannot be mapped
 _LONG = 4096  # bytes: shorter runs are copied
 
 
@@ -26,7 +27,7 @@ class _FilePickle(Unpickler):
     __slots__ = ("file",)
 
     def __init__(self, file: File) -> None:
-        super().__init__(mmap(file.fileno(), file.size, access=ACCESS_READ))  # type: ignore[arg-type]
+        super().__init__(_mapped(file))
         self.file = file
 
     def bulk(self, count: int, make: Callable[[bytes], Any]) -> Any:
@@ -37,6 +38,15 @@ class _FilePickle(Unpickler):
             raise Truncated("truncated pickle")
         self.at = at + count
         return BytesInFile(Extent(self.file, at, count))
+
+
+def _mapped(file: File) -> Any:
+    """All bytes of a file, mapped into memory; a member of an archive is read."""
+    if file.is_mappable:
+        return mmap(file.fileno(), file.size, access=ACCESS_READ)
+    if file.size > _MOST_READ:
+        raise Malformed(f"a pickle of {file.size:,} bytes in an archive", "unpack it first")
+    return file.read(0, file.size)
 
 
 def no_storage(key: str, dtype: DType | None, nbytes: int) -> Storage:
@@ -65,4 +75,4 @@ def read_pickle(file: File, reader: TensorReader) -> Checkpoint:
     if machine.at != file.size:
         raise Malformed(f"{file.size - machine.at:,} bytes stand after the end of the pickle")
     leaves = sorted_leaves(root, reader)
-    return Checkpoint(leaves.tensors, objects=objects_of(leaves))
+    return Checkpoint(leaves.tensors, objects=objects_of(leaves), undecoded=undecoded_of(leaves, reader))

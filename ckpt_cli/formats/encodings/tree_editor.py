@@ -10,8 +10,9 @@ from typing import Any
 
 from ...errors import CannotHold, EditError
 from ...tensors.checkpoint import Checkpoint
+from .object_names import key_text, spellings
 from .object_nodes import Call, Dict, node_of, text_of
-from .object_walk import TreeEntry, key_text, spellings
+from .object_walk import TreeEntry
 from .pickle_tree import SortedLeaves
 
 
