@@ -21,7 +21,7 @@ _MOST_READ = 1 << 30  # bytes of a pickle that cannot be mapped
 _LONG = 4096  # bytes: shorter runs are copied
 
 
-class _FilePickle(Unpickler):
+class FilePickle(Unpickler):
     """Reads the opcodes of a file, which is mapped into memory."""
 
     __slots__ = ("file",)
@@ -31,13 +31,14 @@ class _FilePickle(Unpickler):
         self.file = file
 
     def bulk(self, count: int, make: Callable[[bytes], Any]) -> Any:
+        """The next `count` bytes: what `make` makes of them, or where they lie."""
         if count < _LONG:
             return super().bulk(count, make)
         at = self.at
         if at + count > len(self.data):
             raise Truncated("truncated pickle")
         self.at = at + count
-        return BytesInFile(Extent(self.file, at, count))
+        return BytesInFile(Extent(self.file, at, count), make)
 
 
 def _mapped(file: File) -> Any:
@@ -67,7 +68,7 @@ def read_pickle(file: File, reader: TensorReader) -> Checkpoint:
     Raises:
         Malformed: The file ends within the pickle, goes on after it, or is broken.
     """
-    machine = _FilePickle(file)
+    machine = FilePickle(file)
     try:
         root = machine.load()
     except Truncated:
