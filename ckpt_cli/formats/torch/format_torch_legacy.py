@@ -50,15 +50,15 @@ class TorchLegacy(Writer, NamesCode):
 
     def read(self, file: File) -> Checkpoint:
         """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
-        magic, _, at = _load(file, 0, _MOST_HEAD)
+        magic, _, at = load_at(file, 0, _MOST_HEAD)
         if type(magic) is not int or magic != _MAGIC:
             raise Malformed("the file does not begin with torch's magic number")
-        protocol, _, at = _load(file, at, _MOST_HEAD)
+        protocol, _, at = load_at(file, at, _MOST_HEAD)
         if type(protocol) is not int or protocol != _PROTOCOL:
             raise Malformed("a legacy file of another protocol than 1001 is not known")
-        _, _, at = _load(file, at, _MOST_HEAD)
-        _, machine, end = _load(file, at)
-        keys, _, data = _load(file, end)
+        _, _, at = load_at(file, at, _MOST_HEAD)
+        _, machine, end = load_at(file, at)
+        keys, _, data = load_at(file, end)
         storages = _Storages(file, keys, machine.persistents, data)
         return read_tree(TorchTree(file.read(at, end - at), storages.find, {}))
 
@@ -76,12 +76,12 @@ class TorchLegacy(Writer, NamesCode):
             return
         named, at = [], 0
         for _ in range(_PICKLES):
-            _, machine, at = _load(checkpoint.origin.file, at)
+            _, machine, at = load_at(checkpoint.origin.file, at)
             named += machine.globals
         yield from ((checkpoint.origin.path, name) for name in unsafe_names(named))
 
 
-def _load(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
+def load_at(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
     """Read the pickle that begins at byte `at`, and little more of the file; pickles of over `most` bytes are refused.
 
     Returns:
