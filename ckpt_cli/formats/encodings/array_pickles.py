@@ -17,6 +17,7 @@ from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .object_nodes import ByteArray, BytesInFile, ByteString, Call, Dict, Global, Tuple, reduce_call
 from .pickle_file import FilePickle
+from .pickle_sniffing import is_compressed
 from .pickle_tree import sorted_leaves
 from .pickle_writer import Pickler
 from .pickled_arrays import dtype_of, is_array
@@ -26,6 +27,7 @@ from .tree_editor import TreeEditor
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
 
+_NOT_PLAIN = "a file of several pickles, or one that joblib wrote, is read, not written", "convert it, say to .safetensors"
 NEW_PROTOCOL = 4  # of a new file: that of Python since 3.8
 _LETTERS = {"b", "i", "u", "f", "c"}  # numpy's kinds of elements that have a code of letter and size
 
@@ -70,13 +72,14 @@ class ArrayEditor(TreeEditor):
 
     def __init__(self, checkpoint: Checkpoint, reader: TensorReader) -> None:
         """Read the pickle again that `checkpoint` was read from. Raises CannotHold where its file is not one plain pickle."""
-        if checkpoint.origin is None:
-            raise CannotHold("the checkpoint was read from no file")
+        if checkpoint.origin is None or is_compressed(checkpoint.origin.file):
+            raise CannotHold(*_NOT_PLAIN)
         machine = FilePickle(checkpoint.origin.file)
         root = machine.load()
         leaves = sorted_leaves(root, reader)
-        if machine.at != checkpoint.origin.file.size or list(leaves.entries) != list(checkpoint.origin.read):
-            raise CannotHold("a file of several pickles, or a compressed one, is read, not written", "convert it, say to .safetensors")
+        by_joblib = any(named.module.startswith("joblib") for named in machine.globals)
+        if by_joblib or machine.at != checkpoint.origin.file.size or list(leaves.entries) != list(checkpoint.origin.read):
+            raise CannotHold(*_NOT_PLAIN)
         super().__init__(checkpoint, root, leaves)
         self.protocol = machine.protocol
         self._made: dict[Any, Call] = {}

@@ -20,7 +20,7 @@ from ...tensors.tensor import Tensor
 from .. import Format, formats
 from ..encodings import pickled_arrays
 from ..encodings.object_nodes import Call
-from ..encodings.pickle_file import no_storage, read_pickle
+from ..encodings.pickle_file import no_storage, read_pickles
 from ..encodings.pickled_tensors import TensorReader
 
 _NAMED = re.compile(rb"c?mxnet\.(?:ndarray|numpy|nd|np)[\w.]*")
@@ -43,7 +43,7 @@ class MXNetStates(Format):
 
     def read(self, file: File) -> Checkpoint:
         """The arrays under the paths by which they are reached; the optimizer, and all else, as objects."""
-        return read_pickle(file, _StatesReader(file.path))
+        return read_pickles(file, _StatesReader(file.path))
 
 
 class _StatesReader(TensorReader):

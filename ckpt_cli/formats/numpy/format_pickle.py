@@ -27,7 +27,7 @@ class Pickle(Writer, Patcher):
 
     name = "pickle"
     title = "Pickled numpy arrays"
-    suffixes = (".pkl", ".pickle")
+    suffixes = (".pkl", ".pickle", ".joblib")
     ties = objects = True
 
     def sniff(self, file: File) -> bool:
@@ -36,10 +36,10 @@ class Pickle(Writer, Patcher):
 
     def read(self, file: File) -> Checkpoint:
         """The arrays under the paths by which they are reached from the pickled object; all else in it as objects."""
-        from ..encodings.pickle_file import no_storage, read_pickle
+        from ..encodings.pickle_file import no_storage, read_pickles
         from ..encodings.pickled_tensors import TensorReader
 
-        return read_pickle(file, TensorReader(no_storage))
+        return read_pickles(file, TensorReader(no_storage))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """The tree that was read, with its edits, or a new dict of arrays. Raises CannotHold where numpy has no such dtype."""

@@ -35,10 +35,10 @@ class Paddle(Writer, Patcher):
 
     def read(self, file: File) -> Checkpoint:
         """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
-        from ..encodings.pickle_file import no_storage, read_pickle
+        from ..encodings.pickle_file import no_storage, read_pickles
         from .tensor_calls import PaddleReader
 
-        return read_pickle(file, PaddleReader(no_storage))
+        return read_pickles(file, PaddleReader(no_storage))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """The tree that was read, with its edits, or a new state dict. Raises CannotHold where Paddle has no such dtype."""
