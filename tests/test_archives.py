@@ -90,6 +90,23 @@ def test_a_nemo_file_is_its_weights(ckpt: Ckpt, case: Case, tmp_path: Path) -> N
     assert ckpt("diff", packed, right).out == "" and ckpt("check", packed, "--finite")
 
 
+def test_check_holds_a_stored_member_against_its_checksum(ckpt: Ckpt, tmp_path: Path) -> None:
+    raw = (SAMPLES / "mlp.safetensors").read_bytes()
+    path = tmp_path / "a.zip"
+    path.write_bytes(zipped({"a.safetensors": raw}))
+    assert ckpt("check", path).out == ""
+    path.write_bytes(path.read_bytes().replace(raw[-40:], raw[-40:-1] + b"?"))
+    assert "a.zip!a.safetensors" in ckpt("check", path, status=1).out
+
+
+def test_a_member_that_is_not_there(ckpt: Ckpt, tmp_path: Path) -> None:
+    path = tmp_path / "m.nemo"
+    path.write_bytes(tarred({"./weights.ckpt": (SAMPLES / "mlp.pt").read_bytes(), "config.yaml": b"a: 1"}))
+    assert "(it has weights.ckpt, config.yaml)" in ckpt("ls", f"{path}!nowhere", status=2).err
+    assert "m.nemo!config.yaml: this is plain text" in ckpt("ls", f"{path}!config.yaml", status=2).err
+    assert ckpt("ls", f"{path}!./weights.ckpt").out == ckpt("ls", f"{path}!weights.ckpt").out
+
+
 def test_a_file_whose_name_has_an_exclamation_mark_is_itself(ckpt: Ckpt, tmp_path: Path) -> None:
     (tmp_path / "a!b.pt").write_bytes((SAMPLES / "mlp.pt").read_bytes())
     assert ckpt("ls", tmp_path / "a!b.pt").out == ckpt("ls", SAMPLES / "mlp.pt").out

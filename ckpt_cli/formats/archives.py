@@ -52,9 +52,10 @@ def checkpoint_in(archive: File, member: str, claims: Claims, locked: bool) -> F
     if not is_archive(archive):
         raise ReadError("this is no archive with members", f"give {archive.path} itself", archive.path)
     members = _members(archive)
-    name = member or _only_one(archive, members, claims)
+    name = tar.plain_name(member) or _only_one(archive, members, claims)
     if name not in members:
-        raise ReadError(f"there is no member {name!r} in the archive", did_you_mean(name, members) or "see its table of contents")
+        known = ", ".join(list(members)[:_MOST_LISTED]) + (", …" if len(members) > _MOST_LISTED else "")
+        raise ReadError(f"there is no member {name!r} in the archive", did_you_mean(name, members) or f"it has {known or 'none'}")
     if locked:
         raise EditError("what is in an archive is read, not edited", f"ckpt convert {_quoted(archive, name)} out.pt first", archive.path)
     others = sorted(other for other in members if other != name)
@@ -83,6 +84,7 @@ def _in_zip(archive: File, member: zips.Member) -> File:
     path = f"{archive.path}!{member.name}"
     window = FileWindow(archive, member.data_offset(), member.packed, path)
     if member.method == 0:
+        window.facts["crc"] = member.crc
         return window
     if member.method != _DEFLATED:
         raise Malformed("it is compressed in a way that is not read", "unzip it first", path)

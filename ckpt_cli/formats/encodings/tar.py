@@ -42,6 +42,13 @@ def members(file: File) -> dict[str, TarMember]:
     return by_name
 
 
+def plain_name(name: str) -> str:
+    """The name of a member without `./` before it, which some writers put there."""
+    while name.startswith("./"):
+        name = name[2:].lstrip("/")
+    return name
+
+
 def _members(file: File) -> dict[str, TarMember]:
     by_name: dict[str, TarMember] = {}
     extended: dict[str, bytes] = {}  # what the headers before a member say of it
@@ -81,10 +88,7 @@ def _name(header: bytes, extended: dict[str, bytes]) -> str:
     name, before = header[:100].partition(b"\0")[0], header[345:500].partition(b"\0")[0]
     if header[257:263] == b"ustar\0" and before:
         name = before + b"/" + name
-    text = extended.get("path", name).decode("utf-8", "surrogateescape")
-    while text.startswith("./"):
-        text = text[2:].lstrip("/")
-    return text
+    return plain_name(extended.get("path", name).decode("utf-8", "surrogateescape"))
 
 
 def _extended(file: File, kind: bytes, at: int, size: int) -> dict[str, bytes]:
