@@ -19,7 +19,7 @@ from .patch import Change, Patch, checksums_of, in_place, mended
 _LARGE = 4 << 20
 
 
-def patch_in_place(target: str, output: FileToWrite, options: WriteOptions, changing: Collection[tuple[int, int]] = ()) -> Patch | None:
+def patch_in_place(target: str, output: FileToWrite, options: WriteOptions, changing: Collection[tuple[int, ...]] = ()) -> Patch | None:
     """What to overwrite in `target` itself; None where a new file is to be written. `changing`: all files that the edit may overwrite.
 
     A journal doubles what is written: beyond half of the file, writing it anew is less. But a file of several names (hard links) stays one.

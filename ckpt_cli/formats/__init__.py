@@ -25,5 +25,5 @@ formats: ModuleRegistry[Format] = ModuleRegistry(
     __name__,
     "format_",
     likely=("safetensors.format_safetensors", "torch.format_torchscript", "torch.format_torch"),
-    ahead={"pickle": "paddle"},
+    ahead={"pickle": "paddle", "torch-folder": "onnx"},
 )

@@ -50,6 +50,15 @@ def part_notes(path: str, checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(note for form in asked if isinstance(form, PartSet) and (note := form.part_note(path, checkpoint)))
 
 
+def parted(path: str) -> tuple[str, str]:
+    """The path of an archive and the name of a member, as `FILE!MEMBER` gives them; the path alone where a file has that name."""
+    if "!" in path and not os.path.lexists(path):
+        for at in (at for at, char in enumerate(path) if char == "!" and at):
+            if os.path.isfile(path[:at]) and path[at + 1 :]:
+                return path[:at], path[at + 1 :]
+    return path, ""
+
+
 def _check_index(folder: str, models: list[str]) -> None:
     """Raise ReadError where what was found in `folder` is what an index lists, and the index is missing."""
     names = [os.path.relpath(model, folder) for model in models]

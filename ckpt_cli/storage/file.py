@@ -22,11 +22,14 @@ class File:
     Attributes:
         path: The path it was opened by.
         size: Its size in bytes when it was opened.
-        identity: Device and inode.
+        identity: Device and inode; of a part of a file, where it begins, too.
         changed: When it was last changed, in nanoseconds.
         head: Its first 512 bytes, or all of a smaller file.
         facts: What formats found out about it, by the name of the fact.
+        is_mappable: Whether it has a descriptor whose offsets are its own, so that it may be mapped into memory.
     """
+
+    is_mappable = True
 
     def __init__(self, path: str, fd: int | None = None, close: Callable[[int], None] = os.close) -> None:
         """Open the file at `path`, or take over its descriptor.
@@ -45,7 +48,7 @@ class File:
             self._close = close
             info = os.fstat(self._fd)
         self.size = info.st_size
-        self.identity = (info.st_dev, info.st_ino)
+        self.identity: tuple[int, ...] = (info.st_dev, info.st_ino)
         self.changed = info.st_mtime_ns
         self.head = self.read(0, min(_HEAD, self.size))
         self.facts: dict[str, Any] = {}
@@ -95,19 +98,31 @@ class File:
 
 
 class FileWindow(File):
-    """A run of the bytes of another file, read as a file of its own: an archive that lies within another one."""
+    """A run of the bytes of another file, read as a file of its own: a checkpoint or an archive that lies within another one."""
 
-    def __init__(self, file: File, start: int, nbytes: int) -> None:
-        """The `nbytes` bytes of `file` from `start` on. Raises Malformed where the file is shorter."""
+    is_mappable = False
+
+    def __init__(self, file: File, start: int, nbytes: int, path: str = "") -> None:
+        """The `nbytes` bytes of `file` from `start` on, called `path`. Raises Malformed where the file is shorter."""
         file._check_range(start, nbytes)
-        self.path, self.size, self.file, self.start = file.path, nbytes, file, start
+        self.path, self.size, self.file, self.start = path or file.path, nbytes, file, start
+        self.identity, self.changed = (*file.identity, start), file.changed
         self.head = self.read(0, min(_HEAD, nbytes))
         self.facts = {}
+
+    def fileno(self) -> int:
+        """Raise OSError: there is no descriptor whose offsets are those of the window."""
+        raise OSError("a part of a file has no descriptor")
 
     def read(self, offset: int, count: int) -> bytes:
         """Read `count` bytes from `offset` of the window. Raises Malformed where it is shorter."""
         self._check_range(offset, count)
         return self.file.read(self.start + offset, count)
+
+    def readinto(self, offset: int, view: memoryview) -> None:
+        """Fill `view` with the bytes from `offset` of the window on. Raises Malformed where it is shorter."""
+        self._check_range(offset, len(view))
+        self.file.readinto(self.start + offset, view)
 
 
 def open_regular(path: str) -> int:

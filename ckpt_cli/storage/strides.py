@@ -74,7 +74,7 @@ class Strided(Storage):
 
 def _held(storage: Storage, start: int, stop: int) -> Any:
     """Bytes [start, stop) of a storage: read, or mapped where they are a large part of a file."""
-    if not isinstance(storage, Extent) or stop - start < _MAPPED:
+    if not isinstance(storage, Extent) or stop - start < _MAPPED or not storage.file.is_mappable:
         return storage.read(start, stop)
     from mmap import ALLOCATIONGRANULARITY, PROT_READ, mmap
 

@@ -228,8 +228,7 @@ def _of_module(path: Path, state: Dict) -> list[TreeEntry]:
 
 
 def _module_class(node: Call) -> str:
-    """The class of a module, which legacy files pickle as a persistent id ('module', class, file, source)."""
+    """The class of a module, which legacy files pickle as a persistent id ('module', class, file, source), torch 0.1 without 'module'."""
     pid = getattr(node.function, "pid", None)
-    if type(pid) is Tuple and len(pid.items) > 1 and type(pid.items[1]) is Global:
-        return pid.items[1].name
-    return "Module"
+    classes = [item.name for item in pid.items[:2] if type(item) is Global] if type(pid) is Tuple else []
+    return classes[0] if classes else "Module"

@@ -87,7 +87,7 @@ def _streams(file: File) -> Iterator[tuple[Checkpoint, list[Global]]]:
         pickles = []
         for most in (_MOST_HEAD, _MOST_HEAD, _MOST_HEAD, _MOST_PICKLE, _MOST_PICKLE):
             start = at
-            root, machine, at = _load(file, at, most)
+            root, machine, at = load_at(file, at, most)
             pickles.append((root, machine, start))
             named += machine.globals
             if len(pickles) <= len(_HEAD):
@@ -124,7 +124,7 @@ def _numbered(streams: Sequence[Checkpoint]) -> Checkpoint:
     return Checkpoint(**parts, rest=Streams([stream.rest for stream in streams]))
 
 
-def _load(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
+def load_at(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
     """Read the pickle that begins at byte `at`, and little more of the file; pickles of over `most` bytes are refused.
 
     Returns:
