@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -15,6 +17,9 @@ from ..show.differences import show_differences
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
 from .params import Colors, Json, Patterns, layers_of, open_checkpoint
+
+if TYPE_CHECKING:
+    from ..tensors.selection import Named
 
 Before = Annotated[str, typer.Argument(metavar="A", help="The checkpoint before.", show_default=False)]
 After = Annotated[str, typer.Argument(metavar="B", help="The checkpoint after; its format may be another.", show_default=False)]
@@ -76,11 +81,24 @@ class Tolerance(NamedTuple):
 
 
 class _Mapped(NamedTuple):
-    """A as it is compared; the names that only one side can have, which are not compared; and whether a map leads across frameworks."""
+    """A as it is compared.
+
+    Attributes:
+        checkpoint: A with other names and layouts.
+        not_compared: The names that only one side can have.
+        across: Whether a map leads across frameworks.
+        old_names: What A calls the tensors, by the names under which they are compared, where these are others.
+    """
 
     checkpoint: Checkpoint
     not_compared: frozenset[str] = frozenset()
     across: bool = False
+    old_names: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
+    def then(self, checkpoint: Checkpoint, sources: Mapping[str, tuple[str, ...]]) -> _Mapped:
+        """Return what another map makes of it: `sources` are the names before, by those after."""
+        first = {name: tuple(old for each in names for old in self.old_names.get(each, (each,))) for name, names in sources.items()}
+        return self._replace(checkpoint=checkpoint, old_names={**self.old_names, **first})
 
 
 def _differences(mapped: _Mapped, two: Checkpoint, names: list[str] | None, tolerance: Tolerance) -> list[Difference]:
@@ -99,13 +117,35 @@ def _same_file(a: str, b: str) -> bool:
 
 def _names(mapped: _Mapped, two: Checkpoint, patterns: list[str] | None) -> list[str] | None:
     """Return the names to compare; None for all."""
-    from ..tensors.selection import Named, select
+    from ..tensors.selection import Named, no_match, select
 
     one = mapped.checkpoint
-    names = select(Named([*one, *two], one), patterns, layers_of(one)) if patterns else None
-    if not mapped.not_compared:
-        return names
-    return [name for name in names or {**one.kinds(), **two.kinds()} if name not in mapped.not_compared]
+    known = Named([*one, *two], one)
+    if not patterns:
+        return [name for name in {**one.kinds(), **two.kinds()} if name not in mapped.not_compared] if mapped.not_compared else None
+    names = _picked(mapped, known, patterns) if mapped.old_names else select(known, patterns, layers_of(one))
+    compared = [name for name in names if name not in mapped.not_compared]
+    if not compared:
+        raise no_match(known, patterns[0])
+    return compared
+
+
+def _picked(mapped: _Mapped, known: Named, patterns: list[str]) -> list[str]:
+    """The names that patterns pick by what A, B or the map calls the tensors; `!PATTERN` takes out what those before it picked."""
+    from ..tensors.selection import Named, select
+
+    new_names: dict[str, list[str]] = {}
+    for new, olds in mapped.old_names.items():
+        for old in olds:
+            new_names.setdefault(old, []).append(new)
+    both = Named([*known, *new_names], known.like)
+    picked: set[str] = set(known) if patterns[0].startswith("!") and patterns[0] not in both else set()
+    for pattern in patterns:
+        out = pattern.startswith("!") and pattern not in both
+        found = select(both, [pattern[out:]], layers_of(known.like))
+        names = {new for name in found for new in (*new_names.get(name, ()), *((name,) if name in known else ()))}
+        picked = picked - names if out else picked | names
+    return [name for name in known if name in picked]
 
 
 def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:
@@ -124,7 +164,8 @@ def _mapped(one: Checkpoint, two: Checkpoint, maps: list[str]) -> _Mapped:
     mapped = _Mapped(one)
     for text in maps:
         if not is_map(text):
-            mapped = mapped._replace(checkpoint=rename(mapped.checkpoint, [text]))
+            renamed = rename(mapped.checkpoint, [text])
+            mapped = mapped.then(renamed, {new: (old,) for new, old in zip(renamed, mapped.checkpoint, strict=True)})
             continue
         by = read_map(text)
         like = Template({name: kind.shape for name, kind in two.kinds().items()}, two.ties())
@@ -132,5 +173,6 @@ def _mapped(one: Checkpoint, two: Checkpoint, maps: list[str]) -> _Mapped:
         only_there = uncompared(by, like)
         for line in (*made.said, *([f"not compared: {listed([*made.left, *only_there])}"] if made.left or only_there else [])):
             note(line)
-        mapped = _Mapped(made.checkpoint, mapped.not_compared | only_there, not isinstance(by, Rules))
+        mapped = mapped.then(made.checkpoint, made.sources)
+        mapped = mapped._replace(not_compared=mapped.not_compared.union(only_there), across=not isinstance(by, Rules))
     return mapped

@@ -184,7 +184,7 @@ def ruled(checkpoint: Checkpoint, rules: Rules) -> Outcome:
                     made[name] = names[0], tensor
     order = {name: at for at, name in enumerate(checkpoint)}
     tensors = {name: made[name][1] for name in sorted(made, key=lambda name: order[made[name][0]])}
-    return Outcome(tensors, [name for name in checkpoint if name not in rule_of], dropped, [])
+    return Outcome(tensors, [name for name in checkpoint if name not in rule_of], dropped, [], {})
 
 
 def _matches(checkpoint: Checkpoint, rule: Rule) -> list[dict[str, str]]:

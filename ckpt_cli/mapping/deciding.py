@@ -1,0 +1,89 @@
+"""Which of several layers here is which of several there, of the same kind and sizes: by their names, never by chance.
+
+1. Names that are spelled alike, apart from separators, capitals and usual short forms, are one layer's, where their numbers agree.
+2. Layers whose names have the same of the words that occur on both sides: the only one here is the only one there.
+3. Several of those, as many here as there, that differ by numbers alone on either side, follow each other by these numbers: `dense`,
+   `dense_1`, `dense_2` are `0`, `2`, `4`.
+
+What this leaves open is not decided. Step 2 is repeated as long as it finds something, with the words of what is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+from .words import LayerName
+
+Pairs = dict[int, int]  # index here → index there
+Names = Mapping[int, LayerName]
+K = TypeVar("K")
+
+
+def decided(here: Names, there: Names) -> Pairs:
+    """Return the pairs that names decide, of layers that could all be each other.
+
+    Args:
+        here: index → name.
+        there: index → name.
+    """
+    pairs = _spelled_alike(here, there)
+    while True:
+        open_here = {index: name for index, name in here.items() if index not in pairs}
+        open_there = {index: name for index, name in there.items() if index not in pairs.values()}
+        found = _same_words(open_here, open_there)
+        if not found:
+            return pairs
+        pairs |= found
+
+
+def _spelled_alike(here: Names, there: Names) -> Pairs:
+    """Pairs of names that are one, where all numbers of one side occur on the other."""
+    pairs: Pairs = {}
+    others = _classes(there, lambda name: name.spelling)
+    for spelling, ours in _classes(here, lambda name: name.spelling).items():
+        theirs = others.get(spelling, [])
+        by_number = {there[index].numbers: index for index in theirs}
+        numbers = {here[index].numbers: index for index in ours}
+        agree = numbers.keys() <= by_number.keys() or numbers.keys() >= by_number.keys()
+        apart = len(numbers) == len(ours) and len(by_number) == len(theirs)
+        if agree and apart and any(part != "#" for part in spelling):
+            pairs |= {index: by_number[number] for number, index in numbers.items() if number in by_number}
+    return pairs
+
+
+def _same_words(here: Names, there: Names) -> Pairs:
+    """Pairs of names that have the same of the words that occur on both sides."""
+    shared = _words(here.values()) & _words(there.values())
+    others = _classes(there, lambda name: name.words & shared)
+    pairs: Pairs = {}
+    for words, ours in _classes(here, lambda name: name.words & shared).items():
+        theirs = others.get(words, [])
+        contradiction = any(here[one].contradicts(there[two]) for one in ours for two in theirs)
+        if len(ours) == len(theirs) and not contradiction:
+            pairs |= _by_number({index: here[index] for index in ours}, {index: there[index] for index in theirs})
+    return pairs
+
+
+def _words(names: Iterable[LayerName]) -> frozenset[str]:
+    return frozenset(word for name in names for word in name.words)
+
+
+def _by_number(here: Names, there: Names) -> Pairs:
+    """Pairs of as many names here as there, where those of either side differ by numbers alone."""
+    if len(here) > 1 and not (_numbered(here) and _numbered(there)):
+        return {}
+    first, second = (sorted(names, key=lambda index: names[index].place) for names in (here, there))
+    return dict(zip(first, second, strict=True))
+
+
+def _numbered(names: Names) -> bool:
+    """Whether the names are one skeleton with different numbers."""
+    return len({name.skeleton for name in names.values()}) == 1 and len({name.place for name in names.values()}) == len(names)
+
+
+def _classes(names: Names, key: Callable[[LayerName], K]) -> dict[K, list[int]]:
+    classes: dict[K, list[int]] = {}
+    for index, name in names.items():
+        classes.setdefault(key(name), []).append(index)
+    return classes
