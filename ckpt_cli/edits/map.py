@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import EditError, UnknownName, UsageError, about, did_you_mean
 from ..mapping.convention import Convention, convention, framework_names
 from ..mapping.pairing import Template, paired
-from ..mapping.rules import Rules, parse_rules, ruled
+from ..mapping.rules import Rules, parse_rules
+from ..mapping.ruling import ruled
 from ..tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:

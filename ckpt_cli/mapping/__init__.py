@@ -9,7 +9,9 @@
     matching.py      which layer is which, by kinds, sizes and names
     variables.py     the variables of a layer, made of those it has elsewhere
     pairing.py       a ready map: layers of one checkpoint as another framework has them
-    rules.py         a map of the user's own rules
+    rules.py         a map of the user's own rules, as its file says them
+    ruling.py        what they make of a checkpoint
+    parts.py         parts of a tensor, and a tensor of parts
     outcome.py       what either gives
     naming.py        what a framework calls the tensors of an architecture
     sums.py          a tensor that is the sum of others
