@@ -11,7 +11,6 @@ import typer
 
 from ..analysis.diff import Difference, diff
 from ..errors import UsageError, about
-from ..mapping.pairing import Template
 from ..show.answer import Answer, Color, note, verdict
 from ..show.differences import show_differences
 from ..show.progress import Progress
@@ -159,6 +158,7 @@ def _mapped(one: Checkpoint, two: Checkpoint, maps: list[str]) -> _Mapped:
         return _Mapped(one)
     from ..edits.map import carry, is_map, listed, read_map, uncompared
     from ..edits.rename import rename
+    from ..mapping.pairing import template_of
     from ..mapping.rules import Rules
 
     mapped = _Mapped(one)
@@ -168,7 +168,7 @@ def _mapped(one: Checkpoint, two: Checkpoint, maps: list[str]) -> _Mapped:
             mapped = mapped.then(renamed, {new: (old,) for new, old in zip(renamed, mapped.checkpoint, strict=True)})
             continue
         by = read_map(text)
-        like = Template({name: kind.shape for name, kind in two.kinds().items()}, two.ties())
+        like = template_of(two)
         made = carry(mapped.checkpoint, by, like, "keep")
         only_there = uncompared(by, like)
         for line in (*made.said, *([f"not compared: {listed([*made.left, *only_there])}"] if made.left or only_there else [])):

@@ -9,6 +9,7 @@ kinds      another convention with the same kinds    once       a layer that is 
 under      what all new names begin with             groups     what may come before a name, and divides the tensors of one layer
 strict     a layer whose own name matches a kind's class is of no other kind
 own        names that begin with this give layers their own name, which new names keep
+graph      names of tensors whose values only a graph beside the file tells
 embedding  names of embeddings that have no layer: the variable's name is the layer's
 split      a layer that is two elsewhere: which of its variables are which of the two layers'
 
@@ -42,6 +43,24 @@ class _Place(NamedTuple):
         return self.before.rstrip("/.:_") + self.behind
 
 
+class _Split(NamedTuple):
+    """A layer that is several elsewhere: how it is called, a variable that only it has, and which variables each of the layers has."""
+
+    own_name: re.Pattern[str]
+    leaf: str
+    layers: Mapping[str, Mapping[str, str]]
+
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> _Split:
+        """Return what a table of a convention's file says."""
+        return cls(re.compile(str(table["class"]), re.IGNORECASE), str(table["leaf"]), table["layers"])
+
+    def divides(self, own_name: str, leaves: Mapping[str, str]) -> bool:
+        """Whether a layer is one that is divided."""
+        parts = [layer for layer in self.layers.values() if any(leaf in leaves for leaf in layer)]
+        return len(parts) > 1 and (self.leaf in leaves or self.own_name.fullmatch(_unnumbered(own_name)) is not None)
+
+
 _Groups = dict[_Place, dict[str, str]]
 
 
@@ -55,9 +74,10 @@ class Convention:
         self.written, self.under = int(table.get("written", 0)), str(table.get("under", ""))
         self.strict, self.once, self.constants = (bool(table.get(key, False)) for key in ("strict", "once", "constants"))
         self.kinds = {kind: kind_of(kind, facts) for kind, facts in kinds["kind"].items()}
-        self._split = [(re.compile(str(each["class"]), re.IGNORECASE), each["layers"]) for each in kinds.get("split", {}).values()]
+        self._split = [_Split.of(each) for each in kinds.get("split", {}).values()]
         self._pattern, self._training = str(table["pattern"]), re.compile(str(table["training"]), re.IGNORECASE)
         self._group, self._own = re.compile(str(table.get("groups", "$^"))), re.compile(str(table.get("own", "$^")))
+        self.graph = re.compile(str(table.get("graph", "$^")))
         self._embedding = re.compile(str(table.get("embedding", "$^")))
         self._names = [self._name_pattern(composite) for composite in (False, True)]
 
@@ -65,7 +85,7 @@ class Convention:
         """The pattern of the name of a variable of composite kinds, or of the others; its group `leaf` is what the layer calls it."""
         variables = (variable for kind in self.kinds.values() if kind.composite == composite for variable in kind.variables.values())
         leaves = {leaf for variable in variables for leaf in variable.names}
-        leaves |= {leaf for _, layers in self._split if not composite for names in layers.values() for leaf in names}
+        leaves |= {leaf for split in self._split if not composite for names in split.layers.values() for leaf in names}
         known = (re.escape(leaf).replace("\\.", "[./]") for leaf in sorted(leaves, key=len, reverse=True) if leaf)
         return re.compile(self._pattern.replace("LEAF", f"(?P<leaf>{'|'.join(known) or '$^'})"), re.DOTALL)
 
@@ -131,11 +151,11 @@ class Convention:
         """Each group with the name that tells its kind; a layer that is two elsewhere is divided into them."""
         for place, leaves in groups.items():
             own_name = re.split(r"[/.:]", place.before.rstrip("/.:_"))[-1]
-            split = next((layers for pattern, layers in self._split if pattern.fullmatch(_unnumbered(own_name))), None)
-            if split is None or len([layer for layer in split.values() if any(leaf in leaves for leaf in layer)]) < 2:
+            split = next((split for split in self._split if split.divides(own_name, leaves)), None)
+            if split is None:
                 yield place, own_name, leaves
                 continue
-            for kind, renamed in split.items():
+            for kind, renamed in split.layers.items():
                 own = {leaf: leaves[theirs] for theirs, leaf in renamed.items() if theirs in leaves}
                 yield _Place(f"{place.before}{kind}", place.behind), kind, own
 

@@ -1,7 +1,8 @@
 """Which of several layers here is which of several there, of the same kind and sizes: by their names, never by chance.
 
 1. Names that are spelled alike, apart from separators, capitals and usual short forms, are one layer's, where their numbers agree.
-2. Layers whose names have the same of the words that occur on both sides: the only one here is the only one there.
+2. Layers whose names have the same of the words that occur on both sides: the only one here is the only one there, if the names of one
+   side have no other words, or both say the same role (query, key …), or there are no other layers of these sizes.
 3. Several of those, as many here as there, that differ by numbers alone on either side, follow each other by these numbers: `dense`,
    `dense_1`, `dense_2` are `0`, `2`, `4`.
 
@@ -10,7 +11,7 @@ What this leaves open is not decided. Step 2 is repeated as long as it finds som
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 from .words import LayerName
@@ -27,14 +28,20 @@ def decided(here: Names, there: Names) -> Pairs:
         here: index → name.
         there: index → name.
     """
+    common = _common(here.values()) | _common(there.values())
     pairs = _spelled_alike(here, there)
     while True:
         open_here = {index: name for index, name in here.items() if index not in pairs}
         open_there = {index: name for index, name in there.items() if index not in pairs.values()}
-        found = _same_words(open_here, open_there)
+        found = _same_words(open_here, open_there, common, alone=not pairs)
         if not found:
             return pairs
         pairs |= found
+
+
+def _common(names: Collection[LayerName]) -> frozenset[str]:
+    """The words that all of several names have: they do not tell one from another."""
+    return frozenset.intersection(*(name.words for name in names)) if len(names) > 1 else frozenset()
 
 
 def _spelled_alike(here: Names, there: Names) -> Pairs:
@@ -52,17 +59,32 @@ def _spelled_alike(here: Names, there: Names) -> Pairs:
     return pairs
 
 
-def _same_words(here: Names, there: Names) -> Pairs:
-    """Pairs of names that have the same of the words that occur on both sides."""
-    shared = _words(here.values()) & _words(there.values())
+def _same_words(here: Names, there: Names, common: frozenset[str], alone: bool) -> Pairs:
+    """Pairs of names that have the same of the words that occur on both sides, without those in `common`.
+
+    `alone` says that no other layers of these sizes have been paired.
+    """
+    shared = (_words(here.values()) & _words(there.values())) - common
     others = _classes(there, lambda name: name.words & shared)
     pairs: Pairs = {}
-    for words, ours in _classes(here, lambda name: name.words & shared).items():
-        theirs = others.get(words, [])
-        contradiction = any(here[one].contradicts(there[two]) for one in ours for two in theirs)
-        if len(ours) == len(theirs) and not contradiction:
-            pairs |= _by_number({index: here[index] for index in ours}, {index: there[index] for index in theirs})
+    for words, indices in _classes(here, lambda name: name.words & shared).items():
+        ours = {index: here[index] for index in indices}
+        theirs = {index: there[index] for index in others.get(words, [])}
+        whole = alone and len(ours) == len(here) and len(theirs) == len(there)
+        if len(ours) == len(theirs) and (whole or _say_the_same(ours, theirs, words | common)) and not _contradict(ours, theirs):
+            pairs |= _by_number(ours, theirs)
     return pairs
+
+
+def _say_the_same(here: Names, there: Names, words: frozenset[str]) -> bool:
+    """Whether the names of one side have no words but these, or all names say the same role."""
+    accounted = any(all(name.words <= words for name in names.values()) for names in (here, there))
+    roles = {name.roles for names in (here, there) for name in names.values()}
+    return accounted or (len(roles) == 1 and any(next(iter(roles))))
+
+
+def _contradict(here: Names, there: Names) -> bool:
+    return any(one.contradicts(two) for one in here.values() for two in there.values())
 
 
 def _words(names: Iterable[LayerName]) -> frozenset[str]:

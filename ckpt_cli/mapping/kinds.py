@@ -95,9 +95,14 @@ class Candidate(NamedTuple):
 
 
 class LayerTensors(NamedTuple):
-    """The names of the tensors of one layer, the kinds that it may be, the likeliest first, and what their names have in common.
+    """The tensors of one layer.
 
-    `named` says whether the layer's name is known to be its own, `sure` whether names decided that it is of the first kind.
+    Attributes:
+        names: their names.
+        candidates: the kinds that it may be, the likeliest first.
+        path: what their names have in common.
+        named: whether that is known to be the layer's own name.
+        sure: whether names decided that it is of the first kind.
     """
 
     names: tuple[str, ...]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..errors import EditError
@@ -23,10 +24,18 @@ class Pair(NamedTuple):
 
 
 class Side(NamedTuple):
-    """The layers of one side, and which names are tied there."""
+    """The layers of one side, which names are tied there, and the paths of their layers where a graph or config tells other ones."""
 
     layers: Sequence[LayerTensors]
     ties: Collection[Collection[str]]
+    paths: Mapping[str, str] = MappingProxyType({})
+
+    def names(self, indices: Iterable[int]) -> dict[int, LayerName]:
+        """Return the names of these layers: those that a graph or config gives them, where these say anything."""
+        told = {index: LayerName(self.paths.get(self.layers[index].names[0], "")) for index in indices}
+        if all(name.path for name in told.values()) and any(name.words for name in told.values()):
+            return told
+        return {index: LayerName(self.layers[index].path) for index in told}
 
 
 class Matching(NamedTuple):
@@ -77,8 +86,7 @@ def _matched_group(
     ours, theirs = group
     if len(ours) != len(theirs):
         ours, theirs = _untied(ours, here), _untied(theirs, there)
-    names = {index: LayerName(here.layers[index].path) for index in ours}
-    others = {index: LayerName(there.layers[index].path) for index in theirs}
+    names, others = here.names(ours), there.names(theirs)
     found = {
         index: (other, pair)
         for index, other in decided(names, others).items()

@@ -7,6 +7,7 @@ side, names are new ones: those of layers that have names of their own, and else
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ..tensors.checkpoint import Checkpoint
@@ -20,10 +21,23 @@ from .variables import has_place, made_there
 
 
 class Template(NamedTuple):
-    """The names that the result is to have, with their shapes, and the groups of names that are tied."""
+    """The names that the result is to have.
+
+    Attributes:
+        shapes: name → shape.
+        ties: the groups of names that are tied.
+        paths: the layers of tensors, where a graph or config gives these names of their own.
+    """
 
     shapes: Shapes
     ties: Collection[Collection[str]] = ()
+    paths: Mapping[str, str] = MappingProxyType({})
+
+
+def template_of(checkpoint: Checkpoint) -> Template:
+    """Return the names, shapes and ties of a checkpoint, for another one to be like it."""
+    paths = {name: path for name, (path, _) in checkpoint.layer_of.items()}
+    return Template({name: kind.shape for name, kind in checkpoint.kinds().items()}, checkpoint.ties(), paths)
 
 
 def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: Template | None) -> Outcome:
@@ -40,6 +54,7 @@ def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: T
     """
     shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
     layers, pairs, notes = _layers_and_pairs(checkpoint, ours, theirs, like)
+    notes += _without_graph(checkpoint, ours)
     tensors: dict[str, Tensor] = {}
     dropped: list[str] = []
     sources: dict[str, tuple[str, ...]] = {}
@@ -61,6 +76,12 @@ def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: T
     return Outcome(_in_order_of(like, tensors), unknown, dropped + training, list(dict.fromkeys(notes)), sources)
 
 
+def _without_graph(checkpoint: Checkpoint, ours: Convention) -> list[str]:
+    """A line for tensors whose values a graph beside the file could replace, where there is none."""
+    names = [name for name in checkpoint if ours.graph.fullmatch(name)] if not checkpoint.layers else []
+    return [f"no graph beside the file says whether {names[0]} counts as 1 (fix_gamma): its values are taken"] if names else []
+
+
 def _sources(key: str, pair: Pair) -> tuple[str, ...]:
     """The names here that a variable there is made of."""
     terms = pair.there.kind.variables[key].terms
@@ -77,11 +98,11 @@ def _layers_and_pairs(
     if like is None:
         numbered = _numbered(_untied(checkpoint, layers) if theirs.once else layers, theirs)
         return layers, [pair for _, pair in numbered], _guesses(numbered)
-    ties = checkpoint.ties()
-    matching = matched(Side(layers, ties), Side(theirs.layers(like.shapes), like.ties))
+    ties, paths = checkpoint.ties(), {name: path for name, (path, _) in checkpoint.layer_of.items()}
+    matching = matched(Side(layers, ties, paths), Side(theirs.layers(like.shapes), like.ties, like.paths))
     if _has_composites(matching, layers, theirs.layers(like.shapes)):
         layers = ours.layers(shapes, composite=False, types=types)
-        matching = matched(Side(layers, ties), Side(theirs.layers(like.shapes, composite=False), like.ties))
+        matching = matched(Side(layers, ties, paths), Side(theirs.layers(like.shapes, composite=False), like.ties, like.paths))
     matching.check()
     return layers, matching.pairs, []
 

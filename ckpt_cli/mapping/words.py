@@ -38,7 +38,7 @@ class LayerName:
         found = (_SAME.get(token.lower(), token.lower()) for token in _TOKEN.findall(_DIMENSIONS.sub("", path)))
         self.tokens = tuple(token for token in found if token not in _FRAMES)
         self.words = frozenset(token for token in self.tokens if not token.isdecimal()) - _CLASSES
-        self.roles = tuple(role & set(self.tokens) for role in _ROLES)
+        self.roles = tuple(frozenset(role & set(self.tokens)) for role in _ROLES)
 
     @property
     def numbers(self) -> tuple[int, ...]:
