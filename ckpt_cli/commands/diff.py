@@ -60,6 +60,8 @@ def diff_command(
     with about(a):
         mapped = _mapped(one, two, maps or [])
         names = _names(mapped, two, patterns)
+    for line in mapped.notes:
+        note(line)
     differences = _differences(mapped, two, names, Tolerance(rtol, atol, exact))
     with verdict():
         if name_only and not as_json:
@@ -87,12 +89,14 @@ class _Mapped(NamedTuple):
         not_compared: The names that only one side can have.
         across: Whether a map leads across frameworks.
         old_names: What A calls the tensors, by the names under which they are compared, where these are others.
+        notes: What the maps have to say.
     """
 
     checkpoint: Checkpoint
     not_compared: frozenset[str] = frozenset()
     across: bool = False
     old_names: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
 
     def then(self, checkpoint: Checkpoint, sources: Mapping[str, tuple[str, ...]]) -> _Mapped:
         """Return what another map makes of it: `sources` are the names before, by those after."""
@@ -171,8 +175,8 @@ def _mapped(one: Checkpoint, two: Checkpoint, maps: list[str]) -> _Mapped:
         like = template_of(two)
         made = carry(mapped.checkpoint, by, like, "keep")
         only_there = uncompared(by, like)
-        for line in (*made.said, *([f"not compared: {listed([*made.left, *only_there])}"] if made.left or only_there else [])):
-            note(line)
+        said = (*made.said, *([f"not compared: {listed([*made.left, *only_there])}"] if made.left or only_there else []))
         mapped = mapped.then(made.checkpoint, made.sources)
-        mapped = mapped._replace(not_compared=mapped.not_compared.union(only_there), across=not isinstance(by, Rules))
+        not_compared = mapped.not_compared.union(only_there)
+        mapped = mapped._replace(not_compared=not_compared, across=not isinstance(by, Rules), notes=(*mapped.notes, *said))
     return mapped

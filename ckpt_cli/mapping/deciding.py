@@ -21,22 +21,27 @@ Names = Mapping[int, LayerName]
 K = TypeVar("K")
 
 
-def decided(here: Names, there: Names) -> Pairs:
+def decided(here: Names, there: Names, known: Pairs) -> Pairs:
     """Return the pairs that names decide, of layers that could all be each other.
 
     Args:
         here: index → name.
         there: index → name.
+        known: pairs of them that are decided already.
     """
     common = _common(here.values()) | _common(there.values())
-    pairs = _spelled_alike(here, there)
+    pairs = known | _spelled_alike(*_open(here, there, known))
     while True:
-        open_here = {index: name for index, name in here.items() if index not in pairs}
-        open_there = {index: name for index, name in there.items() if index not in pairs.values()}
-        found = _same_words(open_here, open_there, common, alone=not pairs)
+        found = _same_words(*_open(here, there, pairs), common, alone=not pairs)
         if not found:
-            return pairs
+            return {index: other for index, other in pairs.items() if index not in known}
         pairs |= found
+
+
+def _open(here: Names, there: Names, pairs: Pairs) -> tuple[Names, Names]:
+    """The names that are in no pair."""
+    taken = set(pairs.values())
+    return {index: here[index] for index in here if index not in pairs}, {index: there[index] for index in there if index not in taken}
 
 
 def _common(names: Collection[LayerName]) -> frozenset[str]:

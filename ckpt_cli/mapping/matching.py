@@ -65,12 +65,10 @@ def matched(here: Side, there: Side) -> Matching:
     pairs: dict[int, tuple[int, Pair]] = {}
     still_open: list[tuple[list[LayerTensors], list[LayerTensors]]] = []
     for likeliest_only in (True, False):
-        taken = {other for other, _ in pairs.values()}
-        ours = {index: layer for index, layer in enumerate(here.layers) if index not in pairs}
-        theirs = {index: layer for index, layer in enumerate(there.layers) if index not in taken}
         still_open = []
-        for group in _groups(ours, theirs, likeliest_only):
-            found, left = _matched_group(group, here, there, likeliest_only)
+        for group in _groups(here.layers, there.layers, likeliest_only):
+            known = {index: other for index, (other, _) in pairs.items() if index in group[0] or other in group[1]}
+            found, left = _matched_group(group, here, there, known, likeliest_only)
             pairs |= found
             still_open += [left] if left[0] and left[1] else []
     return Matching([pairs[index][1] for index in sorted(pairs)], still_open)
@@ -80,24 +78,27 @@ _Group = tuple[list[int], list[int]]  # the layers here and there that may be ea
 
 
 def _matched_group(
-    group: _Group, here: Side, there: Side, likeliest_only: bool
+    group: _Group, here: Side, there: Side, known: dict[int, int], likeliest_only: bool
 ) -> tuple[dict[int, tuple[int, Pair]], tuple[list[LayerTensors], list[LayerTensors]]]:
-    """The pairs in a group that names decide (index here → index there, pair), and the layers that could still be each other."""
+    """The pairs in a group that names decide (index here → index there, pair), and the layers that could still be each other.
+
+    `known` are pairs of these layers already.
+    """
     ours, theirs = group
     if len(ours) != len(theirs):
-        ours, theirs = _untied(ours, here), _untied(theirs, there)
+        ours, theirs = _untied([*known, *ours], here), _untied([*known.values(), *theirs], there)
     names, others = here.names(ours), there.names(theirs)
     found = {
         index: (other, pair)
-        for index, other in decided(names, others).items()
+        for index, other in decided(names, others, known).items()
         if (pair := paired_as_one(here.layers[index], there.layers[other], likeliest_only)) is not None
     }
-    taken = {other for other, _ in found.values()}
+    done, taken = {*known, *found}, {*known.values(), *(other for other, _ in found.values())}
     edges = [
         (index, other)
         for index in ours
         for other in theirs
-        if index not in found and other not in taken and not names[index].contradicts(others[other])
+        if index not in done and other not in taken and not names[index].contradicts(others[other])
     ]
     left = (dict.fromkeys(index for index, _ in edges), dict.fromkeys(other for _, other in edges))
     return found, ([here.layers[index] for index in left[0]], [there.layers[index] for index in left[1]])
@@ -129,9 +130,11 @@ def _form(candidate: Candidate) -> _Form:
     return _Form(candidate.kind.name, terms, tuple(sorted(candidate.sizes.items())))
 
 
-def _groups(ours: dict[int, LayerTensors], theirs: dict[int, LayerTensors], likeliest_only: bool) -> Iterator[_Group]:
+def _groups(ours: Sequence[LayerTensors], theirs: Sequence[LayerTensors], likeliest_only: bool) -> Iterator[_Group]:
     """The layers of either side that are connected by the forms that they may have."""
-    forms = [{index: {_form(each) for each in _kinds(layer, likeliest_only)} for index, layer in side.items()} for side in (ours, theirs)]
+    forms = [
+        {index: {_form(each) for each in _kinds(layer, likeliest_only)} for index, layer in enumerate(side)} for side in (ours, theirs)
+    ]
     known = [{form for found in side.values() for form in found} for side in forms]
     groups: list[tuple[set[_Form], set[_Form]]] = []
     links = [({one}, {two for two in known[1] if one.fits(two)}) for one in known[0]]
