@@ -63,7 +63,10 @@ def convert_command(
     arch: Arch = "auto",
     as_json: Json = False,
 ) -> None:
-    """Write SRC as DST, in another format or the same one. What the format has no place for is said and left behind."""
+    """Write SRC as DST, in another format or the same one. What the format has no place for is said and left behind.
+
+    The order is select, drop, map, rename, dtype, however the options are written.
+    """
     before = open_checkpoint(source)
     if by is None and (like or rest):
         raise UsageError("--like and --rest go with --map", "name a map: --map keras-to-torch")

@@ -184,11 +184,10 @@ def wanted_names(framework_map: str, path: str | None, arch: str) -> Template | 
     from .. import reading
     from ..architectures import recognition
     from ..errors import UsageError
-    from ..mapping.pairing import Template
+    from ..mapping.pairing import Template, template_of
 
     if path:
-        other = reading.open(path)
-        return Template({name: kind.shape for name, kind in other.kinds().items()}, other.ties())
+        return template_of(reading.open(path))
     if arch in ("auto", "none"):
         return None
     if not framework_map.endswith("-to-torch"):
