@@ -6,6 +6,7 @@ import os
 from typing import NamedTuple
 
 from ..errors import ReadError
+from ..storage.file import File
 from . import ending, journal_mark, locks, recovery, sync
 from .file_to_write import FileToWrite, WriteOptions
 from .fingerprint import fingerprint
@@ -48,11 +49,13 @@ class Overwriting(NamedTuple):
     """A patch as it is written in place.
 
     Attributes:
+        source: The file as it was read.
         changes: The changes, those of checksums among them.
         entry: What the journal says of them.
         pieces: The CRC-32, 4 bytes little-endian, of each piece that the changed runs will hold.
     """
 
+    source: File
     changes: list[Change]
     entry: JournalEntry
     pieces: bytes
@@ -70,7 +73,7 @@ class Overwriting(NamedTuple):
         known += [checksums_of(change, piece) for change in checksum_changes]
         extents = [(change.at, change.contents.nbytes) for change in changes]
         entry = JournalEntry(size=os.fstat(fd).st_size, print=fingerprint(fd, extents), extents=extents, piece=piece)
-        return cls(changes, entry, b"".join(checksums.pieces for checksums in known))
+        return cls(patch.file, changes, entry, b"".join(checksums.pieces for checksums in known))
 
     def write(self, fd: int, target: str, options: WriteOptions) -> None:
         """Mark the open file and write the changes, durably."""

@@ -26,7 +26,8 @@ class _FilePickle(Unpickler):
     __slots__ = ("file",)
 
     def __init__(self, file: File) -> None:
-        super().__init__(mmap(file.fileno(), file.size, access=ACCESS_READ))  # type: ignore[arg-type]
+        with file.held_open() as fd:
+            super().__init__(mmap(fd, file.size, access=ACCESS_READ))  # type: ignore[arg-type]
         self.file = file
 
     def bulk(self, count: int, make: Callable[[bytes], Any]) -> Any:

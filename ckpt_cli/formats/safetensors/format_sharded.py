@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...disk.opening import open_file
 from ...errors import CannotHold, Malformed, ReadError, about
-from ...storage.descriptors import allow_many
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint, Kind, Lazy, Origin
 from ...tensors.tensor import Tensor
@@ -82,7 +81,6 @@ class Sharded(Index, Writer, Patcher, NamesCode):
         # transformers sorts the index by name, and the order of the tensors is lost in it; the shards, one after the other, keep it
         names = list(weight_map)
         files = sorted(set(weight_map.values())) if names == sorted(names) else dict.fromkeys(weight_map.values())
-        allow_many()
         shards = {name: _open(folder, name, allowed) for name in files}
         tensors = Joined(weight_map, shards)
         merged = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
