@@ -2,32 +2,59 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from .disk.opening import open_file, undone
-from .errors import about
-from .formats import Format, formats
+from .errors import ReadError, about
+from .formats import Format, Index, formats
 from .formats.locate import locate, notes_beside
 from .formats.unrecognised import part_error, unknown_error
 from .storage.file import File
 from .tensors.checkpoint import Checkpoint, Origin
 
+IndexUse = Literal["follow", "report", "ignore"]
 
-def open(path: str, lock: bool = False) -> Checkpoint:
+
+def open(path: str, lock: bool = False, index: IndexUse = "follow") -> Checkpoint:
     """Return the checkpoint at `path`. Its header is read, no data.
 
     Args:
         path: a file, or the folder of a model.
         lock: keep other runs of ckpt from changing the file as long as it is open here.
+        index: what is made of an index of shards that is wrong: an error (follow), or what is there is read, and what is broken
+            passed over (report) or not (ignore).
 
     Raises:
         ReadError: there is no such file, no format claims it, or it is broken.
     """
-    file = open_file(locate(path), lock)
+    main = locate(path, ignore_index=index == "ignore")
+    file = open_file(main, lock)
+    file.stands_for = path if main != path else ""
     with about(file.path):
-        form = format_of(file)
-        found = form.read(file)
+        form, found = _read(file, index)
     opened = found.replacing(origin=Origin(form.name, file, found))
     settled = [f"{path}: an edit that was interrupted has been undone" for path in undone()]
     return opened.replacing(notes=(*settled, *opened.notes, *notes_beside(path, opened)))
+
+
+def _read(file: File, index: IndexUse) -> tuple[Format, Checkpoint]:
+    """The format of a file, and the checkpoint in it."""
+    if index == "ignore" and (ignoring := _index_over(file)):
+        return ignoring, ignoring.read_without(file)
+    form = format_of(file)
+    try:
+        return form, form.read(file)
+    except ReadError:
+        if index != "report" or not isinstance(form, Index):
+            raise
+        return form, form.read_without(file, bear=True)
+
+
+def _index_over(file: File) -> Index | None:
+    """The format of the index that a file is called as, or that it is a shard without, where a folder stands for its shards."""
+    indices = (form for form in formats.built_in() if isinstance(form, Index))
+    name = file.path
+    return next((form for form in indices if form.is_called(name) or (file.stands_for and form.is_listed(name))), None)
 
 
 def format_of(file: File) -> Format:

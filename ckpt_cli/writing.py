@@ -33,7 +33,7 @@ def format_for(path: str, name: str | None, default: str | None = None) -> Savab
     if name:
         form = formats[name]
     else:
-        writable = [form for form in _targets() if path.endswith(form.suffixes)]
+        writable = [form for form in _targets() if form.is_called(path)]
         if not writable and default is None:
             raise UsageError(
                 f"no format is written to names such as {os.path.basename(path)!r}",

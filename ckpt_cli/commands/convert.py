@@ -14,7 +14,7 @@ from ..formats import Savable
 from ..show.answer import note
 from ..tensors.checkpoint import Checkpoint
 from .editing import show_plan, wanted_names, write
-from .params import Arch, DryRun, Force, FormatName, Json, layers_of, open_checkpoint
+from .params import Arch, DryRun, Force, FormatName, IgnoreIndex, Json, layers_of, open_checkpoint
 
 
 class Rest(StrEnum):
@@ -61,10 +61,11 @@ def convert_command(
     force: Force = False,
     dry_run: DryRun = False,
     arch: Arch = "auto",
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
 ) -> None:
     """Write SRC as DST, in another format or the same one. What the format has no place for is said and left behind."""
-    before = open_checkpoint(source)
+    before = open_checkpoint(source, ignore_index=ignore_index)
     if by is None and (like or rest):
         raise UsageError("--like and --rest go with --map", "name a map: --map keras-to-torch")
     with about(source):
@@ -120,8 +121,10 @@ def _mapped(checkpoint: Checkpoint, by: str, edits: Edits) -> Checkpoint:
 
 def _index_of(target: str) -> str:
     """Return the path of the index that the shards of `target` have."""
+    from ..formats.safetensors.index_names import SUFFIX, is_index
+
     target = os.path.join(target, "model.safetensors") if os.path.isdir(target) else target
-    return f"{target.removesuffix('.index.json')}.index.json"
+    return target if is_index(target) else target + SUFFIX
 
 
 def _sharded(size: str) -> Savable:

@@ -59,6 +59,10 @@ class Format:
         """The suffixes of files that may be the model in a folder."""
         return self.suffixes
 
+    def is_called(self, path: str) -> bool:
+        """Whether a file is called as those of this format are."""
+        return path.endswith(self.suffixes)
+
     def sniff(self, file: File) -> bool:
         """Whether `file` is of this format, from cheap facts: its first bytes, its last ones, the names of a zip's members."""
         raise NotImplementedError
@@ -221,6 +225,27 @@ class Index(SeveralFiles):
     def missing_index(self, folder: str, names: Sequence[str]) -> ReadError | None:
         """The error for a folder in which nothing but `names` could be the model, where these are what a missing index would list."""
         return None
+
+    def is_listed(self, path: str) -> bool:
+        """Whether a file is called as those that such an index lists are."""
+        return False
+
+    def unlisted(self, names: list[str]) -> list[str]:
+        """The names of files without those that lie in a folder because an index among them lists them."""
+        return names
+
+    def read_without(self, file: File, bear: bool = False) -> Checkpoint:
+        """The tensors of the files that are there, whatever the index says.
+
+        Args:
+            file: The index, or one of the files where it is missing.
+            bear: Whether what is broken is passed over; `wrong` names it.
+        """
+        return self.read(file)
+
+    def wrong(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
+        """What the index says that is not so: the name of a tensor or of a file, and what is wrong."""
+        yield from ()
 
 
 class HasChecksums(Format):

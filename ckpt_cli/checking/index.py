@@ -1,0 +1,17 @@
+"""Whether the index of a checkpoint says what its files hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..formats import Index, formats
+from ..tensors.checkpoint import Checkpoint
+from . import Violation, format_of, violation
+
+
+def as_index(checkpoint: Checkpoint) -> Iterator[Violation]:
+    """Find what the index of a checkpoint, if it has one, says that is not so."""
+    form = formats[format_of(checkpoint)] if checkpoint.origin else None
+    if isinstance(form, Index) and checkpoint.origin:
+        for name, what in form.wrong(checkpoint):
+            yield violation("index", name, what, file=checkpoint.origin.path)
