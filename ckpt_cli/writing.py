@@ -72,7 +72,7 @@ def save(
     from .disk.file_to_write import WriteOptions
     from .disk.saving import save_all
 
-    main = form.main_file(path)
+    main = form.main_file(path, checkpoint)
     with about(main), _blaming_source(checkpoint):
         _check_folder(path)
         with _new_folder(path if os.path.dirname(main) == path else ""):
@@ -91,7 +91,7 @@ def check_saving(checkpoint: Checkpoint, path: str, form: Savable, *, replace: b
     from .disk.saving import targets
 
     form.check_place(checkpoint)
-    path = form.main_file(path)
+    path = form.main_file(path, checkpoint)
     with about(path):
         _check_folder(path)
         targets(form.files_to_write(checkpoint, path), WriteOptions(replace))

@@ -13,5 +13,6 @@ def as_index(checkpoint: Checkpoint) -> Iterator[Violation]:
     """Find what the index of a checkpoint, if it has one, says that is not so."""
     form = formats[format_of(checkpoint)] if checkpoint.origin else None
     if isinstance(form, Index) and checkpoint.origin:
-        for name, what in form.wrong(checkpoint):
-            yield violation("index", name, what, file=checkpoint.origin.path)
+        for fault in form.wrong(checkpoint):
+            kind = "unreadable" if fault.unreadable else "index"
+            yield violation(kind, fault.name, fault.what, file=fault.unreadable or checkpoint.origin.path)

@@ -10,7 +10,7 @@ import typer
 
 from .. import writing
 from ..errors import UsageError, about
-from ..formats import Savable
+from ..formats import Savable, formats
 from ..show.answer import note
 from ..tensors.checkpoint import Checkpoint
 from .editing import show_plan, wanted_names, write
@@ -42,7 +42,13 @@ RestOption = Annotated[
 ]
 DTypeName = Annotated[str | None, typer.Option("--dtype", metavar="DTYPE", help="Cast the floating-point tensors.", show_default=False)]
 ShardSize = Annotated[
-    str | None, typer.Option("--shard-size", metavar="5GB", help="Shards of at most this size, and an index.", show_default=False)
+    str | None,
+    typer.Option(
+        "--shard-size",
+        metavar="5GB",
+        help="Shards of at most this size, and an index; of X.gguf, parts X-00001-of-00002.gguf.",
+        show_default=False,
+    ),
 ]
 
 
@@ -72,9 +78,7 @@ def convert_command(
         after = _edited(before, Edits(selected or [], dropped or [], by, like, rest, rules or [], dtype, arch))
     for line in after.notes[len(before.notes) :]:
         note(line)
-    target = _index_of(target) if shard_size is not None else target
-    form = writing.format_for(target, format_name)
-    form = _sharded(shard_size) if shard_size is not None else form
+    target, form = _divided(target, format_name, _bytes(shard_size)) if shard_size else (target, writing.format_for(target, format_name))
     if dry_run:
         writing.check_saving(after, target, form, replace=force)
         with about(source):
@@ -119,18 +123,15 @@ def _mapped(checkpoint: Checkpoint, by: str, edits: Edits) -> Checkpoint:
     return mapped(checkpoint, read_map(by), wanted_names(by, edits.like, edits.arch), edits.rest or "")
 
 
-def _index_of(target: str) -> str:
-    """Return the path of the index that the shards of `target` have."""
+def _divided(target: str, format_name: str | None, size: int) -> tuple[str, Savable]:
+    """Return the path of a checkpoint in files of at most `size` bytes of tensors, and what writes it."""
+    from ..formats.safetensors.format_sharded import Sharded
     from ..formats.safetensors.index_names import SUFFIX, is_index
 
-    target = os.path.join(target, "model.safetensors") if os.path.isdir(target) else target
-    return target if is_index(target) else target + SUFFIX
-
-
-def _sharded(size: str) -> Savable:
-    from ..formats.safetensors.format_sharded import Sharded
-
-    return Sharded(_bytes(size))
+    if os.path.isdir(target):
+        target = os.path.join(target, f"model{(formats[format_name].suffixes or ('',))[0] if format_name else '.safetensors'}")
+    own = writing.format_for(target, format_name, default=Sharded.name).divided(size)
+    return (target, own) if own else (target if is_index(target) else target + SUFFIX, Sharded(size))
 
 
 def _bytes(size: str) -> int:

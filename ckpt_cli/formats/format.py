@@ -15,7 +15,7 @@ What ought to be asked of a format that may not have a piece is asked behind `is
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from ..disk.file_to_write import FileToWrite
@@ -116,9 +116,13 @@ class Savable(Format):
         if not (self.is_origin_of(checkpoint) and self.patch(checkpoint) is not None):
             self.write(checkpoint, Nowhere())
 
-    def main_file(self, path: str) -> str:
-        """The file by which a checkpoint that is written to `path` is known: `path` itself, or the one that stands for several files."""
+    def main_file(self, path: str, checkpoint: Checkpoint | None = None) -> str:
+        """The file by which `checkpoint`, written to `path`, is known: `path` itself, or the one that stands for several files."""
         return path
+
+    def divided(self, size: int) -> Savable | None:
+        """What writes files of this format with at most `size` bytes of tensors each; None where that takes an index of shards."""
+        return None
 
     def files_to_write(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         """The files to be written, so that `checkpoint` is at `path`. Raises CannotHold."""
@@ -219,6 +223,20 @@ class SeveralFiles(Format):
         return None
 
 
+class IndexFault(NamedTuple):
+    """Something that is wrong with an index, or with what it lists.
+
+    Attributes:
+        name: The name of a tensor or of a file; empty where it is about all.
+        what: What is wrong.
+        unreadable: The path of the file that cannot be read; empty where the index is wrong.
+    """
+
+    name: str
+    what: str
+    unreadable: str = ""
+
+
 class Index(SeveralFiles):
     """A file that lists others: where one lies in a folder, the model is read by it."""
 
@@ -243,8 +261,8 @@ class Index(SeveralFiles):
         """
         return self.read(file)
 
-    def wrong(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """What the index says that is not so: the name of a tensor or of a file, and what is wrong."""
+    def wrong(self, checkpoint: Checkpoint) -> Iterator[IndexFault]:
+        """What the index says that is not so, and what `read_without` passed over."""
         yield from ()
 
 

@@ -18,6 +18,7 @@ _STEP = re.compile(
     r"(?P<stem>(?:|(?:.*[-_.])?(?:checkpoint|ckpt|step|iter|epoch)[-_=]?))(?P<number>[0-9]{1,18})(?P<suffix>(?:\.[a-z]\w*)?)"
 )
 _EPOCH = re.compile("epoch=[0-9]+")  # of Lightning; it grows with the step
+_RECORDS = ("checkpoint", "latest", "latest_checkpointed_iteration.txt")  # files in which programs name the latest step
 _SHOWN = 8
 
 
@@ -60,4 +61,5 @@ def note(folder: str, opened: str) -> str:
         return f"beside the model lie steps, each opened by its own path: {', '.join(names[:_SHOWN])}" if names else ""
     if opened == own[-1].name:
         return f"{opened} is opened, " + (f"the newest of {len(own):,} steps" if len(own) > 1 else "the only step")
-    return f"{opened} is opened; {own[-1].name} is newer, but holds no model, or the folder names another one as its latest"
+    record = next((name for name in _RECORDS if name in is_folder), None)
+    return f"{opened} is opened{f', as {record} says' if record else ''}; {own[-1].name} is newer{'' if record else ', and holds no model'}"

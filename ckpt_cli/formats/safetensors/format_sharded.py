@@ -20,7 +20,7 @@ from ...errors import CannotHold, ReadError
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
-from .. import Index, NamesCode, Patcher, Savable, Writer, formats
+from .. import Index, IndexFault, NamesCode, Patcher, Savable, Writer, formats
 from ..encodings import strict_json
 from .index_names import SUFFIX, is_index, shard_name, whole_of_index, without_listed
 from .shard_index import Joined, open_named, read_index
@@ -92,13 +92,14 @@ class Sharded(Index, Writer, Patcher, NamesCode):
 
         return gather(file, bear)
 
-    def wrong(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """What the index says that is not so: the name of a tensor or of a file, and what is wrong."""
+    def wrong(self, checkpoint: Checkpoint) -> Iterator[IndexFault]:
+        """What the index says that is not so, and the shards that cannot be read."""
         from .gathering import Gathered, wrong
 
         broken = checkpoint.rest.broken if isinstance(checkpoint.rest, Gathered) else {}
-        yield from ((name, error.what) for name, error in broken.items())
         shards = {name: shard.origin.read for name, shard in _shards(checkpoint).items() if shard.origin}
+        for name, error in broken.items():
+            yield IndexFault(name, error.what, error.where or name)
         if checkpoint.origin:
             yield from wrong(checkpoint.origin.file, shards, broken)
 

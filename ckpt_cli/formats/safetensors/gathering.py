@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from ...errors import CkptError, Malformed
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
+from .. import IndexFault
 from .index_names import shard_name, whole_of_index
 from .shard_index import Joined, ShardIndex, disagreements, is_index, open_shard, path_of, read_index
 
@@ -90,30 +92,32 @@ def _note(file: File, shards: Mapping[str, Checkpoint]) -> tuple[str, ...]:
     return (f"the index {what}; {len(shards):,} shard{'s are' if len(shards) != 1 else ' is'} there",)
 
 
-def wrong(file: File, shards: Mapping[str, Checkpoint], broken: Mapping[str, CkptError]) -> Iterator[tuple[str, str]]:
-    """What an index says that is not so: the name of a tensor or of a file, and what is wrong."""
+def wrong(file: File, shards: Mapping[str, Checkpoint], broken: Mapping[str, CkptError]) -> Iterator[IndexFault]:
+    """What an index says that is not so, held against the shards that are there; of what is in the `broken` ones nothing is known."""
     try:
         index = read_index(file)
     except Malformed as error:
-        yield "", f"it is broken: {error.what}"
+        yield IndexFault("", f"the index is broken: {error.what}")
         return
+    counts = Counter(index.weight_map.values())
     for name in index.files:
         if name not in shards and name not in broken:
-            count = sum(1 for file in index.weight_map.values() if file == name)
-            yield name, f"the index names this shard for {count:,} tensor{'s' * (count != 1)}, and there is no such file"
-    found = dict.fromkeys(name for shard in shards.values() for name in shard)
+            tensors = f"{counts[name]:,} tensor{'s' * (counts[name] != 1)}"
+            yield IndexFault(name, f"the index names this shard for {tensors}, and there is no such file")
+    found = {name for shard in shards.values() for name in shard}
     for name, shard in index.weight_map.items():
-        if shard not in shards and name not in found and shard not in broken:
-            yield name, "no shard that is there holds this tensor"
-    yield from disagreements(index.weight_map, shards)
+        if name not in found and shard not in shards and shard not in broken:
+            yield IndexFault(name, "no shard that is there holds this tensor")
+    for name, what in disagreements(index.weight_map, shards):
+        yield IndexFault(name, what)
     if not broken:
         yield from _wrong_size(index, shards)
 
 
-def _wrong_size(index: ShardIndex, shards: Mapping[str, Checkpoint]) -> Iterator[tuple[str, str]]:
-    """A `total_size` that is not the bytes of all tensors, whether those that are tied count once or each (older libraries did that)."""
+def _wrong_size(index: ShardIndex, shards: Mapping[str, Checkpoint]) -> Iterator[IndexFault]:
+    """A `total_size` that is not the bytes of all tensors, whether those that are tied count once or, as in older files, each."""
     said = index.metadata.get("total_size")
     each = sum(kind.nbytes for shard in shards.values() for kind in shard.kinds().values())
     once = each - sum(shard.kinds()[name].nbytes for shard in shards.values() for name in shard.tied_to())
     if type(said) in (int, float) and said not in (each, once):
-        yield "", f"total_size is {said:,}, and the tensors have {once:,} bytes"
+        yield IndexFault("", f"the index says a total_size of {said:,} bytes, and the tensors have {once:,}")

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 SUFFIX = ".index.json"
 _INDEX = re.compile(r"(.+)(\.\w+)\.index(\.[\w-]+)?\.json|(.+)\.index\.json")
-_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})(\.\w+)")
+_SHARD = re.compile(r"(.+)-\d{5}-of-(\d{5})(\.(?!gguf)\w+)")  # the parts of a GGUF have no index
 
 
 class ShardName(NamedTuple):

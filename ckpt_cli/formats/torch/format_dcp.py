@@ -67,7 +67,7 @@ class DistributedCheckpoint(SeveralFiles, Writer, Patcher, HasChecksums):
         listed = metadata_of(file.read(0, file.size), lambda name: _open(folder, name))
         return Checkpoint(Tensors(listed), objects=Objects(listed.objects), rest=listed)
 
-    def main_file(self, path: str) -> str:
+    def main_file(self, path: str, checkpoint: Checkpoint | None = None) -> str:
         """The metadata in the folder `path`, or `path` itself where it is that."""
         return path if os.path.basename(path) == _NAME else os.path.join(path, _NAME)
 
