@@ -14,5 +14,7 @@ def as_index(checkpoint: Checkpoint) -> Iterator[Violation]:
     form = formats[format_of(checkpoint)] if checkpoint.origin else None
     if isinstance(form, Index) and checkpoint.origin:
         for fault in form.wrong(checkpoint):
-            kind = "unreadable" if fault.unreadable else "index"
-            yield violation(kind, fault.name, fault.what, file=fault.unreadable or checkpoint.origin.path)
+            if fault.unreadable:
+                yield violation("unreadable", fault.name, fault.what, file=fault.unreadable, tensors=[])
+            else:
+                yield violation("index", fault.name, fault.what, file=checkpoint.origin.path)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 _STEP = re.compile(
     r"(?P<stem>(?:|(?:.*[-_.])?(?:checkpoint|ckpt|step|iter|epoch)[-_=]?))(?P<number>[0-9]{1,18})(?P<suffix>(?:\.[a-z]\w*)?)"
 )
+_UNFINISHED = re.compile(r".*\.orbax-checkpoint-tmp.*|tmp-checkpoint-[0-9]+")  # what Orbax and the Trainer write into before they rename it
 _EPOCH = re.compile("epoch=[0-9]+")  # of Lightning; it grows with the step
 _RECORDS = ("checkpoint", "latest", "latest_checkpointed_iteration.txt")  # files in which programs name the latest step
 _SHOWN = 8
@@ -27,6 +28,11 @@ class Step(NamedTuple):
 
     number: int
     name: str
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a folder is a step that is being written, or whose writing was cut off."""
+    return _UNFINISHED.fullmatch(name) is not None
 
 
 def series(names: Iterable[str]) -> dict[tuple[str, str], list[Step]]:

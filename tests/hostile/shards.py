@@ -149,7 +149,8 @@ def places() -> Iterator[Case]:
     yield case("a link to a file of the system", "error", out, instead(lambda shard: shard.symlink_to("/etc/passwd")))
     yield case("a link to nowhere", "error", "", instead(lambda shard: shard.symlink_to("nowhere")))
     yield case("a link to itself", "error", "", instead(lambda shard: shard.symlink_to(shard.name)))
-    yield case("a link to blobs that are not two folders up", "error", out, instead(lambda shard: blob(shard, "blobs")))
+    yield case("a link into a folder below", "ok", LISTED, instead(lambda shard: blob(shard, "blobs")))
+    yield case("a link to blobs beside the folder", "error", out, instead(lambda shard: blob(shard, "../blobs")))
     yield case(
         "a link within the folder", "ok", LISTED, instead(lambda shard: ((shard.parent / "real").write_bytes(B), shard.symlink_to("real")))
     )

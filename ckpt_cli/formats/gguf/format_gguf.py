@@ -62,9 +62,8 @@ class Gguf(Writer, Patcher):
 
     def divided(self, size: int) -> Savable | None:
         """Parts, as llama.cpp's gguf-split makes them."""
-        from .format_gguf_split import GgufSplit
-
-        return GgufSplit(size)
+        form = formats["gguf-split"]
+        return form.divided(size) if isinstance(form, Savable) else None
 
     def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
         """The arrays that were read from a GGUF file, or from all its parts."""
