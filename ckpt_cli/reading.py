@@ -42,12 +42,19 @@ def _read(file: File, index: IndexUse) -> tuple[Format, Checkpoint]:
     if index == "ignore" and (ignoring := _index_over(file)):
         return ignoring, ignoring.read_without(file)
     form = format_of(file)
+    if index == "report" and isinstance(form, Index):
+        return form, _borne(form, file)
+    return form, form.read(file)
+
+
+def _borne(form: Index, file: File) -> Checkpoint:
+    """The checkpoint of an index; where it is wrong, of what is there."""
     try:
-        return form, form.read(file)
+        found = form.read(file)
     except ReadError:
-        if index != "report" or not isinstance(form, Index):
-            raise
-        return form, form.read_without(file, bear=True)
+        return form.read_without(file, bear=True)
+    is_right = not any(form.wrong(found.replacing(origin=Origin(form.name, file, found))))
+    return found if is_right else form.read_without(file, bear=True)
 
 
 def _index_over(file: File) -> Index | None:

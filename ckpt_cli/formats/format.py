@@ -14,7 +14,7 @@ What ought to be asked of a format that may not have a piece is asked behind `is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -248,9 +248,9 @@ class Index(SeveralFiles):
         """Whether a file is called as those that such an index lists are."""
         return False
 
-    def unlisted(self, names: list[str]) -> list[str]:
-        """The names of files without those that lie in a folder because an index among them lists them."""
-        return names
+    def listed(self, path: str) -> Collection[str]:
+        """The names of the files that the index at `path` lists; none where it cannot be read."""
+        return ()
 
     def read_without(self, file: File, bear: bool = False) -> Checkpoint:
         """The tensors of the files that are there, whatever the index says.

@@ -113,9 +113,9 @@ def notes_beside(path: str, checkpoint: Checkpoint) -> tuple[str, ...]:
     main = checkpoint.origin.path
     own = {os.path.basename(file.path) for file in formats[checkpoint.origin.format].files_read(checkpoint)}
     step = numbered_steps.note(path, os.path.relpath(main, path).split(os.sep)[0])
-    others = _model_files(os.path.dirname(main))
-    for index in _indices():
-        others = index.unlisted(others)
-    others = [name for name in others if name not in own and not (step and numbered_steps.newest_first([name]))]
+    others = [name for name in _model_files(os.path.dirname(main)) if name not in own]
+    indices = [(index, name) for index in _indices() for name in others if index.is_called(name)]
+    listed = {file for index, name in indices for file in index.listed(os.path.join(os.path.dirname(main), name))}
+    others = [name for name in others if name not in listed and not (step and numbered_steps.newest_first([name]))]
     beside = (f"{main} is opened; beside it lie {', '.join(others[:8])}",) if others else ()
     return (f"{path}: {step}", *beside) if step else beside

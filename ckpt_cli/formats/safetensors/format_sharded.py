@@ -13,16 +13,17 @@ As in transformers' modeling_utils.py and huggingface_hub's serialization. Pecul
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...errors import CannotHold, ReadError
+from ...disk.opening import open_file
+from ...errors import CannotHold, CkptError, ReadError
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .. import Index, IndexFault, NamesCode, Patcher, Savable, Writer, formats
 from ..encodings import strict_json
-from .index_names import SUFFIX, is_index, shard_name, whole_of_index, without_listed
+from .index_names import SUFFIX, is_index, shard_name, whole_of_index
 from .shard_index import Joined, open_named, read_index
 from .shard_index import is_index as holds_index
 
@@ -60,9 +61,12 @@ class Sharded(Index, Writer, Patcher, NamesCode):
         """Whether a file is called as a shard is."""
         return shard_name(path) is not None
 
-    def unlisted(self, names: list[str]) -> list[str]:
-        """The names of files without those of shards whose index is among them."""
-        return without_listed(names)
+    def listed(self, path: str) -> Collection[str]:
+        """The names of the shards that the index at `path` lists; none where it cannot be read."""
+        try:
+            return set(read_index(open_file(path)).files)
+        except CkptError:
+            return ()
 
     def missing_index(self, folder: str, names: Sequence[str]) -> ReadError | None:
         """The error for shards without their index; None where a name is no shard's, or the only shard is all there is."""

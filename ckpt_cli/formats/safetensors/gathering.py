@@ -47,7 +47,7 @@ def gather(file: File, bear: bool) -> Checkpoint:
     own = {shard: _only(checkpoint, shard, place) for shard, checkpoint in shards.items()}
     merged = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
     in_order = {name: shard for shard, checkpoint in own.items() for name in checkpoint}
-    return Checkpoint(Joined(in_order, own), merged, rest=Gathered(shards, broken), notes=_note(file, shards))
+    return Checkpoint(Joined(in_order, own), merged, rest=Gathered(shards, broken), notes=() if bear else _note(file, shards))
 
 
 def _said(file: File) -> ShardIndex:
@@ -110,6 +110,9 @@ def wrong(file: File, shards: Mapping[str, Checkpoint], broken: Mapping[str, Ckp
             yield IndexFault(name, "no shard that is there holds this tensor")
     for name, what in disagreements(index.weight_map, shards):
         yield IndexFault(name, what)
+    for name in _there(os.path.dirname(os.path.abspath(file.path)), file, index):
+        if name not in shards and name not in broken:
+            yield IndexFault(name, "this shard lies beside the index, which does not name it")
     if not broken:
         yield from _wrong_size(index, shards)
 

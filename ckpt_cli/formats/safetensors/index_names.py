@@ -43,9 +43,3 @@ def shard_name(path: str) -> ShardName | None:
     """What the name of a shard says; None for any other file."""
     found = _SHARD.fullmatch(os.path.basename(path))
     return ShardName(found[1] + found[3], int(found[2])) if found else None
-
-
-def without_listed(names: list[str]) -> list[str]:
-    """The names of files without those of shards whose index is among them."""
-    whole = {whole_of_index(name) for name in names if is_index(name)}
-    return [name for name in names if not ((shard := shard_name(name)) and shard.whole in whole)]

@@ -63,7 +63,7 @@ def open_named(folder: str, name: str) -> Checkpoint:
     try:
         return open_shard(path_of(folder, name))
     except CkptError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
+        if isinstance(error.__cause__, (FileNotFoundError, NotADirectoryError)):
             raise Malformed(f"the index names the shard {name!r}, and there is no such file", CURE) from None
         raise
 
