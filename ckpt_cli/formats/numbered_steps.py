@@ -63,7 +63,8 @@ def note(folder: str, opened: str) -> str:
     found = series(is_folder)
     own = next((steps for steps in found.values() if any(step.name == opened for step in steps)), None)
     if own is None:
-        names = [step.name for steps in found.values() for step in reversed(steps) if is_folder[step.name]]
+        named = (steps for (stem, _), steps in found.items() if stem)  # a bare number may be a part of the model
+        names = [step.name for steps in named for step in reversed(steps) if is_folder[step.name]]
         return f"beside the model lie steps, each opened by its own path: {', '.join(names[:_SHOWN])}" if names else ""
     if opened == own[-1].name:
         return f"{opened} is opened, " + (f"the newest of {len(own):,} steps" if len(own) > 1 else "the only step")
