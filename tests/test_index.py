@@ -61,6 +61,21 @@ def test_the_plain_model_is_it_and_a_note_names_the_variant(index: str, pattern:
     assert plain.json["format"] == "sharded" and f"beside it lie {index}" in plain.err
 
 
+@pytest.mark.parametrize("name", ["model.fp16.safetensors", "diffusion_pytorch_model.bf16.safetensors", "pytorch_model.fp16.bin"])
+def test_a_variant_alone_is_the_model_whatever_else_lies_beside_it(name: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    import torch
+
+    torch.save({"w": torch.ones(1)}, tmp_path / "training_args.bin")
+    if name.endswith(".bin"):
+        torch.save({"a": torch.from_numpy(A), "b": torch.from_numpy(B)}, tmp_path / name)
+    else:
+        save_file({"a": A, "b": B}, tmp_path / name)
+    assert ckpt("ls", tmp_path).rows == LISTED
+    save_file({"c": A}, tmp_path / "model.safetensors")
+    found = ckpt("ls", tmp_path)
+    assert [row[0] for row in found.rows] == ["c"] and f"beside it lie {name}" in found.err
+
+
 def test_two_variants_are_listed(tmp_path: Path, ckpt: Ckpt) -> None:
     for name in ("fp16", "bf16"):
         variant(tmp_path, f"model.safetensors.index.{name}.json", f"model.{name}-{{}}.safetensors")

@@ -16,7 +16,8 @@ Packages outside announce theirs in the entry-point group `ckpt_cli.formats`.
 from __future__ import annotations
 
 from ..registry import ModuleRegistry
-from .format import Format, HasChecksums, Index, IndexFault, NamesCode, Patcher, Savable, SeveralFiles, Writer
+from .format import Format, HasChecksums, NamesCode, Patcher, Savable, SeveralFiles, Writer
+from .index import Index, IndexFault
 
 __all__ = ["Format", "HasChecksums", "Index", "IndexFault", "NamesCode", "Patcher", "Savable", "SeveralFiles", "Writer", "formats"]
 

@@ -4,7 +4,7 @@
     Writer          writes a checkpoint anew
     Patcher         writes values over those in a copy of the file, or in the file itself; what else is in the file stays
     SeveralFiles    keeps a checkpoint in several files, and says which of them stands for all
-    Index           is a list of files, each with a part of the checkpoint
+    Index           (in index.py) is a list of files, each with a part of the checkpoint
     HasChecksums    has checksums of more than tensors and the members of a zip
     NamesCode       names classes and functions, which a framework imports as it loads the file
 
@@ -14,14 +14,14 @@ What ought to be asked of a format that may not have a piece is asked behind `is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..disk.file_to_write import FileToWrite
     from ..disk.layout import FileLayout
     from ..disk.patch import Patch
-    from ..errors import ReadError, UnknownFormat
+    from ..errors import UnknownFormat
     from ..storage.file import File
     from ..storage.storage import Storage
     from ..tensors.checkpoint import Checkpoint
@@ -221,49 +221,6 @@ class SeveralFiles(Format):
     def stray_part_error(self, path: str) -> UnknownFormat | None:
         """The error for what is called as a part is, and whose main file is missing; None for any other file."""
         return None
-
-
-class IndexFault(NamedTuple):
-    """Something that is wrong with an index, or with what it lists.
-
-    Attributes:
-        name: The name of a tensor or of a file; empty where it is about all.
-        what: What is wrong.
-        unreadable: The path of the file that cannot be read; empty where the index is wrong.
-    """
-
-    name: str
-    what: str
-    unreadable: str = ""
-
-
-class Index(SeveralFiles):
-    """A file that lists others: where one lies in a folder, the model is read by it."""
-
-    def missing_index(self, folder: str, names: Sequence[str]) -> ReadError | None:
-        """The error for a folder in which nothing but `names` could be the model, where these are what a missing index would list."""
-        return None
-
-    def is_listed(self, path: str) -> bool:
-        """Whether a file is called as those that such an index lists are."""
-        return False
-
-    def listed(self, path: str) -> Collection[str]:
-        """The names of the files that the index at `path` lists; none where it cannot be read."""
-        return ()
-
-    def read_without(self, file: File, bear: bool = False) -> Checkpoint:
-        """The tensors of the files that are there, whatever the index says.
-
-        Args:
-            file: The index, or one of the files where it is missing.
-            bear: Whether what is broken is passed over; `wrong` names it.
-        """
-        return self.read(file)
-
-    def wrong(self, checkpoint: Checkpoint) -> Iterator[IndexFault]:
-        """What the index says that is not so, and what `read_without` passed over."""
-        yield from ()
 
 
 class HasChecksums(Format):

@@ -78,8 +78,30 @@ def _models(folder: str) -> list[str]:
         return [os.path.join(folder, model)]
     if main := _main_file(folder):
         return [main]
+    if variants := _variants(names):
+        return [os.path.join(folder, name) for name in variants]
     listing = [name for name in names if any(index.is_called(name) for index in _indices())]
     return [os.path.join(folder, name) for name in listing or names]
+
+
+def _variants(names: list[str]) -> list[str]:
+    """The variants of a model of a known name, or the indices of their shards: model.fp16.safetensors, as save_pretrained calls it."""
+    whole = {name: _whole(name) for name in names if not any(index.is_listed(name) for index in _indices())}
+    for known in _known_names():
+        stem, suffix = os.path.splitext(known)
+        ends = {
+            name: file[len(stem) + 1 : -len(suffix)]
+            for name, file in whole.items()
+            if file.startswith(f"{stem}.") and file.endswith(suffix)
+        }
+        if found := [name for name, variant in ends.items() if variant and "." not in variant]:
+            return found
+    return []
+
+
+def _whole(name: str) -> str:
+    """What the one file would be called whose parts an index lists; any other file's own name."""
+    return next((index.whole(name) for index in _indices() if index.is_called(name)), name)
 
 
 def _known_names() -> list[str]:

@@ -57,6 +57,10 @@ class Sharded(Index, Writer, Patcher, NamesCode):
         """Whether a file is called as an index is, that of a variant, too."""
         return is_index(path)
 
+    def whole(self, path: str) -> str:
+        """What the one file would be called whose shards an index of this name lists."""
+        return whole_of_index(path)
+
     def is_listed(self, path: str) -> bool:
         """Whether a file is called as a shard is."""
         return shard_name(path) is not None
