@@ -186,7 +186,7 @@ def test_a_shard_with_a_wrong_checksum_is_named(ckpt: Ckpt, tmp_path: Path) -> N
     (wrong,) = ckpt("check", tmp_path, "--json", status=1).json["violations"]
     assert wrong["kind"] == "checksum" and wrong["tensors"] == ["b"] and wrong["file"].endswith("two.bin")
     (tmp_path / "two.bin").unlink()
-    assert "two.bin" in ckpt("check", tmp_path, status=2).err
+    assert ["index", "two.bin"] in [row[:2] for row in ckpt("check", tmp_path, status=1).rows]
 
 
 @pytest.mark.parametrize("name", ["mlp.pt", "mlp.safetensors", "mlp.legacy.pt"])

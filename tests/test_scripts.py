@@ -43,6 +43,7 @@ TRIED = {
         "check mlp.pt", "check odd.pt --finite", "check bad.pt", "check odd.pt --arch auto", "check mlp.pt --arch shared-mlp",
         "check odd.pt --spec strict.toml", "check shared-mlp.pt --spec strict.toml", "check cut.pt",
         "check module.pt --safe", "check ranks",
+        "check module.pt --safe", "check stale.index.json",
     ],
     "Diff": ["diff mlp.pt mlp.safetensors", "diff one.pt two.pt", "diff one.pt two.pt --stat", "diff one.pt two.pt --name-only"],
     "Edit": [
@@ -115,6 +116,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     two = {"a": shared, "b": shared, "c": torch.ones(3), "d": torch.full((2,), math.nan, dtype=torch.float16), "e": torch.arange(4.0)}
     torch.save(two | {"new": torch.ones(1), "g": torch.eye(2).to_sparse()}, "two.pt")
+    (tmp_path / "stale.index.json").write_text('{"weight_map": {"a": "gone.safetensors"}}')
     _break(tmp_path)
     _train(tmp_path)
     (tmp_path / "good.toml").write_text("[[step]]\nset = ['0.bias = 1']\n")

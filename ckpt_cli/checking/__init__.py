@@ -34,6 +34,7 @@ KINDS = {
     "checksum": "Bytes are not those that the checksum in the file was made of.",
     "unread": "Bytes are not those of a tensor, and nothing is known of what they say.",
     "copies": "Parts of one checkpoint hold a tensor each, and it is not the same in all.",
+    "index": "The index names shards or tensors that are not there, or leaves out some that are.",
     "finite": "A tensor holds NaN or infinite elements.",
     "code": "The file names a class or function that loading it elsewhere would import, and may call.",
     "architecture": "No known architecture has these names and shapes.",

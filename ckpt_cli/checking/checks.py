@@ -12,6 +12,7 @@ from ..tensors.selection import Layers, Named, no_layers, select
 from . import Violation, violation
 from .against_spec import Matched, header_violations, match, value_violations
 from .code import names_no_code
+from .index import as_index
 from .integrity import integrity, not_finite
 from .names import as_architecture, as_other
 from .spec import Spec
@@ -29,6 +30,7 @@ class Asked(NamedTuple):
         other: The names are those of this checkpoint.
         other_path: What a violation calls `other`.
         safe: The file names no class or function that the framework's safe loader would refuse.
+        by_index: Its index, where it has one, says what is there.
     """
 
     patterns: Sequence[str] = ()
@@ -38,6 +40,7 @@ class Asked(NamedTuple):
     other: Checkpoint | None = None
     other_path: str = ""
     safe: bool = False
+    by_index: bool = True
 
 
 class Report(NamedTuple):
@@ -107,6 +110,8 @@ def _differing_copies(checkpoint: Checkpoint, names: Sequence[str]) -> list[Viol
 
 def _header_violations(checkpoint: Checkpoint, asked: Asked, matched: Matched | None) -> list[Violation]:
     violations: list[Violation] = []
+    if asked.by_index:
+        violations += as_index(checkpoint)
     if asked.safe:
         violations += names_no_code(checkpoint)
     if asked.arch:

@@ -15,7 +15,7 @@ from ..show.answer import Answer, Color, note, verdict
 from ..show.check_report import holds_line, report_document, sarif_document, show_violations
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, Json, Path, Patterns, layers_of, open_checkpoint
+from .params import Colors, IgnoreIndex, Json, Path, Patterns, layers_of, open_checkpoint
 
 Finite = Annotated[bool, typer.Option("--finite", help="No element is NaN or infinite.")]
 Safe = Annotated[bool, typer.Option("--safe", help="It names no code: torch.load(weights_only=True) would take its classes.")]
@@ -41,6 +41,7 @@ def check_command(
     arch: WantedArch = None,
     spec: SpecFile = None,
     same_names_as: NamesFrom = None,
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     as_sarif: Sarif = False,
     color: Colors = Color.auto,
@@ -54,9 +55,9 @@ def check_command(
     if as_json and as_sarif:
         raise UsageError("--json and --sarif are two documents", "choose one")
     out = Answer(as_json or as_sarif, color)
-    checkpoint = _opened(path, out, as_sarif)
+    checkpoint = _opened(path, out, as_sarif, ignore_index)
     other = open_checkpoint(same_names_as) if same_names_as else None
-    asked = Asked(patterns or [], finite, arch or "", read_spec(spec) if spec else None, other, same_names_as or "", safe)
+    asked = Asked(patterns or [], finite, arch or "", read_spec(spec) if spec else None, other, same_names_as or "", safe, not ignore_index)
     with about(path), Progress() as progress:
         report = verify(checkpoint, asked, layers_of(checkpoint, arch or "auto"), progress)
     with verdict():
@@ -69,11 +70,11 @@ def check_command(
     return 1 if report.violations else 0
 
 
-def _opened(path: str, out: Answer, as_sarif: bool) -> Checkpoint:
+def _opened(path: str, out: Answer, as_sarif: bool, ignore_index: bool) -> Checkpoint:
     """Open the checkpoint. With --sarif, an error is written as a finding too: the services that read SARIF refuse an empty file."""
     try:
         with about(path):
-            return open_checkpoint(path)
+            return open_checkpoint(path, index="ignore" if ignore_index else "report")
     except CkptError as error:
         if as_sarif:
             what = f"{error.what} ({error.mend})" if error.mend else error.what

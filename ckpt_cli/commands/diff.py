@@ -15,7 +15,7 @@ from ..show.answer import Answer, Color, note, verdict
 from ..show.differences import show_differences
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, Json, Patterns, layers_of, open_checkpoint
+from .params import Colors, IgnoreIndex, Json, Patterns, layers_of, open_checkpoint
 
 if TYPE_CHECKING:
     from ..tensors.selection import Named
@@ -43,6 +43,7 @@ def diff_command(
     maps: Maps = None,
     stat: Stat = False,
     name_only: NameOnly = False,
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     color: Colors = Color.auto,
 ) -> int:
@@ -56,8 +57,8 @@ def diff_command(
         raise UsageError("--stat and --name-only exclude each other", "choose one")
     if exact and (rtol or atol):
         raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
-    one = open_checkpoint(a)
-    two = one if _same_file(a, b) else open_checkpoint(b)
+    one = open_checkpoint(a, ignore_index=ignore_index)
+    two = one if _same_path(a, b) else open_checkpoint(b, ignore_index=ignore_index)
     with about(a):
         mapped = _mapped(one, two, maps or [])
         names = _names(mapped, two, patterns)
@@ -112,9 +113,10 @@ def _differences(mapped: _Mapped, two: Checkpoint, names: list[str] | None, tole
     return [each for each in differences if not mapped.across or each.status not in ("tied", "untied")]
 
 
-def _same_file(a: str, b: str) -> bool:
+def _same_path(a: str, b: str) -> bool:
+    """Whether the two are one path, or one folder: another name of one file may have other files beside it."""
     try:
-        return os.path.samefile(a, b)
+        return os.path.basename(a) == os.path.basename(b) and os.path.samefile(os.path.dirname(a) or ".", os.path.dirname(b) or ".")
     except OSError:  # opening it gives the error
         return False
 

@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..show.answer import Answer, Color, note
 from ..show.summary_view import note_assumed, show_summary
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, Json, ModelArch, Path, open_checkpoint
+from .params import Colors, IgnoreIndex, Json, ModelArch, Path, open_checkpoint
 
 Depth = Annotated[
     int | None,
@@ -31,6 +31,7 @@ def summary_command(
     depth: Depth = None,
     input_shape: Input = None,
     as_repr: AsRepr = False,
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     color: Colors = Color.auto,
 ) -> None:
@@ -40,7 +41,7 @@ def summary_command(
     NAME VALUE; assumed NAME VALUE; layer PATH TYPE PARAMS BUFFERS TIED-TO OUTPUT; tensors, tied, params, trainable, buffers COUNT;
     dtype NAME ELEMENTS; besides NAME TENSORS ELEMENTS BYTES; object NAME TEXT; metadata KEY VALUE. What is tied is counted once.
     """
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, ignore_index=ignore_index)
     model = _model_of(checkpoint, arch)
     if as_repr:
         _show_repr(Answer(as_json, color), model)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from ..errors import ReadError
+from ..storage.file import File
 from ..storage.workers import BLOCK
 from . import ending, journal_mark, locks, recovery, sync
 from .file_to_write import FileToWrite, WriteOptions
@@ -50,11 +51,13 @@ class Overwriting(NamedTuple):
     """A patch as it is written in place.
 
     Attributes:
+        source: The file as it was read.
         changes: The changes, those of checksums among them.
         entry: What the journal says of them.
         new: What the journal keeps of the bytes that the changed runs will hold.
     """
 
+    source: File
     changes: list[Change]
     entry: JournalEntry
     new: bytes
@@ -74,7 +77,7 @@ class Overwriting(NamedTuple):
         entry = JournalEntry(
             size=os.fstat(fd).st_size, print=fingerprint(fd, extents), extents=extents, piece=piece, step=BLOCK, held=SECTOR
         )
-        return cls(changes, entry, b"".join(each.kept for each in known))
+        return cls(patch.file, changes, entry, b"".join(each.kept for each in known))
 
     def write(self, fd: int, target: str, options: WriteOptions) -> None:
         """Mark the open file and write the changes, durably."""

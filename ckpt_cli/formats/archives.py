@@ -13,7 +13,8 @@ from ..errors import EditError, Malformed, ReadError, did_you_mean
 from ..storage.file import File, FileWindow
 from .encodings import tar
 from .encodings import zip as zips
-from .format import Format, Index
+from .format import Format
+from .index import Index
 
 _GZIP = b"\x1f\x8b"
 _MOST_ASKED = 2_000  # members that are looked at, to find the one that is a checkpoint

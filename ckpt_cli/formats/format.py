@@ -4,7 +4,7 @@
     Writer          writes a checkpoint anew
     Patcher         writes values over those in a copy of the file, or in the file itself; what else is in the file stays
     SeveralFiles    keeps a checkpoint in several files, and says which of them stands for all
-    Index           is a list of files, each with a part of the checkpoint
+    Index           (in index.py) is a list of files, each with a part of the checkpoint
     PartSet         reads the files of a folder as one checkpoint, each of which is a file of another format
     HasChecksums    has checksums of more than tensors and the members of a zip
     NamesCode       names classes and functions, which a framework imports as it loads the file
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..disk.file_to_write import FileToWrite
     from ..disk.layout import FileLayout
     from ..disk.patch import Patch
-    from ..errors import ReadError, UnknownFormat
+    from ..errors import UnknownFormat
     from ..storage.file import File
     from ..storage.storage import Storage
     from ..tensors.checkpoint import Checkpoint
@@ -59,6 +59,10 @@ class Format:
     def model_suffixes(self) -> tuple[str, ...]:
         """The suffixes of files that may be the model in a folder."""
         return self.suffixes
+
+    def is_called(self, path: str) -> bool:
+        """Whether a file is called as those of this format are."""
+        return path.endswith(self.suffixes)
 
     def sniff(self, file: File) -> bool:
         """Whether `file` is of this format, from cheap facts: its first bytes, its last ones, the names of a zip's members."""
@@ -115,9 +119,13 @@ class Savable(Format):
         if not (self.is_origin_of(checkpoint) and self.patch(checkpoint) is not None):
             self.write(checkpoint, Nowhere())
 
-    def main_file(self, path: str) -> str:
-        """The file by which a checkpoint that is written to `path` is known: `path` itself, or the one that stands for several files."""
+    def main_file(self, path: str, checkpoint: Checkpoint | None = None) -> str:
+        """The file by which `checkpoint`, written to `path`, is known: `path` itself, or the one that stands for several files."""
         return path
+
+    def divided(self, size: int) -> Savable | None:
+        """What writes files of this format with at most `size` bytes of tensors each; None where that takes an index of shards."""
+        return None
 
     def files_to_write(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         """The files to be written, so that `checkpoint` is at `path`. Raises CannotHold."""
@@ -215,14 +223,6 @@ class SeveralFiles(Format):
 
     def stray_part_error(self, path: str) -> UnknownFormat | None:
         """The error for what is called as a part is, and whose main file is missing; None for any other file."""
-        return None
-
-
-class Index(SeveralFiles):
-    """A file that lists others: where one lies in a folder, the model is read by it."""
-
-    def missing_index(self, folder: str, names: Sequence[str]) -> ReadError | None:
-        """The error for a folder in which nothing but `names` could be the model, where these are what a missing index would list."""
         return None
 
 

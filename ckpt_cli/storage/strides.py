@@ -80,7 +80,8 @@ def _held(storage: Storage, start: int, stop: int) -> Any:
 
     at = storage.place() + start
     skip = at % ALLOCATIONGRANULARITY
-    return memoryview(mmap(storage.file.fileno(), skip + stop - start, prot=PROT_READ, offset=at - skip))[skip:]
+    with storage.file.held_open() as fd:
+        return memoryview(mmap(fd, skip + stop - start, prot=PROT_READ, offset=at - skip))[skip:]
 
 
 class Scattered(Storage):

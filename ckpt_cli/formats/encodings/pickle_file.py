@@ -46,7 +46,8 @@ class FilePickle(Unpickler):
 def _mapped(file: File) -> Any:
     """All bytes of a file, mapped into memory; a member of an archive is read."""
     if file.is_mappable:
-        return mmap(file.fileno(), file.size, access=ACCESS_READ)
+        with file.held_open() as fd:
+            return mmap(fd, file.size, access=ACCESS_READ)
     if file.size > _MOST_READ:
         raise Malformed(f"a pickle of {file.size:,} bytes in an archive", "unpack it first")
     return file.read(0, file.size)

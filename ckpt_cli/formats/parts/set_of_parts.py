@@ -55,9 +55,6 @@ class SetOfParts(PartSet, Patcher, NamesCode):
 
     def read(self, file: File) -> Checkpoint:
         """The set, as one checkpoint."""
-        from ...storage.descriptors import allow_many
-
-        allow_many()
         found = self.gather(file)
         return Checkpoint(Wholes(found.wholes), objects=dict(found.objects), rest=found, notes=tuple(found.notes))
 
