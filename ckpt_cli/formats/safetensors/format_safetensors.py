@@ -202,6 +202,8 @@ def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes
 
             kind = tensor.layout or tensor.dtype.name
             raise CannotHold(f"safetensors cannot hold {name}, which is {kind}", way_out(tensor.dtype, name))
+        if tensor.numel % tensor.dtype.elements:
+            raise CannotHold(f"safetensors cannot hold {name}: its last byte is not full", f"leave it out: --drop '{name}'")
         if name == "__metadata__":
             raise CannotHold("safetensors cannot hold a tensor called __metadata__", "rename it")
         begin = begins[id(tensor)]
