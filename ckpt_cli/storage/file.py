@@ -114,7 +114,7 @@ class FileWindow(File):
         self.head = self.read(0, min(_HEAD, nbytes))
         self.facts = {}
 
-    def fileno(self) -> int:
+    def held_open(self) -> OpenFile:
         """Raise OSError: there is no descriptor whose offsets are those of the window."""
         raise OSError("a part of a file has no descriptor")
 

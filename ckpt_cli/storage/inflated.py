@@ -12,6 +12,7 @@ from zlib import crc32, decompressobj, error
 
 from ..errors import Malformed
 from .file import File, FileWindow
+from .open_files import OpenFile
 from .storage import READ_SIZE
 
 RAW, GZIP = -15, 31  # the wrappings, as zlib numbers them
@@ -104,7 +105,7 @@ class InflatedFile(File):
             raise Malformed(f"{position.run.size - position.at:,} bytes stand after its compressed data", "", self.path)
         return position.done, crc
 
-    def fileno(self) -> int:
+    def held_open(self) -> OpenFile:
         """Raise OSError: there is no descriptor of what is inflated."""
         raise OSError("compressed data have no descriptor")
 

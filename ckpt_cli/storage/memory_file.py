@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import Malformed
 from .file import File
+from .open_files import OpenFile
 
 
 class MemoryFile(File):
@@ -16,7 +17,7 @@ class MemoryFile(File):
         self.identity, self.changed = (-1, -1, id(self)), 0
         self.head, self.facts = data[:512], {}
 
-    def fileno(self) -> int:
+    def held_open(self) -> OpenFile:
         """Raise OSError: there is no descriptor."""
         raise OSError("bytes in memory have no descriptor")
 
