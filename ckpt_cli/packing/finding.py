@@ -1,0 +1,153 @@
+"""The packed parameters of a checkpoint, and the checkpoint with each of them decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from functools import partial
+from typing import NamedTuple
+
+from ..errors import CkptError, EditError, naming
+from ..numbers.shapes import show_shape
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
+from .headers import Headers
+from .packed import Packed, Packing, packings
+
+__all__ = ["Found", "Packed", "dequantised", "find", "packed_parameters", "parts_changed", "refuse_cast"]
+
+_SHOWN = 3  # names in an error
+
+
+class Found(NamedTuple):
+    """What is packed in a checkpoint.
+
+    Attributes:
+        packed: the packed parameters by the name that they have in the plain model, in the order of the file.
+        broken: what announces itself as packed and does not fit, by the name of the tensor that announces it.
+        markers: the tensors that say of the file that it is packed.
+    """
+
+    packed: dict[str, Packed]
+    broken: dict[str, CkptError]
+    markers: frozenset[str] = frozenset()
+
+    def part_of(self) -> dict[str, Packed]:
+        """Return the packed parameter that each tensor is a part of, by the tensor's name."""
+        return {part: packed for packed in self.packed.values() for part in packed.parts}
+
+
+def find(checkpoint: Checkpoint) -> Found:
+    """Find the packed parameters of a checkpoint, from its header."""
+    headers = Headers(checkpoint)
+    taken: dict[str, Packed] = {}
+    broken: dict[str, CkptError] = {}
+    markers: set[str] = set()
+    for packing in packings.built_in():
+        before = len(taken)
+        for name in packing.candidates(headers):
+            if name not in taken:
+                _take(packing, headers, name, taken, broken)
+        if len(taken) > before:
+            markers.update(headers.ending(packing.markers))
+    places = {name: place for place, name in enumerate(headers.kinds)}
+    in_order = sorted({packed.name: packed for packed in taken.values()}.values(), key=lambda packed: places[packed.main])
+    left = {name: error for name, error in broken.items() if name not in taken}
+    return Found({packed.name: packed for packed in in_order}, left, frozenset(markers))
+
+
+def _take(packing: Packing, headers: Headers, name: str, taken: dict[str, Packed], broken: dict[str, CkptError]) -> None:
+    """Add what the tensor `name` announces to what is found, or to what is broken."""
+    try:
+        packed = packing.at(headers, name)
+    except CkptError as error:
+        broken.setdefault(name, error)
+    else:
+        if packed and not any(part in taken for part in packed.parts):
+            taken.update(dict.fromkeys(packed.parts, packed))
+
+
+def packed_parameters(checkpoint: Checkpoint) -> dict[str, Packed]:
+    """Return the packed parameters of a checkpoint by the name that they have in the plain model. What does not fit is left out."""
+    return find(checkpoint).packed
+
+
+def dequantised(checkpoint: Checkpoint, found: Found | None = None) -> Checkpoint:
+    """Return the checkpoint with each packed parameter as one plain tensor, in the place of its main part. Its other parts are gone.
+
+    Args:
+        checkpoint: the checkpoint; one in which nothing is packed is returned as it is.
+        found: what `find` found in it; broken parts are then left as they are.
+
+    Raises:
+        CkptError: parts of a packed parameter are missing, do not fit, or are not understood.
+        EditError: the plain name is that of another tensor.
+    """
+    if found is None:
+        found = find(checkpoint)
+        for error in found.broken.values():
+            raise error
+    if not found.packed:
+        return checkpoint
+    part_of = found.part_of()
+    plain = _decoded(checkpoint, found.packed.values())
+    tensors: dict[str, Tensor] = {}
+    sources = dict(checkpoint.sources)
+    for name in checkpoint:
+        packed = part_of.get(name)
+        if packed is None and name not in found.markers:
+            tensors[name] = checkpoint[name]
+        elif packed and packed.main == name:
+            if packed.name in checkpoint and packed.name not in packed.parts:
+                raise EditError(f"{packed.name} is there, and {name} is a packed one of that name", f"drop one: --drop '{packed.name}'")
+            tensors[packed.name] = plain[packed.name]
+            sources[packed.name] = sources.pop(name, name)
+    return checkpoint.replacing(tensors=tensors, sources=sources, metadata=_without_state(checkpoint))
+
+
+def _decoded(checkpoint: Checkpoint, packed: Iterable[Packed]) -> dict[str, Tensor]:
+    """The plain tensor of each packed parameter; those whose parts are tied are tied."""
+    made: dict[object, Tensor] = {}
+    plain: dict[str, Tensor] = {}
+    for each in packed:
+        key = tuple(checkpoint[part].key for part in each.parts)
+        if key not in made:
+            made[key] = each.decode()
+            made[key].storage.watch(partial(naming, each.name))
+        plain[each.name] = made[key]
+    return plain
+
+
+def _without_state(checkpoint: Checkpoint) -> dict[str, str]:
+    """The metadata without what says how tensors are packed."""
+    return {key: value for key, value in checkpoint.metadata.items() if key != "_quantization_metadata"}  # ComfyUI's
+
+
+def refuse_cast(checkpoint: Checkpoint, names: Collection[str] | None = None) -> None:
+    """Check that no part of a packed parameter is to be cast.
+
+    Args:
+        checkpoint: the checkpoint.
+        names: the tensors to cast; None for all that are cast where no pattern picks some.
+
+    Raises:
+        EditError: a part is among them.
+    """
+    found = find(checkpoint)
+    picked = {packed.name: packed for part, packed in found.part_of().items() if names is None or part in names}
+    for name, error in found.broken.items():
+        if names is None or name in names:
+            raise error
+    if picked:
+        shown = [f"{name} ({packed.title}, {show_shape(packed.shape)})" for name, packed in list(picked.items())[:_SHOWN]]
+        more = f" and {len(picked) - _SHOWN:,} more" if len(picked) > _SHOWN else ""
+        are = "are packed parameters" if len(picked) > 1 else "is a packed parameter"
+        raise EditError(f"{', '.join(shown)}{more} {are}: integers are no values without their scales", "add --dequantise to decode them")
+
+
+def parts_changed(before: Checkpoint, after: Checkpoint) -> list[str]:
+    """Return a line for each part of a packed parameter that has other elements in `after`, and is still there alone."""
+    changed = {name for name in before if name in after and after[name].key != before[name].key}
+    part_of = find(before).part_of() if changed else {}
+    return [
+        f"{name} is a part of the packed parameter {part_of[name].name} ({part_of[name].title})" for name in sorted(changed) if name in part_of
+    ]
