@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.tensor import Layout, Tensor
+from ..tensors.tensor import Tensor
 
 
 class Violation(NamedTuple):
@@ -55,9 +55,7 @@ def violation(kind: str, name: str, what: str, **facts: Any) -> Violation:
 
 def views(tensor: Tensor) -> Iterator[Tensor]:
     """List the plain tensors that hold the contents of a tensor: itself; if it is sparse, its indices and values; its scales."""
-    if tensor.layout == Layout.CONJUGATE:  # as finite as the tensor that it is the conjugate of
-        yield Tensor.view(tensor.dtype, tensor.shape, tensor.storage, tensor.strides, tensor.offset)
-    elif tensor.layout.in_storage:
+    if tensor.layout.in_storage:
         yield tensor.decoded() if tensor.numeric else tensor
     for part in tensor.parts:
         if isinstance(part, Tensor):

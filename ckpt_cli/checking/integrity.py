@@ -150,7 +150,7 @@ def _bottom(storage: Storage) -> list[Storage]:
 
 def _covers(tensor: Tensor, storage: Storage) -> bool:
     """Whether the bytes of `storage` are the elements of the tensor, in order, and of a dtype that has NaN or infinities."""
-    if tensor.layout not in (Layout.PLAIN, Layout.CONJUGATE) or not may_be_infinite(tensor.dtype):
+    if tensor.layout != Layout.PLAIN or not may_be_infinite(tensor.dtype):
         return False
     return tensor.storage is storage and tensor.contiguous and tensor.start == 0 and tensor.nbytes == storage.nbytes
 

@@ -14,7 +14,7 @@ from ...tensors.checkpoint import Checkpoint
 from .object_nodes import BytesInFile
 from .pickle_machine import Truncated
 from .pickle_reader import Unpickler
-from .pickle_tree import objects_of, sorted_leaves
+from .pickle_tree import objects_of, sorted_leaves, undecoded_of
 from .pickled_tensors import TensorReader
 
 _LONG = 4096  # bytes: shorter runs are copied
@@ -65,4 +65,4 @@ def read_pickle(file: File, reader: TensorReader) -> Checkpoint:
     if machine.at != file.size:
         raise Malformed(f"{file.size - machine.at:,} bytes stand after the end of the pickle")
     leaves = sorted_leaves(root, reader)
-    return Checkpoint(leaves.tensors, objects=objects_of(leaves))
+    return Checkpoint(leaves.tensors, objects=objects_of(leaves), undecoded=undecoded_of(leaves, reader))

@@ -21,7 +21,7 @@ from ..encodings.object_nodes import ByteString, List
 from ..encodings.pickle_machine import Truncated
 from ..encodings.pickle_reader import Unpickler
 from ..encodings.pickle_tree import TorchTree, read_tree
-from ..encodings.pickled_tensors import StorageId, is_storage_id
+from ..encodings.storage_ids import StorageId, is_storage_id
 from .format_torch import TorchZip
 from .safe_globals import unsafe_names
 

@@ -9,7 +9,7 @@ from ...errors import EditError
 from ...storage.storage import Storage
 from ..encodings.object_nodes import Global, Persistent, Tuple, text_of
 from ..encodings.pickle_tree import TorchTree
-from ..encodings.pickled_tensors import StorageId, is_storage_id
+from ..encodings.storage_ids import StorageId, is_storage_id
 
 
 class WrittenStorages:
