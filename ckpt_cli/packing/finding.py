@@ -101,7 +101,8 @@ def dequantised(checkpoint: Checkpoint, found: Found | None = None) -> Checkpoin
                 raise EditError(f"{packed.name} is there, and {name} is a packed one of that name", f"drop one: --drop '{packed.name}'")
             tensors[packed.name] = plain[packed.name]
             sources[packed.name] = sources.pop(name, name)
-    return checkpoint.replacing(tensors=tensors, sources=sources, metadata=_without_state(checkpoint))
+    objects = {path: value for path, value in checkpoint.objects.items() if path not in found.packed}  # subclasses that wrapped them
+    return checkpoint.replacing(tensors=tensors, sources=sources, objects=objects, metadata=_without_state(checkpoint))
 
 
 def _decoded(checkpoint: Checkpoint, packed: Iterable[Packed]) -> dict[str, Tensor]:
@@ -149,5 +150,7 @@ def parts_changed(before: Checkpoint, after: Checkpoint) -> list[str]:
     changed = {name for name in before if name in after and after[name].key != before[name].key}
     part_of = find(before).part_of() if changed else {}
     return [
-        f"{name} is a part of the packed parameter {part_of[name].name} ({part_of[name].title})" for name in sorted(changed) if name in part_of
+        f"{name} is a part of the packed parameter {part_of[name].name} ({part_of[name].title})"
+        for name in sorted(changed)
+        if name in part_of
     ]

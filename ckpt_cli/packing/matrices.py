@@ -81,14 +81,15 @@ class Blocks:
 
     Attributes:
         height, width: the size of a block.
+        across: how many blocks lie side by side.
     """
 
     def __init__(self, tensor: Tensor, shape: tuple[int, ...], height: int, width: int) -> None:
         """Lay a tensor over a matrix, or a stack of them, of `shape`. Its size is checked by `laid_over`."""
         self.height, self.width = height, width
         self._out = shape[-2] if len(shape) > 1 else 1
-        self._down, self._across = -(-self._out // height), -(-shape[-1] // width)
-        self._matrix = Matrix(tensor, tensor.numel // self._across if self._across else 0, self._across)
+        self._down, self.across = -(-self._out // height), -(-shape[-1] // width)
+        self._matrix = Matrix(tensor, tensor.numel // self.across if self.across else 0, self.across)
 
     @property
     def elements(self) -> Storage:
@@ -112,12 +113,13 @@ class Blocks:
 
         over = self.rows(first, last).astype("f4", copy=False)
         across = over.shape[1]
-        if across > 1 and values.shape[1] == across * self.width:
+        if self.width == 1 or across == 1:
+            operation(values, over, out=values)
+        elif values.shape[1] == across * self.width:
             blocks = values.reshape(len(values), across, self.width)
             operation(blocks, over[:, :, None], out=blocks)
         else:
-            over = over if across == 1 else numpy.repeat(over, self.width, 1)[:, : values.shape[1]]
-            operation(values, over, out=values)
+            operation(values, numpy.repeat(over, self.width, 1)[:, : values.shape[1]], out=values)
         return values
 
 

@@ -55,7 +55,9 @@ def _groups(headers: Headers, name: str, columns: int, count: int, padded: bool)
     size = said if said and said > 0 else 0 if padded else columns // max(count, 1)
     have = -(-columns // size) if size else 0
     if not have or (have > count if padded else have != count):
-        raise Malformed(f"{name}: groups of {size:,} for {columns:,} columns, and {count:,} scales", "is the config beside the file its own?")
+        raise Malformed(
+            f"{name}: groups of {size:,} for {columns:,} columns, and {count:,} scales", "is the config beside the file its own?"
+        )
     return Groups(name, columns, have, size)
 
 

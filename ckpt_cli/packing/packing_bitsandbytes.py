@@ -137,7 +137,13 @@ def _int8(headers: Headers, main: str, name: str) -> Packed | None:
         return numpy.multiply(values, numpy.float32(_INT8_STEP), out=values)
 
     parts = (main, name, *([form] if form in headers.kinds else ()))
-    return Packed(main, "bitsandbytes int8, scale per row", weight.shape, parts, lambda: decoded(FLOAT, weight.shape, storages(matrix, scales), compute))
+    return Packed(
+        main,
+        "bitsandbytes int8, scale per row",
+        weight.shape,
+        parts,
+        lambda: decoded(FLOAT, weight.shape, storages(matrix, scales), compute),
+    )
 
 
 packings.add(BitsAndBytes.name, BitsAndBytes())

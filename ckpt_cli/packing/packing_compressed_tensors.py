@@ -20,9 +20,9 @@ from ..numbers.shapes import numel_of, show_shape
 from ..tensors.tensor import Tensor
 from .groups import Groups
 from .headers import Headers, check_shape
-from .integers import E2M1, fields, table_pairs
-from .matrices import BRAIN, FLOATS, Blocks, Matrix, affine, decoded, laid_over, storages
-from .mx import float_blocks
+from .integers import fields
+from .matrices import FLOATS, Blocks, Matrix, affine, decoded, laid_over, storages
+from .mx import float4_blocks, float_blocks
 from .packed import Packed, Packing, packings
 from .packing_fp8 import beside, block_size, described
 
@@ -83,16 +83,7 @@ def _fp4(headers: Headers, weight: str, name: str) -> Packed:
         return Packed(weight, f"MXFP4, group {size}", shape, parts, lambda: float_blocks(packed, scale, shape, "mxfp4", size))
     whole = headers.need(f"{weight}_global_scale", "float32", name)
     check_shape(name, f"{weight}_global_scale", (whole.numel,), (1,))
-    matrix, scales = Matrix.of(packed), Blocks(scale, shape, 1, size)
-
-    def compute(first: int, last: int) -> Any:
-        import numpy
-
-        each = scales.rows(first, last) / whole.array().reshape(())
-        values = table_pairs(E2M1, matrix.raw((first, last))).reshape(last - first, -1, size)
-        return numpy.multiply(values, each[:, :, None], out=values).reshape(last - first, -1)
-
-    return Packed(weight, f"NVFP4, group {size}", shape, parts, lambda: decoded(BRAIN, shape, storages(matrix, scales), compute))
+    return Packed(weight, f"NVFP4, group {size}", shape, parts, lambda: float4_blocks(packed, scale, whole, shape, size, divided=True))
 
 
 def _integers(headers: Headers, weight: str, name: str) -> Packed:
@@ -110,7 +101,11 @@ def _integers(headers: Headers, weight: str, name: str) -> Packed:
         groups = Groups(name, shape[-1], scale.shape[-1], scales.width, g_idx)
     zeros = _zeros(headers, name, f"{weight}_zero_point", shape, bits, scales)
     how = described(scales, shape).removeprefix("per ")
-    title = f"compressed-tensors {bits} bit, {how.replace(' of ', ' ')}" if how.startswith("group") else f"compressed-tensors {bits} bit, scale per {how}"
+    title = (
+        f"compressed-tensors {bits} bit, {how.replace(' of ', ' ')}"
+        if how.startswith("group")
+        else f"compressed-tensors {bits} bit, scale per {how}"
+    )
     parts = _parts(headers, weight, name, f"{weight}_scale", f"{weight}_shape", order)
     return Packed(weight, title, shape, parts, lambda: _decoded(words, scale, shape, bits, scales, groups, zeros))
 

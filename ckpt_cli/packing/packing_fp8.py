@@ -50,7 +50,11 @@ class Float8(Packing):
         scales = laid_over(main, name, scale, weight.shape, block_size(headers))
         how = "by powers of two" if scale.dtype.name in _POWERS.split() else described(scales, weight.shape)
         return Packed(
-            main, f"{weight.dtype.name}, scale {how}", weight.shape, (main, name, *beside(headers, main)), lambda: _decoded(weight, scale, scales)
+            main,
+            f"{weight.dtype.name}, scale {how}",
+            weight.shape,
+            (main, name, *beside(headers, main)),
+            lambda: _decoded(weight, scale, scales),
         )
 
 

@@ -1,0 +1,220 @@
+"""Keras 3 after model.quantize("int8") or ("int4"), in .keras and .weights.h5.
+
+A Dense or EinsumDense keeps kernel, bias (where it has one) and kernel_scale as the variables 0, 1, 2 of its layer; an Embedding keeps
+embeddings and embeddings_scale. int8: kernel = stored ÷ scale, with a scale for each output; embeddings have one for each row. int4: two
+integers a byte along the last axis, the low one first; with groups, kernel_zero and g_idx (the group of each input) follow the scale, and
+kernel = (stored - zero) × scale. The plain kernel keeps Keras' layout, inputs first.
+
+Sources: variable_serialization_spec, kernel and _int4_call in keras/src/layers/core/dense.py and embedding.py; unpack_int4 and
+dequantize_with_sz_map in keras/src/quantizers/quantizers.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import combinations, count
+from typing import Any, NamedTuple
+
+from ..errors import Malformed
+from ..formats.encodings import strict_json
+from ..numbers.shapes import numel_of, show_shape
+from ..tensors.tensor import Tensor
+from .headers import Headers, check_shape
+from .integers import nibbles
+from .matrices import FLOAT, FLOATS, Blocks, Matrix, decoded, storages
+from .packed import Packed, Packing, packings
+
+
+class Variables(NamedTuple):
+    """The variables of a layer that make up its kernel, by name; None where there is no such."""
+
+    kernel: str
+    scale: str
+    zero: str | None
+    order: str | None
+
+
+class Keras(Packing):
+    """int8 in the first variable of a layer."""
+
+    name = "keras"
+
+    def candidates(self, headers: Headers) -> Iterable[str]:
+        """The kernels and embeddings of int8."""
+        of = headers.checkpoint.layer_of
+        return (name for name in of if of[name][1] in ("kernel", "embeddings") and headers.is_a(name, "int8"))
+
+    def at(self, headers: Headers, name: str) -> Packed | None:
+        """The kernel `name`."""
+        found = _variables(headers, name)
+        if found is None:
+            return None
+        kernel, scale = headers.checkpoint[name], headers.need(found.scale, FLOATS, name)
+        embedding = headers.checkpoint.layer_of[name][1] == "embeddings"
+        bits = _bits(headers, found, embedding)
+        if bits == 4:
+            return _int4(headers, found, kernel, scale, embedding)
+        scales = _laid(headers, found, kernel, scale, embedding)
+        title, parts = f"Keras int8, scale per {'row' if embedding else 'column'}", (name, found.scale)
+        return Packed(name, title, kernel.shape, parts, lambda: _int8(kernel, scales))
+
+
+def _variables(headers: Headers, name: str) -> Variables | None:
+    """The variables behind the kernel `name`: [bias,] scale [, zero, g_idx]."""
+    group = name.rpartition("/")[0]
+    following = []
+    for number in count(1):
+        if f"{group}/{number}" not in headers.kinds:
+            break
+        following.append(f"{group}/{number}")
+    embedding = headers.checkpoint.layer_of[name][1] == "embeddings"
+    if len(following) in (2, 4) and not embedding:
+        following = following[1:]  # the bias
+    if len(following) not in (1, 3):
+        return None
+    return Variables(name, following[0], *(following[1:] or (None, None)))
+
+
+def _bits(headers: Headers, found: Variables, embedding: bool) -> int:
+    """The bits of a kernel's integers: what its shape tells, else its layer's config, else the shape of another layer.
+
+    Raises:
+        Malformed: nothing of these tells it.
+    """
+    bits = _bits_of(headers, found)
+    if bits is None:
+        policy = _arguments(headers, found.kernel).get("dtype")
+        inner = policy.get("config") if isinstance(policy, dict) else None
+        bits = {"int8": 8, "int4": 4}.get(str(inner.get("mode")) if isinstance(inner, dict) else "")
+    if bits is None:
+        others = (each for each in map(lambda name: _variables(headers, name), Keras().candidates(headers)) if each)
+        told = {_bits_of(headers, other) for other in others} - {None}
+        if len(told) != 1:
+            raise Malformed(f"{found.kernel}: whether its integers have 8 bits or 4 is not to be told", "give the .keras file")
+        bits = told.pop()
+    return bits or 8
+
+
+def _bits_of(headers: Headers, found: Variables) -> int | None:
+    """The bits that a kernel's shape tells; None for one output, and for embeddings, whose shape may be of either."""
+    kernel, scale = headers.kinds[found.kernel], headers.kinds[found.scale]
+    if found.zero is not None:
+        return 4
+    if headers.checkpoint.layer_of[found.kernel][1] == "embeddings":
+        return None
+    if len(kernel.shape) != 2:
+        return 8
+    if scale.numel == kernel.shape[1]:
+        return 8 if scale.numel > 1 else None
+    return 4 if -(-scale.numel // 2) == kernel.shape[1] else None
+
+
+def _arguments(headers: Headers, name: str) -> dict[str, Any]:
+    """The arguments of the layer of a variable, in the model's config; empty where there is none, or two of that name."""
+    records = getattr(headers.checkpoint.rest, "records", None)
+    raw = records["config.json"].read() if isinstance(records, dict) and "config.json" in records else b""
+    own = headers.checkpoint.layer_of[name][0].rpartition("/")[2]
+    waiting: list[Any] = [strict_json.loads(raw)] if raw else []
+    found = []
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            inner = value.get("config")
+            if "class_name" in value and isinstance(inner, dict) and inner.get("name") == own:
+                found.append(inner)
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return found[0] if len(found) == 1 else {}
+
+
+def _laid(headers: Headers, found: Variables, kernel: Tensor, scale: Tensor, embedding: bool) -> Blocks:
+    """Lay int8's scales over a kernel: one a row of embeddings; else over the last axes of the kernel, the only ones of their sizes."""
+    if embedding:
+        check_shape(found.kernel, found.scale, scale.shape, kernel.shape[:1])
+        return Blocks(scale, kernel.shape, 1, kernel.shape[-1])
+    sizes = tuple(n for n in scale.shape if n != 1)
+    own = tuple(n for n in kernel.shape if n != 1)
+    places = [at for at in combinations(range(len(own)), len(sizes)) if tuple(own[axis] for axis in at) == sizes]
+    if not places or places[-1] != tuple(range(len(own) - len(sizes), len(own))):
+        raise Malformed(f"{found.kernel}: scales of {show_shape(scale.shape)} do not fit {show_shape(kernel.shape)}")
+    if len(places) > 1 and len(kernel.shape) > 2:
+        raise Malformed(f"{found.kernel}: which axes of {show_shape(kernel.shape)} its scales belong to is not to be told")
+    width = numel_of(sizes)
+    return Blocks(scale, (kernel.numel // max(width, 1), width), max(kernel.numel // max(width, 1), 1), 1)
+
+
+def _int8(kernel: Tensor, scales: Blocks) -> Tensor:
+    width = kernel.shape[-1] if scales.height == 1 else scales.across
+    matrix = Matrix(kernel, kernel.numel // max(width, 1), width)
+
+    def compute(first: int, last: int) -> Any:
+        import numpy
+
+        return scales.apply(numpy.divide, matrix.window((first, last)).astype("f4"), first, last)
+
+    made = decoded(FLOAT, (matrix.rows, width), storages(matrix, scales), compute)
+    return Tensor.whole(FLOAT, kernel.shape, made.storage)
+
+
+def _int4(headers: Headers, found: Variables, kernel: Tensor, scale: Tensor, embedding: bool) -> Packed:
+    if len(kernel.shape) != 2 or headers.checkpoint.layers.get(headers.checkpoint.layer_of[found.kernel][0]) == "EinsumDense":
+        raise Malformed(f"{found.kernel}: int4 of an EinsumDense, whose own axes the file does not keep, is not decoded")
+    rows = kernel.shape[0]
+    names = tuple(name for name in found if name is not None)
+    if found.zero is None or found.order is None:
+        width = _arguments(headers, found.kernel).get("output_dim") if embedding else scale.numel
+        if type(width) is not int or -(-width // 2) != kernel.shape[1]:
+            raise Malformed(f"{found.kernel}: how long its rows are is not to be told", "give the .keras file")
+        scales = Blocks(scale, (rows, width), 1 if embedding else max(rows, 1), width if embedding else 1)
+        check_shape(found.kernel, found.scale, scale.shape, (rows,) if embedding else (width,))
+        return _packed(found, (rows, width), names, lambda: _by_scale(kernel, scales, width))
+    order = headers.need(found.order, "float32 int32", found.kernel)
+    zero = headers.need(found.zero, "int8", found.kernel)
+    width = order.numel if embedding else scale.shape[-1]
+    check_shape(found.kernel, found.zero, zero.shape, scale.shape)
+    check_shape(found.kernel, found.kernel, kernel.shape, (rows, -(-width // 2)))
+    check_shape(found.kernel, found.scale, (len(scale.shape), scale.shape[0 if embedding else -1]), (2, rows if embedding else width))
+    check_shape(found.kernel, found.order, order.shape, (width if embedding else rows,))
+    return _packed(found, (rows, width), names, lambda: _by_groups(found.kernel, kernel, scale, zero, order, width, embedding))
+
+
+def _packed(found: Variables, shape: tuple[int, ...], names: tuple[str, ...], decode: Any) -> Packed:
+    how = "groups of inputs" if found.zero else "scale per output"
+    return Packed(found.kernel, f"Keras int4, {how}", shape, names, decode)
+
+
+def _signed(matrix: Matrix, first: int, last: int, width: int) -> Any:
+    """Integers of 4 bits with a sign, as float32."""
+    import numpy
+
+    return (nibbles(matrix.raw((first, last)))[:, :width] ^ 8).astype("f4") - numpy.float32(8)
+
+
+def _by_scale(kernel: Tensor, scales: Blocks, width: int) -> Tensor:
+    matrix = Matrix.of(kernel)
+
+    def compute(first: int, last: int) -> Any:
+        import numpy
+
+        return scales.apply(numpy.divide, _signed(matrix, first, last, width), first, last)
+
+    return decoded(FLOAT, (matrix.rows, width), storages(matrix, scales), compute)
+
+
+def _by_groups(name: str, kernel: Tensor, scale: Tensor, zero: Tensor, order: Tensor, width: int, embedding: bool) -> Tensor:
+    matrix, scales, zeros = Matrix.of(kernel), Matrix.of(scale), Matrix.of(zero)
+    groups = scale.shape[-1] if embedding else scale.shape[0]
+
+    def compute(first: int, last: int) -> Any:
+        at = order.array().astype("i8")
+        if at.size and not 0 <= at.min() <= at.max() < groups:
+            raise Malformed(f"{name}: an input is in group {int(at.max())}, and there are {groups:,}")
+        rows = (first, last) if embedding else (0, groups)
+        of = (slice(None), at) if embedding else at[first:last]
+        return (_signed(matrix, first, last, width) - zeros.window(rows)[of].astype("f4")) * scales.window(rows)[of]
+
+    return decoded(FLOAT, (matrix.rows, width), storages(matrix, scales, zeros), compute)
+
+
+packings.add(Keras.name, Keras())
