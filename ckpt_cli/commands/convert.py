@@ -14,7 +14,7 @@ from ..formats import Savable
 from ..show.answer import note
 from ..tensors.checkpoint import Checkpoint
 from .editing import show_plan, wanted_names, write
-from .params import Arch, DryRun, Force, FormatName, Json, layers_of, open_checkpoint
+from .params import Arch, Dequantise, DryRun, Force, FormatName, Json, layers_of, open_checkpoint
 
 
 class Rest(StrEnum):
@@ -56,6 +56,7 @@ def convert_command(
     like: LikeFile = None,
     rest: RestOption = None,
     dtype: DTypeName = None,
+    dequantise: Dequantise = False,
     shard_size: ShardSize = None,
     format_name: FormatName = None,
     force: Force = False,
@@ -64,7 +65,7 @@ def convert_command(
     as_json: Json = False,
 ) -> None:
     """Write SRC as DST, in another format or the same one. What the format has no place for is said and left behind."""
-    before = open_checkpoint(source)
+    before = open_checkpoint(source, dequantise=dequantise)
     if by is None and (like or rest):
         raise UsageError("--like and --rest go with --map", "name a map: --map keras-to-torch")
     with about(source):
@@ -102,11 +103,14 @@ def _edited(before: Checkpoint, edits: Edits) -> Checkpoint:
     from ..edits.drop import drop, keep
     from ..edits.rename import rename
     from ..numbers.dtypes import named
+    from ..packing import refuse_cast
 
     # With a map, --arch names the architecture that the result belongs to.
     layers = layers_of(before, "auto" if edits.by else edits.arch)
     after = keep(before, edits.selected, layers) if edits.selected else before
     after = drop(after, edits.dropped, layers) if edits.dropped else after
+    if edits.dtype:
+        refuse_cast(before, set(after))
     after = _mapped(after, edits.by, edits) if edits.by else after
     after = rename(after, edits.rules) if edits.rules else after
     return cast(after, named(edits.dtype)) if edits.dtype else after

@@ -14,7 +14,7 @@ from ..show.answer import Answer, Color, note, verdict
 from ..show.differences import show_differences
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, Json, Patterns, layers_of, open_checkpoint
+from .params import Colors, Dequantise, Json, Patterns, layers_of, open_checkpoint
 
 Before = Annotated[str, typer.Argument(metavar="A", help="The checkpoint before.", show_default=False)]
 After = Annotated[str, typer.Argument(metavar="B", help="The checkpoint after; its format may be another.", show_default=False)]
@@ -37,6 +37,7 @@ def diff_command(
     atol: ATol = 0.0,
     exact: Exact = False,
     maps: Maps = None,
+    dequantise: Dequantise = False,
     stat: Stat = False,
     name_only: NameOnly = False,
     as_json: Json = False,
@@ -51,8 +52,8 @@ def diff_command(
         raise UsageError("--stat and --name-only exclude each other", "choose one")
     if exact and (rtol or atol):
         raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
-    one = open_checkpoint(a)
-    two = one if _same_file(a, b) else open_checkpoint(b)
+    one = open_checkpoint(a, dequantise=dequantise)
+    two = one if _same_file(a, b) else open_checkpoint(b, dequantise=dequantise)
     with about(a):
         mapped = _mapped(one, two, maps or [])
         names = _names(mapped, two, patterns)

@@ -14,7 +14,7 @@ from ..show.progress import Progress
 from ..show.statistics import Row, rows_document, show_rows, total_document
 from ..tensors.selection import select
 from ..tensors.tensor import Tensor
-from .params import Arch, Colors, Json, Path, Patterns, layers_of, open_checkpoint
+from .params import Arch, Colors, Dequantise, Json, Path, Patterns, layers_of, open_checkpoint
 
 if TYPE_CHECKING:
     from ..analysis.histogram import Histogram
@@ -28,6 +28,7 @@ def stats_command(
     patterns: Patterns = None,
     hist: Hist = False,
     whole: Total = False,
+    dequantise: Dequantise = False,
     arch: Arch = "auto",
     as_json: Json = False,
     color: Colors = Color.auto,
@@ -42,7 +43,7 @@ def stats_command(
     that there are none of are null, a complex mean is [re, im]; --hist adds "histogram": {"edges", "counts"}; with --total it is
     {"path", "format", "total": {"dtype", "params", "min", …}}, where params is the number of elements.
     """
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, dequantise=dequantise)
     with about(path):
         names = select(checkpoint, patterns or [], layers_of(checkpoint, arch))
     tensors = {name: checkpoint[name] for name in names}

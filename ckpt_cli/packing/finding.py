@@ -24,12 +24,14 @@ class Found(NamedTuple):
     Attributes:
         packed: the packed parameters by the name that they have in the plain model, in the order of the file.
         broken: what announces itself as packed and does not fit, by the name of the tensor that announces it.
+        nbytes: the bytes that the parts of each packed parameter take.
         markers: the tensors that say of the file that it is packed.
     """
 
     packed: dict[str, Packed]
     broken: dict[str, CkptError]
-    markers: frozenset[str] = frozenset()
+    nbytes: dict[str, int]
+    markers: frozenset[str]
 
     def part_of(self) -> dict[str, Packed]:
         """Return the packed parameter that each tensor is a part of, by the tensor's name."""
@@ -52,7 +54,8 @@ def find(checkpoint: Checkpoint) -> Found:
     places = {name: place for place, name in enumerate(headers.kinds)}
     in_order = sorted({packed.name: packed for packed in taken.values()}.values(), key=lambda packed: places[packed.main])
     left = {name: error for name, error in broken.items() if name not in taken}
-    return Found({packed.name: packed for packed in in_order}, left, frozenset(markers))
+    nbytes = {packed.name: sum(headers.kinds[part].nbytes for part in packed.parts) for packed in in_order}
+    return Found({packed.name: packed for packed in in_order}, left, nbytes, frozenset(markers))
 
 
 def _take(packing: Packing, headers: Headers, name: str, taken: dict[str, Packed], broken: dict[str, CkptError]) -> None:
@@ -142,7 +145,9 @@ def refuse_cast(checkpoint: Checkpoint, names: Collection[str] | None = None) ->
         shown = [f"{name} ({packed.title}, {show_shape(packed.shape)})" for name, packed in list(picked.items())[:_SHOWN]]
         more = f" and {len(picked) - _SHOWN:,} more" if len(picked) > _SHOWN else ""
         are = "are packed parameters" if len(picked) > 1 else "is a packed parameter"
-        raise EditError(f"{', '.join(shown)}{more} {are}: integers are no values without their scales", "add --dequantise to decode them")
+        raise EditError(
+            f"{', '.join(shown)}{more} {are}: what they store is no weight without its scales", "add --dequantise to decode them"
+        )
 
 
 def parts_changed(before: Checkpoint, after: Checkpoint) -> list[str]:

@@ -27,7 +27,8 @@ def fields(data: Array, bits: int, count: int) -> Array:
         return data[:, :count]
     if 8 % bits == 0:
         shifts = numpy.arange(0, 8, bits, dtype="u1")
-        return ((data[:, :, None] >> shifts) & numpy.uint8((1 << bits) - 1)).reshape(len(data), -1)[:, :count]
+        small: Array = (data[:, :, None] >> shifts) & numpy.uint8((1 << bits) - 1)
+        return small.reshape(len(data), -1)[:, :count]
     runs = -(-count // 8)  # eight integers take `bits` bytes
     padded = numpy.zeros((len(data), runs, bits), "u1")
     flat = padded.reshape(len(data), -1)
@@ -35,7 +36,7 @@ def fields(data: Array, bits: int, count: int) -> Array:
     words = numpy.zeros((len(data), runs, 8), "u1")
     words[:, :, :bits] = padded
     shifts = numpy.arange(8, dtype="u8") * numpy.uint64(bits)
-    integers = (words.view("<u8") >> shifts) & numpy.uint64((1 << bits) - 1)
+    integers: Array = (words.view("<u8") >> shifts) & numpy.uint64((1 << bits) - 1)
     return integers.astype("u1").reshape(len(data), -1)[:, :count]
 
 
@@ -52,7 +53,7 @@ def small_floats(data: Array, dtype: str) -> Array:
     import ml_dtypes
     import numpy
 
-    table = numpy.arange(256, dtype="u1").view(getattr(ml_dtypes, dtype)).astype("f4")
+    table: Array = numpy.arange(256, dtype="u1").view(getattr(ml_dtypes, dtype)).astype("f4")
     return table.take(data)
 
 
@@ -63,4 +64,5 @@ def table_pairs(table: Any, data: Array, high_first: bool = False) -> Array:
     values = numpy.asarray(table, "f4")
     both = nibbles(numpy.arange(256, dtype="u1")[:, None], high_first)
     pairs = values[both].view("u8").reshape(-1)
-    return pairs.take(data).view("f4")
+    found: Array = pairs.take(data).view("f4")
+    return found

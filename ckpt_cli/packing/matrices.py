@@ -52,10 +52,10 @@ class Matrix:
         data = numpy.empty((rows[1] - rows[0], (right - left) * size), "u1")
         width = self.columns * size
         if (left, right) == (0, self.columns):
-            self.elements.readinto(rows[0] * width, memoryview(data.reshape(-1)))
+            self.elements.readinto(rows[0] * width, data.reshape(-1).data)
         else:
             for index, row in enumerate(data):
-                self.elements.readinto((rows[0] + index) * width + left * size, memoryview(row))
+                self.elements.readinto((rows[0] + index) * width + left * size, row.data)
         return data
 
     def window(self, rows: tuple[int, int], columns: tuple[int, int] | None = None) -> Array:

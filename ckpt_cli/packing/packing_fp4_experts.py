@@ -6,6 +6,7 @@ Source: convert_moe_packed_tensors in transformers/integrations/mxfp4.py.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from ..errors import Malformed
@@ -57,7 +58,8 @@ def _decoded(blocks: Tensor, scale: Tensor, shape: tuple[int, ...]) -> Tensor:
         import numpy
 
         cuts = [first, *range((first // columns + 1) * columns, last, columns), last]
-        parts = [of_one(low // columns, low % columns, low % columns + high - low) for low, high in zip(cuts, cuts[1:], strict=False)]
+        ranges = ((low // columns, low % columns, high - low) for low, high in pairwise(cuts))
+        parts = [of_one(expert, low, low + length) for expert, low, length in ranges]
         return numpy.concatenate(parts)
 
     return decoded(BRAIN, shape, storages(packed, scales), compute, by_columns=True)

@@ -87,7 +87,7 @@ def _bits(headers: Headers, found: Variables, embedding: bool) -> int:
         inner = policy.get("config") if isinstance(policy, dict) else None
         bits = {"int8": 8, "int4": 4}.get(str(inner.get("mode")) if isinstance(inner, dict) else "")
     if bits is None:
-        others = (each for each in map(lambda name: _variables(headers, name), Keras().candidates(headers)) if each)
+        others = (each for each in (_variables(headers, name) for name in Keras().candidates(headers)) if each)
         told = {_bits_of(headers, other) for other in others} - {None}
         if len(told) != 1:
             raise Malformed(f"{found.kernel}: whether its integers have 8 bits or 4 is not to be told", "give the .keras file")

@@ -1,4 +1,6 @@
-"""NVFP4 as NVIDIA's ModelOpt writes it: X.weight, bytes of two E2M1 with the low one first; X.weight_scale, E4M3 for each 16 of a row;
+"""NVFP4 as NVIDIA's ModelOpt writes it.
+
+X.weight is bytes of two E2M1 with the low one first; X.weight_scale, E4M3 for each 16 of a row;
 X.weight_scale_2, one float32 for all. A value is stored × (weight_scale × weight_scale_2), computed in float32.
 
 Source: NVFP4QTensor.dequantize in modelopt/torch/quantization/qtensor/nvfp4_tensor.py.
