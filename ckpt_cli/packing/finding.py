@@ -26,12 +26,14 @@ class Found(NamedTuple):
         broken: what announces itself as packed and does not fit, by the name of the tensor that announces it.
         nbytes: the bytes that the parts of each packed parameter take.
         markers: the tensors that say of the file that it is packed.
+        packings: the ways to pack that are in use.
     """
 
     packed: dict[str, Packed]
     broken: dict[str, CkptError]
     nbytes: dict[str, int]
     markers: frozenset[str]
+    packings: tuple[Packing, ...]
 
     def part_of(self) -> dict[str, Packed]:
         """Return the packed parameter that each tensor is a part of, by the tensor's name."""
@@ -44,18 +46,20 @@ def find(checkpoint: Checkpoint) -> Found:
     taken: dict[str, Packed] = {}
     broken: dict[str, CkptError] = {}
     markers: set[str] = set()
+    used: list[Packing] = []
     for packing in packings.built_in():
         before = len(taken)
         for name in packing.candidates(headers):
             if name not in taken:
                 _take(packing, headers, name, taken, broken)
         if len(taken) > before:
+            used.append(packing)
             markers.update(headers.ending(packing.markers))
     places = {name: place for place, name in enumerate(headers.kinds)}
     in_order = sorted({packed.name: packed for packed in taken.values()}.values(), key=lambda packed: places[packed.main])
     left = {name: error for name, error in broken.items() if name not in taken}
     nbytes = {packed.name: sum(headers.kinds[part].nbytes for part in packed.parts) for packed in in_order}
-    return Found({packed.name: packed for packed in in_order}, left, nbytes, frozenset(markers))
+    return Found({packed.name: packed for packed in in_order}, left, nbytes, frozenset(markers), tuple(used))
 
 
 def _take(packing: Packing, headers: Headers, name: str, taken: dict[str, Packed], broken: dict[str, CkptError]) -> None:
@@ -105,7 +109,10 @@ def dequantised(checkpoint: Checkpoint, found: Found | None = None) -> Checkpoin
             tensors[packed.name] = plain[packed.name]
             sources[packed.name] = sources.pop(name, name)
     objects = {path: value for path, value in checkpoint.objects.items() if path not in found.packed}  # subclasses that wrapped them
-    return checkpoint.replacing(tensors=tensors, sources=sources, objects=objects, metadata=_without_state(checkpoint))
+    made = checkpoint.replacing(tensors=tensors, sources=sources, objects=objects)
+    for packing in found.packings:
+        made = packing.settled(made)
+    return made
 
 
 def _decoded(checkpoint: Checkpoint, packed: Iterable[Packed]) -> dict[str, Tensor]:
@@ -119,11 +126,6 @@ def _decoded(checkpoint: Checkpoint, packed: Iterable[Packed]) -> dict[str, Tens
             made[key].storage.watch(partial(naming, each.name))
         plain[each.name] = made[key]
     return plain
-
-
-def _without_state(checkpoint: Checkpoint) -> dict[str, str]:
-    """The metadata without what says how tensors are packed."""
-    return {key: value for key, value in checkpoint.metadata.items() if key != "_quantization_metadata"}  # ComfyUI's
 
 
 def refuse_cast(checkpoint: Checkpoint, names: Collection[str] | None = None) -> None:
@@ -151,11 +153,14 @@ def refuse_cast(checkpoint: Checkpoint, names: Collection[str] | None = None) ->
 
 
 def parts_changed(before: Checkpoint, after: Checkpoint) -> list[str]:
-    """Return a line for each part of a packed parameter that has other elements in `after`, and is still there alone."""
-    changed = {name for name in before if name in after and after[name].key != before[name].key}
-    part_of = find(before).part_of() if changed else {}
-    return [
-        f"{name} is a part of the packed parameter {part_of[name].name} ({part_of[name].title})"
-        for name in sorted(changed)
-        if name in part_of
-    ]
+    """Return a line for each part of a packed parameter that has other values in `after`, where another of its parts has not."""
+    changed = (
+        {name for name, tensor in before.tensors.items() if after.tensors.get(name) is not tensor} if len(before) == len(after) else set()
+    )
+    changed = {name for name in changed if name in after and after[name].key != before[name].key}
+    lines: list[str] = []
+    for packed in find(before).packed.values() if changed else ():
+        alone = [part for part in packed.parts if part in changed]
+        if alone and len(alone) < len(packed.parts):
+            lines.extend(f"{part} is a part of the packed parameter {packed.name} ({packed.title})" for part in alone)
+    return lines

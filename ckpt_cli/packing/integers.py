@@ -25,6 +25,8 @@ def fields(data: Array, bits: int, count: int) -> Array:
 
     if bits == 8:
         return data[:, :count]
+    if bits == 4:
+        return nibbles(data)[:, :count]
     if 8 % bits == 0:
         shifts = numpy.arange(0, 8, bits, dtype="u1")
         small: Array = (data[:, :, None] >> shifts) & numpy.uint8((1 << bits) - 1)
@@ -42,10 +44,10 @@ def fields(data: Array, bits: int, count: int) -> Array:
 
 def nibbles(data: Array, high_first: bool = False) -> Array:
     """Unpack two integers of 4 bits from each byte; the low ones come first, unless `high_first`."""
-    import numpy
-
-    halves = (data >> 4, data & 15) if high_first else (data & 15, data >> 4)
-    return numpy.stack(halves, -1).reshape(*data.shape[:-1], -1)
+    wide = data.astype("<u2")
+    wide = (wide << 8 | wide >> 4) if high_first else (wide | wide << 4)
+    wide &= 0x0F0F
+    return wide.view("u1").reshape(*data.shape[:-1], -1)
 
 
 def small_floats(data: Array, dtype: str) -> Array:

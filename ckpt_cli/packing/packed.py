@@ -9,6 +9,7 @@ from ..registry import ModuleRegistry
 from ..tensors.tensor import Tensor
 
 if TYPE_CHECKING:
+    from ..tensors.checkpoint import Checkpoint
     from .headers import Headers
 
 
@@ -59,6 +60,10 @@ class Packing:
             Malformed: it announces one, and what belongs to it is missing or does not fit.
         """
         raise NotImplementedError
+
+    def settled(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Return a checkpoint whose parameters of this packing are decoded, without what else says that they are packed."""
+        return checkpoint
 
 
 packings: ModuleRegistry[Packing] = ModuleRegistry("packing", "ckpt_cli.packing", "packing_")

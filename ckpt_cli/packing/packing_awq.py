@@ -67,9 +67,12 @@ def _by_columns(words: Tensor, zero: Tensor, scale: Tensor, groups: Groups) -> T
     def unpacked(matrix: Matrix, first: int, last: int) -> Any:
         import numpy
 
-        data = nibbles(matrix.raw((0, matrix.rows), (first // 8, -(-last // 8))))
-        eights = data.reshape(matrix.rows, -1, 8)[:, :, list(_PLACES)].reshape(matrix.rows, -1)[:, : last - first]
-        return numpy.ascontiguousarray(eights.T).astype("f4")
+        words = matrix.raw((0, matrix.rows), (first // 8, -(-last // 8))).view("<u4")
+        eights = numpy.ascontiguousarray(words.T)
+        values = numpy.empty((len(eights), 8, matrix.rows), "f4")
+        for column, place in enumerate(_PLACES):
+            values[:, column] = (eights >> numpy.uint32(4 * place)) & numpy.uint32(15)
+        return values.reshape(-1, matrix.rows)[: last - first]
 
     def compute(first: int, last: int) -> Any:
         import numpy

@@ -20,6 +20,7 @@ from .matrices import BRAIN, FLOATS, Blocks, Matrix, as_powers, decoded, laid_ov
 from .packed import Packed, Packing, packings
 
 if TYPE_CHECKING:
+    from ..tensors.checkpoint import Checkpoint
     from ..tensors.tensor import Tensor
 
 _FLOAT8 = "float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz"
@@ -56,6 +57,11 @@ class Float8(Packing):
             (main, name, *beside(headers, main)),
             lambda: _decoded(weight, scale, scales),
         )
+
+    def settled(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Without the metadata by which ComfyUI knows its layers."""
+        kept = {key: value for key, value in checkpoint.metadata.items() if key != "_quantization_metadata"}
+        return checkpoint.replacing(metadata=kept)
 
 
 def scaled_by(name: str) -> str | None:

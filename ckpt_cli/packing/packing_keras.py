@@ -11,13 +11,16 @@ dequantize_with_sz_map in keras/src/quantizers/quantizers.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from itertools import combinations, count
 from typing import Any, NamedTuple
 
 from ..errors import Malformed
 from ..formats.encodings import strict_json
 from ..numbers.shapes import numel_of, show_shape
+from ..storage.storage import Memory
+from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
 from .headers import Headers, check_shape
 from .integers import nibbles
@@ -57,6 +60,32 @@ class Keras(Packing):
         scales = _laid(headers, found, kernel, scale, embedding)
         title, parts = f"Keras int8, scale per {'row' if embedding else 'column'}", (name, found.scale)
         return Packed(name, title, kernel.shape, parts, lambda: _int8(kernel, scales))
+
+    def settled(self, checkpoint: Checkpoint) -> Checkpoint:
+        """With a config in which the layers have the dtype that they were quantised from, so that Keras loads the file."""
+        records = getattr(checkpoint.rest, "records", None)
+        if not isinstance(records, dict) or "config.json" not in records:
+            return checkpoint
+        config = strict_json.loads(records["config.json"].read())
+        for layer in _objects_in(config):
+            if str(layer.get("class_name", "")).startswith("Quantized") and isinstance(layer.get("config"), dict):
+                layer |= {"module": "keras", "class_name": "DTypePolicy", "config": {"name": str(layer["config"].get("source_name"))}}
+            if "quantization_config" in layer:
+                layer["quantization_config"] = None
+        plain = Memory(json.dumps(config).encode())
+        return checkpoint.replacing(rest=checkpoint.rest._replace(records=records | {"config.json": plain}))
+
+
+def _objects_in(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects in a document of JSON, an outer one before those in it."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
 
 
 def _variables(headers: Headers, name: str) -> Variables | None:
@@ -114,17 +143,8 @@ def _arguments(headers: Headers, name: str) -> dict[str, Any]:
     records = getattr(headers.checkpoint.rest, "records", None)
     raw = records["config.json"].read() if isinstance(records, dict) and "config.json" in records else b""
     own = headers.checkpoint.layer_of[name][0].rpartition("/")[2]
-    waiting: list[Any] = [strict_json.loads(raw)] if raw else []
-    found = []
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            inner = value.get("config")
-            if "class_name" in value and isinstance(inner, dict) and inner.get("name") == own:
-                found.append(inner)
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
+    layers = (each for each in _objects_in(strict_json.loads(raw) if raw else None) if "class_name" in each)
+    found = [inner for layer in layers if isinstance(inner := layer.get("config"), dict) and inner.get("name") == own]
     return found[0] if len(found) == 1 else {}
 
 
