@@ -16,6 +16,7 @@ from .packed import Packed, Packing, packings
 __all__ = ["Found", "Packed", "dequantised", "find", "packed_parameters", "parts_changed", "refuse_cast"]
 
 _SHOWN = 3  # names in an error
+_WORDS = ("int32", "uint32")  # packed integers are kept in these, or in types of one byte
 
 
 class Found(NamedTuple):
@@ -43,6 +44,8 @@ class Found(NamedTuple):
 def find(checkpoint: Checkpoint) -> Found:
     """Find the packed parameters of a checkpoint, from its header."""
     headers = Headers(checkpoint)
+    if not any(kind.layout or kind.dtype.nbytes == 1 or kind.dtype.name in _WORDS for kind in headers.kinds.values()):
+        return Found({}, {}, {}, frozenset(), ())
     taken: dict[str, Packed] = {}
     broken: dict[str, CkptError] = {}
     markers: set[str] = set()

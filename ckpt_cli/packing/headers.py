@@ -6,7 +6,7 @@ Of the data, only what takes the place of a header is read, within a limit: a st
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -27,10 +27,18 @@ class Headers:
     Attributes:
         checkpoint: the checkpoint.
         kinds: dtype, shape and layout of each tensor.
+        facts: what packings found out about the checkpoint, by the name of the fact.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint, self.kinds = checkpoint, checkpoint.kinds()
+        self.facts: dict[str, Any] = {}
+
+    def fact(self, name: str, find: Callable[[Headers], Any]) -> Any:
+        """Return the fact `name` about the checkpoint: what `find` returns, which is called once."""
+        if name not in self.facts:
+            self.facts[name] = find(self)
+        return self.facts[name]
 
     @cached_property
     def _by_leaf(self) -> dict[str, list[str]]:

@@ -66,7 +66,10 @@ class BitsAndBytes(Packing):
 
 def _state(headers: Headers, name: str) -> State:
     """Read quant_state. Raises Malformed where it is not what bitsandbytes writes."""
-    document = strict_json.loads(headers.bytes_of(name))
+    try:
+        document = strict_json.loads(headers.bytes_of(name))
+    except Malformed as error:
+        raise Malformed(f"{name}: {error.what}", error.mend) from None
     state = document if isinstance(document, dict) else {}
     shape, block, nested, offset = (state.get(key) for key in ("shape", "blocksize", "nested_blocksize", "nested_offset"))
     sizes = isinstance(shape, list) and len(shape) <= 8 and all(type(n) is int and 0 <= n < 2**40 for n in shape)

@@ -116,12 +116,17 @@ def _bits(headers: Headers, found: Variables, embedding: bool) -> int:
         inner = policy.get("config") if isinstance(policy, dict) else None
         bits = {"int8": 8, "int4": 4}.get(str(inner.get("mode")) if isinstance(inner, dict) else "")
     if bits is None:
-        others = (each for each in (_variables(headers, name) for name in Keras().candidates(headers)) if each)
-        told = {_bits_of(headers, other) for other in others} - {None}
+        told = headers.fact("bits of Keras", _told)
         if len(told) != 1:
             raise Malformed(f"{found.kernel}: whether its integers have 8 bits or 4 is not to be told", "give the .keras file")
-        bits = told.pop()
+        (bits,) = told
     return bits or 8
+
+
+def _told(headers: Headers) -> set[int | None]:
+    """The bits that the shapes of all kernels tell."""
+    found = (_variables(headers, name) for name in Keras().candidates(headers))
+    return {_bits_of(headers, each) for each in found if each} - {None}
 
 
 def _bits_of(headers: Headers, found: Variables) -> int | None:
@@ -140,12 +145,20 @@ def _bits_of(headers: Headers, found: Variables) -> int | None:
 
 def _arguments(headers: Headers, name: str) -> dict[str, Any]:
     """The arguments of the layer of a variable, in the model's config; empty where there is none, or two of that name."""
+    found = headers.fact("layers of Keras", _layers).get(headers.checkpoint.layer_of[name][0].rpartition("/")[2], [])
+    return found[0] if len(found) == 1 else {}
+
+
+def _layers(headers: Headers) -> dict[str, list[dict[str, Any]]]:
+    """The arguments of the layers in the model's config, by the layer's name."""
     records = getattr(headers.checkpoint.rest, "records", None)
     raw = records["config.json"].read() if isinstance(records, dict) and "config.json" in records else b""
-    own = headers.checkpoint.layer_of[name][0].rpartition("/")[2]
-    layers = (each for each in _objects_in(strict_json.loads(raw) if raw else None) if "class_name" in each)
-    found = [inner for layer in layers if isinstance(inner := layer.get("config"), dict) and inner.get("name") == own]
-    return found[0] if len(found) == 1 else {}
+    layers: dict[str, list[dict[str, Any]]] = {}
+    for layer in _objects_in(strict_json.loads(raw) if raw else None):
+        inner = layer.get("config")
+        if "class_name" in layer and isinstance(inner, dict) and isinstance(inner.get("name"), str):
+            layers.setdefault(inner["name"], []).append(inner)
+    return layers
 
 
 def _laid(headers: Headers, found: Variables, kernel: Tensor, scale: Tensor, embedding: bool) -> Blocks:
@@ -227,7 +240,7 @@ def _by_groups(name: str, kernel: Tensor, scale: Tensor, zero: Tensor, order: Te
     groups = scale.shape[-1] if embedding else scale.shape[0]
 
     def compute(first: int, last: int) -> Any:
-        at = order.array().astype("i8")
+        at = order.array().astype("i8")  # as long as a row, or a column
         if at.size and not 0 <= at.min() <= at.max() < groups:
             raise Malformed(f"{name}: an input is in group {int(at.max())}, and there are {groups:,}")
         rows = (first, last) if embedding else (0, groups)

@@ -62,7 +62,7 @@ def _bits_and_group(headers: Headers, main: str, stem: str, words: int, groups: 
     if bits is None and size is None:
         raise Malformed(f"{main}: neither its bits nor its group size are known", "put the config.json of the model beside it")
     bits, size = 4 if bits is None else bits, 64 if size is None else size  # the defaults of mlx.core.quantize
-    if bits not in _BITS or type(size) is not int or size < 1 or groups * size * bits != words * 32:
+    if type(bits) is not int or bits not in _BITS or type(size) is not int or size < 1 or groups * size * bits != words * 32:
         raise Malformed(
             f"{main}: {words:,} words and {groups:,} scales a row do not fit {bits} bit, group {size}", "is config.json its own?"
         )

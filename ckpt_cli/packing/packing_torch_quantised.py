@@ -23,6 +23,7 @@ from .packed import Packed, Packing, packings
 
 _STORED = {"qint8": "int8", "quint8": "uint8", "qint32": "int32"}
 _SLAB = 1 << 17  # elements
+_MOST_CHANNELS = 1 << 20  # their scales are read for each slab
 
 
 class TorchQuantised(Packing):
@@ -44,10 +45,12 @@ class TorchQuantised(Packing):
         integers = Tensor(DTYPES[stored], tensor.shape, tensor.storage, tensor.strides, tensor.offset, Layout.PLAIN)
         if scheme == "per_tensor_affine" and len(tensor.parts) == 3:
             scale, zero = _number(name, tensor.parts[1], float), _number(name, tensor.parts[2], int)
+            if abs(zero) >= 2**40:
+                raise Malformed(f"{name}: its zero point is out of range")
             return Packed(name, f"{tensor.dtype.name}, per tensor", tensor.shape, (name,), lambda: _per_tensor(integers, scale, int(zero)))
         if scheme in ("per_channel_affine", "per_channel_affine_float_qparams") and len(tensor.parts) == 4:
             scales, zeros, axis = tensor.parts[1], tensor.parts[2], int(_number(name, tensor.parts[3], int))
-            if not 0 <= axis < len(tensor.shape) or not _fit(scales, zeros, tensor.shape[axis]):
+            if not 0 <= axis < len(tensor.shape) or tensor.shape[axis] > _MOST_CHANNELS or not _fit(scales, zeros, tensor.shape[axis]):
                 raise Malformed(f"{name}: its scales do not fit axis {axis}")
             floats = scheme != "per_channel_affine"
             title = f"{tensor.dtype.name}, per channel of axis {axis}"

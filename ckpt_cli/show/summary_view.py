@@ -157,10 +157,10 @@ def document(summary: Summary, layers: Sequence[Row]) -> dict[str, Any]:
         "buffers": summary.buffers,
         "data_bytes": summary.data,
         "dtypes": summary.dtypes,
-        "packed": {title: vars(alike) for title, alike in summary.packed.items()},
         "besides": {name: vars(part) for name, part in summary.besides.items()},
         "objects": {name: getattr(value, "text", value) for name, value in summary.objects.items()},
         "metadata": dict(summary.metadata),
+        "packed": {title: vars(alike) for title, alike in summary.packed.items()},
     }
 
 
