@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
-from ..errors import CkptError, EditError, naming
+from ..errors import CkptError, EditError, about, naming
 from ..numbers.shapes import show_shape
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
@@ -121,14 +122,22 @@ def dequantised(checkpoint: Checkpoint, found: Found | None = None) -> Checkpoin
 def _decoded(checkpoint: Checkpoint, packed: Iterable[Packed]) -> dict[str, Tensor]:
     """The plain tensor of each packed parameter; those whose parts are tied are tied."""
     made: dict[object, Tensor] = {}
+    path = checkpoint.origin.path if checkpoint.origin else ""
     plain: dict[str, Tensor] = {}
     for each in packed:
         key = tuple(checkpoint[part].key for part in each.parts)
         if key not in made:
             made[key] = each.decode()
-            made[key].storage.watch(partial(naming, each.name))
+            made[key].storage.watch(partial(_of, path, each.name))
         plain[each.name] = made[key]
     return plain
+
+
+@contextmanager
+def _of(path: str, name: str) -> Iterator[None]:
+    """Let errors say which file is read, where another one is written meanwhile, and which parameter."""
+    with about(path), naming(name):
+        yield
 
 
 def refuse_cast(checkpoint: Checkpoint, names: Collection[str] | None = None) -> None:

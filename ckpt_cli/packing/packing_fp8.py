@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Malformed
 from ..numbers.shapes import show_shape
 from .headers import Headers
-from .matrices import BRAIN, FLOATS, Blocks, Matrix, as_powers, decoded, laid_over, storages
+from .matrices import BRAIN, FLOATS, Blocks, Matrix, affine, as_powers, decoded, laid_over, storages
 from .packed import Packed, Packing, packings
 
 if TYPE_CHECKING:
@@ -49,13 +49,16 @@ class Float8(Packing):
             raise Malformed(f"{main}: a scalar with a scale")
         scale = as_powers(scale) if scale.dtype.name in _POWERS.split() else scale
         scales = laid_over(main, name, scale, weight.shape, block_size(headers))
-        how = "by powers of two" if scale.dtype.name in _POWERS.split() else described(scales, weight.shape)
+        how = "by powers of two" if scale.dtype.name == "float8_e8m0fnu" else described(scales, weight.shape)
+        zero_name = f"{main}_zero_point"
+        zero = headers.need(zero_name, f"{FLOATS} {_FLOAT8} int8", main) if zero_name in headers.kinds else None
+        zeros = laid_over(main, zero_name, zero, weight.shape, block_size(headers)) if zero else None
         return Packed(
             main,
             f"{weight.dtype.name}, scale {how}",
             weight.shape,
             (main, name, *beside(headers, main)),
-            lambda: _decoded(weight, scale, scales),
+            lambda: _decoded(weight, scale, scales, zeros),
         )
 
     def settled(self, checkpoint: Checkpoint) -> Checkpoint:
@@ -93,16 +96,14 @@ def described(scales: Blocks, shape: tuple[int, ...]) -> str:
     return f"per group of {scales.width}" if scales.height == 1 else f"per block of {show_shape((scales.height, scales.width))}"
 
 
-def _decoded(weight: Tensor, scale: Tensor, scales: Blocks) -> Tensor:
+def _decoded(weight: Tensor, scale: Tensor, scales: Blocks, zeros: Blocks | None) -> Tensor:
     matrix = Matrix.of(weight)
 
     def compute(first: int, last: int) -> Any:
-        import numpy
+        return affine(matrix.window((first, last)), zeros, scales, first, last)
 
-        return scales.apply(numpy.multiply, matrix.window((first, last)), first, last)
-
-    dtype = BRAIN if scale.dtype.name in _POWERS.split() else scale.dtype
-    return decoded(dtype, weight.shape, storages(matrix, scales), compute)
+    dtype = BRAIN if scale.dtype.name == "float8_e8m0fnu" else scale.dtype
+    return decoded(dtype, weight.shape, storages(matrix, scales, zeros), compute)
 
 
 packings.add(Float8.name, Float8())
