@@ -32,6 +32,7 @@ class Violation(NamedTuple):
 KINDS = {
     "unreadable": "The file cannot be opened, or bytes of it cannot be read to their end.",
     "checksum": "Bytes are not those that the checksum in the file was made of.",
+    "unread": "Bytes are not those of a tensor, and nothing is known of what they say.",
     "finite": "A tensor holds NaN or infinite elements.",
     "code": "The file names a class or function that loading it elsewhere would import, and may call.",
     "architecture": "No known architecture has these names and shapes.",
@@ -42,6 +43,7 @@ KINDS = {
     "dtype": "A tensor is of another dtype.",
     "shape": "A tensor is of another shape.",
     "layout": "A tensor is laid out in another way.",
+    "quantiser": "A tensor is quantised by another scale or zero point.",
     "tied": "Tensors share one storage, or do not, where it should be the other way round.",
     "sha256": "A tensor's elements are not those that the digest was made of.",
     "figure": "A figure of a tensor's values is out of its range.",

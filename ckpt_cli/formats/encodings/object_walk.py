@@ -135,6 +135,9 @@ def is_long(node: Any) -> bool:
     """Whether a node is a run of bytes that may well hold numbers."""
     if type(node) is bytes:
         return len(node) >= _LONG
+    if type(node) is Call:
+        raw = pickled_arrays.as_bytes(node)
+        return raw is not None and len(raw) >= _LONG
     return type(node) is BytesInFile or (isinstance(node, (ByteString, ByteArray)) and len(node.data) >= _LONG)
 
 

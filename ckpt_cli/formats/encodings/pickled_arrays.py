@@ -47,7 +47,7 @@ def _objects(node: Call) -> list[Any] | None:
     state = node.states[-1] if _calls_numpy(node, "_reconstruct") and node.states else None
     if type(state) is not Tuple or len(state.items) < 4 or type(state.items[-1]) is not List:
         return None
-    return [_sizes(state.items[-4]), state.items[-1]]
+    return [sizes_of(state.items[-4]), state.items[-1]]
 
 
 def objects_in(node: Call) -> list[tuple[tuple[int, ...], Any, List]] | None:
@@ -123,10 +123,11 @@ class _PickledObjects(Storage):
 def object_tensor(node: Call) -> Tensor:
     """A pickled array of objects that are no numbers. Its elements are compared and hashed as what is pickled of them."""
     state = node.states[-1]
-    return Tensor(opaque("object", 8), _sizes(state.items[-4]), _PickledObjects(node), None, 0, Layout.OBJECT)
+    return Tensor(opaque("object", 8), sizes_of(state.items[-4]), _PickledObjects(node), None, 0, Layout.OBJECT)
 
 
-def _sizes(shape: Any) -> tuple[int, ...]:
+def sizes_of(shape: Any) -> tuple[int, ...]:
+    """The shape that a pickled tuple is. Raises Malformed where it is none."""
     sizes = tuple(getattr(shape, "items", ["?"]))
     if any(type(n) is not int or not 0 <= n < 2**63 for n in sizes) or len(sizes) > 64:
         raise Malformed("a numpy array without a shape")
@@ -134,7 +135,7 @@ def _sizes(shape: Any) -> tuple[int, ...]:
 
 
 def _tensor(data: Any, dtype: Any, shape: Any, fortran: bool) -> Tensor:
-    sizes = _sizes(shape)
+    sizes = sizes_of(shape)
     element, order = dtype_of(dtype)
     raw = storage_of(data)
     if raw is None:
@@ -206,14 +207,22 @@ def as_bytes(node: Any) -> bytes | None:
         return node
     if type(node) in (ByteArray, ByteString):
         return bytes(node.data)
-    if type(node) is Call and node.path in ("__builtin__.bytes", "builtins.bytes") and not node.arguments():
-        return b""
-    if type(node) is Call and node.path == "_codecs.encode" and node.arguments() and type(node.arguments()[0]) is str:
-        try:
-            return bytes(node.arguments()[0], "latin-1")
-        except UnicodeEncodeError:
-            return None
-    return None
+    if type(node) is not Call or node.path not in _BYTES_CALLS:
+        return None
+    args = node.arguments()
+    if not args:
+        return b"" if node.path != "_codecs.encode" else None
+    if type(args[0]) is not str:
+        inner = len(args) == 1 and (type(args[0]) is not Call or args[0].path == "_codecs.encode" != node.path)
+        return as_bytes(args[0]) if inner else None
+    try:
+        return bytes(args[0], "latin-1") if len(args) == 2 and args[1] in ("latin1", "latin-1") else None
+    except UnicodeEncodeError:
+        return None
+
+
+# How protocols below 3 spell bytes and bytearrays: with a text in latin-1.
+_BYTES_CALLS = {"_codecs.encode", "builtins.bytes", "__builtin__.bytes", "builtins.bytearray", "__builtin__.bytearray"}
 
 
 def scalar(node: Any) -> Any:

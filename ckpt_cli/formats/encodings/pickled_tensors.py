@@ -33,6 +33,8 @@ _PLAIN_CALLS = {
     "__builtin__.complex",
     "builtins.slice",
     "__builtin__.slice",
+    "builtins.bytearray",
+    "__builtin__.bytearray",
 }
 
 
