@@ -29,6 +29,7 @@ class Found(NamedTuple):
         nbytes: the bytes that the parts of each packed parameter take.
         markers: the tensors that say of the file that it is packed.
         packings: the ways to pack that are in use.
+        unknown: the error where the config says that the weights are packed, and in which way is not known.
     """
 
     packed: dict[str, Packed]
@@ -36,6 +37,7 @@ class Found(NamedTuple):
     nbytes: dict[str, int]
     markers: frozenset[str]
     packings: tuple[Packing, ...]
+    unknown: tuple[CkptError, ...] = ()
 
     def part_of(self) -> dict[str, Packed]:
         """Return the packed parameter that each tensor is a part of, by the tensor's name."""
@@ -63,7 +65,20 @@ def find(checkpoint: Checkpoint) -> Found:
     in_order = sorted({packed.name: packed for packed in taken.values()}.values(), key=lambda packed: places[packed.main])
     left = {name: error for name, error in broken.items() if name not in taken}
     nbytes = {packed.name: sum(headers.kinds[part].nbytes for part in packed.parts) for packed in in_order}
-    return Found({packed.name: packed for packed in in_order}, left, nbytes, frozenset(markers), tuple(used))
+    return Found(
+        {packed.name: packed for packed in in_order}, left, nbytes, frozenset(markers), tuple(used), _unknown(headers, in_order, left)
+    )
+
+
+def _unknown(headers: Headers, known: Collection[Packed], broken: Collection[str]) -> tuple[CkptError, ...]:
+    """The error where a config names a way to pack, matrices of small integers are there, and none of them is known."""
+    method = headers.config.get("quant_method") if not known and not broken else None
+    if not isinstance(method, str):
+        return ()
+    small = (kind for kind in headers.kinds.values() if len(kind.shape) > 1 and (kind.dtype.nbytes == 1 or kind.dtype.kind in "iu"))
+    if not any(kind.dtype.name != "bool" for kind in small):
+        return ()
+    return (EditError(f"the config beside it says that it is quantised by {method:.40}, whose tensors are not known as packed"),)
 
 
 def _take(packing: Packing, headers: Headers, name: str, taken: dict[str, Packed], broken: dict[str, CkptError]) -> None:
@@ -95,7 +110,7 @@ def dequantised(checkpoint: Checkpoint, found: Found | None = None) -> Checkpoin
     """
     if found is None:
         found = find(checkpoint)
-        for error in found.broken.values():
+        for error in (*found.broken.values(), *found.unknown):
             raise error
     if not found.packed:
         return checkpoint
@@ -155,6 +170,8 @@ def refuse_cast(checkpoint: Checkpoint, names: Collection[str] | None = None) ->
     for name, error in found.broken.items():
         if names is None or name in names:
             raise error
+    for error in found.unknown if names is None else ():
+        raise error
     if picked:
         shown = [f"{name} ({packed.title}, {show_shape(packed.shape)})" for name, packed in list(picked.items())[:_SHOWN]]
         more = f" and {len(picked) - _SHOWN:,} more" if len(picked) > _SHOWN else ""

@@ -31,7 +31,10 @@ class AWQ(Packing):
         """The layer that `name` is the qweight of."""
         stem = name.removesuffix("qweight")
         scales, zeros = f"{stem}scales", f"{stem}qzeros"
-        if headers.config.get("quant_method") == "gptq" or not headers.is_a(name, "int32 uint32"):
+        method = headers.config.get("quant_method")
+        if method == "awq" and headers.is_a(name, "int16"):
+            raise Malformed(f"{name}: the layout gemv_fast of AWQ is not decoded")
+        if method == "gptq" or not headers.is_a(name, "int32 uint32"):
             return None
         words, scale = headers.checkpoint[name], headers.need(scales, FLOATS, name)
         if len(words.shape) != 2 or len(scale.shape) != 2:

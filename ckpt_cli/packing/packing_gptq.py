@@ -38,6 +38,9 @@ class GPTQ(Packing):
         words, scale = headers.checkpoint[name], headers.need(scales, FLOATS, name)
         if len(words.shape) != 2 or len(scale.shape) != 2 or words.shape[1] != scale.shape[1]:
             return None  # of AWQ, or of something else
+        form = headers.config.get("checkpoint_format", "gptq")
+        if form not in ("gptq", "gptq_v2"):
+            raise Malformed(f"{name}: the layout {form!s:.40} of GPTQ is not decoded")
         zero = headers.need(zeros, "int32 uint32", name)
         out, bits = words.shape[1], _bits(headers, name, zero, scale)
         columns = words.shape[0] * 32 // bits
@@ -47,7 +50,7 @@ class GPTQ(Packing):
             check_shape(name, order, g_idx.shape, (columns,))
         size = _group_size(headers, name, columns, scale.shape[0])
         groups = Groups(name, columns, scale.shape[0], size, g_idx)
-        offset = 0 if headers.config.get("checkpoint_format") == "gptq_v2" else 1
+        offset = 0 if form == "gptq_v2" else 1
         parts = (name, *(part for part in (scales, zeros, order) if part in headers.kinds))
         title = f"GPTQ {bits} bit, group {size}" if scale.shape[0] > 1 else f"GPTQ {bits} bit, scale per row"
         return Packed(f"{stem}weight", title, (out, columns), parts, lambda: _decoded(words, zero, scale, groups, bits, offset))

@@ -28,6 +28,9 @@ class ModelOpt(Packing):
         main = name.removesuffix("_scale_2")
         if not headers.is_a(main, "uint8"):
             return None
+        comfy = "_quantization_metadata" in headers.checkpoint.metadata or f"{main.removesuffix('weight')}comfy_quant" in headers.kinds
+        if comfy:
+            raise Malformed(f"{main}: ComfyUI keeps the scales of NVFP4 in the order of a GPU's tensor cores, which is not undone")
         packed, whole = headers.checkpoint[main], headers.need(name, "float32", main)
         scale = headers.need(f"{main}_scale", "float8_e4m3fn", main)
         if len(packed.shape) < 2 or whole.numel != 1 or len(scale.shape) < 2 or not scale.shape[-1]:
