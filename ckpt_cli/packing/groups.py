@@ -25,7 +25,7 @@ class Groups:
     """
 
     def __init__(self, of: str, columns: int, count: int, size: int, g_idx: Tensor | None = None) -> None:
-        self.of, self.columns, self.count, self.size = of, columns, count, size
+        self.of, self.columns, self.count, self.size = of, columns, count, min(size, max(columns, 1))
         self._g_idx = g_idx  # until it is read
         self._order: Array | None = None
 

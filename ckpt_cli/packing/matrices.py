@@ -136,6 +136,8 @@ def laid_over(of: str, name: str, tensor: Tensor, shape: tuple[int, ...], block:
     Raises:
         Malformed: the scales fit the matrix in none of these ways.
     """
+    if not shape:
+        raise Malformed(f"{of}: a scalar with scales")
     out, width = (shape[-2] if len(shape) > 1 else 1), shape[-1]
     stack = numel_of(shape[:-2])
     if tensor.numel == 1:

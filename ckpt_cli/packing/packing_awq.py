@@ -40,6 +40,7 @@ class AWQ(Packing):
         if len(words.shape) != 2 or len(scale.shape) != 2:
             return None
         zero = headers.need(zeros, "int32 uint32", name)
+        check_shape(name, zeros, (len(zero.shape),), (2,))
         by_rows = words.shape[0] == scale.shape[0] == zero.shape[0] and words.shape[1] * 8 != scale.shape[1]
         if not by_rows and words.shape[1] * 8 != scale.shape[1]:
             return None  # of GPTQ, or of something else

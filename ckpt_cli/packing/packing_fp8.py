@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Malformed
 from ..numbers.shapes import show_shape
 from .headers import Headers
 from .matrices import BRAIN, FLOATS, Blocks, Matrix, affine, as_powers, decoded, laid_over, storages
@@ -45,8 +44,6 @@ class Float8(Packing):
         if main is None or not headers.is_a(main, _FLOAT8):
             return None
         weight, scale = headers.checkpoint[main], headers.need(name, f"{FLOATS} {_POWERS}", main)
-        if len(weight.shape) < 1:
-            raise Malformed(f"{main}: a scalar with a scale")
         scale = as_powers(scale) if scale.dtype.name in _POWERS.split() else scale
         scales = laid_over(main, name, scale, weight.shape, block_size(headers))
         how = "by powers of two" if scale.dtype.name == "float8_e8m0fnu" else described(scales, weight.shape)
