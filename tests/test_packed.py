@@ -159,7 +159,7 @@ def keras_file(path: Path, layers: dict[str, list[Any]]) -> Path:
     with h5py.File(path, "w") as file:
         for name, variables in layers.items():
             group = file.create_group(f"layers/{name}/vars")
-            group.attrs["name"] = name
+            group.attrs["name"] = name.rpartition("/")[2]
             for number, values in enumerate(variables):
                 group.create_dataset(str(number), data=values)
     return path
@@ -182,6 +182,8 @@ def test_keras_int8_and_int4(tmp_path: Path, ckpt: Ckpt) -> None:
         "dense": [kernel, bias, scale],
         "dense_1": [kernel, scale],
         "dense_2": [nibbles_of(four), bias, groups, zero, order.astype("f4")],
+        "multi_head_attention": [],
+        "multi_head_attention/query_dense": [nibbles_of(four[:, :6]), np.zeros((2, 3), "f4"), scale[:6]],
         "einsum_dense": [heads, np.zeros((2, 5), "f4"), head_scale],
     }
     path = keras_file(tmp_path / "m.weights.h5", layers)
@@ -189,12 +191,16 @@ def test_keras_int8_and_int4(tmp_path: Path, ckpt: Ckpt) -> None:
     found = dict(np.load(tmp_path / "plain.npz"))
     want = {
         "dense/vars/0": kernel / scale, "dense/vars/1": bias, "dense_1/vars/0": kernel / scale,
+        "multi_head_attention/query_dense/vars/0": (four[:, :6] / scale[:6]).astype("f4").reshape(12, 2, 3),
+        "multi_head_attention/query_dense/vars/1": np.zeros((2, 3), "f4"),
         "dense_2/vars/0": (four - zero[order]).astype("f4") * groups[order], "dense_2/vars/1": bias,
         "einsum_dense/vars/0": heads / head_scale[0], "einsum_dense/vars/1": np.zeros((2, 5), "f4"),
     }  # fmt: skip
     assert found.keys() == {f"layers/{name}" for name in want}
     assert all(np.array_equal(found[f"layers/{name}"], values) and values.dtype == "f4" for name, values in want.items())
     alone = keras_file(tmp_path / "e.weights.h5", {"embedding": [rows, row_scale]})
+    four_alone = keras_file(tmp_path / "o.weights.h5", {"einsum_dense": [nibbles_of(four), scale]})
+    assert "own axes are not to be told" in ckpt("convert", four_alone, tmp_path / "no.npz", "--dequantise", status=2).err
     assert "is not to be told" in ckpt("convert", alone, tmp_path / "no.npz", "--dequantise", status=2).err
     both = keras_file(tmp_path / "b.weights.h5", {"embedding": [rows, row_scale], "dense": [kernel, scale]})
     ckpt("convert", both, tmp_path / "both.npz", "--dequantise")

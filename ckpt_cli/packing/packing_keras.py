@@ -12,9 +12,9 @@ dequantize_with_sz_map in keras/src/quantizers/quantizers.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from itertools import combinations, count
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from itertools import combinations
+from typing import Any
 
 from ..errors import Malformed
 from ..formats.encodings import strict_json
@@ -24,17 +24,9 @@ from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
 from .headers import Headers, check_shape
 from .integers import nibbles
+from .keras_layers import Variables, arguments_of, bits_of, kernels, objects_in, own_shape, variables_of
 from .matrices import FLOAT, FLOATS, Blocks, Matrix, decoded, storages
 from .packed import Packed, Packing, packings
-
-
-class Variables(NamedTuple):
-    """The variables of a layer that make up its kernel, by name; None where there is no such."""
-
-    kernel: str
-    scale: str
-    zero: str | None
-    order: str | None
 
 
 class Keras(Packing):
@@ -44,18 +36,16 @@ class Keras(Packing):
 
     def candidates(self, headers: Headers) -> Iterable[str]:
         """The kernels and embeddings of int8."""
-        of = headers.checkpoint.layer_of
-        return (name for name in of if of[name][1] in ("kernel", "embeddings") and headers.is_a(name, "int8"))
+        return kernels(headers)
 
     def at(self, headers: Headers, name: str) -> Packed | None:
         """The kernel `name`."""
-        found = _variables(headers, name)
+        found = variables_of(headers, name)
         if found is None:
             return None
         kernel, scale = headers.checkpoint[name], headers.need(found.scale, FLOATS, name)
         embedding = headers.checkpoint.layer_of[name][1] == "embeddings"
-        bits = _bits(headers, found, embedding)
-        if bits == 4:
+        if bits_of(headers, found) == 4:
             return _int4(headers, found, kernel, scale, embedding)
         scales = _laid(headers, found, kernel, scale, embedding)
         title, parts = f"Keras int8, scale per {'row' if embedding else 'column'}", (name, found.scale)
@@ -67,98 +57,13 @@ class Keras(Packing):
         if not isinstance(records, dict) or "config.json" not in records:
             return checkpoint
         config = strict_json.loads(records["config.json"].read())
-        for layer in _objects_in(config):
+        for layer in objects_in(config):
             if str(layer.get("class_name", "")).startswith("Quantized") and isinstance(layer.get("config"), dict):
                 layer |= {"module": "keras", "class_name": "DTypePolicy", "config": {"name": str(layer["config"].get("source_name"))}}
             if "quantization_config" in layer:
                 layer["quantization_config"] = None
         plain = Memory(json.dumps(config).encode())
         return checkpoint.replacing(rest=checkpoint.rest._replace(records=records | {"config.json": plain}))
-
-
-def _objects_in(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects in a document of JSON, an outer one before those in it."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield value
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
-
-
-def _variables(headers: Headers, name: str) -> Variables | None:
-    """The variables behind the kernel `name`: [bias,] scale [, zero, g_idx]."""
-    group = name.rpartition("/")[0]
-    following = []
-    for number in count(1):
-        if f"{group}/{number}" not in headers.kinds:
-            break
-        following.append(f"{group}/{number}")
-    embedding = headers.checkpoint.layer_of[name][1] == "embeddings"
-    if len(following) in (2, 4) and not embedding:
-        following = following[1:]  # the bias
-    if len(following) not in (1, 3):
-        return None
-    return Variables(name, following[0], *(following[1:] or (None, None)))
-
-
-def _bits(headers: Headers, found: Variables, embedding: bool) -> int:
-    """The bits of a kernel's integers: what its shape tells, else its layer's config, else the shape of another layer.
-
-    Raises:
-        Malformed: nothing of these tells it.
-    """
-    bits = _bits_of(headers, found)
-    if bits is None:
-        policy = _arguments(headers, found.kernel).get("dtype")
-        inner = policy.get("config") if isinstance(policy, dict) else None
-        bits = {"int8": 8, "int4": 4}.get(str(inner.get("mode")) if isinstance(inner, dict) else "")
-    if bits is None:
-        told = headers.fact("bits of Keras", _told)
-        if len(told) != 1:
-            raise Malformed(f"{found.kernel}: whether its integers have 8 bits or 4 is not to be told", "give the .keras file")
-        (bits,) = told
-    return bits or 8
-
-
-def _told(headers: Headers) -> set[int | None]:
-    """The bits that the shapes of all kernels tell."""
-    found = (_variables(headers, name) for name in Keras().candidates(headers))
-    return {_bits_of(headers, each) for each in found if each} - {None}
-
-
-def _bits_of(headers: Headers, found: Variables) -> int | None:
-    """The bits that a kernel's shape tells; None for one output, and for embeddings, whose shape may be of either."""
-    kernel, scale = headers.kinds[found.kernel], headers.kinds[found.scale]
-    if found.zero is not None:
-        return 4
-    if headers.checkpoint.layer_of[found.kernel][1] == "embeddings":
-        return None
-    if len(kernel.shape) != 2:
-        return 8
-    if scale.numel == kernel.shape[1]:
-        return 8 if scale.numel > 1 else None
-    return 4 if -(-scale.numel // 2) == kernel.shape[1] else None
-
-
-def _arguments(headers: Headers, name: str) -> dict[str, Any]:
-    """The arguments of the layer of a variable, in the model's config; empty where there is none, or two of that name."""
-    found = headers.fact("layers of Keras", _layers).get(headers.checkpoint.layer_of[name][0].rpartition("/")[2], [])
-    return found[0] if len(found) == 1 else {}
-
-
-def _layers(headers: Headers) -> dict[str, list[dict[str, Any]]]:
-    """The arguments of the layers in the model's config, by the layer's name."""
-    records = getattr(headers.checkpoint.rest, "records", None)
-    raw = records["config.json"].read() if isinstance(records, dict) and "config.json" in records else b""
-    layers: dict[str, list[dict[str, Any]]] = {}
-    for layer in _objects_in(strict_json.loads(raw) if raw else None):
-        inner = layer.get("config")
-        if "class_name" in layer and isinstance(inner, dict) and isinstance(inner.get("name"), str):
-            layers.setdefault(inner["name"], []).append(inner)
-    return layers
 
 
 def _laid(headers: Headers, found: Variables, kernel: Tensor, scale: Tensor, embedding: bool) -> Blocks:
@@ -191,17 +96,16 @@ def _int8(kernel: Tensor, scales: Blocks) -> Tensor:
 
 
 def _int4(headers: Headers, found: Variables, kernel: Tensor, scale: Tensor, embedding: bool) -> Packed:
-    if len(kernel.shape) != 2 or headers.checkpoint.layers.get(headers.checkpoint.layer_of[found.kernel][0]) == "EinsumDense":
-        raise Malformed(f"{found.kernel}: int4 of an EinsumDense, whose own axes the file does not keep, is not decoded")
+    if len(kernel.shape) != 2:
+        raise Malformed(f"{found.kernel}: int4 of {show_shape(kernel.shape)}, where a matrix is needed")
     rows = kernel.shape[0]
-    names = tuple(name for name in found if name is not None)
     if found.zero is None or found.order is None:
-        width = _arguments(headers, found.kernel).get("output_dim") if embedding else scale.numel
+        width: Any = arguments_of(headers, found.kernel).get("output_dim") if embedding else scale.numel
         if type(width) is not int or -(-width // 2) != kernel.shape[1]:
             raise Malformed(f"{found.kernel}: how long its rows are is not to be told", "give the .keras file")
         scales = Blocks(scale, (rows, width), 1 if embedding else max(rows, 1), width if embedding else 1)
         check_shape(found.kernel, found.scale, scale.shape, (rows,) if embedding else (width,))
-        return _packed(found, (rows, width), names, lambda: _by_scale(kernel, scales, width))
+        return _packed(headers, found, (rows, width), lambda: _by_scale(kernel, scales, width))
     order = headers.need(found.order, "float32 int32", found.kernel)
     zero = headers.need(found.zero, "int8", found.kernel)
     width = order.numel if embedding else scale.shape[-1]
@@ -209,12 +113,14 @@ def _int4(headers: Headers, found: Variables, kernel: Tensor, scale: Tensor, emb
     check_shape(found.kernel, found.kernel, kernel.shape, (rows, -(-width // 2)))
     check_shape(found.kernel, found.scale, (len(scale.shape), scale.shape[0 if embedding else -1]), (2, rows if embedding else width))
     check_shape(found.kernel, found.order, order.shape, (width if embedding else rows,))
-    return _packed(found, (rows, width), names, lambda: _by_groups(found.kernel, kernel, scale, zero, order, width, embedding))
+    return _packed(headers, found, (rows, width), lambda: _by_groups(found.kernel, kernel, scale, zero, order, width, embedding))
 
 
-def _packed(found: Variables, shape: tuple[int, ...], names: tuple[str, ...], decode: Any) -> Packed:
+def _packed(headers: Headers, found: Variables, flat: tuple[int, int], decode: Callable[[], Tensor]) -> Packed:
     how = "groups of inputs" if found.zero else "scale per output"
-    return Packed(found.kernel, f"Keras int4, {how}", shape, names, decode)
+    parts = tuple(name for name in found[:4] if name is not None)
+    shape = own_shape(headers, found, *flat)
+    return Packed(found.kernel, f"Keras int4, {how}", shape, parts, lambda: Tensor.whole(FLOAT, shape, decode().storage))
 
 
 def _signed(matrix: Matrix, first: int, last: int, width: int) -> Any:
