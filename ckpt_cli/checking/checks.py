@@ -14,7 +14,7 @@ from .code import names_no_code
 from .integrity import integrity, not_finite
 from .names import as_architecture, as_other
 from .spec import Spec
-from .unread import unread
+from .unread import not_numbers, undecoded
 
 
 class Asked(NamedTuple):
@@ -90,7 +90,8 @@ def verify(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, pro
     if matched:
         violations += value_violations(checkpoint, matched, readable, progress)
     if not asked.patterns:
-        violations += unread(checkpoint, values=bool(asked.finite or asked.spec))
+        violations += undecoded(checkpoint, values=bool(asked.finite or asked.spec))
+    violations += not_numbers(checkpoint, finite)
     return Report(violations, len(names), read.bytes, read.checksums, read.without, len(finite))
 
 
