@@ -46,8 +46,9 @@ def summary_command(
     with about(path):
         found = find(checkpoint)
         checkpoint = dequantised(checkpoint, found)
-    for error in found.broken.values():
-        note(error.what)
+    if found.broken:
+        more = f", and {len(found.broken) - 1:,} more" if len(found.broken) > 1 else ""
+        note(f"counted as plain tensors, since they do not fit together: {next(iter(found.broken.values())).what}{more}")
     model = _model_of(checkpoint, arch)
     if as_repr:
         _show_repr(Answer(as_json, color), model)

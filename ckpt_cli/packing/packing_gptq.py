@@ -42,10 +42,10 @@ class GPTQ(Packing):
         if form not in ("gptq", "gptq_v2"):
             raise Malformed(f"{name}: the layout {form!s:.40} of GPTQ is not decoded")
         zero = headers.need(zeros, "int32 uint32", name)
-        out, bits = words.shape[1], _bits(headers, name, zero, scale)
+        g_idx = headers.need(order, "int32 int64", name) if order in headers.kinds else None
+        out, bits = words.shape[1], _bits(headers, name, zero, scale, words.shape[0] * 32 / g_idx.numel if g_idx and g_idx.numel else None)
         columns = words.shape[0] * 32 // bits
         check_shape(name, zeros, zero.shape, (scale.shape[0], -(-out * bits // 32)))
-        g_idx = headers.need(order, "int32 int64", name) if order in headers.kinds else None
         if g_idx is not None:
             check_shape(name, order, g_idx.shape, (columns,))
         size = _group_size(headers, name, columns, scale.shape[0])
@@ -56,13 +56,15 @@ class GPTQ(Packing):
         return Packed(f"{stem}weight", title, (out, columns), parts, lambda: _decoded(words, zero, scale, groups, bits, offset))
 
 
-def _bits(headers: Headers, name: str, zero: Tensor, scale: Tensor) -> int:
-    """The bits of an integer, which the width of the zero points tells."""
+def _bits(headers: Headers, name: str, zero: Tensor, scale: Tensor, by_order: float | None) -> int:
+    """The bits of an integer, which the width of the zero points tells; of a narrow matrix, the length of g_idx, or the config."""
     said = headers.setting("bits")
     fitting = [bits for bits in _BITS if len(zero.shape) == 2 and -(-scale.shape[1] * bits // 32) == zero.shape[1]]
+    fitting = [bits for bits in fitting if by_order in (None, bits)]
     if said in fitting or len(fitting) == 1:
         return said if said in fitting and said else fitting[0]
-    raise Malformed(f"{name}: zero points of {show_shape(zero.shape)} are of no bits that GPTQ has for scales of {show_shape(scale.shape)}")
+    what = f"{name}: zero points of {show_shape(zero.shape)} for scales of {show_shape(scale.shape)} do not tell the bits"
+    raise Malformed(what, "put the config of the model beside it")
 
 
 def _group_size(headers: Headers, name: str, columns: int, count: int) -> int:
