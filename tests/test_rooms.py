@@ -27,6 +27,7 @@ FLOORS = (
     ("formats",),
     ("formats.FAMILY",),
     ("reading", "writing"),
+    ("packing",),
     ("architectures", "schemes"),
     ("analysis", "mapping", "training"),
     ("checking",),

@@ -15,7 +15,7 @@ from ..show.answer import Answer, Color, note, verdict
 from ..show.differences import show_differences
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, IgnoreIndex, Json, Patterns, layers_of, open_checkpoint
+from .params import Colors, Dequantise, IgnoreIndex, Json, Patterns, layers_of, open_checkpoint
 
 if TYPE_CHECKING:
     from ..tensors.selection import Named
@@ -41,6 +41,7 @@ def diff_command(
     atol: ATol = 0.0,
     exact: Exact = False,
     maps: Maps = None,
+    dequantise: Dequantise = False,
     stat: Stat = False,
     name_only: NameOnly = False,
     ignore_index: IgnoreIndex = False,
@@ -57,8 +58,8 @@ def diff_command(
         raise UsageError("--stat and --name-only exclude each other", "choose one")
     if exact and (rtol or atol):
         raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
-    one = open_checkpoint(a, ignore_index=ignore_index)
-    two = one if _same_path(a, b) else open_checkpoint(b, ignore_index=ignore_index)
+    one = open_checkpoint(a, ignore_index=ignore_index, dequantise=dequantise)
+    two = one if _same_path(a, b) else open_checkpoint(b, ignore_index=ignore_index, dequantise=dequantise)
     with about(a):
         mapped = _mapped(one, two, maps or [])
         names = _names(mapped, two, patterns)
