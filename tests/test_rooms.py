@@ -28,7 +28,7 @@ FLOORS = (
     ("formats.FAMILY",),
     ("reading", "writing"),
     ("architectures", "schemes"),
-    ("analysis", "mapping", "training"),
+    ("analysis", "mapping", "training", "scanning"),
     ("checking",),
     ("edits",),
     ("show",),

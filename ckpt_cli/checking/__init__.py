@@ -34,6 +34,7 @@ KINDS = {
     "checksum": "Bytes are not those that the checksum in the file was made of.",
     "finite": "A tensor holds NaN or infinite elements.",
     "code": "The file names a class or function that loading it elsewhere would import, and may call.",
+    "unread": "A part of the file was not understood, so it is not known what loading it elsewhere would run.",
     "architecture": "No known architecture has these names and shapes.",
     "missing": "A tensor that has to be there is not.",
     "unexpected": "A tensor is there that has no place.",

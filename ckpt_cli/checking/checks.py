@@ -10,7 +10,6 @@ from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, Named, no_layers, select
 from . import Violation
 from .against_spec import Matched, header_violations, match, value_violations
-from .code import names_no_code
 from .integrity import integrity, not_finite
 from .names import as_architecture, as_other
 from .spec import Spec
@@ -94,6 +93,8 @@ def verify(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, pro
 def _header_violations(checkpoint: Checkpoint, asked: Asked, matched: Matched | None) -> list[Violation]:
     violations: list[Violation] = []
     if asked.safe:
+        from .code import names_no_code  # it takes the room that searches containers
+
         violations += names_no_code(checkpoint)
     if asked.arch:
         violations += as_architecture(checkpoint, asked.arch)

@@ -16,9 +16,9 @@ Packages outside announce theirs in the entry-point group `ckpt_cli.formats`.
 from __future__ import annotations
 
 from ..registry import ModuleRegistry
-from .format import Format, HasChecksums, Index, NamesCode, Patcher, Savable, SeveralFiles, Writer
+from .format import Format, HasChecksums, Index, Patcher, Savable, SeveralFiles, Writer
 
-__all__ = ["Format", "HasChecksums", "Index", "NamesCode", "Patcher", "Savable", "SeveralFiles", "Writer", "formats"]
+__all__ = ["Format", "HasChecksums", "Index", "Patcher", "Savable", "SeveralFiles", "Writer", "formats"]
 
 formats: ModuleRegistry[Format] = ModuleRegistry(
     "format",

@@ -32,11 +32,17 @@ def holds_line(path: str, asked: Asked, spec: str | None, report: Report) -> str
     return f"{path} holds: {', '.join(parts)}"
 
 
-def report_document(path: str, checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
-    """Return the JSON document."""
+def report_document(path: str, checkpoint: Checkpoint | None, report: Report) -> dict[str, Any]:
+    """Return the JSON document. `checkpoint`: None where the file is none."""
     violations = [{"kind": kind, "name": name, "what": what} | facts for kind, name, what, facts in report.violations]
     checked = {key: getattr(report, key) for key in _CHECKED}
-    return {"path": path, "format": format_of(checkpoint), "holds": not violations, "checked": checked, "violations": violations}
+    return {
+        "path": path,
+        "format": format_of(checkpoint) if checkpoint else "",
+        "holds": not violations,
+        "checked": checked,
+        "violations": violations,
+    }
 
 
 def sarif_document(path: str, violations: Sequence[Violation]) -> dict[str, Any]:

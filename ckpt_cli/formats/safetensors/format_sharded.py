@@ -21,7 +21,7 @@ from ...storage.descriptors import allow_many
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint, Kind, Lazy, Origin
 from ...tensors.tensor import Tensor
-from .. import Index, NamesCode, Patcher, Savable, Writer, formats
+from .. import Index, Patcher, Savable, Writer, formats
 from ..encodings import strict_json
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Shards(NamedTuple):
     shards: Mapping[str, Checkpoint]
 
 
-class Sharded(Index, Writer, Patcher, NamesCode):
+class Sharded(Index, Writer, Patcher):
     """Indices of shards; a shard is patched or written anew by its own format."""
 
     name = "sharded"
@@ -124,13 +124,6 @@ class Sharded(Index, Writer, Patcher, NamesCode):
     def files_read(self, checkpoint: Checkpoint) -> list[File]:
         """The index, then the shards."""
         return super().files_read(checkpoint) + [shard.origin.file for shard in _shards(checkpoint).values() if shard.origin]
-
-    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """The names in all shards."""
-        for shard in _shards(checkpoint).values():
-            form = formats[shard.origin.format] if shard.origin else None
-            if isinstance(form, NamesCode):
-                yield from form.imported_names(shard)
 
 
 def _is_in_place(checkpoint: Checkpoint, path: str) -> bool:

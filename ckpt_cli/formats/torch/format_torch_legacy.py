@@ -8,7 +8,7 @@ As in torch/serialization.py, `_legacy_save` and `_legacy_load`. An edited file 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ...errors import Malformed
@@ -16,28 +16,26 @@ from ...numbers.dtypes import DType
 from ...storage.file import File
 from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
-from .. import NamesCode, Writer, formats
+from .. import Writer, formats
 from ..encodings.object_nodes import ByteString, List
 from ..encodings.pickle_machine import Truncated
 from ..encodings.pickle_reader import Unpickler
 from ..encodings.pickle_tree import TorchTree, read_tree
 from ..encodings.pickled_tensors import StorageId, is_storage_id
 from .format_torch import TorchZip
-from .safe_globals import unsafe_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_PICKLES = 5
 # Bytes of a pickle: of the three small ones at the head, and of the others. Files that torch writes stay far below.
 _MOST_HEAD = 1 << 16
 _MOST_PICKLE = 1 << 30
 _zip = TorchZip()
 
 
-class TorchLegacy(Writer, NamesCode):
+class TorchLegacy(Writer):
     """Files of `torch.save` before 1.6, which are written as those of today."""
 
     name = "torch-legacy"
@@ -69,16 +67,6 @@ class TorchLegacy(Writer, NamesCode):
     def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
         """Those that the format `torch` writes."""
         return _zip.objects_to_write(checkpoint)
-
-    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """The globals of all pickles that `torch.load(weights_only=True)` refuses."""
-        if checkpoint.origin is None:
-            return
-        named, at = [], 0
-        for _ in range(_PICKLES):
-            _, machine, at = _load(checkpoint.origin.file, at)
-            named += machine.globals
-        yield from ((checkpoint.origin.path, name) for name in unsafe_names(named))
 
 
 def _load(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
