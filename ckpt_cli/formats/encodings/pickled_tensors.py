@@ -15,6 +15,7 @@ from ...storage.storage import Storage
 from ...tensors.tensor import Layout, Tensor
 from . import pickled_arrays
 from .object_nodes import ByteString, Call, CallOpcode, Dict, Global, List, Persistent, Tuple, text_of
+from .pickle_strictness import check_geometry, rebuild_arguments
 
 # The typed storages of torch/__init__.py and the dtype of their elements.
 STORAGES = {
@@ -51,7 +52,7 @@ class StorageId:
     def __init__(self, node: Persistent) -> None:
         items = node.pid.items if type(node.pid) is Tuple else []
         kinds = [type(item) for item in items]
-        if len(items) < 5 or text_of(items[0]) != "storage" or kinds[1] is not Global or kinds[4] is not int or items[4] < 0:
+        if not 5 <= len(items) <= 6 or text_of(items[0]) != "storage" or kinds[1] is not Global or kinds[4] is not int or items[4] < 0:
             raise Malformed("a storage of the pickle is described in an unknown way")
         self.items, self.location = items, items[3]
         self.key = items[2].text if kinds[2] is ByteString else str(items[2])
@@ -119,7 +120,7 @@ class TensorReader:
             if node.like is not None and node.path in _VIEWS:
                 tensor = self._repeated(node)
             elif is_tensor(node):
-                tensor = _REBUILD[node.path](self, node, node.arguments())
+                tensor = _REBUILD[node.path](self, node, rebuild_arguments(node))
             elif pickled_arrays.is_array(node):
                 tensor = pickled_arrays.array_tensor(node)
             else:
@@ -133,7 +134,7 @@ class TensorReader:
         if earlier:
             like, storage_id = earlier
             return like.over(self.storage_of(node.key, storage_id.dtype, storage_id.nbytes))
-        tensor = _REBUILD[node.path](self, node, node.arguments())
+        tensor = _REBUILD[node.path](self, node, rebuild_arguments(node))
         self.repeated[id(node.like)] = tensor, StorageId(node.arguments()[0])
         return tensor
 
@@ -154,8 +155,10 @@ class TensorReader:
         element = dtype or storage_id.dtype
         if element is None:
             raise Malformed("a tensor over an untyped storage without a dtype")
+        shape, strides, offset = _sizes(args[2]), _sizes(args[3]), args[1] + storage_id.offset
+        check_geometry(element, shape, strides, offset)
         storage = self.storage_of(storage_id.key, storage_id.dtype, storage_id.nbytes)
-        return Tensor.view(element, _sizes(args[2]), storage, _sizes(args[3]), args[1] + storage_id.offset, layout)
+        return Tensor.view(element, shape, storage, strides, offset, layout)
 
 
 _MOST_SIZE = 2**63
