@@ -69,10 +69,6 @@ def check_geometry(dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...
     """Raise Malformed for a tensor with negative strides, or of packed elements whose rows or offset end within a byte."""
     if any(stride < 0 for stride in strides):
         raise Malformed("a tensor of torch's with a negative stride")
-    if (
-        dtype.elements > 1
-        and dtype.nbytes == 1
-        and numel_of(shape)
-        and (offset % dtype.elements or (shape[-1:] or (1,))[0] % dtype.elements)
-    ):
+    packed = dtype.elements if dtype.nbytes == 1 else 1
+    if packed > 1 and numel_of(shape) and (offset % packed or (shape or (1,))[-1] % packed):
         raise Malformed(f"a tensor of {dtype.name} that ends within a byte")
