@@ -9,6 +9,7 @@ from .formats.locate import locate, notes_beside
 from .formats.unrecognised import part_error, unknown_error
 from .storage.file import File
 from .tensors.checkpoint import Checkpoint, Origin
+from .tensors.named_code import taken_names
 
 
 def open(path: str, lock: bool = False) -> Checkpoint:
@@ -24,8 +25,9 @@ def open(path: str, lock: bool = False) -> Checkpoint:
     file = open_file(locate(path), lock)
     with about(file.path):
         form = format_of(file)
+        taken_names()
         found = form.read(file)
-    opened = found.replacing(origin=Origin(form.name, file, found))
+    opened = found.replacing(origin=Origin(form.name, file, found), imports=taken_names())
     settled = [f"{path}: an edit that was interrupted has been undone" for path in undone()]
     return opened.replacing(notes=(*settled, *opened.notes, *notes_beside(path, opened)))
 

@@ -12,7 +12,7 @@ from ..formats.locate import locate
 from ..scanning import Search
 from ..scanning.bytes_read import part
 from ..scanning.containers import Searching
-from ..scanning.keras_code import scan_saved_model
+from ..scanning.keras_code import saved_model_of, scan_saved_model
 from ..scanning.safe_names import DISTRIBUTED
 from ..scanning.streams import scan_pickle
 from ..storage.file import File
@@ -35,7 +35,7 @@ def names_no_code(checkpoint: Checkpoint) -> Iterator[Violation]:
         search = Searching()
         search.look(file, "", known=True)
         if os.path.basename(file.path) == "variables.index":
-            scan_saved_model(search, os.path.dirname(os.path.dirname(os.path.abspath(file.path))))
+            scan_saved_model(search, saved_model_of(file.path))
         yield from _violations(search, file.path)
 
 

@@ -11,6 +11,7 @@ from ..architectures import recognition
 from ..architectures.model import Model
 from ..errors import UsageError
 from ..show.answer import Answer, Color, note
+from ..show.code_note import note_code
 from ..show.summary_view import note_assumed, show_summary
 from ..tensors.checkpoint import Checkpoint
 from .params import Colors, Json, ModelArch, Path, open_checkpoint
@@ -41,6 +42,7 @@ def summary_command(
     dtype NAME ELEMENTS; besides NAME TENSORS ELEMENTS BYTES; object NAME TEXT; metadata KEY VALUE. What is tied is counted once.
     """
     checkpoint = open_checkpoint(path)
+    note_code(checkpoint)
     model = _model_of(checkpoint, arch)
     if as_repr:
         _show_repr(Answer(as_json, color), model)

@@ -8,12 +8,14 @@ lambda_layer.py and keras/src/utils/torch_utils.py (`TorchModuleWrapper`, a pick
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from ..errors import Malformed
 from ..formats.encodings import protobuf, strict_json
 from ..storage.file import File
+from ..tensors.checkpoint import Checkpoint
 from . import Search
 
 _CODE = {
@@ -24,6 +26,7 @@ _CODE = {
 _SAFE_MODULES = ("keras", "builtins", "tensorflow.keras", "tf_keras", "tensorflow.python.keras", "numpy")
 _UNSAFE_MODULES = ("keras.utils", "keras.src.utils", "keras.saving", "keras.src.saving", "keras.src.legacy")
 _MOST = 64 << 20  # bytes of a file of configs
+_WORDS = re.compile(rb"(?i)lambda|TorchModule|\\u00|\"module\"")  # without one of these there is no code in a config
 # The fields that lead to the texts: SavedMetadata.nodes.metadata; SavedModel.meta_graphs.object_graph_def.nodes.user_object.metadata.
 _PATHS = {"keras_metadata.pb": (1, 5), "saved_model.pb": (2, 7, 1, 4, 3)}
 
@@ -31,10 +34,13 @@ _PATHS = {"keras_metadata.pb": (1, 5), "saved_model.pb": (2, 7, 1, 4, 3)}
 def scan_config(search: Search, raw: bytes, place: str) -> None:
     """Search a config of JSON text."""
     try:
-        waiting = [strict_json.loads(raw)]
+        _scan_json(search, strict_json.loads(raw), place)
     except Malformed as error:
         search.unread(f"the config is not read: {error.what}", place)
-        return
+
+
+def _scan_json(search: Search, document: Any, place: str) -> None:
+    waiting = [document]
     while waiting:
         value = waiting.pop()
         if isinstance(value, dict):
@@ -63,6 +69,26 @@ def _is_safe(module: str) -> bool:
     return below(_SAFE_MODULES) and not below(_UNSAFE_MODULES)
 
 
+def names_in_configs(checkpoint: Checkpoint) -> list[str]:
+    """The names of code in the configs that were read with a checkpoint, or lie beside it."""
+    from ..formats.keras.hdf5_checkpoint import Archive, model_config
+    from ..formats.keras.hdf5_objects import HDF5Tree
+
+    search, rest = Search(), checkpoint.rest
+    if isinstance(rest, Archive):
+        scan_config(search, rest.records["config.json"].read(), "")
+    elif isinstance(rest, HDF5Tree):
+        _scan_json(search, model_config(rest), "")
+    elif checkpoint.origin and os.path.basename(checkpoint.origin.path) == "variables.index":
+        scan_saved_model(search, saved_model_of(checkpoint.origin.path))
+    return list(dict.fromkeys(found.name for found in search if found.name))
+
+
+def saved_model_of(index: str) -> str:
+    """The folder of the SavedModel that has this `variables/variables.index`."""
+    return os.path.dirname(os.path.dirname(os.path.abspath(index)))
+
+
 def scan_saved_model(search: Search, folder: str) -> None:
     """Search the configs in the folder of a SavedModel, where there are any."""
     for name, path in _PATHS.items():
@@ -74,7 +100,8 @@ def scan_saved_model(search: Search, folder: str) -> None:
             search.unread(f"its {file.size:,} bytes are not looked at", name)
             continue
         try:
-            for text in _texts(file.read(0, file.size), path):
+            data = file.read(0, file.size)
+            for text in _texts(data, path) if _WORDS.search(data) else ():
                 if text.lstrip()[:1] == b"{":
                     scan_config(search, text, name)
         except Malformed as error:

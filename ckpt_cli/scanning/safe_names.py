@@ -83,6 +83,14 @@ PLAIN = Rules(ALLOWED | _plain, _LOADED, _none)
 DISTRIBUTED = PLAIN._replace(names=PLAIN.names | _distributed)
 
 
+_BY_FORMAT = {"torch": TORCH, "torch-legacy": TORCH, "torchscript": SCRIPT, "dcp": DISTRIBUTED}
+
+
+def rules_of(format_name: str) -> Rules:
+    """The rules for the pickles in files of a format."""
+    return _BY_FORMAT.get(format_name, PLAIN)
+
+
 def python3_name(named: Global) -> str:
     """The dotted name of a global; a module or name of Python 2 as Python 3 calls it."""
     from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING

@@ -91,7 +91,7 @@ class Origin(NamedTuple):
         return self.file.path
 
 
-_PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "layer_of")
+_PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "layer_of", "imports")
 
 
 class Checkpoint(Mapping[str, Tensor]):
@@ -108,6 +108,7 @@ class Checkpoint(Mapping[str, Tensor]):
         sources: the name under which a tensor was read, by its present name, for names that an edit changed.
         separator: what divides the parts of a name.
         layer_of: the path of its layer in `layers`, and what a tensor is called there, for names that do not say so themselves.
+        imports: the modules and names of classes and functions in its pickles, but for the usual ones (`tensors/named_code`).
     """
 
     def __init__(
@@ -122,7 +123,9 @@ class Checkpoint(Mapping[str, Tensor]):
         sources: Mapping[str, str] | None = None,
         separator: str = ".",
         layer_of: Mapping[str, tuple[str, str]] | None = None,
+        imports: tuple[tuple[str, str], ...] = (),
     ) -> None:
+        self.imports = imports
         self.tensors, self.separator = tensors, separator
         self.layer_of: Mapping[str, tuple[str, str]] = {} if layer_of is None else layer_of
         self.metadata: Mapping[str, str] = {} if metadata is None else metadata

@@ -87,7 +87,7 @@ def calls() -> Iterator[Trick]:
         yield error(f"a call of {what}", beside(Raw(enc(function) + enc((TOUCH,)) + b"R")), "no class or function")
         yield error(f"NEWOBJ of {what}", beside(Raw(enc(function) + enc((TOUCH,)) + b"\x81")), "no class or function")
         yield error(f"OBJ of {what}", beside(Raw(b"(" + enc(function) + enc(TOUCH) + b"o")), "no class or function")
-        yield error(f"BUILD of {what}", beside(Raw(enc(function) + enc({"a": 1}) + b"b")), "a state for what is no object")
+        yield error(f"BUILD upon {what}", beside(Raw(enc(function) + enc({"a": 1}) + b"b")), "a state for what is no object")
     yield error("BUILD of a class itself", beside(Raw(system + enc({"a": 1}) + b"b")), "a state for what is no object")
     for what, args in {"None": None, "a list": [TOUCH], "text": TOUCH, "a dict": {TOUCH: 1}, "a number": 5}.items():
         yield error(f"arguments that are {what}", beside(Raw(system + enc(args) + b"R")), "arguments are no tuple")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any
 
+from ...tensors.named_code import note_name
 from .object_nodes import ByteArray, ByteString, Call, CallOpcode, Dict, Global, List, Persistent, Set, Tuple
 from .pickle_machine import Machine
 from .pickle_strictness import call_of, check_persistent_id, hashed
@@ -127,9 +128,17 @@ _pushes(b"g", lambda m: m.memo[_decimal(m.line())])
 _pushes(b"j", lambda m: m.memo[m.number(_U4)])
 
 
+# What nearly every file of torch's names; the dtypes of its storages come on top.
+_USUAL = {"collections.OrderedDict", *(f"torch._utils._rebuild_{name}" for name in ("tensor", "tensor_v2", "parameter"))}
+_USUAL |= {f"torch.{name}Storage" for name in ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")}
+
+
 def _global(m: Machine, module: str, name: str) -> Global:
-    m.globals.append(Global(module, name))
-    return m.globals[-1]
+    named = Global(module, name)
+    m.globals.append(named)
+    if named.path not in _USUAL:
+        note_name(module, name)
+    return named
 
 
 def _persistent(m: Machine, pid: Any) -> Persistent:
