@@ -116,6 +116,7 @@ def naming(name: str) -> Iterator[None]:
 
 _MOST_OF_A_NAME = 200  # characters that are shown of a name from a file
 _MOST_OF_A_MESSAGE = 6000
+_LONG_PART = r"(?:[^,:;]|[,:;](?! )){400,}"
 _LONG_NAME = r"""'(?:[^'\\]|\\.){201,}'|"(?:[^"\\]|\\.){201,}"|[^\s'"]{201,}"""
 
 
@@ -126,14 +127,15 @@ def shortened(name: str) -> str:
 
 
 def with_short_names(text: str) -> str:
-    """Return a message in which no name is long: nothing between quotes, and no word."""
+    """Return a message in which no name is long: nothing between quotes, no word, and nothing else without a comma or a colon."""
     if len(text) <= _MOST_OF_A_NAME:
         return text
     import re  # few messages are long
 
     if len(text) > _MOST_OF_A_MESSAGE:
         text = f"{text[: _MOST_OF_A_MESSAGE // 2]}…{text[-_MOST_OF_A_MESSAGE // 2 :]}"
-    return re.sub(_LONG_NAME, lambda found: shortened(found[0]), text)
+    text = re.sub(_LONG_NAME, lambda found: shortened(found[0]), text)
+    return re.sub(_LONG_PART, lambda found: shortened(found[0]), text)
 
 
 def os_error(error: OSError, where: str = "") -> CkptError:

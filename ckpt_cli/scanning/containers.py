@@ -25,8 +25,8 @@ _UNREADABLE = {
     b"ZF": "data compressed by joblib before 0.10",
 }
 _PROGRAMS = {b"\x7fELF": "ELF", b"MZ": "PE", b"\xcf\xfa\xed\xfe": "Mach-O", b"\xca\xfe\xba\xbe": "Mach-O"}
-# Files that hold data alone, by their first bytes.
-_DATA = (b"GGUF", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"%PDF-")
+# Data alone, to which a pickle may be appended.
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"%PDF-")
 Scan = Callable[[Search, File, str], bool]
 
 
@@ -40,12 +40,12 @@ class Searching(Search):
             return True
         self.depth += 1
         try:
-            known = known or file.head.startswith(_DATA) or _is_safetensors(file)
+            known = known or file.head.startswith(b"GGUF") or _is_safetensors(file)
             scan = _scan_for(file.head, known)
             if scan:
                 self.pickles += 1
                 return scan(self, file, place)
-            return Stream(self, file, place, rules or PLAIN).search(known) or known or _is_text(file)
+            return Stream(self, file, place, rules or PLAIN).search(known) or known or file.head.startswith(_PICTURES) or _is_text(file)
         except CkptError as error:
             self.unread(error.what, place)
             return True

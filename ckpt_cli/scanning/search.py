@@ -19,8 +19,9 @@ _WORD = rb"[A-Za-z_][\w.]{0,100}"
 _SHORT = rb"(?:\x8c.|X.\0\0\0|U.)%b(?:\x94|q.|r....|p\d{1,9}\n)?" % _WORD
 _ARGUMENTS = rb"\((?:[SVIFL][^\n]{0,300}\n){0,8}"
 # The beginning of a pickle of protocol 2 or later; a name of protocol 0 or 1; the same with its arguments before it; a name of protocol 4.
+# Each place is looked at, since a match may hide the one that begins within it.
 _CANDIDATE = re.compile(
-    rb"\x80[\x02-\x05]|\(?c%b\r?\n%b\r?\n|%bi%b\r?\n%b\r?\n|%b%b\x93" % (_WORD, _WORD, _ARGUMENTS, _WORD, _WORD, _SHORT, _SHORT),
+    rb"(?=\x80[\x02-\x05]|\(?c%b\r?\n%b\r?\n|%bi%b\r?\n%b\r?\n|%b%b\x93)" % (_WORD, _WORD, _ARGUMENTS, _WORD, _WORD, _SHORT, _SHORT),
     re.DOTALL,
 )
 
@@ -56,7 +57,7 @@ def is_pickle(trace: Trace, start: int) -> bool:
         return ended or trace.ran > 4 or bool(trace.globals)
     if trace.globals:  # lines of text are names as well, but hardly calls
         clean = all(map(_is_name, (trace.globals[0].module, trace.globals[0].name)))
-        return ended or (clean and (bool(trace.calls) or trace.end == trace.file.size))
+        return ended or (clean and (bool(trace.calls) or (start == 0 and trace.end == trace.file.size)))
     return ended and (trace.ran > 2 if trace.problems else trace.ran > 0 and start == 0)
 
 

@@ -76,8 +76,15 @@ class Stream:
         for raw in streams_in(trace):
             if raw is None:
                 self.outer.unread("bytes that are loaded as a file of torch's are computed", self.place)
-            elif not self.outer.look(BytesInMemory(self.file.path, raw), within(self.place, "bytes in the pickle")):
-                self.outer.unread("bytes that are loaded as a file of torch's are none", self.place)
+            else:
+                self._look_within(raw)
+
+    def _look_within(self, raw: bytes) -> None:
+        """Search bytes in a pickle that are loaded with it."""
+        before = self.outer.pickles
+        self.outer.look(BytesInMemory(self.file.path, raw), within(self.place, "bytes in the pickle"))
+        if self.outer.pickles == before:
+            self.outer.unread("bytes that are loaded as a file of torch's are none", self.place)
 
     def _judge_as_plain(self, at: int) -> None:
         """Judge the names that a pickle of joblib's has for pickle.load, which takes the elements of arrays for opcodes."""

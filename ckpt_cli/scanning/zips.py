@@ -101,8 +101,9 @@ class _Kinds:
 
 
 def _listed(search: Search, file: File, members: dict[str, zips.Member], place: str) -> Iterator[tuple[str, File]]:
-    """Name and contents of the members, by the central directory."""
+    """Name and contents of the members, by the central directory; where it and local headers disagree, by these as well."""
     first = min((each.header for each in members.values()), default=0)
+    agree = True
     if first:
         search.unread(f"{first:,} bytes stand before the first member of the zip", place)
     for name, each in members.items():
@@ -113,11 +114,14 @@ def _listed(search: Search, file: File, members: dict[str, zips.Member], place: 
             content = part(each.file, each.data_offset(), each.packed)
         except Malformed as error:
             search.unread(error.what, inner)
+            agree = False
             continue
         content = _inflated(search, content, each.method, inner) if each.method else content
         if content.size <= 1 << 20 and _checksum(content) != each.crc and each.crc:
             search.unread("its checksum is wrong", inner)
         yield name, content
+    if not agree or first:
+        yield from _found(search, file, place)
 
 
 def _checksum(content: File) -> int:
