@@ -67,7 +67,10 @@ class Reader:
         return self.at - count
 
     def line(self, most: int) -> bytes:
-        """The bytes up to the next newline, which is passed over. Raises ValueError where a line is longer than `most`."""
+        """The bytes up to the next newline, which is passed over. Raises ValueError where a line is longer than `most`.
+
+        Where there is none, all bytes but the last one, if there are any: Lib/pickle.py takes that for the newline.
+        """
         start, parts = self.at, b""
         while True:
             piece = self.take(min(_AHEAD, self.file.size - self.at))
@@ -77,6 +80,6 @@ class Reader:
                 return parts + piece[:end]
             parts += piece
             if not piece:
-                raise EOFError
+                return parts[:-1]
             if len(parts) > most:
                 raise ValueError(f"a line of over {most:,} bytes")

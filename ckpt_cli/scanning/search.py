@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 
 from ..storage.file import File
@@ -11,9 +12,11 @@ from .trace_machine import Trace
 
 _BLOCK = 4 << 20
 _OVERLAP = 1 << 10
-MOST_SEARCHED = 1 << 30  # bytes
+MOST_SEARCHED = 128 << 20  # bytes
 _MOST_CANDIDATES = 20_000
 _MOST_OPCODES = 200_000  # of a candidate
+
+_KNOWN_MODULES = sys.stdlib_module_names | {"__builtin__", "torch", "numpy"}
 
 _WORD = rb"[A-Za-z_][\w.]{0,100}"
 _SHORT = rb"(?:\x8c.|X.\0\0\0|U.)%b(?:\x94|q.|r....|p\d{1,9}\n)?" % _WORD
@@ -57,10 +60,17 @@ def is_pickle(trace: Trace, start: int) -> bool:
         return ended or trace.ran > 4 or bool(trace.globals)
     if trace.globals:  # lines of text are names as well, but hardly calls
         clean = all(map(_is_name, (trace.globals[0].module, trace.globals[0].name)))
-        return ended or (clean and (bool(trace.calls) or (start == 0 and trace.end == trace.file.size)))
+        module = trace.globals[0].module.strip().partition(".")[0]
+        first = start == 0 and (trace.end == trace.file.size or not _is_text(trace.file.head) or module in _KNOWN_MODULES)
+        return ended or (clean and (bool(trace.calls) or first))
     return ended and (trace.ran > 2 if trace.problems else trace.ran > 0 and start == 0)
+
+
+def _is_text(head: bytes) -> bool:
+    return all(32 <= byte < 127 or byte in b"\t\r\n\f" for byte in head)
 
 
 def _is_name(text: str) -> bool:
     """Whether a module or attribute can be called so."""
+    text = text.strip()  # blanks at its ends are a trick
     return 0 < len(text) < 300 and text.isprintable() and " " not in text

@@ -313,7 +313,7 @@ def containers() -> Iterator[Unsafe]:
     yield Unsafe("a tar whose first name is a pickle", system, made_tar({"cos\nsystem\n(S'touch canary'\ntR.": b""}), "a.tar")
     for what, squeeze in {"gzip": gzip.compress, "zlib": zlib.compress, "bz2": bz2.compress, "xz": lzma.compress}.items():
         yield Unsafe(f"{what}, as joblib writes it", system, squeeze(EVIL), f"a.pkl.{what}")
-        names = system if what in ("gzip", "zlib") else ()
+        names = () if what == "bz2" else system
         yield Unsafe(f"{what} that is cut", names, squeeze(EVIL + bytes(range(256)) * 8)[:-12], f"c.pkl.{what}")
     yield Unsafe("lzma, as joblib writes it", system, lzma.compress(EVIL, lzma.FORMAT_ALONE), "a.pkl.lzma")
     for what, magic in {"7z": b"7z\xbc\xaf\x27\x1c", "lz4": b"\x04\x22\x4d\x18", "zstd": b"\x28\xb5\x2f\xfd", "rar": b"Rar!\x1a\7"}.items():
@@ -323,7 +323,7 @@ def containers() -> Iterator[Unsafe]:
     yield from broken_zips()
 
 
-def wrapped(dtype: str, data: bytes) -> Raw:
+def wrapped(dtype: str, data: bytes, aligned: int | None = 16) -> Raw:
     """joblib's array: an object of its class, and behind it the elements, amid the opcodes (joblib/numpy_pickle.py)."""
     code = call(name("numpy", "dtype"), dtype, False, True)
     state = {
@@ -332,9 +332,9 @@ def wrapped(dtype: str, data: bytes) -> Raw:
         "order": "C",
         "dtype": code,
         "allow_mmap": True,
-        "numpy_array_alignment_bytes": 16,
+        "numpy_array_alignment_bytes": aligned,
     }
-    padding = b"\x03\xff\xff\xff" if dtype != "O8" else b""
+    padding = b"\x03\xff\xff\xff" if dtype != "O8" and aligned else b""
     return Raw(built(name("joblib.numpy_pickle", "NumpyArrayWrapper"), state) + padding + data)
 
 
@@ -343,7 +343,7 @@ def joblib_files() -> Iterator[Unsafe]:
     yield Unsafe(
         "joblib, in the elements of an array",
         ("os.system",),
-        pickled([wrapped("f8", (b"\x95" + bytes(8)) + SYSTEM + b"0" + b"N" * 7), 1]),
+        pickled([wrapped("f8", (b"\x95" + bytes(8)) + SYSTEM + b"0" + b"N" * 7, None), 1]),
         "b.joblib",
     )
     yield Unsafe("joblib, an array of objects", ("os.system",), pickled([wrapped("O8", EVIL)]), "c.joblib")
