@@ -13,6 +13,7 @@ from .against_spec import Matched, header_violations, match, value_violations
 from .integrity import integrity, not_finite
 from .names import as_architecture, as_other
 from .spec import Spec
+from .unread import not_numbers, undecoded
 
 
 class Asked(NamedTuple):
@@ -87,6 +88,9 @@ def verify(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, pro
     violations += not_finite(checkpoint, [name for name in finite if name not in read.unreadable], read.finite, progress)
     if matched:
         violations += value_violations(checkpoint, matched, readable, progress)
+    if not asked.patterns:
+        violations += undecoded(checkpoint, values=bool(asked.finite or asked.spec))
+    violations += not_numbers(checkpoint, finite)
     return Report(violations, len(names), read.bytes, read.checksums, read.without, len(finite))
 
 

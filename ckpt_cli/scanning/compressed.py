@@ -47,6 +47,16 @@ WEAKLY_COMPRESSED = tuple(magic for magic in _BY_MAGIC if not magic.startswith(S
 BY_METHOD = {8: _raw_deflate, 12: _bz2}  # of a zip (APPNOTE 4.4.5)
 
 
+def begins_to_inflate(head: bytes) -> bool:
+    """Whether the first bytes of a file are compressed data, or those of such data as far as they tell."""
+    begin = next(make for magic, make in _BY_MAGIC.items() if head.startswith(magic))
+    try:
+        begin().decompress(head)
+    except _errors():
+        return False
+    return True
+
+
 def scan_compressed(search: Search, file: File, place: str) -> bool:
     """Search what compressed data hold."""
     begin = next(make for magic, make in _BY_MAGIC.items() if file.head.startswith(magic))

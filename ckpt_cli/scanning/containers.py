@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..errors import CkptError
 from ..storage.file import File
 from . import Search, within
-from .compressed import SURELY_COMPRESSED, WEAKLY_COMPRESSED, scan_compressed
+from .compressed import SURELY_COMPRESSED, WEAKLY_COMPRESSED, begins_to_inflate, scan_compressed
 from .keras_code import scan_config
 from .safe_names import PLAIN, Rules
 from .streams import Stream
@@ -59,7 +59,7 @@ def _scan_for(head: bytes, known: bool) -> Scan | None:
         return scan_zip
     if head.startswith(_HDF5):
         return _scan_hdf5
-    if head.startswith(SURELY_COMPRESSED) or (not known and head.startswith(WEAKLY_COMPRESSED)):
+    if head.startswith(SURELY_COMPRESSED) or (head.startswith(WEAKLY_COMPRESSED) and (not known or begins_to_inflate(head))):
         return scan_compressed
     if is_tar(head):
         return scan_tar

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import Malformed
 from ..formats.encodings.object_nodes import List, text_of
-from ..formats.encodings.pickled_tensors import StorageId, is_storage_id
+from ..formats.encodings.storage_ids import StorageId, is_storage_id
 from ..formats.numpy import npy
 from ..storage.file import File
 from . import Search, within

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..formats.encodings.object_nodes import Global, Tuple, text_of
-from ..formats.encodings.pickled_tensors import STORAGES
+from ..formats.encodings.storage_ids import STORAGES
 from ..numbers.dtypes import DTYPES
 from ..storage.file import File
 from . import Search, within

@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..analysis.contents import quantiser_text
 from ..analysis.digest import digests
 from ..checking.integrity import not_finite
+from ..checking.unread import not_numbers
 from ..tensors.blocks import Progress
 from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Layout
 from .tree import folded
 
 _HALF = re.compile("[\ud800-\udfff]")
@@ -30,6 +33,7 @@ def written(checkpoint: Checkpoint, finite: bool = False, hashes: bool = False, 
     kinds = checkpoint.kinds()
     sums = {digest.name: digest.sha256 for digest in digests(checkpoint, progress=progress)} if hashes else {}
     wrong = {violation.name for violation in not_finite(checkpoint, checkpoint, {}, progress)} if finite else set()
+    wrong |= {violation.name for violation in not_numbers(checkpoint, checkpoint)} if finite else set()
     yield "# What a file has to hold; `ckpt check FILE --spec THIS` tells whether it does. Loosen what may vary: docs/checking.md says how."
     yield f"params = {sum(kinds[name].numel for name in checkpoint.distinct())}"
     yield 'extra = "forbid"'
@@ -38,7 +42,9 @@ def written(checkpoint: Checkpoint, finite: bool = False, hashes: bool = False, 
     yield from _ties(checkpoint)
     yield ""
     yield "[tensors]"
-    rows = ((escaped(name), (*kind.facts, sums.get(name, ""), bool(wrong) and name not in wrong)) for name, kind in kinds.items())
+    quantisers = {name: quantiser_text(checkpoint[name]) for name, kind in kinds.items() if kind.layout == Layout.QUANTISED}
+    values = {name: (quantisers.get(name, ""), sums.get(name, ""), bool(wrong) and name not in wrong) for name in kinds}
+    rows = ((escaped(name), (*kind.facts, *values[name])) for name, kind in kinds.items())
     for pattern, count, facts in folded(rows):
         yield f"{quoted(pattern)} = {_entry(count, facts)}"
 
@@ -57,12 +63,13 @@ def _ties(checkpoint: Checkpoint) -> Iterator[str]:
 
 
 def _entry(count: int, facts: tuple[Any, ...]) -> str:
-    dtype, shape, layout, sha256, finite = facts
+    dtype, shape, layout, quantiser, sha256, finite = facts
     parts: Mapping[str, str] = {
         "count": str(count) if count > 1 else "",
         "dtype": quoted(dtype.name),
         "shape": f"[{', '.join(map(str, shape))}]",
         "layout": quoted(layout) if layout else "",
+        "quantiser": quoted(quantiser) if quantiser else "",
         "finite": "true" if finite else "",
         "sha256": quoted(sha256) if sha256 else "",
     }

@@ -128,17 +128,10 @@ _pushes(b"g", lambda m: m.memo[_decimal(m.line())])
 _pushes(b"j", lambda m: m.memo[m.number(_U4)])
 
 
-# What nearly every file of torch's names; the dtypes of its storages come on top.
-_USUAL = {"collections.OrderedDict", *(f"torch._utils._rebuild_{name}" for name in ("tensor", "tensor_v2", "parameter"))}
-_USUAL |= {f"torch.{name}Storage" for name in ("Double", "Float", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")}
-
-
 def _global(m: Machine, module: str, name: str) -> Global:
-    named = Global(module, name)
-    m.globals.append(named)
-    if named.path not in _USUAL:
-        note_name(module, name)
-    return named
+    note_name(module, name)
+    m.globals.append(Global(module, name))
+    return m.globals[-1]
 
 
 def _persistent(m: Machine, pid: Any) -> Persistent:
@@ -250,12 +243,20 @@ def _obj(m: Machine) -> None:
     m.stack.append(call_of(CallOpcode.OBJ, items[0], Tuple(items[1:])))
 
 
+_OF_JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"  # the bytes of an array follow its BUILD
+
+
 @_op(b"b")
 def _build(m: Machine) -> None:
     state = m.pop()
-    if type(m.stack[-1]) is not Call:
+    node = m.stack[-1]
+    if type(node) is not Call:
         raise ValueError("a state for what is no object")
-    m.stack[-1].states.append(state)
+    node.states.append(state)
+    if node.path == _OF_JOBLIB:
+        from .joblib_arrays import read_behind
+
+        read_behind(m, node)  # type: ignore[arg-type]
 
 
 @_op(b"a")

@@ -69,7 +69,7 @@ class TensorFlow(SeveralFiles, Writer, Patcher, HasChecksums):
         from .bundle import Bundle
 
         bundle = Bundle(file)
-        return Checkpoint(bundle.tensors(), objects=bundle.objects(), rest=bundle, separator="/")
+        return Checkpoint(bundle.tensors(), objects=bundle.objects(), rest=bundle, separator="/", undecoded=bundle.undecoded())
 
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for a tensor or a name that a bundle has no place for."""

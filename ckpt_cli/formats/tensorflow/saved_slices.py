@@ -17,8 +17,8 @@ from ...numbers.dtypes import DType
 from ...numbers.shapes import numel_of
 from ...storage.file import File
 from ...storage.storage import Extent, Memory, Storage
-from ...storage.tiles import check_tiling, tiled
-from ...tensors.checkpoint import Foreign
+from ...storage.tiles import chained, check_tiling, tiled
+from ...tensors.checkpoint import Foreign, Undecoded
 from ...tensors.tensor import Tensor
 from ..encodings.protobuf import BYTES, VARINT, Data, Field, fields, message
 from ..encodings.protobuf import piece as bytes_of
@@ -62,6 +62,20 @@ class _SavedSliceMeta(NamedTuple):
     slices: tuple[TensorSlice, ...]
 
 
+class _ValueBytes(Storage):
+    """The bytes of a value in the table."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: _Value) -> None:
+        self.value, self.nbytes = value, value.stop - value.start
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        """Fill `view` from the table."""
+        begin = self.value.start + start
+        view[:] = bytes_of(self.value.data, begin, begin + len(view))
+
+
 class SavedSlices:
     """The contents of a file. `tensors` and `objects` are what a Checkpoint takes."""
 
@@ -74,6 +88,7 @@ class SavedSlices:
             raise Malformed("the table does not begin with what it holds")
         self.tensors: dict[str, Tensor] = {}
         self.objects: dict[str, Any] = {}
+        self.undecoded: dict[str, Undecoded] = {}
         for meta in _metas(self._values[b""]):
             if meta.name in self.tensors or meta.name in self.objects:
                 raise Malformed(f"tensor {meta.name!r} is there twice")
@@ -84,7 +99,10 @@ class SavedSlices:
 
     def _add(self, meta: _SavedSliceMeta) -> None:
         if meta.dtype_number in OBJECT_TYPES:
-            self.objects[meta.name] = self._object(meta)
+            self.objects[meta.name] = shown = self._object(meta)
+            if isinstance(shown, Foreign):
+                values = [_ValueBytes(self._tensor_proto(meta.name, part)[0]) for part in meta.slices]
+                self.undecoded[meta.name] = Undecoded(shown.text, chained(values))
             return
         dtype = DTYPE_OF.get(meta.dtype_number)
         if dtype is None:
