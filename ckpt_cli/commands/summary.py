@@ -12,6 +12,7 @@ from ..architectures.model import Model
 from ..errors import UsageError, about
 from ..packing import dequantised, find
 from ..show.answer import Answer, Color, note
+from ..show.code_note import note_code
 from ..show.summary_view import note_assumed, show_summary
 from ..tensors.checkpoint import Checkpoint
 from .params import Colors, IgnoreIndex, Json, ModelArch, Path, open_checkpoint
@@ -44,6 +45,7 @@ def summary_command(
     VALUE. What is tied is counted once; a packed parameter (integers with scales) is one, of the size that it has in the plain model.
     """
     checkpoint = open_checkpoint(path, ignore_index=ignore_index)
+    note_code(checkpoint)
     with about(path):
         found = find(checkpoint)
         checkpoint = dequantised(checkpoint, found)

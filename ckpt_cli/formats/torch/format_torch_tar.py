@@ -11,7 +11,6 @@ As in torch/serialization.py, `legacy_load`. Little-endian throughout. Read, not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from struct import unpack
 from typing import Any, NamedTuple
 
@@ -21,7 +20,7 @@ from ...storage.file import File, FileWindow
 from ...storage.storage import Extent, Slice, Storage
 from ...tensors.checkpoint import Checkpoint, Undecoded
 from ...tensors.tensor import Tensor
-from .. import NamesCode, formats
+from .. import Format, formats
 from ..encodings import tar
 from ..encodings.object_nodes import Call, Global, List, Persistent, Tuple, text_of
 from ..encodings.pickle_file import no_storage
@@ -30,13 +29,12 @@ from ..encodings.pickle_tree import objects_of, sorted_leaves, undecoded_of
 from ..encodings.pickled_tensors import TensorReader
 from ..encodings.storage_ids import dtype_of_class
 from .format_torch_legacy import load_at
-from .safe_globals import unsafe_names
 
 _MEMBERS = ("sys_info", "pickle", "storages", "tensors")
 _MOST_AXES = 64
 
 
-class TorchTar(NamesCode):
+class TorchTar(Format):
     """Files of torch 0.1."""
 
     name = "torch-tar"
@@ -60,17 +58,6 @@ class TorchTar(NamesCode):
         undecoded = {name: Undecoded(f"{storage.nbytes:,} bytes that no tensor has", storage) for name, storage in left.items()}
         undecoded |= undecoded_of(leaves, reader)
         return Checkpoint(leaves.tensors, objects=objects_of(leaves), layers=leaves.layers, undecoded=undecoded)
-
-    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """The globals of all pickles that `torch.load(weights_only=True)` refuses; it refuses the whole file."""
-        if checkpoint.origin is None:
-            return
-        windows, named = _windows(checkpoint.origin.file), list[Global]()
-        storages = _storages(windows["storages"], named)
-        _tensors(windows["tensors"], storages, named)
-        for name in ("sys_info", "pickle"):
-            named += load_at(windows[name], 0)[1].globals
-        yield from ((checkpoint.origin.path, name) for name in unsafe_names(named))
 
 
 class _Found(NamedTuple):
