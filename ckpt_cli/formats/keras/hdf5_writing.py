@@ -14,6 +14,7 @@ from ...numbers.dtypes import DTYPES
 from ...storage.storage import Memory, Storage
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Layout, Tensor
+from .followed import followed
 from .hdf5_attributes import write_attribute, write_texts
 from .hdf5_library import SparseFile, library
 from .hdf5_objects import Attribute, ElementKind, HDF5Tree, Node, ObjectKind
@@ -73,6 +74,12 @@ def laid_out(checkpoint: Checkpoint) -> LaidOutFile:
     return LaidOutFile([*pieces, Memory(file.read(file.size - at))])
 
 
+def objects_of(checkpoint: Checkpoint) -> dict[str, Node]:
+    """Return the objects of the file that `checkpoint` was read from, as far as they are to be in the one that is written."""
+    tree = getattr(checkpoint.rest, "tree", checkpoint.rest)
+    return followed(tree, checkpoint) if isinstance(tree, HDF5Tree) else {}
+
+
 class _Builder:
     """Creates the objects of one file with h5py's low-level interface."""
 
@@ -80,24 +87,36 @@ class _Builder:
         from h5py import h5g
 
         self.root, self.checkpoint = h5g.open(file_id, b"/"), checkpoint
-        tree = getattr(checkpoint.rest, "tree", checkpoint.rest)
-        self.nodes: dict[str, Node] = tree.nodes if isinstance(tree, HDF5Tree) else {}
+        self.nodes = objects_of(checkpoint)
         self.groups: dict[str, Any] = {"": self.root}
+        self.datasets: dict[str, str] = {}  # the name that a tensor is kept under → the path at which it was created first
+        self.places: list[tuple[int, Storage]] = []
 
     def build(self) -> list[tuple[int, Storage]]:
-        """Create everything; return the byte of the file at which the data of each tensor go."""
+        """Create everything, in the order in which it was read; return the bytes of the file at which data go, and the data."""
         self._attributes(self.root, self.nodes.get(""))
         self._metadata()
+        tied = self.checkpoint.tied_to()
         for path, node in self.nodes.items():
-            if node.kind == ObjectKind.GROUP and path:
+            if node.kind == ObjectKind.GROUP:
                 self._group(path)
-        placed = [self._tensor(name, tensor) for name, tensor in self.checkpoint.distinct().items()]
-        for name, kept in self.checkpoint.tied_to().items():
-            self._hard_link(name, kept.encode())
+            elif path in self.checkpoint:
+                self._dataset(path, tied.get(path, path))
+        for name in self.checkpoint:
+            if name not in self.nodes:
+                self._dataset(name, tied.get(name, name))
         for path, node in self.nodes.items():
             if path in self.checkpoint.objects:
                 self._object(path, node)
-        return [place for place in placed if place]
+        return self.places
+
+    def _dataset(self, name: str, kept: str) -> None:
+        """Create the dataset of a tensor, or a hard link where it is tied to one that was created. `kept`: the first of the tied names."""
+        if kept in self.datasets:
+            self._hard_link(name, self.datasets[kept].encode())
+        else:
+            self.datasets[kept] = name
+            self._tensor(name, self.checkpoint[name])
 
     def _metadata(self) -> None:
         kept = self.nodes[""].attributes if "" in self.nodes else []
@@ -143,19 +162,19 @@ class _Builder:
             raise CannotHold(f"HDF5 has no place for the name {path!r}", "rename it")
         return self._group(above), _encoded(name, path)
 
-    def _tensor(self, name: str, tensor: Tensor) -> tuple[int, Storage] | None:
+    def _tensor(self, name: str, tensor: Tensor) -> None:
         from h5py import h5d, h5s
 
         element_type, dtype_attribute = _element_type(name, tensor)
         space = h5s.create_simple(tensor.shape) if tensor.shape else h5s.create(h5s.SCALAR)
         parent, leaf = self._place(name)
         dataset = self._created(name, lambda: h5d.create(parent, leaf, library_type(element_type), space, _contiguous()))
-        node = self.nodes.get(self.checkpoint.sources.get(name, name))
+        node = self.nodes.get(name)
         self._attributes(dataset, node, but="dtype" if dtype_attribute is not None else "")
         if dtype_attribute:
             write_attribute(dataset, Attribute("dtype", _UTF8_TEXT, (), [dtype_attribute.encode()]))
-        offset = dataset.get_offset()
-        return (offset, tensor.elements()) if offset is not None and tensor.nbytes else None
+        if tensor.nbytes:
+            self.places.append((dataset.get_offset(), tensor.elements()))
 
     def _attributes(self, item: Any, node: Node | None, but: str = "") -> None:
         for attribute in node.attributes if node else ():
