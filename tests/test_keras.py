@@ -297,7 +297,7 @@ CHUNKED = {
 
 @pytest.mark.parametrize("libver", ["earliest", "latest"])
 @pytest.mark.parametrize("how", CHUNKED)
-def test_chunks_are_read_and_become_contiguous_when_they_are_edited(how: str, libver: str, tmp_path: Path, ckpt: Ckpt) -> None:
+def test_chunks_are_read_and_stay_chunks_when_they_are_edited(how: str, libver: str, tmp_path: Path, ckpt: Ckpt) -> None:
     path, values = tmp_path / "a.h5", np.arange(70, dtype="f8").reshape(10, 7)
     with h5py.File(path, "w", libver=libver) as file:
         file.create_dataset("x", data=values, **CHUNKED[how])

@@ -92,11 +92,13 @@ class Datasets:
 
     def _chunked(self, node: Node, dtype: DType, shape: tuple[int, ...], fill: Fill) -> Storage:
         from .hdf5_chunks import chunk_of, chunked
+        from .hdf5_filters import Pipeline
 
         record = node.record
         chunks = [chunk_of(each, record["chunk"], shape) for each in record["chunks"]]
         pieces = {chunk.place: (self._extent(chunk.at, chunk.nbytes, node.path), chunk.mask) for chunk in chunks}
-        return chunked(pieces, fill, shape, tuple(record["chunk"]), dtype.nbytes, record["filters"], node.path)
+        pipeline = Pipeline(record["type"], tuple(record["chunk"]), record["filters"], node.fill)
+        return chunked(pieces, fill, shape, dtype.nbytes, pipeline, node.path)
 
     def _extent(self, at: Any, nbytes: int, path: str) -> Storage:
         """Return `nbytes` bytes of the file from byte `at` on, and note that they belong to the dataset `path`."""

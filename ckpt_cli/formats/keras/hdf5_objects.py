@@ -6,6 +6,7 @@
     kind            an ObjectKind
     to              link: the path of its target; external link: [file, path]
     tracked         group: whether the file keeps the order in which its links were created
+    ordered         group, dataset: whether the file keeps the order in which its attributes were created
     attributes      group, dataset: a list of {name, type, shape, value}
     address         dataset: [file number, byte] of its header, which tells whether two names lead to one dataset
     type            a list: an ElementKind, then what belongs to it (see hdf5_types)
@@ -13,9 +14,11 @@
     layout          dataset: a DataLayout
     value           the elements in base64, or a list of texts decoded as Latin-1, so that each character is a byte
     fill            the element that stands where nothing was written, in base64
+    filled          whether that element was chosen by whoever wrote the file
     offset          contiguous dataset: the byte of the file at which its data begin; null where nothing was written
     chunk           chunked dataset: the shape of a chunk
-    filters         chunked dataset: [number, name] of each filter, the first to encode first
+    most            chunked dataset: the size up to which each axis may grow; null where it has no limit
+    filters         chunked dataset: [number, name, flags, parameters] of each filter, the first to encode first
     chunks          chunked dataset: [offset in elements, byte of the file, nbytes, mask of filters that were left out] of each chunk
 """
 
@@ -128,6 +131,11 @@ class Node(NamedTuple):
         if kind == ObjectKind.DATASET:
             kind = _dataset_kind(record)
         return cls(path, kind, attributes, record)
+
+    @property
+    def fill(self) -> bytes:
+        """The element that whoever wrote a dataset chose to stand where nothing was written; empty for none."""
+        return b64decode(self.record["fill"]) if self.record.get("filled") else b""
 
     def attribute(self, name: str) -> Attribute | None:
         """Return the attribute called `name`, if there is one."""

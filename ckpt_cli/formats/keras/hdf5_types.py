@@ -67,3 +67,17 @@ def library_type(description: list[Any]) -> Any:
     if kind != ElementKind.PLAIN or description[1].endswith("bfloat16"):
         raise ValueError(f"its type is {description[1]}")
     return h5t.py_create(numpy.dtype(description[1]), logical=True)
+
+
+def file_type(description: list[Any]) -> Any:
+    """Make the type of a dataset's elements in a file, bfloat16 included. Raises ValueError where there is none."""
+    from h5py import h5t
+
+    if description[0] != ElementKind.PLAIN or not description[1].endswith("bfloat16"):
+        return library_type(description)
+    size, sign, exponent, exponent_bits, mantissa, mantissa_bits, bias = _BFLOAT16
+    made = (h5t.IEEE_F16BE if description[1].startswith(">") else h5t.IEEE_F16LE).copy()
+    made.set_size(size)
+    made.set_fields(sign, exponent, exponent_bits, mantissa, mantissa_bits)
+    made.set_ebias(bias)
+    return made

@@ -1,7 +1,8 @@
 """Writes HDF5: the library lays out a file without data, in memory; the data are put at the places that it chose for them.
 
-Datasets are contiguous and little-endian, and carry no date, so that the same checkpoint gives the same bytes. Groups, attributes, texts
-and links of a file that was read are written again as they were.
+Datasets carry no date, so that the same checkpoint gives the same bytes. They are contiguous and little-endian; those that were read in
+chunks are written in chunks (hdf5_chunk_writing). Groups, attributes, texts and links of a file that was read are written again as they
+were.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from ...storage.storage import Memory, Storage
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Layout, Tensor
 from .followed import followed
-from .hdf5_attributes import write_attribute, write_texts
+from .hdf5_attributes import keep_attribute_order, write_attribute, write_texts
+from .hdf5_chunk_writing import ChunkedDataset, EncodedChunks, is_chunked, reserve
+from .hdf5_filters import converted, set_fill
 from .hdf5_library import SparseFile, library
 from .hdf5_objects import Attribute, ElementKind, HDF5Tree, Node, ObjectKind
 from .hdf5_types import library_type
@@ -62,8 +65,8 @@ class LaidOutFile(Storage):
 def laid_out(checkpoint: Checkpoint) -> LaidOutFile:
     """Lay out the HDF5 file of a checkpoint, with the data at their places. Raises CannotHold."""
     file = SparseFile()
-    with library().File(file, "w", libver=("earliest", "v110")) as opened:
-        places = _Builder(opened.id, checkpoint).build()
+    with _new_file(file, checkpoint) as opened:
+        places = _Builder(opened.id, checkpoint, EncodedChunks()).build()
     pieces: list[Storage] = []
     at = 0
     for offset, storage in sorted(places, key=lambda place: place[0]):
@@ -72,6 +75,18 @@ def laid_out(checkpoint: Checkpoint) -> LaidOutFile:
         at = offset + storage.nbytes
     file.seek(at)
     return LaidOutFile([*pieces, Memory(file.read(file.size - at))])
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Raise CannotHold for what HDF5 has no place for. No data are read."""
+    with _new_file(SparseFile(), checkpoint) as opened:
+        _Builder(opened.id, checkpoint, None).build()
+
+
+def _new_file(file: SparseFile, checkpoint: Checkpoint) -> Any:
+    nodes = objects_of(checkpoint)
+    tracked = bool(nodes and nodes[""].record.get("tracked"))
+    return library().File(file, "w", libver=("earliest", "v110"), track_order=tracked)
 
 
 def objects_of(checkpoint: Checkpoint) -> dict[str, Node]:
@@ -83,11 +98,13 @@ def objects_of(checkpoint: Checkpoint) -> dict[str, Node]:
 class _Builder:
     """Creates the objects of one file with h5py's low-level interface."""
 
-    def __init__(self, file_id: Any, checkpoint: Checkpoint) -> None:
+    def __init__(self, file_id: Any, checkpoint: Checkpoint, encoded: EncodedChunks | None) -> None:
+        """Begin with an empty file. `encoded`: takes the chunks that are encoded; None leaves all chunks out."""
         from h5py import h5g
 
         self.root, self.checkpoint = h5g.open(file_id, b"/"), checkpoint
-        self.nodes = objects_of(checkpoint)
+        self.nodes, self.encoded = objects_of(checkpoint), encoded
+        self.read = getattr(checkpoint.rest, "tree", checkpoint.rest)
         self.groups: dict[str, Any] = {"": self.root}
         self.datasets: dict[str, str] = {}  # the name that a tensor is kept under → the path at which it was created first
         self.places: list[tuple[int, Storage]] = []
@@ -134,6 +151,7 @@ class _Builder:
             plist = h5p.create(h5p.GROUP_CREATE)
             if node and node.record.get("tracked"):
                 plist.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+            keep_attribute_order(plist, node)
             self.groups[path] = self._created(path, lambda: h5g.create(parent, name, gcpl=plist))
             self._attributes(self.groups[path], node)
         return self.groups[path]
@@ -166,15 +184,31 @@ class _Builder:
         from h5py import h5d, h5s
 
         element_type, dtype_attribute = _element_type(name, tensor)
-        space = h5s.create_simple(tensor.shape) if tensor.shape else h5s.create(h5s.SCALAR)
         parent, leaf = self._place(name)
-        dataset = self._created(name, lambda: h5d.create(parent, leaf, library_type(element_type), space, _contiguous()))
         node = self.nodes.get(name)
+        if node is not None and is_chunked(node, tensor):
+            dataset = self._chunked(node, name, tensor, element_type)
+        else:
+            space = h5s.create_simple(tensor.shape) if tensor.shape else h5s.create(h5s.SCALAR)
+            plist = _contiguous()
+            keep_attribute_order(plist, node)
+            if node is not None:
+                set_fill(plist, converted(node.fill, node.record["type"], element_type), element_type)
+            dataset = self._created(name, lambda: h5d.create(parent, leaf, library_type(element_type), space, plist))
+            if tensor.nbytes:
+                self.places.append((dataset.get_offset(), tensor.elements()))
         self._attributes(dataset, node, but="dtype" if dtype_attribute is not None else "")
         if dtype_attribute:
             write_attribute(dataset, Attribute("dtype", _UTF8_TEXT, (), [dtype_attribute.encode()]))
-        if tensor.nbytes:
-            self.places.append((dataset.get_offset(), tensor.elements()))
+
+    def _chunked(self, node: Node, name: str, tensor: Tensor, element_type: list[Any]) -> Any:
+        """Create a dataset in chunks as that of `node`, and reserve room for its chunks."""
+        parent, leaf = self._place(name)
+        chunked = ChunkedDataset(node, self.read.tensors[node.path], tensor, element_type)
+        dataset = self._created(name, lambda: chunked.create(parent, leaf))
+        for chunk in chunked.chunks(self.encoded) if self.encoded is not None else ():
+            self.places.append((reserve(dataset, chunk), chunk.data))
+        return dataset
 
     def _attributes(self, item: Any, node: Node | None, but: str = "") -> None:
         for attribute in node.attributes if node else ():
