@@ -71,9 +71,7 @@ def convert_command(
         after = _edited(before, Edits(selected or [], dropped or [], by, like, rest, rules or [], dtype, arch))
     for line in after.notes[len(before.notes) :]:
         note(line)
-    target = _index_of(target) if shard_size is not None else target
-    form = writing.format_for(target, format_name)
-    form = _sharded(shard_size) if shard_size is not None else form
+    target, form = _divided(target, format_name, shard_size) if shard_size else (target, writing.format_for(target, format_name))
     if dry_run:
         writing.check_saving(after, target, form, replace=force)
         with about(source):
@@ -124,10 +122,13 @@ def _index_of(target: str) -> str:
     return f"{target.removesuffix('.index.json')}.index.json"
 
 
-def _sharded(size: str) -> Savable:
+def _divided(target: str, format_name: str | None, shard_size: str) -> tuple[str, Savable]:
+    """Return the path of a checkpoint in files of a most size, and what writes it."""
     from ..formats.safetensors.format_sharded import Sharded
 
-    return Sharded(_bytes(size))
+    size = _bytes(shard_size)
+    own = writing.format_for(target, format_name, default=Sharded.name).divided(size)
+    return (target, own) if own else (_index_of(target), Sharded(size))
 
 
 def _bytes(size: str) -> int:

@@ -116,6 +116,10 @@ class Savable(Format):
         """The file by which a checkpoint that is written to `path` is known: `path` itself, or the one that stands for several files."""
         return path
 
+    def divided(self, size: int) -> Savable | None:
+        """What writes files of this format with at most `size` bytes of tensors each; None where that takes an index of shards."""
+        return None
+
     def files_to_write(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         """The files to be written, so that `checkpoint` is at `path`. Raises CannotHold."""
         yield self.file_to_write(checkpoint, path)

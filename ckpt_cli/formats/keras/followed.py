@@ -31,7 +31,7 @@ def followed(tree: HDF5Tree, checkpoint: Checkpoint) -> dict[str, Node]:
     for path, node in tree.nodes.items():
         if node.kind == ObjectKind.GROUP:
             if (place := groups.moved.get(path)) is not None:
-                nodes[place] = _merged(nodes.get(place), node._replace(path=place))
+                nodes[place] = merged(nodes.get(place), node._replace(path=place))
         elif node.kind == ObjectKind.DATASET:
             if path in now:
                 nodes[now[path]] = node
@@ -41,7 +41,7 @@ def followed(tree: HDF5Tree, checkpoint: Checkpoint) -> dict[str, Node]:
     return {path: lists.renewed(node) if node.kind == ObjectKind.GROUP else node for path, node in lists.with_new_groups(nodes).items()}
 
 
-def _merged(one: Node | None, other: Node) -> Node:
+def merged(one: Node | None, other: Node) -> Node:
     """Join two groups that come to lie in one place: what both have is that of the first."""
     known = {each.name for each in one.attributes} if one else set()
     return one._replace(attributes=[*one.attributes, *(each for each in other.attributes if each.name not in known)]) if one else other

@@ -45,10 +45,12 @@ class HDF5(Writer, Patcher):
 
     def read(self, file: File) -> Checkpoint:
         """The datasets under their paths, and the layers that Keras says they are in."""
-        from . import hdf5, hdf5_checkpoint
+        from . import hdf5, hdf5_checkpoint, shard_map
 
         tree = hdf5.read_tree(Extent(file, 0, file.size))
-        return hdf5_checkpoint.checkpoint_of(tree, hdf5_checkpoint.model_config(tree))
+        found = hdf5_checkpoint.checkpoint_of(tree, hdf5_checkpoint.model_config(tree))
+        note = shard_map.part_note(file.path)
+        return found.replacing(notes=(*found.notes, note)) if note else found
 
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for what HDF5 has no place for. Where values alone change, there is nothing."""
