@@ -321,12 +321,11 @@ def unusual() -> dict[str, torch.Tensor]:
         "csr": torch.eye(4).to_sparse_csr(),
         "quantised": torch.quantize_per_tensor(torch.arange(4.0), 0.5, 2, torch.quint8),
         "channels": torch.quantize_per_channel(torch.ones(2, 3), torch.tensor([0.1, 0.2]), torch.tensor([0, 1]), 0, torch.qint8),
-        "conjugate": torch.tensor([1 + 2j]).conj(),
     }
 
 
 SHOWN = {
-    "coo": "float32 (sparse_coo)", "csr": "float32 (sparse_csr)", "quantised": "quint8", "channels": "qint8", "conjugate": "complex64",
+    "coo": "float32 (sparse_coo)", "csr": "float32 (sparse_csr)", "quantised": "quint8", "channels": "qint8",
 }  # fmt: skip
 
 
@@ -346,15 +345,43 @@ def test_unusual_tensors_are_listed_refused_by_value_edits_and_carried_along(nam
     after = loaded(touched(ckpt, path), weights_only=False)
     kept = after["renamed"]
     assert kept.layout == tensor.layout and kept.is_quantized == tensor.is_quantized and kept.dtype == tensor.dtype
-    dense = (
-        (lambda t: t.dequantize()) if tensor.is_quantized else (lambda t: t.to_dense() if t.layout != torch.strided else t.resolve_conj())
-    )
+    dense = (lambda t: t.dequantize()) if tensor.is_quantized else (lambda t: t.to_dense())
     assert torch.equal(dense(kept), dense(tensor)) and list(after) == ["renamed", "twin", "v"]
+
+
+COMPLEX = torch.tensor([[1 + 2j, 3 - 4j], [0.5j, -1 + 0j]])
+TURNED = {
+    "conjugate": COMPLEX.conj(),
+    "column": COMPLEX.conj()[:, 1],
+    "adjoint": COMPLEX.mH,
+    "double": COMPLEX.to(torch.complex128).conj(),
+    "negative": COMPLEX.conj().imag,
+    "both": torch._neg_view(COMPLEX.conj()),
+}
+
+
+@pytest.mark.parametrize("name", TURNED)
+def test_values_that_torch_turns_when_they_are_read_are_the_turned_ones(name: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    tensor = TURNED[name]
+    assert tensor.is_conj() or tensor.is_neg()
+    plain = tensor.resolve_conj().resolve_neg().contiguous()
+    path, other = save({"w": tensor, "x": torch.ones(2)}, tmp_path / "a.pt"), save({"w": plain, "x": torch.ones(2)}, tmp_path / "b.pt")
+    ckpt("get", path, "w", "-o", tmp_path / "w.npy")
+    assert np.array_equal(np.load(tmp_path / "w.npy"), plain.numpy())
+    assert ckpt("diff", path, other, "--exact").out == ""
+    assert ckpt("hash", path).out == ckpt("hash", other).out
+    unturned = save({"w": torch._neg_view(plain).resolve_neg(), "x": torch.ones(2)}, tmp_path / "c.pt")
+    assert ckpt("diff", path, unturned, status=1).rows[0][:2] == ["changed", "w"]
+    ckpt("set", path, "x = 2", "-i")
+    assert torch.equal(torch.load(path)["w"], tensor)
+    ckpt("set", path, f"w[{', '.join('0' * tensor.ndim)}] = 7", "-i")
+    plain[(0,) * tensor.ndim] = 7
+    assert torch.equal(torch.load(path)["w"], plain)
 
 
 def test_sparse_tensors_are_never_read_as_if_they_were_dense(tmp_path: Path, ckpt: Ckpt) -> None:
     path = save({"a": torch.eye(40).to_sparse(), "b": torch.eye(40).to_sparse(), "x": torch.ones(2), "y": torch.ones(2)}, tmp_path / "a.pt")
-    assert ckpt("tied", "--equal", path).rows == [["equal", "x", "y"]]
+    assert ckpt("tied", "--equal", path).rows == [["equal", "a", "b"], ["equal", "x", "y"]]
     assert "sparse_coo" in ckpt("get", path, "a", status=2).err
 
 

@@ -7,15 +7,15 @@ numbers are computed in the same pass.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..numbers.shapes import show_shape
-from ..storage.storage import Extent, Storage
-from ..storage.strides import Strided
+from ..storage.storage import READ_SIZE, Extent, Storage
 from ..tensors.blocks import ITEM, Progress, Reader, each
-from ..tensors.checkpoint import Checkpoint
-from ..tensors.tensor import Layout, Tensor
+from ..tensors.checkpoint import Checkpoint, Undecoded
+from ..tensors.tensor import Tensor
+from .contents import contents
 from .distance import Distance, Numbers, Sums
 
 
@@ -23,7 +23,7 @@ class Difference(NamedTuple):
     """One difference between two checkpoints.
 
     Attributes:
-        status: One of added, removed, shape, dtype, changed, tied, untied.
+        status: One of added, removed, shape, dtype, changed, tied, untied, unread.
         name: The name of the tensor.
         before: What it was, in words; empty for added and changed.
         after: What it is, in words; empty for removed and changed.
@@ -62,7 +62,7 @@ def diff(
     Args:
         a: The checkpoint before.
         b: The checkpoint after.
-        names: The names to compare; None for all.
+        names: The names to compare; None for all, and what is in no tensor.
         rtol: Elements within atol + rtol·|b| are equal.
         atol: See `rtol`.
         exact: Elements of one dtype are equal where their bytes are.
@@ -76,6 +76,8 @@ def diff(
     yield from (Difference("removed", name, before=_facts(a[name])) for name in mine if name not in b)
     yield from _both(a, b, [name for name in mine if name in b], How(rtol, atol, exact, progress))
     yield from (Difference("added", name, after=_facts(b[name])) for name in yours if name not in a)
+    if names is None:
+        yield from _undecoded(a.undecoded, b.undecoded)
 
 
 def _both(a: Checkpoint, b: Checkpoint, names: list[str], how: How) -> Iterator[Difference]:
@@ -165,7 +167,7 @@ def _compared(pairs: Sequence[Pair], how: How) -> dict[Any, Numbers | None]:
     plain: dict[Any, Pair] = {}
     for one, two in pairs:
         if not (one.numeric and two.numeric) or (how.exact and one.dtype == two.dtype and one.dtype.kind == "q"):
-            found[_key(one, two)] = _compare_opaque(one, two)
+            found[_key(one, two)] = _compare_contents(one, two)
         elif not same_bytes(one, two):
             plain.setdefault(_key(one, two), (one.decoded(), two.decoded()))
         else:
@@ -252,24 +254,39 @@ def _cut(streams: Sequence[tuple[int, Storage, Storage, int]]) -> list[list[_Par
     return items
 
 
-def _compare_opaque(one: Tensor, two: Tensor) -> Numbers | None:
-    """Compare two tensors without plain elements by all that the file holds of them: bytes, and parts (indices, scales)."""
-    if Layout.OBJECT in (one.layout, two.layout) or (one.layout, one.dtype) != (two.layout, two.dtype):
+def _compare_contents(one: Tensor, two: Tensor) -> Numbers | None:
+    """Compare two tensors without plain elements by all that makes up their values: bytes are counted, not elements."""
+    if (one.layout, one.dtype) != (two.layout, two.dtype):
         return None
-    left, right = _contents(one), _contents(two)
-    if left == right:
-        return None
-    differing = [index for index, (a, b) in enumerate(zip(left, right, strict=False)) if a != b]
-    longer, shorter = max(len(left), len(right)), min(len(left), len(right))
+    return _compare_bytes(contents(one).storage, contents(two).storage)
+
+
+def _compare_bytes(one: Storage, two: Storage) -> Numbers | None:
+    """Count the bytes that differ. Those that one has and the other has not differ, too."""
+    import numpy
+
+    longer, shorter = max(one.nbytes, two.nbytes), min(one.nbytes, two.nbytes)
+    changed, first = longer - shorter, shorter
+    for start in range(0, shorter, READ_SIZE):
+        stop = min(start + READ_SIZE, shorter)
+        a, b = (numpy.frombuffer(storage.read(start, stop), "u1") for storage in (one, two))
+        places = numpy.flatnonzero(a != b)
+        if places.size:
+            changed, first = changed + int(places.size), min(first, start + int(places[0]))
     nan = float("nan")
-    return Numbers(longer, len(differing) + longer - shorter, (differing[0] if differing else shorter,), nan, nan, nan)
+    return Numbers(longer, changed, (first,), nan, nan, nan) if changed else None
 
 
-def _contents(tensor: Tensor) -> bytes:
-    if tensor.layout.sparse:
-        elements = b""  # its values are one of its parts
-    elif tensor.contiguous or tensor.dtype.elements > 1:
-        elements = tensor.elements().read() if tensor.contiguous else tensor.storage.read()
-    else:
-        elements = Strided(tensor.storage, tensor.dtype.nbytes, tensor.shape, tensor.strides, tensor.offset).read()
-    return elements + b"".join(part.encode() if isinstance(part, str) else part.tobytes() for part in tensor.parts)
+def _undecoded(a: Mapping[str, Undecoded], b: Mapping[str, Undecoded]) -> Iterator[Difference]:
+    """Compare what is in no tensor of two checkpoints by its bytes. What is not read is not the same."""
+    if a is b:
+        return
+    for name, (what, storage) in a.items():
+        other = b.get(name)
+        if other is None:
+            yield Difference("removed", name, before=what)
+        elif storage is None or other.storage is None:
+            yield Difference("unread", name, what, other.what)
+        elif numbers := _compare_bytes(storage, other.storage):
+            yield Difference("changed", name, numbers=numbers)
+    yield from (Difference("added", name, after=what) for name, (what, _) in b.items() if name not in a)

@@ -1,6 +1,6 @@
 """Digests of the contents of tensors, independent of format, order, strides and sharding.
 
-SHA-256 as in FIPS 180-4, over the elements in C order, little-endian.
+SHA-256 as in FIPS 180-4, over the elements in C order, little-endian: the logical ones, after conjugation and negation.
 """
 
 from __future__ import annotations
@@ -9,17 +9,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
+from ..errors import Opaque
 from ..numbers.shapes import record_shape
 from ..tensors.blocks import Progress, fold
+from ..tensors.checkpoint import Undecoded
 from ..tensors.tensor import Tensor
+from .contents import contents
 
 
 class Digest(NamedTuple):
     """The digest of a tensor.
 
     Attributes:
-        sha256: The SHA-256 of its elements as C-contiguous little-endian bytes, in hexadecimal; empty where it has no bytes of its own
-            (sparse, object).
+        sha256: The SHA-256 of its elements as C-contiguous little-endian bytes, in hexadecimal. Those of a quantised tensor are followed by
+            its quantiser; of a sparse one these are the indices and the values, of an array of objects the pickle of them.
         name: The name of the tensor.
         dtype: The name of its dtype.
         shape: Its shape, as in `8x4`.
@@ -54,15 +57,8 @@ class _Sha256:
         return self.__dict__.get("hex") or self._running.hexdigest()
 
 
-def has_bytes(tensor: Tensor) -> bool:
-    """Return whether a tensor has elements with bytes of their own, in C order: not sparse tensors and objects."""
-    if not tensor.layout.in_storage:
-        return False
-    return tensor.contiguous or (tensor.dtype.addressable and not tensor.layout)
-
-
 def digests(tensors: Mapping[str, Tensor], workers: int | None = None, progress: Progress | None = None) -> Iterator[Digest]:
-    """Compute the digest of each tensor.
+    """Compute the digest of each tensor: of its elements, and of what else makes up its values (`contents`).
 
     Args:
         tensors: Tensors by name.
@@ -73,15 +69,29 @@ def digests(tensors: Mapping[str, Tensor], workers: int | None = None, progress:
         The digests, in the order of `tensors`.
     """
     hashed = fold(
-        {name: tensor for name, tensor in tensors.items() if has_bytes(tensor)},
+        {name: contents(tensor) for name, tensor in tensors.items()},
         lambda tensor: _Sha256(),
         workers=workers,
         progress=progress,
         divisible=False,
     )
-    for name, tensor in tensors.items():
-        digest = next(hashed)[1].hex if has_bytes(tensor) else ""
-        yield Digest(digest, name, tensor.dtype.name, record_shape(tensor.shape))
+    for (name, tensor), (_, digest) in zip(tensors.items(), hashed, strict=True):
+        yield Digest(digest.hex, name, tensor.dtype.name, record_shape(tensor.shape))
+
+
+def undecoded_digests(undecoded: Mapping[str, Undecoded]) -> Iterator[Digest]:
+    """Compute the digests of the bytes that are in no tensor: their dtype is `bytes`, their shape how many there are.
+
+    Raises:
+        Opaque: Some are not read at all.
+    """
+    for name, (what, storage) in undecoded.items():
+        if storage is None:
+            raise Opaque(f"{name} is {what}, which is not read", "choose the tensors by patterns")
+        running = sha256()
+        for block in storage.blocks():
+            running.update(block)
+        yield Digest(running.hexdigest(), name, "bytes", str(storage.nbytes))
 
 
 def whole(parts: Iterable[Digest]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.tensor import Layout, Tensor
+from ..tensors.tensor import Tensor
 
 
 class Violation(NamedTuple):
@@ -32,6 +32,7 @@ class Violation(NamedTuple):
 KINDS = {
     "unreadable": "The file cannot be opened, or bytes of it cannot be read to their end.",
     "checksum": "Bytes are not those that the checksum in the file was made of.",
+    "unread": "Bytes are not those of a tensor, and nothing is known of what they say.",
     "finite": "A tensor holds NaN or infinite elements.",
     "code": "The file names a class or function that loading it elsewhere would import, and may call.",
     "architecture": "No known architecture has these names and shapes.",
@@ -42,6 +43,7 @@ KINDS = {
     "dtype": "A tensor is of another dtype.",
     "shape": "A tensor is of another shape.",
     "layout": "A tensor is laid out in another way.",
+    "quantiser": "A tensor is quantised by another scale or zero point.",
     "tied": "Tensors share one storage, or do not, where it should be the other way round.",
     "sha256": "A tensor's elements are not those that the digest was made of.",
     "figure": "A figure of a tensor's values is out of its range.",
@@ -55,9 +57,7 @@ def violation(kind: str, name: str, what: str, **facts: Any) -> Violation:
 
 def views(tensor: Tensor) -> Iterator[Tensor]:
     """List the plain tensors that hold the contents of a tensor: itself; if it is sparse, its indices and values; its scales."""
-    if tensor.layout == Layout.CONJUGATE:  # as finite as the tensor that it is the conjugate of
-        yield Tensor.view(tensor.dtype, tensor.shape, tensor.storage, tensor.strides, tensor.offset)
-    elif tensor.layout.in_storage:
+    if tensor.layout.in_storage:
         yield tensor.decoded() if tensor.numeric else tensor
     for part in tensor.parts:
         if isinstance(part, Tensor):

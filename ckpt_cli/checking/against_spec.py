@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
+from ..analysis.contents import quantiser_text
 from ..analysis.digest import digests
 from ..analysis.figures import FIGURES, Figures
 from ..analysis.stats import computable, stats
@@ -14,6 +15,7 @@ from ..numbers.shapes import show_shape
 from ..tensors.blocks import Progress
 from ..tensors.checkpoint import Checkpoint, Kind
 from ..tensors.selection import Layers, matches, no_layers
+from ..tensors.tensor import Layout, Tensor
 from . import Violation, violation
 from .spec import AT_LEAST_ONE, Range, Requirement, Spec
 
@@ -142,11 +144,19 @@ def value_violations(
     Whether elements are finite is a question for `integrity.not_finite`.
     """
     pairs = list(matched.pairs(names))
+    for name, requirement in pairs:
+        yield from _quantiser_violations(name, checkpoint[name], requirement) if requirement.quantiser else ()
     yield from _digest_violations(checkpoint, pairs, progress)
     measured = {name: checkpoint[name] for name, requirement in pairs if requirement.figures and computable(checkpoint[name])}
     sums = dict(stats(measured, progress=progress)) if measured else {}
     for name, requirement in pairs:
         yield from _figure_violations(name, _bounded(sums[name], requirement) if name in sums else {}, requirement)
+
+
+def _quantiser_violations(name: str, tensor: Tensor, requirement: Requirement) -> Iterator[Violation]:
+    text = quantiser_text(tensor) if tensor.layout == Layout.QUANTISED else "not quantised"
+    if text != requirement.quantiser:
+        yield violation("quantiser", name, f"{text}; not {requirement.quantiser}", quantiser=text, expected=requirement.quantiser)
 
 
 def _digest_violations(checkpoint: Checkpoint, pairs: list[tuple[str, Requirement]], progress: Progress | None) -> Iterator[Violation]:

@@ -14,6 +14,7 @@ from .code import names_no_code
 from .integrity import integrity, not_finite
 from .names import as_architecture, as_other
 from .spec import Spec
+from .unread import unread
 
 
 class Asked(NamedTuple):
@@ -88,6 +89,8 @@ def verify(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, pro
     violations += not_finite(checkpoint, [name for name in finite if name not in read.unreadable], read.finite, progress)
     if matched:
         violations += value_violations(checkpoint, matched, readable, progress)
+    if not asked.patterns:
+        violations += unread(checkpoint, values=bool(asked.finite or asked.spec))
     return Report(violations, len(names), read.bytes, read.checksums, read.without, len(finite))
 
 

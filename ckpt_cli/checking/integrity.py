@@ -150,13 +150,15 @@ def _bottom(storage: Storage) -> list[Storage]:
 
 def _covers(tensor: Tensor, storage: Storage) -> bool:
     """Whether the bytes of `storage` are the elements of the tensor, in order, and of a dtype that has NaN or infinities."""
-    if tensor.layout not in (Layout.PLAIN, Layout.CONJUGATE) or not may_be_infinite(tensor.dtype):
+    if tensor.layout != Layout.PLAIN or not may_be_infinite(tensor.dtype):
         return False
     return tensor.storage is storage and tensor.contiguous and tensor.start == 0 and tensor.nbytes == storage.nbytes
 
 
 def _records(checkpoint: Checkpoint) -> Iterator[tuple[str, Storage]]:
     """What has a checksum besides the tensors: what the format says, else every member of every zip that the checkpoint is in."""
+    for name, (_, raw) in checkpoint.undecoded.items():
+        yield from ((name, below) for below in _bottom(raw)) if raw else ()
     if checkpoint.origin is None:
         return
     form = formats[checkpoint.origin.format]

@@ -62,6 +62,7 @@ class Requirement:
         dtype: The dtypes that are allowed, by name; empty for any.
         shape: A range for each axis; None for any shape.
         layout: The layout, `plain` for none; empty for any.
+        quantiser: The scale and zero point of a quantised tensor, as `quantiser_text` has them; empty for any.
         sha256: The digest of the elements, in hexadecimal; empty for any.
         finite: Whether NaN and infinite elements are forbidden.
         figures: Bounds of figures, by name.
@@ -75,6 +76,7 @@ class Requirement:
     dtype: tuple[str, ...] = ()
     shape: tuple[Range, ...] | None = None
     layout: str = ""
+    quantiser: str = ""
     sha256: str = ""
     finite: bool = False
     figures: Mapping[str, Range] = field(default_factory=dict)
@@ -234,6 +236,12 @@ def _layout(value: Any) -> str:
     return "" if value == "*" else value
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("a text, as `ckpt spec` writes it")
+    return value
+
+
 def _digest(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch("[0-9a-fA-F]{64}", value):
         raise ValueError("64 hexadecimal digits")
@@ -254,7 +262,7 @@ def _table(value: Any) -> dict[str, Any]:
 
 SPEC_KEYS: dict[str, Callable[[Any], Any]] = {"params": _count, "extra": _extra, "finite": _flag, "ties": _ties, "tensors": _table}
 _TENSOR_KEYS: dict[str, Callable[[Any], Any]] = {
-    "count": _count, "dtype": dtypes_of, "shape": shape_of, "layout": _layout, "sha256": _digest, "finite": _flag,
+    "count": _count, "dtype": dtypes_of, "shape": shape_of, "layout": _layout, "quantiser": _text, "sha256": _digest, "finite": _flag,
     **dict.fromkeys(BOUNDED, _interval),
 }  # fmt: skip
-_VALUE_KEYS = {"sha256", "finite", *BOUNDED}
+_VALUE_KEYS = {"quantiser", "sha256", "finite", *BOUNDED}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import typer
@@ -62,8 +63,8 @@ def diff_command(
             Answer().lines(dict.fromkeys(difference.name for difference in differences))
             return 1 if differences else 0
         show_differences(Answer(as_json, color), differences, stat, {"a": a, "b": b})
-    if mapped.checkpoint.objects and two.objects and not _same_objects(mapped.checkpoint, two):
-        note("what is in the files besides tensors differs, too; `ckpt summary` shows it")
+    for line in _notes(mapped.checkpoint, two):
+        note(line)
     return 1 if differences else 0
 
 
@@ -106,6 +107,15 @@ def _names(mapped: _Mapped, two: Checkpoint, patterns: list[str] | None) -> list
     if not mapped.not_compared:
         return names
     return [name for name in names or {**one.kinds(), **two.kinds()} if name not in mapped.not_compared]
+
+
+def _notes(one: Checkpoint, two: Checkpoint) -> Iterator[str]:
+    """What differs besides tensors, where both files have such things: objects and metadata."""
+    if one.objects and two.objects and not _same_objects(one, two):
+        yield "what is in the files besides tensors differs, too; `ckpt summary` shows it"
+    keys = [key for key in {**one.metadata, **two.metadata} if one.metadata.get(key) != two.metadata.get(key)]
+    if keys and one.metadata and two.metadata:
+        yield f"metadata differ, too: {', '.join(keys[:5])}{', …' if len(keys) > 5 else ''}"
 
 
 def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:

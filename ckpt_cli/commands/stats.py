@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..analysis.contents import left_out
 from ..analysis.stats import FIGURES, Figures, computable, histograms, stats, total
 from ..errors import about
 from ..show.answer import Answer, Color, note
@@ -56,6 +57,8 @@ def stats_command(
     for name, tensor in tensors.items():
         if not computable(tensor):
             note(f"{name}: {tensor.layout or tensor.dtype.name} has no plain elements to compute with")
+    if checkpoint.undecoded and not patterns:
+        note(left_out(checkpoint.undecoded))
 
 
 # The docstring is the help page. Under `python -OO` there is none.

@@ -51,11 +51,11 @@ def _same_view(checkpoint: Checkpoint, group: list[str]) -> bool:
 
 def _equal_groups(checkpoint: Checkpoint) -> list[list[str]]:
     """Return the names of separate storages with the same dtype, shape and bytes. Only tensors that could be equal are read."""
-    from ..analysis.digest import digests, has_bytes
+    from ..analysis.digest import digests
 
     candidates: dict[tuple[object, ...], list[str]] = {}
     for name, tensor in checkpoint.distinct().items():
-        if tensor.nbytes and has_bytes(tensor):
+        if tensor.nbytes:
             candidates.setdefault((tensor.dtype.name, tensor.layout, tensor.shape), []).append(name)
     facts_of = {name: facts for facts, names in candidates.items() for name in names if len(names) > 1}
     groups: dict[tuple[object, ...], list[str]] = {}

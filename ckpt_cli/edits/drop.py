@@ -42,7 +42,10 @@ def _without(checkpoint: Checkpoint, gone: set[str]) -> Checkpoint:
     objects = {name: value for name, value in checkpoint.objects.items() if name not in gone}
     if not tensors:
         raise EditError("no tensor would be left", "delete the file instead")
-    return checkpoint.replacing(tensors=tensors, objects=objects if len(objects) < len(checkpoint.objects) else checkpoint.objects)
+    if len(objects) == len(checkpoint.objects):
+        return checkpoint.replacing(tensors=tensors)
+    undecoded = {name: each for name, each in checkpoint.undecoded.items() if name not in gone}
+    return checkpoint.replacing(tensors=tensors, objects=objects, undecoded=undecoded)
 
 
 def recipe_step() -> Verb:

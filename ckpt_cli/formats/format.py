@@ -141,8 +141,8 @@ class Savable(Format):
 
     def losses(self, checkpoint: Checkpoint) -> list[str]:
         """What of `checkpoint` this format has no place for, though it saves the rest: a line for each kind."""
-        lines, written = [], set(self.objects_to_write(checkpoint)) if checkpoint.objects else set()
-        lost = [name for name in checkpoint.objects if name not in written]
+        lines, written = [], set(self.objects_to_write(checkpoint)) if checkpoint.objects or checkpoint.undecoded else set()
+        lost = [name for name in {**checkpoint.objects, **checkpoint.undecoded} if name not in written]
         if lost:
             lines.append(f"{len(lost):,} object{'s' * (len(lost) != 1)} besides tensors ({', '.join(_first_keys(lost))})")
         metadata = sorted(set(checkpoint.metadata) - {"format"})  # the framework's name says nothing that the file does not

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ..analysis.contents import quantiser_text
 from ..analysis.digest import digests
 from ..checking.integrity import not_finite
 from ..tensors.blocks import Progress
 from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Layout
 from .tree import folded
 
 _HALF = re.compile("[\ud800-\udfff]")
@@ -38,7 +40,9 @@ def written(checkpoint: Checkpoint, finite: bool = False, hashes: bool = False, 
     yield from _ties(checkpoint)
     yield ""
     yield "[tensors]"
-    rows = ((escaped(name), (*kind.facts, sums.get(name, ""), bool(wrong) and name not in wrong)) for name, kind in kinds.items())
+    quantisers = {name: quantiser_text(checkpoint[name]) for name, kind in kinds.items() if kind.layout == Layout.QUANTISED}
+    values = {name: (quantisers.get(name, ""), sums.get(name, ""), bool(wrong) and name not in wrong) for name in kinds}
+    rows = ((escaped(name), (*kind.facts, *values[name])) for name, kind in kinds.items())
     for pattern, count, facts in folded(rows):
         yield f"{quoted(pattern)} = {_entry(count, facts)}"
 
@@ -57,12 +61,13 @@ def _ties(checkpoint: Checkpoint) -> Iterator[str]:
 
 
 def _entry(count: int, facts: tuple[Any, ...]) -> str:
-    dtype, shape, layout, sha256, finite = facts
+    dtype, shape, layout, quantiser, sha256, finite = facts
     parts: Mapping[str, str] = {
         "count": str(count) if count > 1 else "",
         "dtype": quoted(dtype.name),
         "shape": f"[{', '.join(map(str, shape))}]",
         "layout": quoted(layout) if layout else "",
+        "quantiser": quoted(quantiser) if quantiser else "",
         "finite": "true" if finite else "",
         "sha256": quoted(sha256) if sha256 else "",
     }

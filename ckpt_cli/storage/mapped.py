@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ..numbers.dtypes import DType
 from .storage import Place, Storage
 
 AT_ONCE = 12288  # elements: memory of over 128 kB is mapped and unmapped anew for each array, which takes longer than filling it
@@ -68,3 +69,31 @@ def swapped(of: Storage, width: int) -> Storage:
         return bytes(reversed_bytes)
 
     return Mapped(of, swap, width, width)
+
+
+def conjugated(of: Storage, width: int) -> Storage:
+    """Return complex elements, of `width` bytes each, with the sign of their imaginary parts turned."""
+
+    def conjugate(data: memoryview) -> bytes:
+        turned = bytearray(data)
+        turned[width - 1 :: width] = bytes(byte ^ 0x80 for byte in turned[width - 1 :: width])
+        return bytes(turned)
+
+    return Mapped(of, conjugate, width, width)
+
+
+def negated(of: Storage, dtype: DType) -> Storage:
+    """Return numbers with their signs turned: the sign bit of floats and of both parts of complex ones, integers as torch wraps them."""
+    width = dtype.part
+
+    def negate(data: memoryview) -> bytes:
+        if dtype.kind in "fc":
+            turned = bytearray(data)
+            turned[width - 1 :: width] = bytes(byte ^ 0x80 for byte in turned[width - 1 :: width])
+            return bytes(turned)
+        import numpy
+
+        integers = numpy.frombuffer(data, f"<{dtype.kind}{width}")
+        return (0 - integers).tobytes()
+
+    return Mapped(of, negate, dtype.nbytes, dtype.nbytes)

@@ -72,6 +72,18 @@ class Foreign(NamedTuple):
     text: str
 
 
+class Undecoded(NamedTuple):
+    """Bytes of a file that are not among its tensors: those of an object that is not decoded.
+
+    Attributes:
+        what: What they are, in words.
+        storage: The bytes; None where they are not read at all.
+    """
+
+    what: str
+    storage: Storage | None = None
+
+
 class Origin(NamedTuple):
     """Where a checkpoint was read from.
 
@@ -91,7 +103,7 @@ class Origin(NamedTuple):
         return self.file.path
 
 
-_PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "layer_of")
+_PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "layer_of", "undecoded")
 
 
 class Checkpoint(Mapping[str, Tensor]):
@@ -108,6 +120,7 @@ class Checkpoint(Mapping[str, Tensor]):
         sources: the name under which a tensor was read, by its present name, for names that an edit changed.
         separator: what divides the parts of a name.
         layer_of: the path of its layer in `layers`, and what a tensor is called there, for names that do not say so themselves.
+        undecoded: the bytes of the file that are in no tensor, by name. No verdict on the checkpoint leaves them out.
     """
 
     def __init__(
@@ -122,7 +135,9 @@ class Checkpoint(Mapping[str, Tensor]):
         sources: Mapping[str, str] | None = None,
         separator: str = ".",
         layer_of: Mapping[str, tuple[str, str]] | None = None,
+        undecoded: Mapping[str, Undecoded] | None = None,
     ) -> None:
+        self.undecoded: Mapping[str, Undecoded] = {} if undecoded is None else undecoded
         self.tensors, self.separator = tensors, separator
         self.layer_of: Mapping[str, tuple[str, str]] = {} if layer_of is None else layer_of
         self.metadata: Mapping[str, str] = {} if metadata is None else metadata

@@ -23,7 +23,6 @@ class Layout(StrEnum):
     """How a tensor keeps its elements, and with that what can be done with it. Only plain ones are edited."""
 
     PLAIN = ""  # strided elements
-    CONJUGATE = "conjugate"  # torch: strided, to be conjugated when read
     QUANTISED = "quantised"  # torch: strided integers; scales and zero points are among the `parts`
     UNPACKED = "unpacked"  # JAX: types of less than a byte, kept one a byte
     OPAQUE = "opaque"  # bytes that are no numbers: text, records

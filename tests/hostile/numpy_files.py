@@ -56,7 +56,6 @@ def accepted() -> Iterator[tuple[str, str, bytes]]:
     yield "objects", "\tobject\t3\t3\t24", npy(said("'|O'", "(3,)"), b"cos\nsystem\n(S'touch canary'\ntR.")
     yield "objects on huge axes", f"\tobject\t{2**60}\t", npy(said("'|O'", f"({2**60},)"), b"\x80\x04N.")
     yield "objects in a record", "\tobject\t1", npy(said("[('a', '|O')]", "(1,)"), b"\x80\x04N.")
-    yield "objects without a pickle", "\tobject\t1", npy(said("'O'", "(1,)"))
 
 
 def refused() -> Iterator[tuple[str, str, bytes]]:
@@ -64,6 +63,7 @@ def refused() -> Iterator[tuple[str, str, bytes]]:
     for size in (6, 7, 8, 9, 10, 30, len(GOOD) - 9):
         yield f"cut to {size} bytes", "truncated", GOOD[:size]
     yield "cut in the data", "truncated: 1 of 8 bytes of data are missing", GOOD[:-1]
+    yield "objects without a pickle", "truncated", npy(said("'O'", "(1,)"))
     yield "bytes after the data", "3 bytes stand after the array", GOOD + b"abc"
     for version in (0, 4, 255):
         yield f"version {version}", f"version {version}.0 of numpy's format is not known", MAGIC + bytes((version, 0)) + GOOD[8:]
@@ -190,7 +190,9 @@ def cases() -> Iterator[Case]:
         yield Case(name, "error", says, raw, "a.npy")
     for name, gives, says, raw in archives():
         yield Case(f"zip, {name}", gives, says, raw, "a.npz")
-    yield Case("another array behind the first", "warning", "another array follows the first", GOOD + GOOD, "a.npy")
+    yield Case("another array behind the first", "ok", "", GOOD + GOOD, "a.npy")
+    yield Case("another array behind the first is cut off", "error", "truncated", GOOD + GOOD[:-1], "a.npy")
+    yield Case("something else behind the first", "error", "stand after the array", GOOD + GOOD + b"x", "a.npy")
     yield Case("8 GB of deflated zeros", "error", "compressed in a way that is not read", bomb, "a.npz")
     yield Case("60,000 arrays", "ok", "59999" + ROW, many, "a.npz")
     yield Case("10 TB on paper", "ok", "\tuint8\t10000000000000", large, "a.npy")

@@ -526,11 +526,14 @@ def unusual() -> Iterator[Trick]:
             f"a numpy scalar of the dtype {code[:20]!r}",
             beside(call(name("numpy.core.multiarray", "scalar"), call(name("numpy", "dtype"), code, False, True), bytes(8))),
         )
+    objects = call(name("numpy", "dtype"), "O8", False, True)
+    yield ok("a numpy array of objects", {"w": GOOD, "o": array((2,), objects, [1, None])}, "o\tobject\t2")
     yield ok(
-        "a numpy array of objects",
-        {"w": GOOD, "o": array((2**60,), call(name("numpy", "dtype"), "O8", False, True), [])},
-        f"o\tobject\t{2**60}",
+        "a numpy array of arrays",
+        {"w": GOOD, "o": array((2, 1), objects, [array((2,), call(name("numpy", "dtype"), "f4", False, True), bytes(8)), None])},
+        "o.0.0\tfloat32",
     )
+    yield error("a numpy array of fewer objects than its shape", {"o": array((2**60,), objects, [])}, "has 0 elements")
 
 
 def cases() -> Iterator[Trick]:

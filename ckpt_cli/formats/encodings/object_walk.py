@@ -1,8 +1,9 @@
 """A walk through a pickle's tree: every leaf with its path and its place. A container that holds itself is not entered again.
 
 Containers are dicts, lists, tuples and objects that behave like them. A pickled nn.Module is walked as `state_dict()` does it:
-`_parameters`, `_buffers`, then `_modules`, as in torch/nn/modules/module.py. An object of any other class is one leaf; the tensors in its
-state are leaves of their own.
+`_parameters`, `_buffers`, then `_modules`, as in torch/nn/modules/module.py. An array of objects is the container of its elements. An
+object of any other class is one leaf; the tensors and long runs of bytes in its arguments and state are leaves of their own, as are those
+that a tensor has beside its elements: the scales of a quantised one.
 """
 
 from __future__ import annotations
@@ -11,17 +12,16 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from ...errors import Malformed
-from .object_nodes import ByteString, Call, Dict, Global, List, Node, Set, Tuple
+from . import pickled_arrays
+from .object_names import Path, key_text
+from .object_nodes import ByteArray, BytesInFile, ByteString, Call, Dict, Global, List, Node, Set, Tuple
 
 # Far above what programs write; a hostile pickle reaches them within seconds.
 _MOST_STEPS = 3_000_000
 _MOST_KEYS = 30_000_000
-_MOST_CHARACTERS = 1 << 28
 _DEEPEST = 1000
-_DEEPEST_KEY = 32
-_MOST_OF_A_KEY = 10_000
-
-Path = tuple[Any, ...]
+_DEEPEST_STATE = 32  # tensors within tensors
+_LONG = 4096  # bytes: shorter runs are part of the object that they are in
 
 
 class TreeEntry(NamedTuple):
@@ -62,9 +62,13 @@ class Walk:
                 continue
             entry, tensors_only = step  # type: ignore[misc]
             node = entry.node
-            if not isinstance(node, Node) or self.is_leaf(node) or id(node) in above:
-                if not tensors_only or (isinstance(node, Node) and self.is_leaf(node)):
+            if not isinstance(node, Node) or self.is_leaf(node) or id(node) in above or self._is_plain_array(node):
+                if not tensors_only or is_long(node) or (isinstance(node, Node) and self.is_leaf(node)):
                     yield entry
+                if type(node) is Call and node.path in _WITH_STATE and id(node) not in above:
+                    above.add(id(node))
+                    steps.append(id(node))
+                    steps.extend((child, True) for child in reversed(_beside(entry.path, node)))
                 continue
             count = _count_children(node)
             if count > _MOST_STEPS:
@@ -79,6 +83,21 @@ class Walk:
             steps.append(id(node))
             steps.extend((child, tensors_only or foreign) for child in reversed(children))
         raise Malformed("the pickle holds its containers within one another too often to be walked")
+
+    def _is_plain_array(self, node: Node) -> bool:
+        """Whether `node` is an array of objects none of which holds numbers: texts, names, None."""
+        elements = pickled_arrays.objects_in(node) if type(node) is Call else None
+        if elements is None:
+            return False
+        steps, seen = [item for _, item, _ in elements], set()
+        while steps:
+            node = steps.pop()
+            if is_long(node) or (isinstance(node, Node) and self.is_leaf(node)):
+                return False
+            if isinstance(node, Node) and id(node) not in seen:
+                seen.add(id(node))
+                steps.extend(child.node for child in self._children(TreeEntry((), node, None, 0))[0])
+        return True
 
     def _children(self, entry: TreeEntry) -> tuple[list[TreeEntry], bool]:
         """The entries of a container, and whether it is an object of another class, of which only the tensors are listed."""
@@ -97,6 +116,9 @@ class Walk:
         return self._of_call(path, node, state)
 
     def _of_call(self, path: Path, node: Call, state: Dict | None) -> tuple[list[TreeEntry], bool]:
+        elements = pickled_arrays.objects_in(node)
+        if elements is not None:
+            return [TreeEntry((*path, *index), item, holder, i) for i, (index, item, holder) in enumerate(elements)], False
         if node.path in _SEQUENCES and node.arguments() and type(node.arguments()[0]) in (Tuple, List):
             inner = node.arguments()[0]
             return _of_items(path, inner, inner.items), False
@@ -106,12 +128,68 @@ class Walk:
             return _of_pairs(path, node, node.pairs), False
         if node.items:
             return _of_items(path, node, node.items), False
-        return _of_pairs(path, state, state.pairs) if state else [], node.path != "argparse.Namespace"
+        return _of_object(path, node), node.path != "argparse.Namespace"
+
+
+def is_long(node: Any) -> bool:
+    """Whether a node is a run of bytes that may well hold numbers."""
+    if type(node) is bytes:
+        return len(node) >= _LONG
+    if type(node) is Call:
+        raw = pickled_arrays.as_bytes(node)
+        return raw is not None and len(raw) >= _LONG
+    return type(node) is BytesInFile or (isinstance(node, (ByteString, ByteArray)) and len(node.data) >= _LONG)
+
+
+# Calls that make a tensor and then give it a state, which is their fourth argument. As in torch/_utils.py and torch/_tensor.py.
+_WITH_STATE = {"torch._utils._rebuild_parameter_with_state", "torch._tensor._rebuild_from_type_v2"}
+
+
+def _beside(path: Path, node: Call) -> list[TreeEntry]:
+    """What a tensor has besides its elements: the entries of its state, and those of the tensor that it wraps."""
+    entries: list[TreeEntry] = []
+    for _ in range(_DEEPEST_STATE):
+        args = node.arguments()
+        if len(args) > 3 and local_tensor(args[3]) is not None:
+            return []  # a DTensor, whose local part is the tensor itself
+        entries += _of_state(path, args[3]) if len(args) > 3 else []
+        inner = args[2].items[:1] if len(args) > 2 and type(args[2]) is Tuple else args[:1]
+        if not inner or type(inner[0]) is not Call or inner[0].path not in _WITH_STATE:
+            break
+        node = inner[0]
+    return [entry for entry in entries if isinstance(entry.node, Node)]
+
+
+def local_tensor(state: Any) -> Any:
+    """The local part of a DTensor, by its state: a dict, or a pair of a dict (or None) and the slots. None for another state."""
+    dicts = [state] if type(state) is Dict else state.items if type(state) is Tuple else []
+    return next((local for part in dicts if type(part) is Dict and (local := part.get("_local_tensor")) is not None), None)
+
+
+def _of_object(path: Path, node: Call) -> list[TreeEntry]:
+    """The arguments that an object was made with, then what its states say; of a tensor subclass, its state alone."""
+    if node.path in _WITH_STATE:
+        return _beside(path, node)
+    entries = _of_items(path, node.args, node.args.items) if type(node.args) is Tuple else []
+    for state in node.states:
+        entries += _of_state(path, state)
+    return entries
+
+
+def _of_state(path: Path, state: Any) -> list[TreeEntry]:
+    """The entries of a state: of a dict, of a pair of a dict and the slots, or the state itself."""
+    if type(state) is Dict:
+        return _of_pairs(path, state, state.pairs)
+    if type(state) is Tuple and len(state.items) == 2 and all(part is None or type(part) is Dict for part in state.items):
+        return [entry for part in state.items if part is not None for entry in _of_state(path, part)]
+    return _of_items(path, state, state.items) if type(state) in (Tuple, List) else []
 
 
 def _count_children(node: Any) -> int:
     """The most children that a node can have, but for those of a module."""
-    parts = [node, *getattr(node, "states", []), *getattr(getattr(node, "args", None), "items", [])]
+    states = getattr(node, "states", [])
+    parts = [node, *states, *(part for state in states for part in getattr(state, "items", [])[:2])]
+    parts += [getattr(node, "args", None), *getattr(getattr(node, "args", None), "items", [])]
     return sum(len(getattr(part, "pairs", [])) + len(getattr(part, "items", [])) for part in parts)
 
 
@@ -150,79 +228,3 @@ def _module_class(node: Call) -> str:
     if type(pid) is Tuple and len(pid.items) > 1 and type(pid.items[1]) is Global:
         return pid.items[1].name
     return "Module"
-
-
-def key_text(key: Any) -> str:
-    """A key as it stands in a name. Raises Malformed where that would be too long."""
-    if type(key) is str:
-        return key
-    if type(key) is ByteString:
-        return key.text
-    if type(key) is Tuple:
-        _check_key(key)
-        return _tuple_text(key)
-    if type(key) is Call:
-        return f"{key.path}({', '.join([key_text(part) for part in key.arguments()[:8] if not isinstance(part, (Call, Tuple))])})"
-    if isinstance(key, Node):
-        return getattr(key, "path", type(key).__name__)
-    return str(key)
-
-
-def _tuple_text(key: Tuple) -> str:
-    return "(" + ", ".join([_tuple_text(item) if type(item) is Tuple else key_text(item) for item in key.items]) + ")"
-
-
-def _check_key(key: Tuple) -> None:
-    """Raise Malformed where the text of a key would be too long: a tuple may hold another one many times over."""
-    level, parts = [key], 0
-    for _ in range(_DEEPEST_KEY):
-        parts += sum(len(one.items) for one in level)
-        if not level or parts > _MOST_OF_A_KEY:
-            break
-        level = [item for one in level for item in one.items if type(item) is Tuple]
-    if level:
-        raise Malformed("a key of the pickle is nested too deep, or too long")
-
-
-def spellings(key: Any) -> tuple[str, str, str]:
-    """The three ways in which `names` may write the last key of a path: plain, escaped, bracketed."""
-    return key_text(key), _escaped((key,)), _bracketed((key,))
-
-
-def joined(path: Path) -> str:
-    """The keys of a path, joined by dots."""
-    return ".".join(map(key_text, path))
-
-
-def names(tensors: list[Path], others: list[Path]) -> list[str]:
-    r"""The names of tensors and of other leaves: the keys of each path, joined by dots.
-
-    Where two names would be the same, dots inside a key are escaped (`a\.b`), then integer keys are put in brackets (`[7]`).
-
-    Raises:
-        Malformed: Two tensors, or a tensor and another leaf, have the same name all the same; or the names are too long.
-    """
-    paths, texts, characters = tensors + others, [], 0
-    for path in paths:
-        texts.append(joined(path))
-        characters += len(texts[-1])
-        if characters > _MOST_CHARACTERS:
-            raise Malformed("the names of the tensors are too long")
-    if len(set(texts)) == len(texts):
-        return texts
-    for spell in (_escaped, _bracketed):
-        counts: dict[str, int] = {}
-        for text in texts:
-            counts[text] = counts.get(text, 0) + 1
-        texts = [spell(path) if counts[text] > 1 else text for path, text in zip(paths, texts, strict=True)]
-    if len(set(texts[: len(tensors)])) != len(tensors) or not set(texts[: len(tensors)]).isdisjoint(texts[len(tensors) :]):
-        raise Malformed("two tensors go by the same path")
-    return texts
-
-
-def _escaped(path: Path) -> str:
-    return ".".join(key_text(key).replace("\\", "\\\\").replace(".", "\\.") for key in path)
-
-
-def _bracketed(path: Path) -> str:
-    return ".".join(_escaped((key,)) if type(key) is str else f"[{key_text(key)}]" for key in path)

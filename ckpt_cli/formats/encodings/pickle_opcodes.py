@@ -236,10 +236,18 @@ def _obj(m: Machine) -> None:
     m.stack.append(Call(CallOpcode.OBJ, items[0], Tuple(items[1:])))
 
 
+_OF_JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"  # the bytes of an array follow its BUILD
+
+
 @_op(b"b")
 def _build(m: Machine) -> None:
     state = m.pop()
-    m.stack[-1].states.append(state)
+    node = m.stack[-1]
+    node.states.append(state)
+    if node.path == _OF_JOBLIB:
+        from .joblib_arrays import read_behind
+
+        read_behind(m, node)  # type: ignore[arg-type]
 
 
 @_op(b"a")

@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from ...numbers.dtypes import DType
 from ...storage.storage import Storage
-from ...tensors.checkpoint import Checkpoint
+from ...tensors.checkpoint import Checkpoint, Undecoded
 from ...tensors.tensor import Tensor
-from .object_walk import TreeEntry, Walk, joined, names
+from .object_names import joined, names
+from .object_walk import TreeEntry, Walk
 from .pickle_reader import load
 from .pickled_tensors import TensorReader
 
@@ -53,11 +54,13 @@ def read_tree(tree: TorchTree) -> Checkpoint:
     collecting = isenabled()
     disable()  # a large tree is all live; looking for garbage in it doubles the time
     try:
-        leaves = sorted_leaves(load(tree.pickle), TensorReader(tree.storage_of))
+        reader = TensorReader(tree.storage_of)
+        leaves = sorted_leaves(load(tree.pickle), reader)
     finally:
         if collecting:
             enable()
-    return Checkpoint(leaves.tensors, objects=objects_of(leaves), layers=leaves.layers, rest=tree)
+    undecoded = undecoded_of(leaves, reader)
+    return Checkpoint(leaves.tensors, objects=objects_of(leaves), layers=leaves.layers, rest=tree, undecoded=undecoded)
 
 
 def objects_of(leaves: SortedLeaves) -> dict[str, Any]:
@@ -67,6 +70,12 @@ def objects_of(leaves: SortedLeaves) -> dict[str, Any]:
     from .pickled_objects import plain  # most files hold tensors alone
 
     return {name: plain(entry.node) for name, entry in leaves.others.items()}
+
+
+def undecoded_of(leaves: SortedLeaves, reader: TensorReader) -> dict[str, Undecoded]:
+    """The leaves that are bytes and no tensors: bare storages, long runs of bytes."""
+    found = {name: reader.bytes_of(entry.node) for name, entry in leaves.others.items()}
+    return {name: Undecoded(f"{storage.nbytes:,} bytes of no dtype", storage) for name, storage in found.items() if storage is not None}
 
 
 def sorted_leaves(root: Any, reader: TensorReader) -> SortedLeaves:

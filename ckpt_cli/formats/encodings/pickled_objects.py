@@ -6,8 +6,9 @@ from typing import Any
 
 from ...tensors.checkpoint import Foreign
 from . import pickled_arrays
-from .object_nodes import ByteArray, ByteString, Call, Dict, Global, List, Node, Set, Tuple
-from .pickled_tensors import TORCH_DTYPES, is_storage_id
+from .object_nodes import ByteArray, BytesInFile, ByteString, Call, Dict, Global, List, Node, Set, Tuple
+from .pickled_tensors import TORCH_DTYPES
+from .storage_ids import is_storage_id
 
 
 def plain(node: Any) -> Any:
@@ -29,10 +30,17 @@ def _type_name(node: Any) -> str:
     if type(node) is Global:
         return "torch.dtype" if node.module == "torch" and node.name in TORCH_DTYPES else "type"
     if type(node) is Call:
-        return node.path or "object"
+        return _class_of(node) or "object"
     if is_storage_id(node):
         return f"torch.{node.pid.items[1].name}" if type(node.pid.items[1]) is Global else "torch.storage"
-    return {Set: "set", ByteArray: "bytearray"}.get(type(node), "object")
+    return {Set: "set", ByteArray: "bytearray", BytesInFile: "bytes"}.get(type(node), "object")
+
+
+def _class_of(node: Call) -> str:
+    """The class of an object; of a tensor subclass, which torch makes by a call of its own, that subclass."""
+    args = node.arguments()
+    made_by_torch = node.path == "torch._tensor._rebuild_from_type_v2" and len(args) > 1 and type(args[1]) is Global
+    return str(args[1].path) if made_by_torch else node.path
 
 
 def sketch(node: Any, depth: int = 2) -> str:
@@ -41,6 +49,8 @@ def sketch(node: Any, depth: int = 2) -> str:
         return f"{_type_name(node)} of {node.pid.items[4]} elements"
     if not isinstance(node, Node):
         return repr(node)
+    if type(node) is BytesInFile:
+        return f"{node.storage.nbytes:,} bytes"
     if type(node) is Global:
         return node.path
     if type(node) is ByteString:

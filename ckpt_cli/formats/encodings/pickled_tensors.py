@@ -14,16 +14,9 @@ from ...numbers.dtypes import BLOCKS, DTYPES, DType
 from ...storage.storage import Storage
 from ...tensors.tensor import Layout, Tensor
 from . import pickled_arrays
-from .object_nodes import ByteString, Call, CallOpcode, Dict, Global, List, Persistent, Tuple, text_of
-
-# The typed storages of torch/__init__.py and the dtype of their elements.
-STORAGES = {
-    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
-    "BoolStorage": "bool", "ComplexHalfStorage": "complex32", "ComplexFloatStorage": "complex64", "ComplexDoubleStorage": "complex128",
-    "QInt8Storage": "qint8", "QUInt8Storage": "quint8", "QInt32Storage": "qint32",
-    "QUInt4x2Storage": "quint4x2", "QUInt2x4Storage": "quint2x4",
-}  # fmt: skip
+from .object_nodes import BytesInFile, Call, CallOpcode, Dict, Global, List, Persistent, Tuple, text_of
+from .object_walk import is_long, local_tensor
+from .storage_ids import STORAGE_IN_BYTES, StorageId, is_storage_id
 
 # Names of torch's dtypes, also those that are aliases, and our names for them.
 TORCH_DTYPES = {name: name for name in DTYPES if name not in BLOCKS}
@@ -31,57 +24,18 @@ TORCH_DTYPES |= {"chalf": "complex32", "cfloat": "complex64", "cdouble": "comple
 
 StorageOf = Callable[[str, DType | None, int], Storage]
 
-
-class StorageId:
-    """The persistent id that torch writes for a storage: ('storage', class, key, location, numel[, view]).
-
-    As in torch/serialization.py, `persistent_id`. Raises Malformed for anything else.
-
-    Attributes:
-        items: The parts of the id.
-        key: The name of the storage in the file.
-        location: The device that the storage was on.
-        dtype: The dtype of the storage's elements; None where it is untyped.
-        nbytes: The size of the storage.
-        offset: The first element of a view of it, in files of torch ≤ 0.4.
-    """
-
-    __slots__ = ("dtype", "items", "key", "location", "nbytes", "offset")
-
-    def __init__(self, node: Persistent) -> None:
-        items = node.pid.items if type(node.pid) is Tuple else []
-        kinds = [type(item) for item in items]
-        if len(items) < 5 or text_of(items[0]) != "storage" or kinds[1] is not Global or kinds[4] is not int or items[4] < 0:
-            raise Malformed("a storage of the pickle is described in an unknown way")
-        self.items, self.location = items, items[3]
-        self.key = items[2].text if kinds[2] is ByteString else str(items[2])
-        self.dtype = None if items[1].name == "UntypedStorage" else _storage_dtype(items[1])
-        self.nbytes = items[4] if self.dtype is None else -(-items[4] // self.dtype.elements) * self.dtype.nbytes
-        self.offset = _legacy_view(items[5]) if len(items) > 5 else 0
-
-
-def _storage_dtype(cls: Global) -> DType:
-    if cls.name not in STORAGES:
-        raise Malformed(f"storages of class {cls.path!r} are not known")
-    return DTYPES[STORAGES[cls.name]]
-
-
-def _legacy_view(view: Any) -> int:
-    """The offset of a view. Files of torch ≤ 0.4 keep a view of a storage as (key, offset, size)."""
-    if view is None:
-        return 0
-    if type(view) is Tuple and len(view.items) == 3 and type(view.items[1]) is int:
-        return view.items[1]
-    raise Malformed("a view of a storage is described in an unknown way")
-
-
-def is_storage_id(node: Any) -> bool:
-    """Whether `node` is the persistent id of a storage."""
-    return type(node) is Persistent and type(node.pid) is Tuple and bool(node.pid.items) and text_of(node.pid.items[0]) == "storage"
-
-
 # Calls that stand for one value; they are leaves, not containers.
-_PLAIN_CALLS = {"_codecs.encode", "torch.device", "builtins.complex", "__builtin__.complex", "builtins.slice", "__builtin__.slice"}
+_PLAIN_CALLS = {
+    STORAGE_IN_BYTES,
+    "_codecs.encode",
+    "torch.device",
+    "builtins.complex",
+    "__builtin__.complex",
+    "builtins.slice",
+    "__builtin__.slice",
+    "builtins.bytearray",
+    "__builtin__.bytearray",
+}
 
 
 def torch_dtype(node: Any, where: str = "") -> DType:
@@ -102,13 +56,16 @@ class TensorReader:
         self.storage_of = storage_of
         self.seen: dict[int, Tensor] = {}
         self.repeated: dict[int, tuple[Tensor, StorageId]] = {}
+        self.pickled: dict[int, tuple[Storage, DType | None]] = {}
         self.depth = 0
 
     def is_leaf(self, node: Any) -> bool:
         """Whether `node` is one tensor, storage or value, and no container."""
         if is_tensor(node) or is_storage_id(node):
             return True
-        return type(node) is Call and (pickled_arrays.is_array(node) or node.path in _PLAIN_CALLS)
+        if type(node) is Call:
+            return pickled_arrays.is_array(node) or node.path in _PLAIN_CALLS
+        return type(node) is BytesInFile
 
     def tensor(self, node: Any) -> Tensor | None:
         """The tensor that `node` describes, or None. Raises Malformed where it describes an impossible one."""
@@ -122,6 +79,8 @@ class TensorReader:
                 tensor = _REBUILD[node.path](self, node, node.arguments())
             elif pickled_arrays.is_array(node):
                 tensor = pickled_arrays.array_tensor(node)
+            elif pickled_arrays.objects_in(node) is not None:
+                tensor = pickled_arrays.object_tensor(node)
             else:
                 return None
             self.seen[id(node)] = tensor
@@ -148,14 +107,33 @@ class TensorReader:
 
     def strided(self, args: list[Any], dtype: DType | None = None, layout: Layout = Layout.PLAIN) -> Tensor:
         """The view that the arguments (storage, offset, size, stride, …) describe. `dtype`: where it is not the storage's."""
-        if len(args) < 4 or type(args[0]) is not Persistent or type(args[1]) is not int:
+        if len(args) < 4 or type(args[1]) is not int:
             raise Malformed("a tensor of the pickle is described in an unknown way")
-        storage_id = StorageId(args[0])
-        element = dtype or storage_id.dtype
+        storage, storage_dtype, offset = self._storage(args[0])
+        element = dtype or storage_dtype
         if element is None:
             raise Malformed("a tensor over an untyped storage without a dtype")
-        storage = self.storage_of(storage_id.key, storage_id.dtype, storage_id.nbytes)
-        return Tensor.view(element, _sizes(args[2]), storage, _sizes(args[3]), args[1] + storage_id.offset, layout)
+        return Tensor.view(element, _sizes(args[2]), storage, _sizes(args[3]), args[1] + offset, layout)
+
+    def _storage(self, node: Any) -> tuple[Storage, DType | None, int]:
+        """The storage that `node` stands for, the dtype of its elements, and the first element of a view of it."""
+        if type(node) is Persistent:
+            storage_id = StorageId(node)
+            storage = self.storage_of(storage_id.key, storage_id.dtype, storage_id.nbytes)
+            return storage, storage_id.dtype, storage_id.offset
+        if type(node) is not Call or node.path != STORAGE_IN_BYTES:
+            raise Malformed("a tensor of the pickle is described in an unknown way")
+        if id(node) not in self.pickled:
+            from .pickled_storages import storage_in_bytes  # few files are pickled so
+
+            self.pickled[id(node)] = storage_in_bytes(node)
+        return (*self.pickled[id(node)], 0)
+
+    def bytes_of(self, node: Any) -> Storage | None:
+        """The bytes of a leaf that is no tensor: a bare storage, a long run of bytes. None for any other."""
+        if is_storage_id(node) or (type(node) is Call and node.path == STORAGE_IN_BYTES):
+            return self._storage(node)[0]
+        return pickled_arrays.storage_of(node) if is_long(node) else None
 
 
 _MOST_SIZE = 2**63
@@ -177,12 +155,38 @@ def _sizes(node: Any) -> tuple[int, ...]:
 
 def _v2(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
     metadata = args[6] if len(args) > 6 else None
-    pending = type(metadata) is Dict and any(value is True for _, value in metadata.pairs)
-    return reader.strided(args, layout=Layout.CONJUGATE if pending else Layout.PLAIN)
+    return _logical(reader.strided(args), metadata) if type(metadata) is Dict and metadata.pairs else reader.strided(args)
 
 
 def _v3(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
-    return reader.strided(args, torch_dtype(args[6] if len(args) > 6 else None))
+    tensor = reader.strided(args, torch_dtype(args[6] if len(args) > 6 else None))
+    return _logical(tensor, args[7]) if len(args) > 7 and type(args[7]) is Dict else tensor
+
+
+def _logical(tensor: Tensor, metadata: Dict) -> Tensor:
+    """The values of a tensor that torch conjugates or negates when they are read, as its flags `conj` and `neg` say."""
+    flags = {str(text_of(key)): value for key, value in metadata.pairs}
+    if not set(flags) <= {"conj", "neg"} or not all(type(value) is bool for value in flags.values()):
+        raise Malformed(f"a tensor with flags that are not known: {', '.join(sorted(flags))}")
+    if not any(flags.values()):
+        return tensor
+    from ...storage.mapped import conjugated, negated
+
+    storage = tensor.storage
+    if flags.get("conj"):
+        if tensor.dtype.kind != "c":
+            raise Malformed("a tensor that is to be conjugated and is not complex")
+        storage = conjugated(storage, tensor.dtype.nbytes)
+    if flags.get("neg"):
+        storage = negated(storage, tensor.dtype)
+    return tensor.over(storage)
+
+
+def _on_device(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
+    """A tensor of another device, kept as an array or a tensor of the CPU and cast: (data, dtype, device, requires_grad)."""
+    if len(args) < 2:
+        raise Malformed("a tensor of the pickle is described in an unknown way")
+    return reader.inner(args[0]).cast(torch_dtype(args[1]), "the tensor")
 
 
 def _quantised(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
@@ -214,18 +218,11 @@ def _sparse(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
 
 def _from_type(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
     """A subclass: (function, type, args, state). A DTensor is read as the part of it that this rank holds."""
-    local = _local_part(args)
+    local = local_tensor(args[3]) if len(args) > 3 else None
     if local is not None:
         return reader.inner(local)
     function, inner = args[0] if args else None, args[2] if len(args) > 2 else None
     return reader.inner(Call(CallOpcode.REDUCE, function, inner))
-
-
-def _local_part(args: list[Any]) -> Any:
-    """The local part of a DTensor. The state is a dict, or a pair of a dict (or None) and the slots."""
-    state = args[3] if len(args) > 3 else None
-    dicts = [state] if type(state) is Dict else state.items if type(state) is Tuple else []
-    return next((local for part in dicts if type(part) is Dict and (local := part.get("_local_tensor")) is not None), None)
 
 
 _REBUILD: dict[str, Callable[[TensorReader, Call, list[Any]], Tensor]] = {
@@ -236,6 +233,9 @@ _REBUILD: dict[str, Callable[[TensorReader, Call, list[Any]], Tensor]] = {
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._utils._rebuild_sparse_tensor": _sparse,
+    "torch._utils._rebuild_sparse_csr_tensor": _sparse,
+    "torch._utils._rebuild_device_tensor_from_numpy": _on_device,
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _on_device,
     "torch._tensor._rebuild_from_type_v2": _from_type,
 }
 
@@ -253,4 +253,4 @@ def is_tensor(node: Any) -> bool:
 def _is_known_subclass(args: list[Any]) -> bool:
     if len(args) < 4:
         return False
-    return _local_part(args) is not None or (type(args[0]) is Global and args[0].path in _REBUILD)
+    return local_tensor(args[3]) is not None or (type(args[0]) is Global and args[0].path in _REBUILD)

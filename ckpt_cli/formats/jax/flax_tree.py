@@ -21,8 +21,8 @@ from ...storage.storage import Extent, Storage
 from ...storage.tiles import chained
 from ...tensors.checkpoint import Checkpoint, Foreign
 from ...tensors.tensor import Layout, Tensor
+from ..encodings.object_names import Path, joined, names
 from ..encodings.object_nodes import Dict, List
-from ..encodings.object_walk import Path, joined, names
 from .msgpack import MsgpackReader, Span, ValueKind
 
 ARRAY, COMPLEX, SCALAR = 1, 2, 3  # types of extensions

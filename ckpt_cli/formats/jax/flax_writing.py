@@ -11,7 +11,7 @@ from ...errors import CannotHold, Malformed
 from ...storage.storage import Extent, Slice, Storage
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Layout, Tensor
-from ..encodings.object_walk import Path, joined, names
+from ..encodings.object_names import Path, joined, names
 from .flax_tree import ARRAY, CHUNKED, COMPLEX, SCALAR, FlaxTree, Leaf
 from .msgpack import DEEPEST, LONGEST_TEXT, Span, ValueKind
 from .msgpack_packing import head, packed

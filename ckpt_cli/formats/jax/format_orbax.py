@@ -57,7 +57,7 @@ class Orbax(SeveralFiles):
     def read(self, file: File) -> Checkpoint:
         """The arrays of the tree, whose headers are read; its other leaves as objects."""
         from ..encodings import strict_json
-        from ..encodings.object_walk import names
+        from ..encodings.object_names import names
 
         if file.size > _MOST_TREE:
             raise Malformed(f"the tree has {file.size:,} bytes; {_MOST_TREE:,} are read at most")

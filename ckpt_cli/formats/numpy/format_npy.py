@@ -1,84 +1,81 @@
-r"""NumPy's `.npy` (`numpy.save`): one array, which has no name.
+r"""NumPy's `.npy` (`numpy.save`): one array, which has no name, or several, one after another.
 
     \x93NUMPY, version, length, {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }, the elements
 
 As in numpy/lib/format.py; the header is read and written by npy.py. Peculiarities:
-- The array is called by the empty name: `ckpt get a.npy ''`.
+- The array is called by the empty name: `ckpt get a.npy ''`. Several, which were saved to one handle, are called 0, 1, …, as those of
+  Equinox' `tree_serialise_leaves` (.eqx), which may have a line of JSON before them.
 - Fortran order is a view with other strides, read and written where it lies. Big-endian elements are swapped when they are read.
-- Records, text, dates, long doubles are listed as numpy calls them. Python objects lie in a pickle, which is never loaded.
-- A file of several arrays, saved to one handle, gives the first, as numpy.load does; the others are copied when it is written.
+- Records, text, dates, long doubles are listed as numpy calls them.
+- An array of Python objects is a pickle, which is read as symbols: where it holds arrays or tensors, they are listed by their paths.
 - numpy has no bfloat16 and no 8-bit floats: cast them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ...errors import CannotHold, Malformed
+from ...errors import CannotHold
 from ...storage.file import File
 from ...storage.mapped import Mapped, swapped
-from ...storage.storage import Extent, Storage
+from ...storage.storage import Storage
 from ...tensors.checkpoint import Checkpoint
 from .. import Patcher, Writer, formats
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
     from ...disk.patch import Change, Patch
-    from .npy import Header
-
-
-class Rest(NamedTuple):
-    """What is kept of the files that were read: the header of each array, by name, and what stands behind the elements of the first."""
-
-    headers: Mapping[str, Header]
-    behind: Extent | None = None
 
 
 class Npy(Writer, Patcher):
-    """Files of one array."""
+    """Files of arrays."""
 
     name = "npy"
     title = "NumPy array (numpy.save)"
     called = "a .npy file"
-    suffixes = (".npy",)
-    model_suffixes = ()  # an array in a folder is no model
+    suffixes = (".npy", ".eqx")
+    model_suffixes = (".eqx",)  # an array in a folder is no model
 
     def sniff(self, file: File) -> bool:
-        """NumPy's magic."""
-        return file.head[:6] == b"\x93NUMPY"
+        """NumPy's magic, or a line of JSON before it."""
+        from .array_streams import line_before
+
+        return file.head[:6] == b"\x93NUMPY" or (file.head[:1] == b"{" and line_before(file) is not None)
 
     def read(self, file: File) -> Checkpoint:
-        """The first array, under the empty name; a note says that others follow."""
-        from .npy import elements_nbytes, header, tensor
+        """The array under the empty name, several ones under their numbers; what is pickled in one below its name."""
+        from .array_streams import Rest, arrays_in, gathered, line_before
 
-        found = header(lambda start, stop: file.read(start, stop - start), file.size)
-        need, left = elements_nbytes(found), file.size - found.size
-        need = left if need is None else need
-        if need > left:
-            raise Malformed(f"truncated: {need - left:,} of {need:,} bytes of data are missing", "download or copy it again")
-        behind = Extent(file, found.size + need, left - need)
-        if behind.nbytes and not b"\x93NUMPY".startswith(behind.read(0, min(6, behind.nbytes))):
-            raise Malformed(f"{behind.nbytes:,} bytes stand after the array")
-        notes = (f"{file.path}: another array follows the first, which alone is read",) if behind.nbytes else ()
-        return Checkpoint({"": tensor(found, Extent(file, found.size, need))}, rest=Rest({"": found}, behind), notes=notes)
+        line = line_before(file) or b""
+        read = list(arrays_in(file, len(line)))
+        named = {str(i) if len(read) > 1 else "": array for i, array in enumerate(read)}
+        metadata = {"": line.decode().strip()} if line else {}
+        return gathered(named).replacing(rest=Rest.of(named, line), metadata=metadata)
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
-        """The one array, in the order of axes that it has. Raises CannotHold for more than one, and for a dtype that numpy lacks."""
-        from .npy_writing import written
+        """The one array, or those that were read, in the order of axes that each has.
 
-        if len(checkpoint) != 1:
-            raise CannotHold(f"a .npy file holds one array, not {len(checkpoint):,}", "write .npz, or choose one: --select NAME")
-        [(name, array)] = checkpoint.items()
-        header, elements = written(name, array, header_of(checkpoint, name))
-        file_layout.write(header)
-        file_layout.put(elements)
-        if isinstance(checkpoint.rest, Rest) and checkpoint.rest.behind:
-            file_layout.put(checkpoint.rest.behind)
+        Raises:
+            CannotHold: There are more, or others, and where numpy lacks a dtype.
+        """
+        from .array_streams import Rest, written_parts
+
+        rest = Rest.for_writing(checkpoint, self.is_origin_of(checkpoint))
+        parts = list(written_parts(checkpoint, rest))
+        own = self.is_origin_of(checkpoint)
+        if len(parts) != 1 and not (own and [checkpoint.sources.get(name, name) for name, _, _ in parts] == list(rest.headers)):
+            raise CannotHold(f"a .npy file holds one array, not {len(parts):,}", "write .npz, or choose one: --select NAME")
+        if rest.line:
+            file_layout.write(rest.line)
+        for _, header, elements in parts:
+            file_layout.write(header)
+            file_layout.put(elements)
 
     def losses(self, checkpoint: Checkpoint) -> list[str]:
         """What has no place in the file, the array's name included."""
-        return super().losses(checkpoint) + [f"the name {name}" for name in checkpoint if name]
+        own = self.is_origin_of(checkpoint)
+        return super().losses(checkpoint) + [f"the name {name}" for name in checkpoint if name and not own]
 
     def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
         """The elements written over, in the byte order of the file."""
@@ -86,11 +83,6 @@ class Npy(Writer, Patcher):
 
         changes = changes_of(pairs)
         return None if changes is None else Patch(file, changes, [])
-
-
-def header_of(checkpoint: Checkpoint, name: str) -> Header | None:
-    """The header with which an array was read; None for one that comes from elsewhere."""
-    return checkpoint.rest.headers.get(checkpoint.sources.get(name, name)) if isinstance(checkpoint.rest, Rest) else None
 
 
 def changes_of(pairs: Sequence[tuple[Storage, Storage]]) -> list[Change] | None:

@@ -18,14 +18,14 @@ from ...errors import CannotHold, Malformed
 from ...storage.file import File
 from ...storage.storage import Extent, Slice, Storage
 from ...tensors.checkpoint import Checkpoint
-from ...tensors.tensor import Tensor
 from .. import Patcher, Writer, formats
 from ..encodings import zip as zips
-from .format_npy import Rest, changes_of, header_of
+from .format_npy import changes_of
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
     from ...disk.patch import Patch
+    from .array_streams import ReadArray
     from .npy import Header
 
 _END = b"PK\5\6" + bytes(18)
@@ -48,26 +48,28 @@ class Npz(Writer, Patcher):
 
     def read(self, file: File) -> Checkpoint:
         """The arrays, in the order of the zip."""
-        tensors: dict[str, Tensor] = {}
-        headers: dict[str, Header] = {}
+        from .array_streams import Rest, gathered
+
+        arrays: dict[str, ReadArray] = {}
         for member in zips.members(file).values():
             name = member.name.removesuffix(".npy")
             try:
-                tensors[name], headers[name] = _array(member)
+                arrays[name] = _array(member)
             except Malformed as error:
                 error.what = f"array {name!r}: {error.what}"
                 raise
-        return Checkpoint(tensors, rest=Rest(headers), separator="/" if any("/" in name for name in tensors) else ".")
+        return gathered(arrays).replacing(rest=Rest.of(arrays), separator="/" if any("/" in name for name in arrays) else ".")
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """All arrays, stored. Raises CannotHold for a dtype that numpy lacks, and for a name that has no place in a zip."""
         from ..encodings import zip_writer
-        from .npy_writing import written
+        from .array_streams import Rest, written_parts
 
-        arrays = {_member(name): written(name, array, header_of(checkpoint, name)) for name, array in checkpoint.items()}
+        rest = Rest.for_writing(checkpoint, self.is_origin_of(checkpoint))
+        arrays = [(_member(name), header, elements) for name, header, elements in written_parts(checkpoint, rest)]
         archive = zip_writer.Writer(file_layout)
-        for name, contents in arrays.items():
-            archive.add(name, *contents)
+        for name, header, elements in arrays:
+            archive.add(name, header, elements)
         archive.close()
 
     def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
@@ -81,18 +83,38 @@ class Npz(Writer, Patcher):
         return Patch(file, changes, [checksum(member) for member in zips.members(file).values() if not member.method])
 
 
-def _array(member: zips.Member) -> tuple[Tensor, Header]:
-    """The array in a member of the zip, and its header. Raises Malformed where the member holds more or less than the array."""
+def _array(member: zips.Member) -> ReadArray:
+    """The array in a member of the zip. Raises Malformed where the member holds more or less than the array."""
     from ..encodings.zip_inflate import inflated
+    from .array_streams import ReadArray
     from .npy import elements_nbytes, header, tensor
 
     found = header(inflated(member).read, member.nbytes)
     left, need = member.nbytes - found.size, elements_nbytes(found)
     if need is not None and need != left:
         raise Malformed(f"its elements take {need:,} bytes, the zip has {left:,}")
-    if member.method:  # inflated anew when it is read: what was inflated for the header is not kept
-        return tensor(found, Slice(inflated(member), found.size, left)), found
-    return tensor(found, Extent(member.file, member.place() + found.size, left)), found
+    # Inflated anew when it is read: what was inflated for the header is not kept.
+    elements = Slice(inflated(member), found.size, left) if member.method else Extent(member.file, member.place() + found.size, left)
+    if need is None:
+        return _objects(found, member, elements)
+    return ReadArray(found, Checkpoint({"": tensor(found, elements)}))
+
+
+def _objects(found: Header, member: zips.Member, elements: Storage) -> ReadArray:
+    """The array of objects that a member holds. Raises Malformed where its pickle is cut off or not all of it."""
+    from ..encodings.pickle_file import load_within
+    from ..encodings.pickle_reader import Unpickler
+    from .array_streams import objects_in
+
+    if member.method:
+        machine = Unpickler(member.contents(), found.size)
+        root, end = machine.load(), machine.at
+    else:
+        root, end = load_within(member.file, member.place() + found.size, member.place() + member.nbytes)
+        end -= member.place()
+    if end != member.nbytes:
+        raise Malformed(f"{member.nbytes - end:,} bytes stand after the end of its pickle")
+    return objects_in(found, root, elements)
 
 
 def _member(name: str) -> str:

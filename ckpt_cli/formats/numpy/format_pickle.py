@@ -21,7 +21,7 @@ class Pickle(Format):
 
     name = "pickle"
     title = "Pickled numpy arrays"
-    suffixes = (".pkl", ".pickle")
+    suffixes = (".pkl", ".pickle", ".joblib")
     ties = objects = True
 
     def sniff(self, file: File) -> bool:
@@ -30,10 +30,10 @@ class Pickle(Format):
 
     def read(self, file: File) -> Checkpoint:
         """The arrays under the paths by which they are reached from the pickled object; all else in it as objects."""
-        from ..encodings.pickle_file import no_storage, read_pickle
+        from ..encodings.pickle_file import no_storage, read_pickles
         from ..encodings.pickled_tensors import TensorReader
 
-        return read_pickle(file, TensorReader(no_storage))
+        return read_pickles(file, TensorReader(no_storage))
 
 
 formats.add(Pickle.name, Pickle())

@@ -31,6 +31,11 @@ def written(name: str, array: Tensor, before: Header | None) -> tuple[bytes, Sto
     return _header(descr, False, array.shape), array.elements()
 
 
+def header_bytes(before: Header) -> bytes:
+    """The header of an array of objects, as it was read."""
+    return _header(before.descr, before.fortran, before.shape)
+
+
 def _descr(name: str, array: Tensor, before: Header | None) -> Any:
     """The array's dtype as numpy describes it. An opaque one (records, text) keeps the description that it was read from."""
     if not array.layout and array.dtype.name in CODES:

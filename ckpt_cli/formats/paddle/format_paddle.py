@@ -29,10 +29,10 @@ class Paddle(Format):
 
     def read(self, file: File) -> Checkpoint:
         """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
-        from ..encodings.pickle_file import no_storage, read_pickle
+        from ..encodings.pickle_file import no_storage, read_pickles
         from .tensor_calls import PaddleReader
 
-        return read_pickle(file, PaddleReader(no_storage))
+        return read_pickles(file, PaddleReader(no_storage))
 
 
 formats.add(Paddle.name, Paddle())

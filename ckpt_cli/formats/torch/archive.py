@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from ...errors import Malformed
 from ...numbers.dtypes import DType
 from ...storage.storage import Storage
+from ...tensors.checkpoint import Undecoded
 from ..encodings import zip as zips
 
 
@@ -40,6 +41,7 @@ class Archive:
         self.big = self._byte_order() == b"big"
         self._data = f"{root}/data/"
         self._swapped: dict[tuple[str, int], Storage] = {}
+        self._asked: set[str] = set()
 
     def _byte_order(self) -> bytes:
         """What the record `byteorder` says; files from before torch 2.0 have none."""
@@ -66,6 +68,7 @@ class Archive:
         member = self.members.get(self._data + key)
         if member is None:
             raise Malformed(f"storage {key!r} is not in the archive")
+        self._asked.add(key)
         if member.nbytes != nbytes:
             raise Malformed(f"storage {key!r} has {member.nbytes:,} bytes, the pickle says {nbytes:,}")
         if width == 1:
@@ -75,6 +78,12 @@ class Archive:
 
             self._swapped[key, width] = swapped(member, width)
         return self._swapped[key, width]
+
+    def unasked(self) -> dict[str, Undecoded]:
+        """The storages that nothing in the pickle refers to, by the name of their member."""
+        keys = [name[len(self._data) :] for name in self.members if name.startswith(self._data)]
+        left = [key for key in keys if key not in self._asked] if len(keys) > len(self._asked) else []
+        return {f"data/{key}": Undecoded("a storage that no tensor has", self.members[self._data + key]) for key in left}
 
     def carried(self) -> dict[str, Storage]:
         """The records besides the pickle and its storages, by their name below the root."""

@@ -47,7 +47,13 @@ class TorchZip(Writer, Patcher, NamesCode):
     def read(self, file: File) -> Checkpoint:
         """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
         archive = Archive(zips.members(file))
-        return read_tree(TorchTree(archive.pickle, archive.storage, archive.carried(), archive.root))
+        tree = TorchTree(archive.pickle, archive.storage, archive.carried(), archive.root)
+        read = read_tree(tree)
+        left = archive.unasked()
+        if not left:
+            return read
+        records = {name: each.storage for name, each in left.items()}
+        return read.replacing(undecoded={**read.undecoded, **left}, rest=tree._replace(records={**tree.records, **records}))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """A zip as torch writes it; records that are no storages are copied from the file that was read."""

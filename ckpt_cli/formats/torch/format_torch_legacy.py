@@ -3,25 +3,26 @@
     magic number, protocol version (1001), system info, the object, the list of storage keys,
     then for each key: the count of its elements (int64, little-endian), its bytes (little-endian)
 
-As in torch/serialization.py, `_legacy_save` and `_legacy_load`. An edited file is written as a zip, which every torch since 1.6 reads.
+As in torch/serialization.py, `_legacy_save` and `_legacy_load`. Several objects may follow one another, saved to one open file: the names
+of each begin with its number. An edited file is written as a zip, which every torch since 1.6 reads and which holds one object.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...errors import Malformed
+from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DType
 from ...storage.file import File
 from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
 from .. import NamesCode, Writer, formats
-from ..encodings.object_nodes import ByteString, List
+from ..encodings.object_nodes import ByteString, Global, List
 from ..encodings.pickle_machine import Truncated
 from ..encodings.pickle_reader import Unpickler
 from ..encodings.pickle_tree import TorchTree, read_tree
-from ..encodings.pickled_tensors import StorageId, is_storage_id
+from ..encodings.storage_ids import StorageId, is_storage_id
 from .format_torch import TorchZip
 from .safe_globals import unsafe_names
 
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-_PICKLES = 5
 # Bytes of a pickle: of the three small ones at the head, and of the others. Files that torch writes stay far below.
 _MOST_HEAD = 1 << 16
 _MOST_PICKLE = 1 << 30
@@ -50,20 +50,13 @@ class TorchLegacy(Writer, NamesCode):
 
     def read(self, file: File) -> Checkpoint:
         """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
-        magic, _, at = _load(file, 0, _MOST_HEAD)
-        if type(magic) is not int or magic != _MAGIC:
-            raise Malformed("the file does not begin with torch's magic number")
-        protocol, _, at = _load(file, at, _MOST_HEAD)
-        if type(protocol) is not int or protocol != _PROTOCOL:
-            raise Malformed("a legacy file of another protocol than 1001 is not known")
-        _, _, at = _load(file, at, _MOST_HEAD)
-        _, machine, end = _load(file, at)
-        keys, _, data = _load(file, end)
-        storages = _Storages(file, keys, machine.persistents, data)
-        return read_tree(TorchTree(file.read(at, end - at), storages.find, {}))
+        streams = [checkpoint for checkpoint, _ in _streams(file)]
+        return streams[0] if len(streams) == 1 else _numbered(streams)
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
-        """A zip, as the format `torch` writes it."""
+        """A zip, as the format `torch` writes it. Raises CannotHold for several objects that were saved one after another."""
+        if self.is_origin_of(checkpoint) and isinstance(checkpoint.rest, Streams):
+            raise CannotHold("several objects were saved to this file, one after another", "convert it, say to .safetensors")
         _zip.write(checkpoint, file_layout)
 
     def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
@@ -74,11 +67,61 @@ class TorchLegacy(Writer, NamesCode):
         """The globals of all pickles that `torch.load(weights_only=True)` refuses."""
         if checkpoint.origin is None:
             return
-        named, at = [], 0
-        for _ in range(_PICKLES):
-            _, machine, at = _load(checkpoint.origin.file, at)
-            named += machine.globals
+        named = [name for _, named in _streams(checkpoint.origin.file) for name in named]
         yield from ((checkpoint.origin.path, name) for name in unsafe_names(named))
+
+
+class Streams(NamedTuple):
+    """The objects that were saved to one file, one after another."""
+
+    trees: Sequence[TorchTree]
+
+
+def _streams(file: File) -> Iterator[tuple[Checkpoint, list[Global]]]:
+    """Each object in the file, and what the pickles of its stream name."""
+    at = 0
+    while at < file.size or at == 0:
+        if at and not _begins(file, at):
+            raise Malformed(f"{file.size - at:,} bytes stand after the last storage")
+        named: list[Global] = []
+        pickles = []
+        for most in (_MOST_HEAD, _MOST_HEAD, _MOST_HEAD, _MOST_PICKLE, _MOST_PICKLE):
+            start = at
+            root, machine, at = _load(file, at, most)
+            pickles.append((root, machine, start))
+            named += machine.globals
+            if len(pickles) <= len(_HEAD):
+                _check_head(*_HEAD[len(pickles) - 1], root)
+        (_, machine, start), (keys, _, end) = pickles[3:]
+        storages = _Storages(file, keys, machine.persistents, at)
+        yield read_tree(TorchTree(file.read(start, end - start), storages.find, {})), named
+        at = storages.end
+
+
+_HEAD = (
+    (_MAGIC, "the file does not begin with torch's magic number"),
+    (_PROTOCOL, "a legacy file of another protocol than 1001 is not known"),
+)
+
+
+def _check_head(wanted: int, otherwise: str, root: Any) -> None:
+    if type(root) is not int or root != wanted:
+        raise Malformed(otherwise)
+
+
+def _begins(file: File, at: int) -> bool:
+    """Whether another object begins at byte `at`."""
+    head = file.read(at, min(32, file.size - at))
+    return _MAGIC.to_bytes(10, "little") in head or str(_MAGIC).encode() in head
+
+
+def _numbered(streams: Sequence[Checkpoint]) -> Checkpoint:
+    """One checkpoint of several, the names of each below its number."""
+    parts: dict[str, Any] = {"tensors": {}, "objects": {}, "layers": {}, "undecoded": {}}
+    for number, stream in enumerate(streams):
+        for part, things in parts.items():
+            things |= {f"{number}.{name}" if name else f"{number}": thing for name, thing in getattr(stream, part).items()}
+    return Checkpoint(**parts, rest=Streams([stream.rest for stream in streams]))
 
 
 def _load(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
@@ -122,8 +165,7 @@ class _Storages:
             file.read(at + 8 + extent.nbytes, 0)
             self.by_key[key] = extent
             at += 8 + extent.nbytes
-        if at != file.size:
-            raise Malformed(f"{file.size - at:,} bytes stand after the last storage")
+        self.end = at
 
     def find(self, key: str, dtype: DType | None, nbytes: int) -> Storage:
         """The storage of a key. Raises Malformed where the file has none of that size."""

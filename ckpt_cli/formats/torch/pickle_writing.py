@@ -35,5 +35,7 @@ def written_objects(checkpoint: Checkpoint) -> list[str]:
 
     Objects that were read from another format are left out: with them, the file would be no state dict.
     """
-    read = checkpoint.origin.read.objects if checkpoint.origin and not isinstance(checkpoint.rest, TorchTree) else {}
+    if isinstance(checkpoint.rest, TorchTree):
+        return [*checkpoint.objects, *(name for name in checkpoint.undecoded if name not in checkpoint.objects)]
+    read = checkpoint.origin.read.objects if checkpoint.origin else {}
     return [name for name in checkpoint.objects if name not in read]

@@ -12,7 +12,8 @@ from ...numbers.dtypes import DType
 from ...numbers.shapes import contiguous_strides
 from ...tensors.tensor import Tensor
 from ..encodings.object_nodes import Call, Global, Persistent, Tuple, reduce_call
-from ..encodings.pickled_tensors import STORAGES, TORCH_DTYPES, StorageId, is_storage_id, is_tensor
+from ..encodings.pickled_tensors import TORCH_DTYPES, is_tensor
+from ..encodings.storage_ids import STORAGES, StorageId, is_storage_id
 
 _STORAGE_OF = {dtype: name for name, dtype in STORAGES.items()}
 

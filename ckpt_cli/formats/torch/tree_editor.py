@@ -11,8 +11,9 @@ from typing import Any
 from ...errors import CannotHold, EditError
 from ...storage.storage import Storage
 from ...tensors.checkpoint import Checkpoint
+from ..encodings.object_names import key_text, spellings
 from ..encodings.object_nodes import Call, Dict, node_of, text_of
-from ..encodings.object_walk import TreeEntry, key_text, spellings
+from ..encodings.object_walk import TreeEntry
 from ..encodings.pickle_reader import Unpickler
 from ..encodings.pickle_tree import TorchTree, sorted_leaves
 from ..encodings.pickle_writer import Pickler

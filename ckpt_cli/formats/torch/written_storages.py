@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from ...errors import EditError
 from ...storage.storage import Storage
 from ..encodings.object_nodes import Global, Persistent, Tuple, text_of
 from ..encodings.pickle_tree import TorchTree
-from ..encodings.pickled_tensors import StorageId, is_storage_id
+from ..encodings.storage_ids import StorageId, is_storage_id
 
 
 class WrittenStorages:
@@ -45,9 +46,15 @@ class WrittenStorages:
             return _module_class(node.pid)
         storage_id = StorageId(node)
         storage = self._storage(storage_id)
-        number = self.numbers.setdefault(id(storage), str(len(self.numbers)))
+        number = self.numbers.get(id(storage)) or self._next_number()
+        self.numbers[id(storage)] = number
         self.written[number] = storage
         return Tuple([*storage_id.items[:2], number, *storage_id.items[3:5]])
+
+    def _next_number(self) -> str:
+        """A key that neither a storage has nor a record that is carried along."""
+        records = self.tree.records if self.tree else {}
+        return next(key for key in map(str, count(len(self.numbers))) if f"data/{key}" not in records and key not in self.written)
 
     def _storage(self, storage_id: StorageId) -> Storage:
         if storage_id.key in self.reserved:
