@@ -15,6 +15,7 @@ As in the HDF5 File Format Specification 3.0 (hdf5.py) and Keras' saving_lib.py 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ...storage.file import File
@@ -52,6 +53,12 @@ class HDF5(Writer, Patcher):
         note = shard_map.part_note(file.path)
         return found.replacing(notes=(*found.notes, note)) if note else found
 
+    def attributes(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """The attributes of groups and datasets."""
+        from . import hdf5_checkpoint
+
+        return hdf5_checkpoint.attributes(checkpoint.rest)
+
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for what HDF5 has no place for. Where values alone change, there is nothing."""
         from ..patching import changed_storages
@@ -64,7 +71,8 @@ class HDF5(Writer, Patcher):
         """Groups, datasets and attributes, laid out anew. Raises CannotHold for what HDF5 has no place for."""
         from . import hdf5_writing
 
-        hdf5_writing.laid_out(checkpoint).put(file_layout)
+        for piece in hdf5_writing.laid_out(checkpoint).pieces:  # each by itself: workers share them, the kernel copies what lies in a file
+            file_layout.put(piece)
         file_layout.settle()
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:

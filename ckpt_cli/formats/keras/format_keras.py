@@ -12,7 +12,7 @@ As in keras/src/saving/saving_lib.py. The weights are read where they lie in the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import CannotHold, Malformed
@@ -59,6 +59,12 @@ class Keras(Writer, Patcher):
         metadata = hdf5_checkpoint.json_object(members["metadata.json"].contents(), "metadata.json")
         found = hdf5_checkpoint.checkpoint_of(tree, config, rest)
         return found.replacing(metadata={key: value for key, value in metadata.items() if type(value) is str} | dict(found.metadata))
+
+    def attributes(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """The attributes of groups and datasets."""
+        from . import hdf5_checkpoint
+
+        return hdf5_checkpoint.attributes(checkpoint.rest.tree)
 
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for what comes from another format, which has no config, and for what HDF5 has no place for."""

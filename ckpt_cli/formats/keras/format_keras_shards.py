@@ -11,7 +11,7 @@ The index is described in shard_map.py, a shard in format_hdf5.py. Peculiarities
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ReadError
@@ -62,6 +62,12 @@ class KerasShards(Index, Writer, Patcher):
 
         shards = shard_map.open_shards(file)
         return hdf5_checkpoint.checkpoint_of(shards.tree, None, shards)
+
+    def attributes(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """The attributes of groups and datasets."""
+        from . import hdf5_checkpoint
+
+        return hdf5_checkpoint.attributes(checkpoint.rest.tree)
 
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for what HDF5 has no place for."""

@@ -54,5 +54,5 @@ def _write_elements(item: Any, value: Attribute) -> None:
         item.write(*whole, array, mtype=h5t.py_create(dtype))
     else:
         element = library_type(value.type)
-        array = numpy.frombuffer(value.value, element.dtype).reshape(value.shape)
+        array = numpy.frombuffer(value.value, f"V{element.get_size()}").reshape(value.shape)
         item.write(*whole, array, mtype=element)

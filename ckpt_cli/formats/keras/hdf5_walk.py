@@ -12,7 +12,7 @@ from typing import Any
 
 from .hdf5_library import ReadOnlyFile, library
 from .hdf5_objects import TEXT_KINDS, DataLayout, ElementKind, ObjectKind, Record
-from .hdf5_types import type_description
+from .hdf5_types import leads_elsewhere, type_description
 
 _MOST_OBJECTS = 1_000_000  # groups, datasets, links
 _MOST_CHUNKS = 1_000_000
@@ -103,10 +103,10 @@ class _Walk:
             return {"shape": None, "value": ""}
         shape = list(item.shape)
         self._spend(prod(shape) * item.get_type().get_size())
-        if description[0] == ElementKind.OTHER:
-            return {"shape": shape, "value": ""}
         file_type, any_length = item.get_type(), description[0] == ElementKind.VARIABLE_TEXT
-        array = numpy.zeros(shape, file_type.dtype)
+        if description[0] == ElementKind.OTHER and leads_elsewhere(file_type):
+            return {"shape": shape, "value": ""}
+        array = numpy.zeros(shape, f"V{file_type.get_size()}" if description[0] == ElementKind.OTHER else file_type.dtype)
         if 0 not in shape:
             whole = () if isinstance(item, h5a.AttrID) else (h5s.ALL, h5s.ALL)
             item.read(*whole, array, mtype=h5t.py_create(file_type.dtype) if any_length else file_type)
@@ -124,8 +124,10 @@ class _Walk:
         layout = _layout(plist)
         record: Record = {"type": description, "shape": shape, "attributes": self._attributes(item), "layout": layout}
         record["ordered"] = _attributes_tracked(plist)
-        if shape is None or layout in (DataLayout.VIRTUAL, DataLayout.EXTERNAL) or description[0] == ElementKind.OTHER:
+        if shape is None or layout in (DataLayout.VIRTUAL, DataLayout.EXTERNAL):
             return record
+        if description[0] == ElementKind.OTHER:
+            return record | self._other_data(item, layout)
         if description[0] in TEXT_KINDS or layout == DataLayout.COMPACT:
             return record | self._value(item, description)
         record |= {"fill": _fill(plist, item), "filled": plist.fill_value_defined() == h5d.FILL_VALUE_USER_DEFINED}
@@ -133,6 +135,15 @@ class _Walk:
             return record | {"offset": item.get_offset()}
         most = [None if size == h5s.UNLIMITED else size for size in item.get_space().get_simple_extent_dims(True)]
         return record | {"most": most, "chunk": list(plist.get_chunk()), "filters": _filters(plist), "chunks": self._chunks(item)}
+
+    def _other_data(self, item: Any, layout: DataLayout) -> Record:
+        """Return where the data of a dataset of another type lie; `whole` where no elements lie elsewhere."""
+        if layout == DataLayout.COMPACT:
+            return {}
+        whole = not leads_elsewhere(item.get_type())
+        if layout == DataLayout.CONTIGUOUS:
+            return {"whole": whole, "offset": item.get_offset(), "nbytes": item.get_storage_size()}
+        return {"whole": whole, "chunks": self._chunks(item)}
 
     def _chunks(self, item: Any) -> list[list[Any]]:
         chunks: list[list[Any]] = []

@@ -7,11 +7,11 @@ were.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import CannotHold
 from ...numbers.dtypes import DTYPES
+from ...storage.pieces import Pieces
 from ...storage.storage import Memory, Storage
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Layout, Tensor
@@ -23,46 +23,11 @@ from .hdf5_library import SparseFile, library
 from .hdf5_objects import Attribute, ElementKind, HDF5Tree, Node, ObjectKind
 from .hdf5_types import library_type
 
-if TYPE_CHECKING:
-    from ...disk.layout import FileLayout
-
 _NUMPY = ("bool", "complex64", "complex128", "float16", "float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)))
 _UTF8_TEXT = [ElementKind.VARIABLE_TEXT, 1]  # H5T_CSET_UTF8
 
 
-class LaidOutFile(Storage):
-    """All bytes of a file, as storages one after another."""
-
-    __slots__ = ("_begins", "pieces")
-
-    def __init__(self, pieces: list[Storage]) -> None:
-        """Join `pieces`; empty ones are left out."""
-        self.pieces, self._begins, at = [piece for piece in pieces if piece.nbytes], [], 0
-        for piece in self.pieces:
-            self._begins.append(at)
-            at += piece.nbytes
-        self.nbytes = at
-
-    def parts(self) -> tuple[Storage, ...]:
-        """Return the pieces."""
-        return tuple(self.pieces)
-
-    def readinto(self, start: int, view: memoryview) -> None:
-        """Fill `view` with the bytes from `start` on."""
-        at, done = bisect_right(self._begins, start) - 1, 0
-        while done < len(view):
-            piece, skip = self.pieces[at], start + done - self._begins[at]
-            count = min(piece.nbytes - skip, len(view) - done)
-            piece.readinto(skip, view[done : done + count])
-            at, done = at + 1, done + count
-
-    def put(self, file_layout: FileLayout) -> None:
-        """Put each piece by itself, so that workers share them and the kernel copies those that lie in a file."""
-        for piece in self.pieces:
-            file_layout.put(piece)
-
-
-def laid_out(checkpoint: Checkpoint) -> LaidOutFile:
+def laid_out(checkpoint: Checkpoint) -> Pieces:
     """Lay out the HDF5 file of a checkpoint, with the data at their places. Raises CannotHold."""
     file = SparseFile()
     with _new_file(file, checkpoint) as opened:
@@ -74,7 +39,7 @@ def laid_out(checkpoint: Checkpoint) -> LaidOutFile:
         pieces += [Memory(file.read(offset - at)), storage]
         at = offset + storage.nbytes
     file.seek(at)
-    return LaidOutFile([*pieces, Memory(file.read(file.size - at))])
+    return Pieces([*pieces, Memory(file.read(file.size - at))])
 
 
 def check(checkpoint: Checkpoint) -> None:
@@ -186,6 +151,8 @@ class _Builder:
         element_type, dtype_attribute = _element_type(name, tensor)
         parent, leaf = self._place(name)
         node = self.nodes.get(name)
+        if node is not None and node.record["type"][:2] == [ElementKind.PLAIN, library_type(element_type).dtype.str]:
+            element_type = node.record["type"]  # its values may have names
         if node is not None and is_chunked(node, tensor):
             dataset = self._chunked(node, name, tensor, element_type)
         else:
@@ -231,8 +198,9 @@ class _Builder:
             self._link(path, lambda parent, leaf: write_texts(parent, leaf, texts))
             self._attributes(h5d.open(self.root, path.encode()), node)
         else:
+            kept = self.checkpoint.objects[path]
             raise CannotHold(
-                f"{path!r} is {self.checkpoint.objects[path]}, which only an edit in place leaves as it is",
+                f"{path!r} is no tensor ({getattr(kept, 'text', kept)}), and only an edit of values leaves it as it is",
                 f"leave it out: ckpt drop … '{path}'",
             )
 

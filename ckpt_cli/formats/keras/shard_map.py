@@ -120,7 +120,8 @@ def _joined(said: ShardMap, shards: Mapping[str, Checkpoint]) -> HDF5Tree:
     said_bytes, held_bytes = said.metadata.get("total_size"), sum(tensor.nbytes for shard in shards.values() for tensor in shard.values())
     if isinstance(said_bytes, (int, float)) and said_bytes > held_bytes:  # a bool counts as a bit there
         raise Malformed(f"the index says that the shards hold {said_bytes:,.0f} bytes, and they hold {held_bytes:,}", _CURE)
-    return HDF5Tree(nodes, {name: tensor for shard in shards.values() for name, tensor in shard.rest.tensors.items()})
+    tensors = {name: tensor for shard in shards.values() for name, tensor in shard.rest.tensors.items()}
+    return HDF5Tree(nodes, tensors, {name: each for shard in shards.values() for name, each in shard.rest.undecoded.items()})
 
 
 def group_of(name: str) -> str:
