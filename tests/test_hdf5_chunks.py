@@ -142,6 +142,25 @@ def test_what_is_large_is_written_anew_chunk_by_chunk(tmp_path: Path, ckpt: Ckpt
         assert {place for place in old if old[place] != new[place]} == {place for place in old if place[1] == 0}
 
 
+@every_version
+@pytest.mark.parametrize("where", ["in place", "into a new file"])
+def test_a_chunk_that_grows_goes_behind_all_others_which_stay_where_they_are(where: str, libver: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    source, out = written(tmp_path / "a.h5", "gzip", libver), tmp_path / "out.h5"
+    drawn = [f"z/w[{row}, {column}] = {row * column / 7}" for row in range(16, 32) for column in range(20, 40, 3)]
+    shutil.copy(source, out) if where == "in place" else None
+    ckpt("set", *((out, *drawn, "-i") if where == "in place" else (source, *drawn, "-o", out)))
+    same(source, out, but="z/w")
+    old, new = source.read_bytes(), out.read_bytes()
+    assert len(old) < len(new) < len(old) + 2 * 16 * 20 * 4
+    with h5py.File(source) as before, h5py.File(out) as after:
+        for name in ("z/w", "y"):
+            places = [{i.chunk_offset: i.byte_offset for i in map(file[name].id.get_chunk_info, range(12))} for file in (before, after)]
+            moved = [place for place, at in places[0].items() if places[1][place] != at]
+            assert moved == ([(16, 20)] if name == "z/w" else [])
+        assert after["z/w"][31, 38] == np.float32(31 * 38 / 7)
+    assert sum(a != b for a, b in zip(old, new, strict=False)) < 1000
+
+
 @pytest.mark.parametrize("dtype", [">f4", ">i2", "<u8", "?", ">c16", "<f2"])
 @pytest.mark.parametrize("chunked", [True, False])
 def test_either_byte_order_and_every_type_stay_as_they_are(dtype: str, chunked: bool, tmp_path: Path, ckpt: Ckpt) -> None:

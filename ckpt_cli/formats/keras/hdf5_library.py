@@ -135,7 +135,7 @@ class ChangedFile(SparseFile):
     def unwritten(self, page: int) -> bytes:
         """Return the bytes of a page in the file; behind its end are zeros."""
         at = page * _PAGE
-        return bytes(self.pread(at, max(0, min(_PAGE, self.old_size - at)))).ljust(_PAGE, b"\0")
+        return bytes(self.pread(at, min(_PAGE, self.old_size - at))).ljust(_PAGE, b"\0") if at < self.old_size else bytes(_PAGE)
 
     def changes(self) -> list[tuple[int, bytes]]:
         """Return the bytes that differ from the file, each run with its offset, and all that lie behind the file's end."""
