@@ -159,6 +159,20 @@ def test_a_weight_that_went_to_no_layer_finds_its_place_again(legacy: tuple[Path
     assert loaded(tmp_path / "a.h5", root) == before
 
 
+def test_a_conversion_to_a_new_file_has_right_lists(legacy: tuple[Path, str], tmp_path: Path, ckpt: Ckpt) -> None:
+    path, root = legacy
+    before = loaded(path, root)
+    ckpt("convert", path, tmp_path / "all.h5")
+    assert loaded(tmp_path / "all.h5", root) == before
+    optimizer = ["--select", "optimizer_weights/*"] if root else []
+    ckpt("convert", path, tmp_path / "some.h5", "--select", f"{root}bn1/*", *optimizer, "--rename", f"{root}bn1/*={root}norm/*")
+    want = {"flatten": {}, "norm": before["bn1"]} | ({"optimizer": before["optimizer"]} if root else {})
+    assert loaded(tmp_path / "some.h5", root) == want
+    ckpt("convert", path, tmp_path / "a.safetensors")
+    ckpt("convert", tmp_path / "a.safetensors", tmp_path / "plain.h5")
+    assert ckpt("diff", path, tmp_path / "plain.h5").out == ""
+
+
 def test_the_optimizers_list_follows_too(tmp_path: Path, ckpt: Ckpt) -> None:
     path = written(tmp_path / "m.h5", "model_weights", True)
     ckpt("rename", path, "optimizer_weights/adam/conv1_kernel_m=optimizer_weights/adam/stem_kernel_m", "-i")

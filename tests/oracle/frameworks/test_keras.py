@@ -215,3 +215,22 @@ def test_a_legacy_file_without_its_last_layer_is_loaded_by_order_and_by_name(by_
         after = keras.Sequential([keras.Input((8, 8, 3)), *keras.models.clone_model(model).layers[:-1]])
         after.load_weights(path)
         assert same(after.get_weights(), model.get_weights()[:-2])
+
+
+# Sharded weights
+
+
+@every_model
+def test_sharded_weights_are_loaded_with_the_same_bits(make: Callable[[], Any], tmp_path: Path, ckpt: Run) -> None:
+    model = trained(make)
+    kept, divided, one = tmp_path / "kept.weights.json", tmp_path / "divided.weights.json", saved(model, tmp_path / "one.weights.h5")
+    model.save_weights(kept, max_shard_size=4000 / 1024**3)
+    assert ckpt("diff", kept, one) == ""
+    ckpt("convert", one, divided, "--shard-size", "3000B")
+    name = ckpt("ls", kept).split("\t")[0]
+    ckpt("set", kept, f"{name} *= 2", "-i")
+    ckpt("convert", kept, tmp_path / "elsewhere.weights.json")
+    for path, changes in ((divided, 0), (kept, 1), (tmp_path / "elsewhere.weights.json", 1)):
+        after = make()
+        after.load_weights(path)
+        assert sum(not np.array_equal(a, b) for a, b in zip(model.get_weights(), after.get_weights(), strict=True)) == changes
