@@ -23,7 +23,7 @@ FILTERS: dict[str, dict[str, Any]] = {
     "scale-offset": {"scaleoffset": 4},
 }
 every_filter = pytest.mark.parametrize("how", FILTERS)
-every_version = pytest.mark.parametrize("libver", ["earliest", "latest"])
+every_way = pytest.mark.parametrize(("where", "libver"), [("in place", "earliest"), ("into a new file", "latest")])
 SHAPE, CHUNKS = (60, 50), (16, 20)
 
 
@@ -68,9 +68,8 @@ def same(one: Path, two: Path, but: str = "") -> None:
                 assert np.array_equal(a[name], b[name])
 
 
-@every_version
+@every_way
 @every_filter
-@pytest.mark.parametrize("where", ["in place", "into a new file"])
 def test_one_element_rewrites_one_chunk(how: str, libver: str, where: str, tmp_path: Path, ckpt: Ckpt) -> None:
     source = written(tmp_path / "a.h5", how, libver)
     out = tmp_path / "out.h5"
@@ -142,8 +141,24 @@ def test_what_is_large_is_written_anew_chunk_by_chunk(tmp_path: Path, ckpt: Ckpt
         assert {place for place in old if old[place] != new[place]} == {place for place in old if place[1] == 0}
 
 
-@every_version
-@pytest.mark.parametrize("where", ["in place", "into a new file"])
+@pytest.mark.parametrize("dtype", ["u1", "<f4", "<f8"])
+@pytest.mark.parametrize("size", [1, 3, 100_001])
+def test_a_checksum_is_verified(dtype: str, size: int, tmp_path: Path, ckpt: Ckpt) -> None:
+    path = tmp_path / "a.h5"
+    drawn = np.random.default_rng(size).integers(0, 255, size * np.dtype(dtype).itemsize, "u1").view(dtype)
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset("x", data=drawn, chunks=(size,), fletcher32=True)
+        at = made.id.get_chunk_info(0).byte_offset
+    ckpt("check", path)
+    raw = bytearray(path.read_bytes())
+    raw[at + drawn.nbytes // 2] ^= 4
+    path.write_bytes(raw)
+    assert "does not have the checksum" in ckpt("get", path, "x", status=2).err
+    assert "does not have the checksum" in ckpt("check", path, status=1).out
+    assert "does not have the checksum" in ckpt("set", path, "x[0] = 1", "-i", status=2).err and path.read_bytes() == raw
+
+
+@every_way
 def test_a_chunk_that_grows_goes_behind_all_others_which_stay_where_they_are(where: str, libver: str, tmp_path: Path, ckpt: Ckpt) -> None:
     source, out = written(tmp_path / "a.h5", "gzip", libver), tmp_path / "out.h5"
     drawn = [f"z/w[{row}, {column}] = {row * column / 7}" for row in range(16, 32) for column in range(20, 40, 3)]

@@ -1,8 +1,8 @@
 """Datasets of HDF5 that are kept in chunks of one shape, each passed through filters of its own when it was written.
 
 These filters are undone here: 1 deflate, 2 shuffle (all first bytes of the elements, then all second bytes, and so on), 3 Fletcher-32 (a
-checksum of four bytes behind the chunk, which is dropped). As in the HDF5 File Format Specification 3.0, IV.A.2.l. A chunk that passed
-another one (LZF, szip, n-bit, scale-offset, …) is decoded by the library (hdf5_filters).
+checksum of four bytes behind the chunk). As in the HDF5 File Format Specification 3.0, IV.A.2.l. A chunk that passed another one (LZF,
+szip, n-bit, scale-offset, …) is decoded by the library (hdf5_filters).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _MOST = 256 << 20  # bytes of a row of chunks, which is decoded at once
 _BATCH = 16 << 20  # bytes of chunks that the library decodes at once
 _DEFLATE, _SHUFFLE, _FLETCHER = 1, 2, 3
 _FLETCHER_SIZE = 4
+_WORDS = 1 << 16  # words that are summed at once: no sum of 64 bits overflows
 
 
 class Chunk(NamedTuple):
@@ -114,7 +115,15 @@ class Filtered(Storage):
     def _undone(self, number: int, data: bytes) -> bytes:
         if number == _DEFLATE:
             return self._inflated(data)
-        return _unshuffled(data, self.size) if number == _SHUFFLE else data[:-_FLETCHER_SIZE]
+        return _unshuffled(data, self.size) if number == _SHUFFLE else self._checked(data)
+
+    def _checked(self, data: bytes) -> bytes:
+        """Return a chunk without its checksum. Raises Malformed where that is another one."""
+        elements, kept = data[:-_FLETCHER_SIZE], int.from_bytes(data[-_FLETCHER_SIZE:], "little")
+        reversed_words = (kept & 0xFF00FF) << 8 | kept >> 8 & 0xFF00FF  # as HDF5 before 1.6.3 kept it
+        if fletcher32(elements) not in (_reduced(kept), _reduced(reversed_words)):
+            raise Malformed(f"dataset {self.batches.path!r}: a chunk does not have the checksum that it says", "download or copy it again")
+        return elements
 
     def _inflated(self, data: bytes) -> bytes:
         try:
@@ -153,6 +162,24 @@ class _Batches:
         if len(data) != len(chunks) * size:
             raise Malformed(f"dataset {self.path!r}: chunks of {size:,} bytes have others")
         return data
+
+
+def fletcher32(data: bytes) -> tuple[int, int]:
+    """Return the two sums of Fletcher-32 over 16-bit words, modulo 65535 (H5_checksum_fletcher32 in HDF5's src/H5checksum.c)."""
+    import numpy
+
+    words = numpy.frombuffer(data + b"\0" * (len(data) % 2), ">u2").astype("u8")
+    first = second = 0
+    for at in range(0, len(words), _WORDS):
+        part = words[at : at + _WORDS]
+        weights = numpy.arange(len(part), 0, -1, dtype="u8")
+        second = (second + first * len(part) + int((part * weights).sum())) % 65535
+        first = (first + int(part.sum())) % 65535
+    return first, second
+
+
+def _reduced(checksum: int) -> tuple[int, int]:
+    return (checksum & 0xFFFF) % 65535, (checksum >> 16) % 65535
 
 
 def _raw(storage: Storage) -> bytes:
