@@ -11,6 +11,7 @@ import typer
 
 from ..analysis.diff import Difference, diff
 from ..errors import UsageError, about
+from ..formats import formats
 from ..show.answer import Answer, Color, note, verdict
 from ..show.differences import show_differences
 from ..show.progress import Progress
@@ -160,8 +161,16 @@ def _notes(one: Checkpoint, two: Checkpoint) -> Iterator[str]:
     if one.objects and two.objects and not _same_objects(one, two):
         yield "what is in the files besides tensors differs, too; `ckpt summary` shows it"
     keys = [key for key in {**one.metadata, **two.metadata} if one.metadata.get(key) != two.metadata.get(key)]
-    if keys and one.metadata and two.metadata:
+    keys = keys if one.metadata and two.metadata else []
+    mine, yours = _attributes(one), _attributes(two)
+    keys += [key for key in {**mine, **yours} if mine.get(key) != yours.get(key)] if mine and yours else []
+    if keys:
         yield f"metadata differ, too: {', '.join(keys[:5])}{', …' if len(keys) > 5 else ''}"
+
+
+def _attributes(checkpoint: Checkpoint) -> Mapping[str, object]:
+    """What its file says of single tensors and groups."""
+    return formats[checkpoint.origin.format].attributes(checkpoint) if checkpoint.origin else {}
 
 
 def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:

@@ -14,7 +14,7 @@ What ought to be asked of a format that may not have a piece is asked behind `is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ class Format:
     def read(self, file: File) -> Checkpoint:
         """The checkpoint in `file`: its header is read, no data are. Raises Malformed."""
         raise NotImplementedError
+
+    def attributes(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """What the file says of single tensors and groups besides their names and values. Where it differs, `diff` notes it."""
+        return {}
 
     def files_read(self, checkpoint: Checkpoint) -> list[File]:
         """The files that `checkpoint` was read from."""

@@ -104,7 +104,8 @@ class Origin(NamedTuple):
 
 
 _PARTS = (
-    "tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "layer_of", "undecoded", "fixed", "imports",
+    "tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "layer_of", "undecoded", "fixed",
+    "imports",
 )  # fmt: skip
 
 
