@@ -160,8 +160,8 @@ def test_copies_that_differ_are_found(ranks: Callable[[str], Path], ckpt: Ckpt, 
     ckpt("set", folder / "model_world_size_3_rank_1.pt", "count = 9", "-i")
     assert [row[:2] for row in ckpt("check", folder, status=1).rows] == [["copies", "every"], ["copies", "count"]]
     assert len(ckpt("ls", folder).rows) == 9
-    for name, other in (("count", "every"), ("every", "count")):
-        assert f"{name} is to be the same in all parts" in ckpt("convert", folder, tmp_path / "out.pt", "--drop", other, status=2).err
+    for odd, other in (("count", "every"), ("every", "count")):
+        assert f"{odd} is to be the same in all parts" in ckpt("convert", folder, tmp_path / "out.pt", "--drop", other, status=2).err
     assert not (tmp_path / "out.pt").exists()
     ckpt("convert", folder, tmp_path / "out.pt", "--drop", "count", "--drop", "every")
 
