@@ -324,3 +324,11 @@ def test_frameworks_without_torch_between_them(one: str, two: str, tmp_path: Pat
     if "flax" not in (one, two):  # where two biases are one, their sum is kept
         assert ckpt("diff", paths[2], paths[0]).out == ""
     assert ckpt("diff", paths[1], paths[2], "--map", f"{two}-to-{one}").out == ""
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_numbers_of_variables_say_nothing_where_some_are_missing(count: int, tmp_path: Path, ckpt: Ckpt) -> None:
+    """vars/0 of a LayerNormalization is beta with scale=False; with center=False or scale=False, BatchNormalization has three variables."""
+    kind = "layer_normalization" if count == 1 else "batch_normalization"
+    a = written(tmp_path / "a.safetensors", {f"layers/{kind}/vars/{k}": drawn(4) for k in range(count)})
+    assert f"no place for layers/{kind}/vars/0" in ckpt("convert", a, tmp_path / "o.pt", "--map", "keras-to-torch", status=2).err

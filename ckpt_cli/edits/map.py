@@ -124,7 +124,7 @@ def uncompared(by: Map, like: Template) -> list[str]:
     theirs = by[1]
     made = {
         fit.tensors[key]
-        for layer in theirs.layers(like.shapes)
+        for layer in theirs.layers(like.shapes, told=like.told)
         for fit in layer.candidates[:1]
         for key in fit.tensors
         if fit.kind.variables[key].dtype
