@@ -67,10 +67,8 @@ def check_command(
     with about(path), Progress() as progress:
         report = verify(checkpoint, asked, layers_of(checkpoint, arch or "auto"), progress)
     with verdict():
-        if as_sarif:
-            out.json(sarif_document(path, report.violations))
-        elif as_json:
-            out.json(report_document(path, checkpoint, report))
+        if as_sarif or as_json:
+            out.json(sarif_document(path, report.violations) if as_sarif else report_document(path, checkpoint, report))
         else:
             _show(out, checkpoint, report, holds_line(path, asked, spec, report))
     return 1 if report.violations else 0

@@ -64,15 +64,13 @@ def diff_command(
     with about(a):
         mapped = _mapped(one, two, maps or [])
         names = _names(mapped, two, patterns)
-    for line in mapped.notes:
-        note(line)
     differences = _differences(mapped, two, names, Tolerance(rtol, atol, exact))
     with verdict():
         if name_only and not as_json:
             Answer().lines(dict.fromkeys(difference.name for difference in differences))
-            return 1 if differences else 0
-        show_differences(Answer(as_json, color), differences, stat, {"a": a, "b": b})
-    for line in _notes(mapped.checkpoint, two):
+        else:
+            show_differences(Answer(as_json, color), differences, stat, {"a": a, "b": b})
+    for line in (*mapped.notes, *_notes(mapped.checkpoint, two)):
         note(line)
     return 1 if differences else 0
 
