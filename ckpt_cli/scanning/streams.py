@@ -133,11 +133,13 @@ class Stream:
     def _rest(self, at: int, said: bool = False) -> bool:
         """Search bytes that are not understood for pickles, from `at` on. False where there is none and `at` is 0."""
         found = False
-        for trace in pickles_within(self.file, at):
+        most = min(MOST_SEARCHED, self.outer.searched)
+        self.outer.searched -= min(most, self.file.size - at)
+        for trace in pickles_within(self.file, at, most):
             found = True
             self._judge(trace)
-        if self.file.size - at > MOST_SEARCHED:
-            self.outer.unread(f"bytes from {at + MOST_SEARCHED:,} on were not looked at", self.place)
+        if self.file.size - at > most:
+            self.outer.unread(f"bytes from {at + most:,} on were not looked at", self.place)
         if not said and (found or at):
             self.outer.unread(f"{self.file.size - at:,} bytes from byte {at:,} on are not all understood", self.place)
         return found or at > 0
