@@ -20,6 +20,7 @@ from .trace_machine import WRAPPER, Trace
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PICKLES_BEHIND_MAGIC = 4
 _MOST_ITEMS = 100_000
+_MOST_AT_START = 10_000  # opcodes
 _MOST_STRICTLY = 1 << 30  # bytes of a pickle
 
 
@@ -157,6 +158,12 @@ def _behind_storages(file: File, at: int, pids: list[Any], keys: Any) -> int:
         if at > file.size:
             raise Malformed("they are cut off")
     return at
+
+
+def begins_with_names(file: File) -> bool:
+    """Whether bytes that should be the elements of a tensor are a pickle that names something."""
+    trace = traced(file, 0, _MOST_AT_START)
+    return bool(trace.globals) and is_pickle(trace, 0)
 
 
 def scan_pickle(search: Search, file: File, place: str, rules: Rules) -> None:
