@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from ..storage.file import File
 
 _MOST_FINDINGS = 1000
-_MOST_INFLATED = 512 << 20  # bytes, in a whole file
+_MOST_INFLATED = 256 << 20  # bytes, in a whole file
+_MOST_SEARCHED = 48 << 20  # bytes that are searched for pickles that begin anywhere, in a whole file
 _MOST_OPCODES = 6_000_000  # in a whole file
 
 
@@ -36,6 +37,7 @@ class Search:
     Attributes:
         pickles: How many pickles, or other parts that may hold code, were recognised.
         inflated: How many bytes may still be inflated.
+        searched: How many bytes may still be searched for pickles that begin anywhere.
         opcodes: How many opcodes may still be run.
         depth: How many containers are open, one within the other.
     """
@@ -44,6 +46,7 @@ class Search:
         self._found: dict[Finding, None] = {}
         self.pickles = 0
         self.inflated = _MOST_INFLATED
+        self.searched = _MOST_SEARCHED
         self.opcodes = _MOST_OPCODES
         self.depth = 0
 

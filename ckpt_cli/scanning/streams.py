@@ -20,6 +20,7 @@ from .trace_machine import WRAPPER, Trace
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PICKLES_BEHIND_MAGIC = 4
 _MOST_ITEMS = 100_000
+_MOST_AT_START = 10_000  # opcodes
 _MOST_STRICTLY = 1 << 30  # bytes of a pickle
 
 
@@ -133,11 +134,13 @@ class Stream:
     def _rest(self, at: int, said: bool = False) -> bool:
         """Search bytes that are not understood for pickles, from `at` on. False where there is none and `at` is 0."""
         found = False
-        for trace in pickles_within(self.file, at):
+        most = min(MOST_SEARCHED, self.outer.searched)
+        self.outer.searched -= min(most, self.file.size - at)
+        for trace in pickles_within(self.file, at, most):
             found = True
             self._judge(trace)
-        if self.file.size - at > MOST_SEARCHED:
-            self.outer.unread(f"bytes from {at + MOST_SEARCHED:,} on were not looked at", self.place)
+        if self.file.size - at > most:
+            self.outer.unread(f"bytes from {at + most:,} on were not looked at", self.place)
         if not said and (found or at):
             self.outer.unread(f"{self.file.size - at:,} bytes from byte {at:,} on are not all understood", self.place)
         return found or at > 0
@@ -155,6 +158,12 @@ def _behind_storages(file: File, at: int, pids: list[Any], keys: Any) -> int:
         if at > file.size:
             raise Malformed("they are cut off")
     return at
+
+
+def begins_with_names(file: File) -> bool:
+    """Whether bytes that should be the elements of a tensor are a pickle that names something."""
+    trace = traced(file, 0, _MOST_AT_START)
+    return bool(trace.globals) and is_pickle(trace, 0)
 
 
 def scan_pickle(search: Search, file: File, place: str, rules: Rules) -> None:

@@ -17,10 +17,11 @@ from .bytes_read import BytesInMemory, part
 from .compressed import BY_METHOD, inflate
 from .keras_code import scan_config
 from .safe_names import SCRIPT, TORCH, Rules
-from .streams import scan_pickle
+from .streams import begins_with_names, scan_pickle
 
 _MOST_MEMBERS = 20_000
 _BLOCK = 4 << 20
+_MOST_CHECKED = 1 << 20  # bytes of a member whose checksum is compared here; `integrity` compares those of checkpoints
 _ELEMENTS = re.compile(r"/data/(?:weights/weight|constants/tensor)_\d+$")  # in a .pt2 (torch/export/pt2_archive/constants.py)
 _SIGNATURE = re.compile(rb"PK(?:\x03\x04|\x01\x02|\x05\x06|\x06\x06|\x07\x08)")
 
@@ -63,7 +64,7 @@ class _Kinds:
         elif rules := self._rules(leaf):
             search.pickles += 1
             scan_pickle(search, content, place, rules)
-        elif self._is_storage(name):
+        elif self._is_storage(name) and not begins_with_names(content):
             return
         elif leaf == "config.json" and self.is_keras:
             scan_config(search, content.read(0, content.size), place)
@@ -117,7 +118,7 @@ def _listed(search: Search, file: File, members: dict[str, zips.Member], place: 
             agree = False
             continue
         content = _inflated(search, content, each.method, inner) if each.method else content
-        if content.size <= 1 << 20 and _checksum(content) != each.crc and each.crc:
+        if "/data/" not in name and content.size <= _MOST_CHECKED and each.crc and _checksum(content) != each.crc:
             search.unread("its checksum is wrong", inner)
         yield name, content
     if not agree or first:
