@@ -57,6 +57,7 @@ fuzz: setup
 	@$(BIN)/python -m pip install --quiet --editable '.[fuzz]' || echo "atheris cannot be installed here: plain mutations instead"
 	@if $(BIN)/python -c 'import atheris' 2>/dev/null; then $(BIN)/python tests/hostile/fuzz.py $(SECONDS); \
 	else $(BIN)/python tests/hostile/mutations.py --seconds $(SECONDS); fi
+	$(BIN)/python tests/hostile/every_byte.py --seconds $(SECONDS)
 
 lint: ruff types
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
 from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Layout, Tensor
 from . import Violation, violation
 
+_NO_NUMBERS = re.compile(r"[<>|=]?[US]\d|datetime64|timedelta64|[<>]?[Mm]8")  # texts and times, which are not infinite
 
-def unread(checkpoint: Checkpoint, values: bool) -> Iterator[Violation]:
+
+def undecoded(checkpoint: Checkpoint, values: bool) -> Iterator[Violation]:
     """What of a checkpoint is in no tensor and was not looked at.
 
     Args:
@@ -20,3 +24,17 @@ def unread(checkpoint: Checkpoint, values: bool) -> Iterator[Violation]:
             yield violation("unread", name, f"{what}: its bytes are not read", bytes=None)
         elif values:
             yield violation("unread", name, f"{what}: what they say is not known", bytes=storage.nbytes)
+
+
+def not_numbers(checkpoint: Checkpoint, names: Iterable[str]) -> Iterator[Violation]:
+    """The tensors of which nobody can say that they are finite: their dtype is not decoded, and may well hold floats."""
+    for name in names:
+        tensor = checkpoint[name]
+        if _may_hide_floats(tensor):
+            yield violation("unread", name, f"elements of {tensor.dtype.name} are not decoded", bytes=tensor.nbytes)
+
+
+def _may_hide_floats(tensor: Tensor) -> bool:
+    if tensor.layout in (Layout.OBJECT, Layout.OPAQUE):
+        return _NO_NUMBERS.match(tensor.dtype.name) is None and tensor.numel > 0
+    return tensor.dtype.kind == "q" and tensor.dtype.elements > 16 and not tensor.numeric  # blocks, whose scales are floats

@@ -9,6 +9,7 @@ from typing import Any
 from ..analysis.contents import quantiser_text
 from ..analysis.digest import digests
 from ..checking.integrity import not_finite
+from ..checking.unread import not_numbers
 from ..tensors.blocks import Progress
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Layout
@@ -32,6 +33,7 @@ def written(checkpoint: Checkpoint, finite: bool = False, hashes: bool = False, 
     kinds = checkpoint.kinds()
     sums = {digest.name: digest.sha256 for digest in digests(checkpoint, progress=progress)} if hashes else {}
     wrong = {violation.name for violation in not_finite(checkpoint, checkpoint, {}, progress)} if finite else set()
+    wrong |= {violation.name for violation in not_numbers(checkpoint, checkpoint)} if finite else set()
     yield "# What a file has to hold; `ckpt check FILE --spec THIS` tells whether it does. Loosen what may vary: docs/checking.md says how."
     yield f"params = {sum(kinds[name].numel for name in checkpoint.distinct())}"
     yield 'extra = "forbid"'

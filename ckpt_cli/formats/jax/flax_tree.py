@@ -19,7 +19,7 @@ from ...numbers.shapes import numel_of
 from ...storage.file import File
 from ...storage.storage import Extent, Storage
 from ...storage.tiles import chained
-from ...tensors.checkpoint import Checkpoint, Foreign
+from ...tensors.checkpoint import Checkpoint, Foreign, Undecoded
 from ...tensors.tensor import Layout, Tensor
 from ..encodings.object_names import Path, joined, names
 from ..encodings.object_nodes import Dict, List
@@ -76,9 +76,16 @@ def read_tree(file: File) -> Checkpoint:
         raise Malformed("the msgpack tree holds no array of Flax")
     paths = [*tensors, *(leaf.path for leaf in others)]
     name_of = dict(zip(paths, names(list(tensors), [leaf.path for leaf in others]), strict=True))
+    objects = {name_of[leaf.path]: _object(reader, leaf.node) for leaf in others}
+    undecoded = {
+        name: Undecoded(value.text, Extent(file, leaf.node.start, leaf.node.nbytes))
+        for leaf in others
+        if isinstance(value := objects[name := name_of[leaf.path]], Foreign)
+    }
     return Checkpoint(
         {name_of[path]: tensor for path, tensor in tensors.items()},
-        objects={name_of[leaf.path]: _object(reader, leaf.node) for leaf in others},
+        objects=objects,
+        undecoded=undecoded,
         rest=FlaxTree(file, {name_of[leaf.path]: leaf for leaf in leaves}, frozenset(lists)),
     )
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 from ...disk.opening import open_file
 from ...errors import Malformed, about
-from ...storage.descriptors import allow_many
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint, Origin
 from ..encodings import strict_json
@@ -75,7 +74,6 @@ def open_shards(file: File) -> Shards:
     """Open all files that an index lists; their headers are read. Raises Malformed where they and the index do not agree."""
     said = read_map(file)
     folder = os.path.dirname(os.path.abspath(file.path))
-    allow_many()
     shards = {name: _open(folder, name) for name in said.files}
     return Shards(said, shards, _joined(said, shards))
 

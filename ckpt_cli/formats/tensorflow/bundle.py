@@ -15,7 +15,7 @@ from ...numbers.shapes import numel_of
 from ...storage.file import File, leads_out
 from ...storage.storage import Storage
 from ...storage.tiles import check_tiling, tiled
-from ...tensors.checkpoint import Foreign
+from ...tensors.checkpoint import Foreign, Undecoded
 from ...tensors.tensor import Tensor
 from .bundle_index import check_apart, keys_by_name, read_index
 from .sstable import ChecksummedExtent, Table
@@ -89,6 +89,12 @@ class Bundle:
     def objects(self) -> dict[str, Any]:
         """Return what is listed of each object: a few short strings, or its type and size."""
         return {name: self._object(name, key) for name, key in self.object_keys.items()}
+
+    def undecoded(self) -> dict[str, Undecoded]:
+        """Return the objects whose values are not shown: many strings, resources, variants."""
+        shown = self.objects()
+        keys = {name: key for name, key in self.object_keys.items() if name != GRAPH and isinstance(shown[name], Foreign)}
+        return {name: Undecoded(shown[name].text, self.extent(key)) for name, key in keys.items()}
 
     def _object(self, name: str, key: bytes) -> Any:
         entry, extent = self.entries[key], self.extent(key)

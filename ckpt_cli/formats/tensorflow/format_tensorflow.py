@@ -69,7 +69,7 @@ class TensorFlow(SeveralFiles, Writer, Patcher, HasChecksums):
         from .bundle import Bundle
 
         bundle = Bundle(file)
-        return Checkpoint(bundle.tensors(), objects=bundle.objects(), rest=bundle, separator="/")
+        return Checkpoint(bundle.tensors(), objects=bundle.objects(), rest=bundle, separator="/", undecoded=bundle.undecoded())
 
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for a tensor or a name that a bundle has no place for."""
@@ -77,7 +77,7 @@ class TensorFlow(SeveralFiles, Writer, Patcher, HasChecksums):
 
         Plan(checkpoint)
 
-    def main_file(self, path: str) -> str:
+    def main_file(self, path: str, checkpoint: Checkpoint | None = None) -> str:
         """The index of the prefix `path`, or `path` itself where it is one."""
         return path if path.endswith(self.suffixes) else path + self.suffixes[0]
 

@@ -34,7 +34,7 @@ class TensorFlowV1(HasChecksums):
         from .saved_slices import SavedSlices
 
         saved = SavedSlices(file)
-        return Checkpoint(saved.tensors, objects=saved.objects, rest=saved, separator="/")
+        return Checkpoint(saved.tensors, objects=saved.objects, rest=saved, separator="/", undecoded=saved.undecoded)
 
     def checksummed(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
         """The blocks of the table."""

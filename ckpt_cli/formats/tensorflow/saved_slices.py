@@ -17,25 +17,31 @@ from ...numbers.dtypes import DType
 from ...numbers.shapes import numel_of
 from ...storage.file import File
 from ...storage.storage import Extent, Memory, Storage
-from ...storage.tiles import check_tiling, tiled
-from ...tensors.checkpoint import Foreign
+from ...storage.tiles import chained, check_tiling, tiled
+from ...tensors.checkpoint import Foreign, Undecoded
 from ...tensors.tensor import Tensor
 from ..encodings.protobuf import BYTES, VARINT, Data, Field, fields, message
 from ..encodings.protobuf import piece as bytes_of
 from ..encodings.varints import Varints
 from .sstable import Block, Table
-from .tensor_protos import DTYPE_OF, OBJECT_TYPES, STRING, TensorSlice, resolved, shape_of, slice_key, slice_of
+from .tensor_protos import (
+    CONTENT,
+    DTYPE_OF,
+    FLOAT8,
+    OBJECT_TYPES,
+    RAW_FIELDS,
+    STRING,
+    STRINGS,
+    TensorSlice,
+    field_of,
+    resolved,
+    shape_of,
+    slice_key,
+    slice_of,
+)
 
 _VERSION = 1  # TF_CHECKPOINT_VERSION; a file says in min_consumer which one it takes
 _SHOWN = 1024  # bytes of strings that are read to be listed
-
-# Fields of a TensorProto, by the names of dtypes
-_CONTENT = 4  # tensor_content: the bytes of any dtype
-_STRINGS = 8
-_RAW = {"float32": 5, "float64": 6, "complex64": 9, "complex128": 12}
-_VARINTS = {"int64": 10, "bool": 11, "float16": 13, "bfloat16": 13, "uint32": 16, "uint64": 17}
-_INTS = 7  # int_val: every other integer
-_FLOAT8 = 18
 
 
 class _Value(NamedTuple):
@@ -62,6 +68,20 @@ class _SavedSliceMeta(NamedTuple):
     slices: tuple[TensorSlice, ...]
 
 
+class _ValueBytes(Storage):
+    """The bytes of a value in the table."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: _Value) -> None:
+        self.value, self.nbytes = value, value.stop - value.start
+
+    def readinto(self, start: int, view: memoryview) -> None:
+        """Fill `view` from the table."""
+        begin = self.value.start + start
+        view[:] = bytes_of(self.value.data, begin, begin + len(view))
+
+
 class SavedSlices:
     """The contents of a file. `tensors` and `objects` are what a Checkpoint takes."""
 
@@ -74,6 +94,7 @@ class SavedSlices:
             raise Malformed("the table does not begin with what it holds")
         self.tensors: dict[str, Tensor] = {}
         self.objects: dict[str, Any] = {}
+        self.undecoded: dict[str, Undecoded] = {}
         for meta in _metas(self._values[b""]):
             if meta.name in self.tensors or meta.name in self.objects:
                 raise Malformed(f"tensor {meta.name!r} is there twice")
@@ -84,7 +105,10 @@ class SavedSlices:
 
     def _add(self, meta: _SavedSliceMeta) -> None:
         if meta.dtype_number in OBJECT_TYPES:
-            self.objects[meta.name] = self._object(meta)
+            self.objects[meta.name] = shown = self._object(meta)
+            if isinstance(shown, Foreign):
+                values = [_ValueBytes(self._tensor_proto(meta.name, part)[0]) for part in meta.slices]
+                self.undecoded[meta.name] = Undecoded(shown.text, chained(values))
             return
         dtype = DTYPE_OF.get(meta.dtype_number)
         if dtype is None:
@@ -119,7 +143,7 @@ class SavedSlices:
         value, proto = self._tensor_proto(meta.name, meta.slices[0])
         if proto is None or proto.stop - proto.start > _SHOWN:
             return None
-        strings = [field for field in fields(value.data, proto.start, proto.stop) if field.number == _STRINGS and field.kind == BYTES]
+        strings = [field for field in fields(value.data, proto.start, proto.stop) if field.number == STRINGS and field.kind == BYTES]
         try:
             return [bytes_of(value.data, field.start, field.stop).decode() for field in strings]
         except UnicodeDecodeError:
@@ -161,12 +185,12 @@ def _meta(data: Data, field: Field) -> _SavedSliceMeta:
 def _elements(value: _Value, proto: Field | None, dtype: DType, count: int) -> Storage:
     """Return the `count` elements of a TensorProto; without one there are none."""
     name, size = dtype.name, dtype.nbytes
-    number = _RAW.get(name) or _VARINTS.get(name) or (_FLOAT8 if name.startswith("float8") else _INTS)
-    found = [each for each in fields(value.data, proto.start, proto.stop) if each.number in (_CONTENT, number)] if proto else []
+    wanted = (CONTENT, field_of(dtype))
+    found = [each for each in fields(value.data, proto.start, proto.stop) if each.number in wanted] if proto else []
     if len(found) > 1 or any(each.kind != BYTES for each in found):
         raise Malformed("its values are written in an unusual way")
     storage = value.storage(found[0]) if found else Memory(b"")
-    plain = not found or found[0].number in (_CONTENT, _FLOAT8, *_RAW.values())
+    plain = not found or found[0].number in (CONTENT, FLOAT8, *RAW_FIELDS.values())
     if plain and storage.nbytes != count * size:
         raise Malformed(f"{count:,} elements of {name} take {count * size:,} bytes, the data has {storage.nbytes:,}")
     if not plain and not count <= storage.nbytes <= 10 * count:

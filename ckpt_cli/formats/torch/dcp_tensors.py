@@ -7,9 +7,9 @@ from typing import Any
 
 from ...errors import Malformed, Opaque, about
 from ...numbers.shapes import numel_of, show_shape
-from ...storage.storage import Memory, Storage
+from ...storage.storage import Extent, Memory, Storage
 from ...storage.tiles import tiled
-from ...tensors.checkpoint import Kind, Lazy
+from ...tensors.checkpoint import Kind, Lazy, Undecoded
 from ...tensors.tensor import Layout, Tensor
 from ..encodings import zip as zips
 from ..encodings.object_nodes import Dict, List, Tuple
@@ -97,6 +97,35 @@ class Objects(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.runs)
+
+
+class UndecodedObjects(Mapping[str, Undecoded]):
+    """Those objects that hold tensors or other storages: of an object alone that is known when it is read."""
+
+    def __init__(self, runs: dict[str, Run]) -> None:
+        self.runs = runs
+        self._found: dict[str, Undecoded] | None = None
+
+    @property
+    def _known(self) -> dict[str, Undecoded]:
+        if self._found is None:
+            what = "an object with tensors in it"
+            self._found = {name: Undecoded(what, Extent(*run)) for name, run in self.runs.items() if _holds_storages(run)}
+        return self._found
+
+    def __getitem__(self, name: str) -> Undecoded:
+        return self._known[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._known)
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+
+def _holds_storages(run: Run) -> bool:
+    with about(run.file.path):
+        return any("/data/" in name for name in zips.within(*run))
 
 
 def _object(run: Run) -> Any:

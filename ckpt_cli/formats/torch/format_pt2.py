@@ -50,13 +50,13 @@ class PT2(Patcher):
 
     def read(self, file: File) -> Checkpoint:
         """The weights, by their names in `state_dict`; constants as objects."""
-        from .pt2_weights import constants, weights
+        from .pt2_weights import constants, undecoded_constants, weights
 
         members, root = zips.members(file), _root(file) or ""
         tensors = weights(members, root)
         if not tensors and any(name.startswith(f"{root}/data/aotinductor/") for name in members):
             raise Malformed("the archive holds a compiled model whose weights are within its machine code")
-        return Checkpoint(tensors, objects=constants(members, root))
+        return Checkpoint(tensors, objects=constants(members, root), undecoded=undecoded_constants(members, root, tensors))
 
     def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
         """Records written over in the zip. Raises CannotHold for values in a zip within the zip: each has a checksum over them."""

@@ -12,7 +12,7 @@ from ...errors import Malformed
 from ...numbers.dtypes import DTYPES, DType
 from ...numbers.shapes import show_shape
 from ...storage.storage import Memory
-from ...tensors.checkpoint import Foreign
+from ...tensors.checkpoint import Foreign, Undecoded
 from ...tensors.tensor import Tensor
 from ..encodings import strict_json
 from ..encodings import zip as zips
@@ -65,6 +65,13 @@ def constants(members: Mapping[str, zips.Member], root: str) -> dict[str, Any]:
                 what = Foreign("torch.Tensor", _sketch(tensor_meta)) if tensor_meta else Foreign("object", "")
                 objects[f"constants.{constant}"] = what
     return objects
+
+
+def undecoded_constants(members: Mapping[str, zips.Member], root: str, tensors: Mapping[str, Tensor]) -> dict[str, Undecoded]:
+    """The members that hold constants. Samples of inputs and files of the user belong to the program, as its code does."""
+    used, folder = {id(tensor.storage) for tensor in tensors.values()}, f"{root}/data/constants/"
+    names = [name for name, member in members.items() if name.startswith(folder) and id(member) not in used]
+    return {name[len(root) + 1 :]: Undecoded("a constant", members[name]) for name in names if not name.endswith("_config.json")}
 
 
 def _sketch(meta: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import Malformed
 from ...numbers.shapes import show_shape
-from ...tensors.checkpoint import Checkpoint, Foreign
+from ...tensors.checkpoint import Checkpoint, Foreign, Undecoded
 from ...tensors.tensor import Tensor
 from ..encodings.object_nodes import Call, text_of
 from ..encodings.pickle_reader import load
@@ -62,6 +62,7 @@ def read_modules(archive: Archive) -> Checkpoint:
     """Parameters and buffers under the names that `state_dict` gives them; other attributes are objects. Raises Malformed."""
     reader = TensorReader(archive.storage)
     tensors: dict[str, Tensor] = {}
+    undecoded: dict[str, Undecoded] = {}
     objects: dict[str, Any] = {}
     layers: dict[str, str] = {}
     classes = _Classes(archive)
@@ -75,7 +76,18 @@ def read_modules(archive: Archive) -> Checkpoint:
         for name in state.keys() - declared.keys() - _OF_EVERY_MODULE:
             if not _is_module(state[name]):
                 objects[prefix + name] = _object(reader, state[name])
-    return Checkpoint(tensors, objects=dict(sorted(objects.items())), layers=layers)
+                tensor = reader.tensor(state[name])
+                if tensor is not None:
+                    undecoded[prefix + name] = Undecoded("a tensor that is no parameter and no buffer", tensor.storage)
+    undecoded = dict(sorted(undecoded.items())) | archive.unasked() | _constants(archive)
+    return Checkpoint(tensors, objects=dict(sorted(objects.items())), layers=layers, undecoded=undecoded)
+
+
+def _constants(archive: Archive) -> dict[str, Undecoded]:
+    """The tensors that the code of the program names."""
+    start = f"{archive.root}/"
+    names = [name for name in archive.members if name.startswith(f"{start}constants/")]
+    return {name.removeprefix(start): Undecoded("a constant of the program", archive.members[name]) for name in names}
 
 
 def _is_module(node: Any) -> bool:
