@@ -104,7 +104,8 @@ def test_other_edits_copy_the_chunks_as_they_are(how: str, tmp_path: Path, ckpt:
 @every_filter
 def test_a_cast_keeps_shape_limits_and_filters(how: str, tmp_path: Path, ckpt: Ckpt) -> None:
     source, out = written(tmp_path / "a.h5", how), tmp_path / "out.h5"
-    ckpt("cast", source, "float64", "z/w", "-o", out)
+    said = ckpt("cast", source, "float64", "z/w", "-o", out).err
+    assert ("and the data grow" in said) == (how in ("szip", "scale-offset"))
     with h5py.File(source) as before, h5py.File(out) as after:
         assert after["z/w"].dtype == "f8" and np.array_equal(after["z/w"], before["z/w"])
         old, new = facts(before["z/w"]), facts(after["z/w"])
@@ -261,3 +262,14 @@ def test_the_reported_file(case: Callable[[str], Path], tmp_path: Path, ckpt: Ck
                 )
                 assert differ == ([(30, 50)] if name == "l1/kernel" else [])
         assert abs(edited.stat().st_size - source.stat().st_size) < 0.2 * source.stat().st_size
+
+
+def test_room_for_chunks_takes_no_memory_while_a_file_is_laid_out() -> None:
+    from ckpt_cli.formats.keras.hdf5_library import SparseFile
+
+    file, room = SparseFile(), bytes(1 << 24)
+    with h5py.File(file, "w") as opened:
+        made = opened.create_dataset("x", (4, 1 << 22), "f4", chunks=(1, 1 << 22), compression="gzip")
+        for row in range(4):
+            made.id.write_direct_chunk((row, 0), room)
+    assert file.size > 4 << 24 and len(file.pages) < 100

@@ -75,6 +75,17 @@ class HDF5(Writer, Patcher):
             file_layout.put(piece)
         file_layout.settle()
 
+    def losses(self, checkpoint: Checkpoint) -> list[str]:
+        """What has no place in HDF5, and the filters that do not fit another element type."""
+        from .hdf5_objects import HDF5Tree
+
+        lines, tree = super().losses(checkpoint), checkpoint.rest
+        if isinstance(tree, HDF5Tree):
+            from .hdf5_chunk_writing import filters_lost
+
+            lines += filters_lost(tree, checkpoint)
+        return lines
+
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         """The bytes that change where values alone do; chunks are encoded by the library."""
         from ..patching import changed_storages

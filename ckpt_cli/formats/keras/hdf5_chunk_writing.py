@@ -13,12 +13,13 @@ from ...numbers.shapes import numel_of
 from ...storage.grid import Grid
 from ...storage.mapped import Mapped
 from ...storage.storage import Slice, Storage
+from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .hdf5_attributes import keep_attribute_order
 from .hdf5_boxes import Box, boxes
 from .hdf5_chunks import Filtered
-from .hdf5_filters import Pipeline
-from .hdf5_objects import DataLayout, Node
+from .hdf5_filters import OF_ONE_TYPE, Pipeline
+from .hdf5_objects import DataLayout, HDF5Tree, Node
 from .hdf5_patching import as_in_file
 
 _IN_MEMORY = 64 << 20  # bytes of encoded chunks
@@ -134,6 +135,18 @@ class ChunkedDataset:
 def is_chunked(node: Node | None, tensor: Tensor) -> bool:
     """Whether a tensor was read from a dataset in chunks, and has as many axes as it had."""
     return node is not None and node.record.get("layout") == DataLayout.CHUNKED and len(node.record["chunk"]) == len(tensor.shape)
+
+
+def filters_lost(tree: HDF5Tree, checkpoint: Checkpoint) -> list[str]:
+    """Return a line for each tensor of another type than it was read with, whose filters are made for that one."""
+    lines = []
+    for name, tensor in checkpoint.items():
+        source = checkpoint.sources.get(name, name)
+        node, before = tree.nodes.get(source), tree.tensors.get(source)
+        if node is not None and before is not None and is_chunked(node, tensor) and tensor.dtype != before.dtype:
+            filters = [each[1] or str(each[0]) for each in node.record["filters"] if each[0] in OF_ONE_TYPE]
+            lines += [f"{', '.join(filters)} of {name}, made for {before.dtype.name}, and the data grow"] if filters else []
+    return lines
 
 
 def _in_file(storage: Storage) -> dict[tuple[int, ...], Filtered]:

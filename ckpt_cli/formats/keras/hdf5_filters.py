@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from ...errors import CannotHold
 from ...numbers.shapes import numel_of
 from .hdf5_library import SparseFile, library
 from .hdf5_objects import ElementKind
@@ -15,7 +16,7 @@ from .hdf5_sandbox import run_in_child
 from .hdf5_types import file_type, library_type
 
 # Filters whose parameters say what the elements are: szip, n-bit, scale-offset.
-_OF_ONE_TYPE = (4, 5, 6)
+OF_ONE_TYPE = (4, 5, 6)
 
 Filter = list[Any]  # number, name, flags and parameters
 
@@ -37,7 +38,7 @@ class Pipeline(NamedTuple):
 
     def of_type(self, element_type: list[Any], chunk_shape: tuple[int, ...]) -> Pipeline:
         """Return the filters for elements of another type."""
-        filters = [each for each in self.filters if each[0] not in _OF_ONE_TYPE]
+        filters = [each for each in self.filters if each[0] not in OF_ONE_TYPE]
         return Pipeline(element_type, chunk_shape, filters, converted(self.fill, self.element_type, element_type))
 
     def properties(self) -> Any:
@@ -60,7 +61,15 @@ class Pipeline(NamedTuple):
         return h5d.create(file.id, b"chunk", file_type(self.element_type), h5s.create_simple(self.chunk_shape), plist)
 
     def encoded(self, data: bytes) -> tuple[int, bytes]:
-        """Return what a chunk is kept as, and the mask of the filters that it did not pass."""
+        """Return what a chunk is kept as, and the mask of the filters that it did not pass. Raises CannotHold where they fail."""
+        try:
+            return self._encoded(data)
+        except (ValueError, RuntimeError, OSError) as error:
+            filters = ", ".join(str(name or number) for number, name, *_ in self.filters)
+            what = f"the filters {filters} cannot be applied: {str(error).splitlines()[0]}"
+            raise CannotHold(what, "h5repack -f NONE undoes those of the file") from None
+
+    def _encoded(self, data: bytes) -> tuple[int, bytes]:
         import numpy
         from h5py import h5s
 

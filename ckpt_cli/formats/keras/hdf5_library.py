@@ -80,7 +80,7 @@ class SparseFile(_Seekable):
 
     def write(self, data: bytes | memoryview) -> int:
         """Write all of `data` at the position."""
-        zeros = len(data) >= _PAGE and data == bytes(len(data))
+        zeros = len(data) >= _PAGE and bytes(data) == bytes(len(data))
         for at, page, skip, count in self._spans(len(data)):
             if page not in self.pages:
                 before = self.unwritten(page)
