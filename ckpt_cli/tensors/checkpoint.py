@@ -91,7 +91,7 @@ class Origin(NamedTuple):
         return self.file.path
 
 
-_PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "layer_of", "fixed")
+_PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "layer_of", "fixed", "remarks")
 
 
 class Checkpoint(Mapping[str, Tensor]):
@@ -109,6 +109,7 @@ class Checkpoint(Mapping[str, Tensor]):
         separator: what divides the parts of a name.
         layer_of: the path of its layer in `layers`, and what a tensor is called there, for names that do not say so themselves.
         fixed: values that count for all elements of a tensor, whatever the file holds, by the name under which it was read.
+        remarks: what a config says of a tensor's layer that values do not show, by the name under which it was read.
     """
 
     def __init__(
@@ -124,9 +125,11 @@ class Checkpoint(Mapping[str, Tensor]):
         separator: str = ".",
         layer_of: Mapping[str, tuple[str, str]] | None = None,
         fixed: Mapping[str, float] | None = None,
+        remarks: Mapping[str, str] | None = None,
     ) -> None:
         self.tensors, self.separator = tensors, separator
         self.fixed: Mapping[str, float] = {} if fixed is None else fixed
+        self.remarks: Mapping[str, str] = {} if remarks is None else remarks
         self.layer_of: Mapping[str, tuple[str, str]] = {} if layer_of is None else layer_of
         self.metadata: Mapping[str, str] = {} if metadata is None else metadata
         self.objects: Mapping[str, Any] = {} if objects is None else objects
