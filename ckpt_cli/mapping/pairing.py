@@ -61,6 +61,7 @@ def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: T
             name = pair.there.tensors[made.key]
             tensors[name], sources[name] = made.tensor, _sources(made.key, pair)
             notes += made.notes
+        notes += _remarks(checkpoint, pair)
         dropped += [name for key, name in pair.here.tensors.items() if not has_place(key, pair.here, pair.there)]
     for name, first in _tied_names(like, tensors).items():
         tensors[name] = tensors[first]
@@ -72,6 +73,13 @@ def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: T
     tensors |= {name: checkpoint[name] for name in same}
     unknown = [name for name in rest if name not in same]
     return Outcome(_in_order_of(like, tensors), unknown, dropped + training, list(dict.fromkeys(notes)), sources)
+
+
+def _remarks(checkpoint: Checkpoint, pair: Pair) -> list[str]:
+    """A line where a config says of the layer what no weights carry across."""
+    name = next(iter(pair.here.tensors.values()))
+    remark = checkpoint.remarks.get(checkpoint.sources.get(name, name))
+    return [f"the layer of {name} has {remark}: its weights are carried, and what is made has to do that, too"] if remark else []
 
 
 def _without_graph(checkpoint: Checkpoint, ours: Convention) -> list[str]:

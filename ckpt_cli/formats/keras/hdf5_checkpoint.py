@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from ...errors import Malformed
@@ -10,7 +11,9 @@ from ...tensors.checkpoint import Checkpoint, Foreign
 from ..encodings import strict_json
 from .hdf5_objects import ElementKind, HDF5Tree, Node, ObjectKind
 from .layers import naming
+from .recurrent_arguments import unusual_arguments
 
+_DIRECTION = re.compile(r"^(forward|backward)_")  # what Bidirectional puts before the name of its layer
 _CONFIGS = ("model_config", "training_config")  # attributes that are not listed as metadata
 _VIRTUAL = "made of other datasets (virtual)"
 _SHOWN = 1000  # characters of a text that are listed
@@ -37,7 +40,9 @@ def checkpoint_of(tree: HDF5Tree, config: dict[str, Any] | None, rest: Any = Non
         config: The model's config, where there is one.
         rest: What only the format understands of the checkpoint, where it is not `tree` itself.
     """
-    named = naming(tree, config)
+    named, odd = naming(tree, config), unusual_arguments(config)
+    layers = {name: path.rpartition("/")[2] for name, (path, _) in named.layer_of.items()} if odd else {}
+    remarks = {name: odd[each] for name, own in layers.items() for each in (own, _DIRECTION.sub("", own)) if each in odd}
     return Checkpoint(
         {name: tree.tensors[name] for name in named.names},
         metadata={each.name: each.text for each in tree.nodes[""].attributes if each.text is not None and each.name not in _CONFIGS},
@@ -46,6 +51,7 @@ def checkpoint_of(tree: HDF5Tree, config: dict[str, Any] | None, rest: Any = Non
         notes=tuple(f"{path} is {_VIRTUAL}, and is not read" for path, node in tree.nodes.items() if node.kind == ObjectKind.VIRTUAL),
         layers=named.layers,
         layer_of=named.layer_of,
+        remarks=remarks,
         rest=tree if rest is None else rest,
         separator="/",
     )
