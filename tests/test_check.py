@@ -186,7 +186,7 @@ def test_a_shard_with_a_wrong_checksum_is_named(ckpt: Ckpt, tmp_path: Path) -> N
     (wrong,) = ckpt("check", tmp_path, "--json", status=1).json["violations"]
     assert wrong["kind"] == "checksum" and wrong["tensors"] == ["b"] and wrong["file"].endswith("two.bin")
     (tmp_path / "two.bin").unlink()
-    assert "two.bin" in ckpt("check", tmp_path, status=2).err
+    assert ["index", "two.bin"] in [row[:2] for row in ckpt("check", tmp_path, status=1).rows]
 
 
 @pytest.mark.parametrize("name", ["mlp.pt", "mlp.safetensors", "mlp.legacy.pt"])
@@ -434,7 +434,7 @@ def test_code_in_a_shard_is_told_with_its_file(ckpt: Ckpt, tmp_path: Path) -> No
 def test_torch_names_the_same_code_in_a_real_file(path: Path, ckpt: Ckpt) -> None:
     ours = {row[1] for row in found(ckpt, path, "--safe")}
     if path.suffix not in (".pt", ".pth", ".ckpt"):  # no pickle at all
-        assert not ours
+        assert ours == ({"code/__torch__"} if path.suffix == ".torchscript" else set())
         return
     try:
         theirs = set(torch.serialization.get_unsafe_globals_in_checkpoint(path)) if zipfile.is_zipfile(path) else None
@@ -715,7 +715,7 @@ def test_names_that_toml_cannot_hold_are_left_open(ckpt: Ckpt, tmp_path: Path) -
         ('[tensors]\n"a" = { sha256 = "abc" }', "sha256 is 64 hexadecimal digits"),
         ('[tensors]\n"a" = { dtype = [] }', "dtype is a dtype"),
         ('[tensors]\n"a" = { dtype = "flaot32" }', "a: an entry of a tensor: no dtype is called 'flaot32' (did you mean float32"),
-        ('[tensors]\n"a" = { dtype = ["float32", "F32"] }', "no dtype is called 'F32'"),
+        ('[tensors]\n"a" = { dtype = ["float32", "F33"] }', "no dtype is called 'F33'"),
         ('[tensors]\n"a.{0-99999999}" = {}', "more than 1,000,000 names"),
         ("params = true", "params is a whole number"),
         ('extra = "maybe"', 'extra is "allow" or "forbid"'),

@@ -62,6 +62,8 @@ def asked(here: Path, line: str) -> list[str]:
         ("ckpt ls mlp.pt -- 2.w", ["+2.weight"]),
         ("ckpt ls mlp.pt '*.w", ["+*.weight"]),
         ("ckpt ls mlp.pt '@Li", ["+@Linear"]),
+        ("ckpt ls mlp.pt '!2.w", ["+!2.weight"]),
+        ("ckpt ls mlp.pt '!*.w", ["+!*.weight"]),
         ("ckpt ls module.pt '@", ["+@Linear", "+@ReLU", "+@Sequential"]),
         ("ckpt get nested.pt 0.block\\ 3.2.w", ["+0.block\\ 3.2.weight"]),
         ("ckpt get nested.pt '0.block 3.2.w", ["+0.block 3.2.weight"]),

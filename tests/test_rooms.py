@@ -29,7 +29,7 @@ FLOORS = (
     ("reading", "writing"),
     ("packing",),
     ("architectures", "schemes"),
-    ("analysis", "mapping", "training"),
+    ("analysis", "mapping", "training", "scanning"),
     ("checking",),
     ("edits",),
     ("show",),

@@ -332,3 +332,83 @@ def test_another_file_is_no_pattern(line: str, ckpt: Ckpt, tmp_path: Path, monke
         said.startswith("ckpt: error: a.pt: nothing matches 'b.pt' (b.pt is a file: one checkpoint at a time")
         and "for f in *.pt; do" in said
     )
+
+
+EXCLUDED = ["h.0.w", "h.0.b", "h.1.w", "h.1.b", "head.w"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "picked"),
+    [
+        (["!*.b"], ["h.0.w", "h.1.w", "head.w"]),
+        (["!*.b", "!head.w"], ["h.0.w", "h.1.w"]),
+        (["h.*", "!*.b"], ["h.0.w", "h.1.w"]),
+        (["h.*", "!*.b", "h.1.b"], ["h.0.w", "h.1.w", "h.1.b"]),
+        (["*.b", "head.w", "!re:^h\\."], ["head.w"]),
+        (["!h[0]"], ["h.1.w", "h.1.b", "head.w"]),
+    ],
+)
+def test_an_exclusion_takes_out_what_the_patterns_before_it_picked(
+    ckpt: Ckpt, tmp_path: Path, patterns: list[str], picked: list[str]
+) -> None:
+    path = save(tmp_path / "a.pt", *EXCLUDED)
+    assert listed(ckpt, path, *patterns) == picked
+    assert [row[0] for row in ckpt("stats", path, "--", *patterns).rows] == picked
+    ckpt("cast", path, "float16", *patterns, "-o", tmp_path / "cast.pt")
+    assert [row[0] for row in ckpt("ls", tmp_path / "cast.pt").rows if row[1] == "float16"] == picked
+    ckpt("drop", path, *patterns, "-o", tmp_path / "rest.pt")
+    assert listed(ckpt, tmp_path / "rest.pt") == [name for name in EXCLUDED if name not in picked]
+    (tmp_path / "r.toml").write_text(f"[[step]]\ndrop = {patterns}\n".replace("\\\\", "\\"))
+    ckpt("apply", path, tmp_path / "r.toml", "-o", tmp_path / "applied.pt")
+    assert (tmp_path / "applied.pt").read_bytes() == (tmp_path / "rest.pt").read_bytes()
+
+
+def test_an_exclusion_alone_means_everything_else_where_one_pattern_is_taken(ckpt: Ckpt, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.pt", *EXCLUDED)
+    ckpt("set", path, "!*.b = 7", "-i")
+    ckpt("reinit", path, "!{*.w,h.1.b}=zeros", "-i", "--seed", "0")
+    assert {name: value.item() for name, value in torch.load(path).items()} == {"h.0.w": 7, "h.0.b": 0, "h.1.w": 7, "h.1.b": 3, "head.w": 7}
+    (tmp_path / "s.toml").write_text('[tensors]\n"!*.b" = {count = 3, dtype = "f32"}\n"*.b" = {dtype = "fp32"}\n')
+    ckpt("check", path, "--spec", tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize(
+    ("patterns", "told"),
+    [
+        (["!x"], "nothing matches 'x'"),
+        (["*.w", "!*.b"], "'!*.b' takes nothing out"),
+        (["!*"], "'!*' leaves nothing"),
+        (["*.b", "!h.*"], "'!h.*' leaves nothing"),
+        (["!!*.b"], "it has two '!'"),
+        (["!" * 5000], "it has two '!'"),
+    ],
+)
+@pytest.mark.parametrize("command", ["ls", "stats", "hash", "drop"])
+def test_an_exclusion_that_takes_nothing_out_is_an_error(ckpt: Ckpt, tmp_path: Path, command: str, patterns: list[str], told: str) -> None:
+    path = save(tmp_path / "a.pt", *EXCLUDED)
+    assert told in ckpt(command, path, *(["-n"] if command == "drop" else []), "--", *patterns, status=2).err
+
+
+def test_a_name_that_begins_with_an_exclamation_mark_is_a_name(ckpt: Ckpt, tmp_path: Path) -> None:
+    path = save(tmp_path / "a.pt", "!x", "x", "y")
+    assert listed(ckpt, path, "!x") == ["!x"] and listed(ckpt, path, "!!x") == ["x", "y"]
+
+
+@pytest.mark.parametrize(
+    ("written", "dtype"),
+    [("bf16", "bfloat16"), ("fp16", "float16"), ("f16", "float16"), ("f32", "float32"), ("FP64", "float64"), ("half", "float16"),
+     ("fp8", "float8_e4m3fn"), ("fp8_e5m2", "float8_e5m2"), ("e5m2", "float8_e5m2"), ("F8_E4M3", "float8_e4m3fn"), ("i8", "int8"),
+     ("u16", "uint16"), ("c64", "complex64"), ("torch.bfloat16", "bfloat16"), ("float", "float32"), ("long", "int64")],
+)  # fmt: skip
+def test_a_dtype_may_be_written_short(ckpt: Ckpt, tmp_path: Path, written: str, dtype: str) -> None:
+    path = save(tmp_path / "a.pt", "t", "u")
+    ckpt("cast", path, written, "t", "-o", tmp_path / "b.pt")
+    assert [row[1] for row in ckpt("ls", tmp_path / "b.pt").rows] == [dtype, "float32"]
+    ckpt("convert", path, tmp_path / "c.pt", "--select", "t", "--dtype", written)
+    assert torch.load(tmp_path / "c.pt")["t"].dtype in (getattr(torch, dtype), torch.float32)
+
+
+@pytest.mark.parametrize(("written", "nearest"), [("flaot32", "float32"), ("fp33", "float32"), ("bfloat", "bfloat16"), ("f_32", "")])
+def test_an_unknown_dtype_names_the_nearest(ckpt: Ckpt, tmp_path: Path, written: str, nearest: str) -> None:
+    error = ckpt("cast", save(tmp_path / "a.pt", "t"), written, "-n", status=2).err
+    assert f"no dtype is called {written!r} (did you mean " in error and nearest in error

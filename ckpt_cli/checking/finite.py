@@ -1,7 +1,6 @@
 """Whether elements are finite, and which is the first that is not: a fold over blocks, as fast as they are read.
 
-IEEE floats are compared as integers: without the sign bit, infinities and NaNs have the largest bits (IEEE 754, 3.4). So the maxima as
-signed and as unsigned integers decide for a whole block; only a block that has such elements is searched element by element.
+Only a block that has elements which are not finite is searched element by element.
 """
 
 from __future__ import annotations
@@ -9,14 +8,9 @@ from __future__ import annotations
 from math import isnan
 
 from ..numbers.dtypes import DType
+from ..numbers.floats import all_finite
 
-# The smallest bits, without the sign, of an element that is not finite: infinity, or the first NaN where the dtype has no infinity.
-_LEAST = {
-    "float16": 0x7C00, "bfloat16": 0x7F80, "float32": 0x7F800000, "float64": 0x7FF0000000000000, "float8_e5m2": 0x7C, "float8_e4m3fn": 0x7F,
-    "complex32": 0x7C00, "complex64": 0x7F800000, "complex128": 0x7FF0000000000000,
-}  # fmt: skip
-# The only element that is not finite, in dtypes with one NaN and no infinity.
-_ONLY = {"float8_e4m3fnuz": b"\x80", "float8_e5m2fnuz": b"\x80", "float8_e4m3b11fnuz": b"\x80", "float8_e8m0fnu": b"\xff"}
+__all__ = ["Finite", "all_finite", "may_be_infinite"]
 
 
 def may_be_infinite(dtype: DType) -> bool:
@@ -73,21 +67,6 @@ class Finite:
         if self and not other:
             self.first, self.value = self.count + other.first, other.value
         self.count, self.nan, self.inf = self.count + other.count, self.nan + other.nan, self.inf + other.inf
-
-
-def all_finite(dtype: DType, block: bytearray) -> bool:
-    """Return False if a block has a NaN or an infinity. For a dtype that is not in the tables, False means that it may have one."""
-    if dtype.name in _ONLY:
-        return block.find(_ONLY[dtype.name]) < 0
-    if dtype.name not in _LEAST:
-        return False
-    import numpy
-
-    bits = numpy.frombuffer(block, f"<u{dtype.part}")
-    if not bits.size:
-        return True
-    least, sign = _LEAST[dtype.name], 1 << (8 * dtype.part - 1)
-    return bool(numpy.maximum.reduce(bits.view(f"<i{dtype.part}")) < least and numpy.maximum.reduce(bits) < sign | least)
 
 
 def _not_finite_part(value: complex) -> float:

@@ -24,7 +24,7 @@ def spelled_out(pattern: str) -> tuple[str, ...] | None:
     Raises:
         UsageError: The pattern spells out more than a million names.
     """
-    if pattern.startswith(("re:", "@")):
+    if pattern.startswith(("re:", "@", "!")):
         return None
     pieces: list[list[str]] = []
     for token in _TOKEN.finditer(pattern):
@@ -49,6 +49,6 @@ def _alternatives(inside: str, pattern: str) -> list[str]:
 
 def as_glob(pattern: str) -> str:
     """Write out the runs of numbers in a pattern, so that `selection.matches` understands it."""
-    if pattern.startswith("re:"):
+    if pattern.startswith(("re:", "!re:")):
         return pattern
     return re.sub(r"\{([^{}]*)\}", lambda braces: "{" + ",".join(_alternatives(braces[1], pattern)) + "}", pattern)

@@ -12,7 +12,12 @@ from ..numbers.dtypes import named
 from .editing import Destination, finish, open_to_edit
 from .params import Arch, Backup, Dequantise, DryRun, Force, FormatName, InPlace, Json, Out, Path, Patterns, PrintRecipe, layers_of
 
-DTypeName = Annotated[str, typer.Argument(metavar="DTYPE", help="float32, bfloat16, float16, int8, float8_e4m3fn, …", show_default=False)]
+DTypeName = Annotated[
+    str,
+    typer.Argument(
+        metavar="DTYPE", help="float32, bfloat16, int8, float8_e4m3fn, …; fp32, bf16, i8, fp8, … for short.", show_default=False
+    ),
+]
 
 
 def cast_command(

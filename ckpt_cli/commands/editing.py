@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..formats import Savable, SeveralFiles, formats
-from ..tensors.checkpoint import Checkpoint
+from ..formats import PartSet, Savable, SeveralFiles, formats
+from ..tensors.checkpoint import Checkpoint, Foreign
 from .params import open_checkpoint
 
 if TYPE_CHECKING:
@@ -105,10 +105,10 @@ def target_and_format(before: Checkpoint, to: Destination) -> tuple[str, Savable
     alike = (
         output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or (isinstance(own, SeveralFiles) and own.by_prefix)
     )
-    same = output is None or (alike and isinstance(own, Savable) and not own.is_target)
+    same = output is None or (alike and isinstance(own, Savable) and not own.is_target and not isinstance(own, PartSet))
     origin = own.name if own else None
     name = to.format_name or (origin if same else None)
-    return output or source, writing.format_for(output or source, name, default=origin if alike else None)
+    return output or source, writing.format_for(output or source, name, default=origin if alike and not isinstance(own, PartSet) else None)
 
 
 def _check_destination(source: str, to: Destination) -> None:
@@ -126,6 +126,7 @@ def _check_destination(source: str, to: Destination) -> None:
 
 def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: bool) -> bool:
     """Print what --dry-run prints, and return whether anything would change. Raises the error that writing would raise."""
+    from ..edits.calculation import division_notes
     from ..show.answer import Answer, note
     from ..show.differences import show_differences
 
@@ -136,9 +137,21 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: boo
     changed_keys = [key for key, value in metadata.items() if value != before.metadata.get(key)]
     for key in changed_keys:
         note(f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {after.metadata[key]}")
+    objects = {} if after.objects is before.objects else after.objects
+    changed_objects = [name for name, value in objects.items() if value is not before.objects.get(name)]
+    for name in changed_objects:
+        note(f"{name}: {_shown(before.objects.get(name))} becomes {_shown(after.objects[name])}")
     for line in form.losses(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")
-    return bool(differences or changed_keys)
+    for line in division_notes(after):
+        note(line)
+    return bool(differences or changed_keys or changed_objects)
+
+
+def _shown(value: Any) -> str:
+    """An object in a note, not at any length."""
+    text = value.text if isinstance(value, Foreign) else repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _changes(before: Checkpoint, after: Checkpoint) -> list[Difference]:
@@ -155,12 +168,14 @@ def _changes(before: Checkpoint, after: Checkpoint) -> list[Difference]:
 def write(checkpoint: Checkpoint, target: str, form: Savable, *, replace: bool, backup: str | None = None, as_json: bool = False) -> None:
     """Save `checkpoint` as `target`, and print what its format cannot hold."""
     from .. import writing
+    from ..edits.calculation import division_notes
     from ..show.answer import Answer, note
     from ..show.progress import Progress
 
+    divided = division_notes(checkpoint)  # before the file that it is computed from may change
     with Progress() as progress:
         notes = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress)
-    for line in notes:
+    for line in (*notes, *divided):
         note(line)
     for line in form.losses(checkpoint):
         note(f"{target}: {form.called or form.name} has no place for {line}: left behind")
@@ -179,11 +194,10 @@ def wanted_names(framework_map: str, path: str | None, arch: str) -> Template | 
     from .. import reading
     from ..architectures import recognition
     from ..errors import UsageError
-    from ..mapping.pairing import Template
+    from ..mapping.pairing import Template, template_of
 
     if path:
-        other = reading.open(path)
-        return Template({name: kind.shape for name, kind in other.kinds().items()}, other.ties())
+        return template_of(reading.open(path))
     if arch in ("auto", "none"):
         return None
     if not framework_map.endswith("-to-torch"):

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..show.answer import Color
 from ..tensors.checkpoint import Checkpoint
 
+if TYPE_CHECKING:
+    from ..reading import IndexUse
+
 Path = Annotated[str, typer.Argument(metavar="CKPT", help="A checkpoint: a file, or the folder of a model.", show_default=False)]
 Patterns = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PATTERN]...", help="Names, globs ('*.bias'), re:…, positions ('[0][1].bias'), @Type.", show_default=False),
+    typer.Argument(
+        metavar="[PATTERN]...",
+        help="Names, globs ('*.bias'), re:…, positions ('[0][1].bias'), @Type. '!PATTERN' takes out.",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Colors = Annotated[Color, typer.Option("--color", metavar="auto|always|never", help="Colours: on a terminal, always, never.")]
@@ -23,6 +30,7 @@ Arch = Annotated[
 ModelArch = Annotated[
     str, typer.Option("--arch", metavar="auto|none|NAME|FILE.py:CALLABLE", help="The architecture, where it is not to be recognised.")
 ]
+IgnoreIndex = Annotated[bool, typer.Option("--ignore-index", help="Read the shards that are there, whatever their index says.")]
 Seed = Annotated[
     int | None,
     typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Where none is given, one is chosen and told.", show_default=False),
@@ -50,18 +58,22 @@ Dequantise = Annotated[
 ]
 
 
-def open_checkpoint(path: str, lock: bool = False, dequantise: bool = False) -> Checkpoint:
+def open_checkpoint(
+    path: str, lock: bool = False, ignore_index: bool = False, index: IndexUse = "follow", dequantise: bool = False
+) -> Checkpoint:
     """Open the checkpoint at `path`; its notes are printed after the answer.
 
     Args:
-        path: the checkpoint.
-        lock: whether to keep other processes from changing the file.
-        dequantise: whether each packed parameter is one plain tensor.
+        path: The checkpoint.
+        lock: Keep other processes from changing the file.
+        ignore_index: Whether --ignore-index is given.
+        index: What is made of an index that is wrong, where it is not.
+        dequantise: Whether each packed parameter is one plain tensor.
     """
     from .. import reading
     from ..show.answer import note_later
 
-    checkpoint = reading.open(path, lock)
+    checkpoint = reading.open(path, lock, "ignore" if ignore_index else index)
     note_later(checkpoint.notes)
     return decoded(checkpoint, path) if dequantise else checkpoint
 

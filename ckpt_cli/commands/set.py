@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated
 
 import typer
 
+from .. import reading
 from ..edits.set import set_values
 from ..errors import about
 from .editing import Destination, finish, open_to_edit
@@ -32,11 +34,14 @@ def set_command(
     """Set values: '0.weight += 1' '0.weight[0,0] = 42', applied left to right. Whatever is tied follows.
 
     REF is a name, a pattern, or NAME[index] with NumPy's basic indexing. VALUE is a number (nan and inf, too), a JSON list
-    that broadcasts, or @FILE.npy. A value that the dtype cannot hold is an error. In GGUF and safetensors REF may be a key of the
-    metadata, where no tensor is called so: 'general.name = "a text"'. A number there keeps its type.
+    that broadcasts, or an expression of these with + - * / **, parentheses, abs() sqrt() exp() log() clip(X, LEAST, MOST); in it `this` is
+    the tensor itself, @OTHER the tensor of the same name in another checkpoint (or the array in a .npy file), @OTHER#NAME that one:
+    '*.weight = 0.5 * this + 0.5 * @b.pt'. Put a space behind @OTHER, and quotes around a name with spaces: @"my b.pt"#"a name".
+    A value that the dtype cannot hold is an error; a division by zero gives inf or NaN, and a note. In GGUF and safetensors REF may be a
+    key of the metadata, where no tensor is called so: 'general.name = "a text"'. A number there keeps its type.
     """
     to = Destination(output, in_place, dry_run, force, backup, format_name)
     before = open_to_edit(path, to, print_recipe)
     with about(path):
-        after = set_values(before, assignments, layers_of(before, arch))
+        after = set_values(before, assignments, cache(reading.open), layers_of(before, arch))
     finish(before, after, to, as_json, {"set": assignments, "arch": arch} if print_recipe else None)

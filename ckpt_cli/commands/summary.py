@@ -12,9 +12,10 @@ from ..architectures.model import Model
 from ..errors import UsageError, about
 from ..packing import dequantised, find
 from ..show.answer import Answer, Color, note
+from ..show.code_note import note_code
 from ..show.summary_view import note_assumed, show_summary
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, Json, ModelArch, Path, open_checkpoint
+from .params import Colors, IgnoreIndex, Json, ModelArch, Path, open_checkpoint
 
 Depth = Annotated[
     int | None,
@@ -32,6 +33,7 @@ def summary_command(
     depth: Depth = None,
     input_shape: Input = None,
     as_repr: AsRepr = False,
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     color: Colors = Color.auto,
 ) -> None:
@@ -42,7 +44,8 @@ def summary_command(
     dtype NAME ELEMENTS; packed TITLE PARAMETERS ELEMENTS BYTES; besides NAME TENSORS ELEMENTS BYTES; object NAME TEXT; metadata KEY
     VALUE. What is tied is counted once; a packed parameter (integers with scales) is one, of the size that it has in the plain model.
     """
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, ignore_index=ignore_index)
+    note_code(checkpoint)
     with about(path):
         found = find(checkpoint)
         checkpoint = dequantised(checkpoint, found)

@@ -94,6 +94,8 @@ def _files(typed: str, line: CommandLine) -> None:
 
 
 def _names(typed: str, line: CommandLine) -> list[Candidate]:
+    if typed.startswith("!"):
+        return [Candidate(f"!{one.text}", one.whole) for one in _names(typed[1:], line)]
     if typed.startswith("@"):
         return starting([f"@{kind}" for kind in line.layer_types()], typed)
     separator = line.checkpoint().separator

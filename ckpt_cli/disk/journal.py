@@ -1,9 +1,11 @@
 """The layout of undo journals: what an edit in place overwrites, kept beside the file until the edit is complete and durable.
 
     .NAME.ckpt-journal beside NAME: 15 bytes of magic, 1 that says whether the edit is complete, the length of an entry (8, little-endian),
-    the entry in JSON, the old bytes of its extents, the CRC-32 (4) of each piece of the new ones, and the CRC-32 (4) of all that is behind
-    the byte of the state
+    the entry in JSON, the old bytes of its extents, of the new ones the bytes or the CRC-32 (4) of each piece, and the CRC-32 (4) of all
+    that is behind the byte of the state
 
+A power cut may tear a sector: part of it is old, part of it new. Of an extent that is shorter than a sector the new bytes are kept, so that
+each byte is seen to be old or new; of a longer one their checksums are, and one sector may be anything.
 Here is how one is read and checked; `journal_writing` writes one, `recovery` acts on one. One that is not whole was never acted on.
 """
 
@@ -24,6 +26,7 @@ from .fingerprint import fingerprint
 
 MAGIC = b"ckpt journal 1\n"
 UNFINISHED, COMPLETE = b"\0", b"\1"  # states of an edit
+SECTOR = 4096  # bytes, the most that a disk writes as one
 PIECE = 1 << 20  # bytes of a journal that are held at once
 OPEN_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _HEAD = len(MAGIC) + 1 + 8
@@ -32,8 +35,8 @@ _HEAD = len(MAGIC) + 1 + 8
 class JournalEntry(NamedTuple):
     """What it takes to undo the edit of one file. Names of files are relative to its folder.
 
-    Whether a file is still the one that was edited is known by `size`, `print` and the bytes in the extents, each piece of which is the
-    old or the new one; for a file that is replaced, by `either`.
+    Whether a file is still the one that was edited is known by `size`, `print` and the bytes in the extents, which are old or new; for a
+    file that is replaced, by `either`.
 
     Attributes:
         size: Bytes of the file.
@@ -46,6 +49,8 @@ class JournalEntry(NamedTuple):
         members: The files whose journals depend on this one.
         piece: A piece of an extent ends where the offset in the file is a multiple of these bytes.
         either: Size and fingerprint of the old file and of the new one.
+        step: A piece ends also where so many bytes of its extent do, since that many are written at once; 0 for no such end.
+        held: The new bytes of an extent of up to so many bytes are in the journal; of a longer one, their checksums.
     """
 
     size: int = 0
@@ -58,15 +63,17 @@ class JournalEntry(NamedTuple):
     members: Sequence[str] = ()
     piece: int = 512
     either: Sequence[tuple[int, int]] = ()
+    step: int = 0
+    held: int = 0
 
-    def pieces(self) -> Iterator[tuple[int, int]]:
-        """Offset and length of each piece of the extents."""
-        for at, count in self.extents:
-            stop = at + count
-            while at < stop:
-                size = min(self.piece - at % self.piece, stop - at)
-                yield at, size
-                at += size
+    def pieces(self, at: int, count: int) -> Iterator[tuple[int, int]]:
+        """Offset and length of each piece of an extent."""
+        start, stop = at, at + count
+        while at < stop:
+            in_step = self.step - (at - start) % self.step if self.step else count
+            size = min(self.piece - at % self.piece, in_step, stop - at)
+            yield at, size
+            at += size
 
 
 class StoredJournal(NamedTuple):
@@ -94,23 +101,39 @@ class StoredJournal(NamedTuple):
                 at += count
 
     def matches(self, path: str) -> bool:
-        """Whether the file at `path` is the one that was edited: each piece is the old or the new one, and the rest is as it was."""
+        """Whether the file at `path` is the one that was edited: its extents are old or new, and the rest is as it was."""
         with open_descriptor(path, os.O_RDONLY) as fd:
             if (os.fstat(fd).st_size, fingerprint(fd, self.entry.extents)) != (self.entry.size, self.entry.print):
                 return False
             with open_journal(self.path) as source:
-                return self._matches_pieces(fd, source)
+                return self._matches_extents(fd, source)
 
-    def _matches_pieces(self, fd: int, source: int) -> bool:
+    def _matches_extents(self, fd: int, source: int) -> bool:
         old = self.start
         new = old + sum(count for _, count in self.entry.extents)
-        for at, size in self.entry.pieces():
-            block = read_at(fd, at, size)
-            after = read_at(source, new, 4)
-            if block != read_at(source, old, size) and crc32(block).to_bytes(4, "little") != after:
+        for at, count in self.entry.extents:
+            torn: set[int] = set()  # sectors that are neither old nor new
+            for start, size in self.entry.pieces(at, count):
+                known = size if count <= self.entry.held else 4
+                block, before, after = read_at(fd, start, size), read_at(source, old, size), read_at(source, new, known)
+                if not (_is_either(block, before, after) if count <= self.entry.held else _is_one(block, before, after)):
+                    torn.add(start // SECTOR)
+                old, new = old + size, new + known
+            if len(torn) > (count > SECTOR):
                 return False
-            old, new = old + size, new + 4
         return True
+
+
+def _is_either(block: bytes, before: bytes, after: bytes) -> bool:
+    """Whether each byte is the old or the new one: a torn sector is old up to some byte and new from there on, or the other way round."""
+    if block in (before, after):
+        return True
+    return len(block) == len(after) and all(byte in pair for byte, *pair in zip(block, before, after, strict=True))
+
+
+def _is_one(block: bytes, before: bytes, checksum: bytes) -> bool:
+    """Whether a piece is the old one, or has the checksum of the new one."""
+    return block == before or crc32(block).to_bytes(4, "little") == checksum
 
 
 @contextmanager
@@ -164,7 +187,7 @@ def write_state(target: str, state: bytes) -> None:
 def _is_sound(entry: JournalEntry, nbytes: int) -> bool:
     """Whether an edit may have written it: a journal may come with a download, so it is not trusted. `nbytes`: what is behind the entry."""
     return (
-        all(type(number) is int and number >= 0 for number in (entry.size, entry.print, entry.piece - 1))
+        all(type(number) is int and number >= 0 for number in (entry.size, entry.print, entry.piece - 1, entry.step, entry.held))
         and _are_pairs(entry.extents)
         and _are_pairs(entry.either)
         and all(at + count <= entry.size for at, count in entry.extents)

@@ -36,13 +36,13 @@ class NewJournal:
         """Whether it still has its name: another program may have removed it as an old one before it was locked."""
         return locks.is_at(self._fd, self.path)
 
-    def write(self, entry: JournalEntry, fd: int = -1, pieces: bytes = b"") -> None:
+    def write(self, entry: JournalEntry, fd: int = -1, new: bytes = b"") -> None:
         """Write the journal and fsync it.
 
         Args:
             entry: What undoes the edit.
             fd: The file as it is, open; needed where the entry has extents.
-            pieces: The CRC-32, 4 bytes little-endian, of each piece that the extents will hold.
+            new: What is kept of the bytes that the extents will hold: the bytes themselves, or the CRC-32 of each piece, as the entry says.
         """
         import json
 
@@ -55,7 +55,7 @@ class NewJournal:
                 block = read_at(fd, start, min(PIECE, at + count - start))
                 crc = crc32(block, crc)
                 self._append(block)
-        self._append(pieces + crc32(pieces, crc).to_bytes(4, "little"))
+        self._append(new + crc32(new, crc).to_bytes(4, "little"))
         os.fsync(self._fd)
 
     def _append(self, data: bytes) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import NamedTuple
 
 from ..errors import ReadError
+from ..storage.file import File
+from ..storage.workers import BLOCK
 from . import ending, journal_mark, locks, recovery, sync
 from .file_to_write import FileToWrite, WriteOptions
 from .fingerprint import fingerprint
-from .journal import JournalEntry
+from .journal import SECTOR, JournalEntry
 from .journal_writing import begin
 from .layout import FileLayout
 from .patch import Change, Patch, checksums_of, in_place, mended
@@ -17,10 +20,11 @@ from .patch import Change, Patch, checksums_of, in_place, mended
 _LARGE = 4 << 20
 
 
-def patch_in_place(target: str, output: FileToWrite, options: WriteOptions) -> Patch | None:
-    """What to overwrite in `target` itself; None where a new file is to be written.
+def patch_in_place(target: str, output: FileToWrite, options: WriteOptions, changing: Collection[tuple[int, ...]] = ()) -> Patch | None:
+    """What to overwrite in `target` itself; None where a new file is to be written. `changing`: all files that the edit may overwrite.
 
     A journal doubles what is written: beyond half of the file, writing it anew is less. But a file of several names (hard links) stays one.
+    A file that grows is written anew: a journal holds old bytes, and there are none.
 
     Raises:
         ReadError: Another program has changed the file since it was read.
@@ -32,9 +36,11 @@ def patch_in_place(target: str, output: FileToWrite, options: WriteOptions) -> P
     _check_unchanged(patch, info)
     if (info.st_dev, info.st_ino) != patch.file.identity or not os.access(target, os.W_OK):
         return None
+    if patch.grows:
+        return None
     if 2 * patch.nbytes > patch.file.size and info.st_nlink == 1:
         return None
-    return in_place(patch)
+    return in_place(patch, changing)
 
 
 def _check_unchanged(patch: Patch, info: os.stat_result) -> None:
@@ -48,14 +54,16 @@ class Overwriting(NamedTuple):
     """A patch as it is written in place.
 
     Attributes:
+        source: The file as it was read.
         changes: The changes, those of checksums among them.
         entry: What the journal says of them.
-        pieces: The CRC-32, 4 bytes little-endian, of each piece that the changed runs will hold.
+        new: What the journal keeps of the bytes that the changed runs will hold.
     """
 
+    source: File
     changes: list[Change]
     entry: JournalEntry
-    pieces: bytes
+    new: bytes
 
     @classmethod
     def planned(cls, fd: int, patch: Patch) -> Overwriting:
@@ -63,14 +71,16 @@ class Overwriting(NamedTuple):
 
         All new contents are read once before anything is written, so that the journal can tell this edit from a later one.
         """
-        piece = 512 if patch.nbytes <= _LARGE else 4096  # a sector, which a disk writes whole; of larger patches a page of memory
-        known = [checksums_of(change, piece) for change in patch.changes]
+        piece = 512 if patch.nbytes <= _LARGE else SECTOR
+        known = [checksums_of(change, piece, SECTOR) for change in patch.changes]
         checksum_changes = mended(patch, [checksums.crc for checksums in known])
         changes = patch.changes + checksum_changes
-        known += [checksums_of(change, piece) for change in checksum_changes]
+        known += [checksums_of(change, piece, SECTOR) for change in checksum_changes]
         extents = [(change.at, change.contents.nbytes) for change in changes]
-        entry = JournalEntry(size=os.fstat(fd).st_size, print=fingerprint(fd, extents), extents=extents, piece=piece)
-        return cls(changes, entry, b"".join(checksums.pieces for checksums in known))
+        entry = JournalEntry(
+            size=os.fstat(fd).st_size, print=fingerprint(fd, extents), extents=extents, piece=piece, step=BLOCK, held=SECTOR
+        )
+        return cls(patch.file, changes, entry, b"".join(each.kept for each in known))
 
     def write(self, fd: int, target: str, options: WriteOptions) -> None:
         """Mark the open file and write the changes, durably."""
@@ -90,7 +100,7 @@ def overwrite(target: str, patch: Patch, options: WriteOptions) -> None:
         locks.take(fd, target)
         overwriting = Overwriting.planned(fd, patch)
         journal = begin(target)
-        journal.write(overwriting.entry, fd, overwriting.pieces)
+        journal.write(overwriting.entry, fd, overwriting.new)
         sync.sync_folders([target])
         overwriting.write(fd, target, options)
         journal_mark.remove(fd)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
 from ..storage.checksums import CRC32, Crc
+from ..storage.combined import Combined
 from ..storage.file import File
 from ..storage.mapped import Mapped
 from ..storage.sequential import Drawn
 from ..storage.storage import Extent, Fill, Memory, Overlay, Slice, Storage
 from ..storage.strides import Scattered, runs
+from ..storage.workers import BLOCK
 from .layout import FileLayout, Placed
 
 _NEAR = 4096  # runs that are closer are one change: a disk writes whole pages
@@ -57,6 +59,11 @@ class Patch(NamedTuple):
     def nbytes(self) -> int:
         """The bytes that change."""
         return sum(change.contents.nbytes for change in self.changes)
+
+    @property
+    def grows(self) -> bool:
+        """Whether the file becomes longer."""
+        return bool(self.changes) and self.changes[-1].stop > self.file.size
 
     def covered(self) -> Iterator[tuple[Checksum | None, Change]]:
         """Each change with the checksum over it."""
@@ -120,14 +127,16 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def in_place(patch: Patch) -> Patch | None:
+def in_place(patch: Patch, changing: Collection[tuple[int, ...]] = ()) -> Patch | None:
     """The patch, fit to be written over the file that its contents are read from; None where that would take much memory.
 
-    A change that is made of other bytes of the file than those that it replaces is read now, before any byte is written.
+    A change that is made of other bytes of the file than those that it replaces is read now, before any byte is written, and so is one
+    that is made of another file of the edit: `changing` has the identities of those that are overwritten.
     """
+    others = {identity for identity in changing if identity != patch.file.identity}
     room, safe = _AT_ONCE, []
     for change in patch.changes:
-        if not _stays(change.contents, patch.file, change.at):
+        if not _stays(change.contents, patch.file, change.at, others):
             room -= change.contents.nbytes
             if room < 0:
                 return None
@@ -136,16 +145,18 @@ def in_place(patch: Patch) -> Patch | None:
     return patch._replace(changes=safe)
 
 
-def _stays(storage: Storage, file: File, at: int) -> bool:
-    """Whether each byte of `storage`, which is to be written to `at`, is made of no byte of `file` but the one that it replaces."""
+def _stays(storage: Storage, file: File, at: int, others: Collection[tuple[int, ...]]) -> bool:
+    """Whether a byte of `storage`, to be written to `at`, is made of no byte of `file` or of `others` but the one that it replaces."""
     if isinstance(storage, Extent):
-        return storage.file.identity != file.identity or storage.place() == at
+        return storage.file.identity not in others and (storage.file.identity != file.identity or storage.place() == at)
     if isinstance(storage, Slice):
-        return _stays(storage.of, file, at - storage.offset)
+        return _stays(storage.of, file, at - storage.offset, others)
     if isinstance(storage, Overlay):
-        return _stays(storage.of, file, at) and _stays(storage.contents, file, at + storage.offset)
+        return _stays(storage.of, file, at, others) and _stays(storage.contents, file, at + storage.offset, others)
     if isinstance(storage, Mapped):
-        return storage.before == storage.after and _stays(storage.of, file, at)
+        return storage.before == storage.after and _stays(storage.of, file, at, others)
+    if isinstance(storage, Combined):
+        return all(width == storage.size and _stays(source, file, at, others) for source, width in storage.sources)
     return isinstance(storage, (Memory, Fill)) or (isinstance(storage, Drawn) and storage.portable())
 
 
@@ -169,7 +180,8 @@ def _between_copies(patch: Patch, file_layout: FileLayout) -> list[Placed]:
         file_layout.put(Extent(patch.file, at, change.at - at))
         places.append(file_layout.put(change.contents, CRC32 if checksum else None))
         at = change.stop
-    file_layout.put(Extent(patch.file, at, patch.file.size - at))
+    if at < patch.file.size:
+        file_layout.put(Extent(patch.file, at, patch.file.size - at))
     return places
 
 
@@ -193,30 +205,35 @@ def mended(patch: Patch, new: Sequence[int]) -> list[Change]:
 
 
 class PatchChecksums(NamedTuple):
-    """The checksums of a change before it is written.
+    """What is known of a change before it is written.
 
     Attributes:
         crc: The CRC-32 of all its bytes.
-        pieces: The CRC-32 of each of its pieces, 4 bytes little-endian, one after another.
+        kept: What a journal keeps of them: all, or the CRC-32 of each piece, 4 bytes little-endian, one after another.
     """
 
     crc: int
-    pieces: bytes
+    kept: bytes
 
 
-def checksums_of(change: Change, size: int) -> PatchChecksums:
-    """The checksums of a change; a piece ends where the offset in the file is a multiple of `size` bytes."""
-    whole, pieces, at, crc = 0, bytearray(), change.at, 0
-    for block in change.contents.blocks():
+def checksums_of(change: Change, size: int, held: int) -> PatchChecksums:
+    """The checksums of a change.
+
+    Args:
+        change: The change.
+        size: A piece ends where the offset in the file is a multiple of so many bytes, and where a block that is written ends.
+        held: A change of up to so many bytes is kept itself.
+    """
+    if change.contents.nbytes <= held:
+        data = change.contents.read()
+        return PatchChecksums(crc32(data), data)
+    whole, pieces, at = 0, bytearray(), change.at
+    for block in change.contents.blocks(BLOCK):
         whole = crc32(block, whole)
         while block:
             part = block[: size - at % size]
-            crc, at, block = crc32(part, crc), at + len(part), block[len(part) :]
-            if at % size == 0:
-                pieces += crc.to_bytes(4, "little")
-                crc = 0
-    if at % size:
-        pieces += crc.to_bytes(4, "little")
+            pieces += crc32(part).to_bytes(4, "little")
+            at, block = at + len(part), block[len(part) :]
     return PatchChecksums(whole, bytes(pieces))
 
 

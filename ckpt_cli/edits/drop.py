@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import EditError
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import Layers, Named, matches, no_layers
+from ..tensors.selection import Layers, Named, no_layers, picked_in_turn
 
 if TYPE_CHECKING:
     from .steps import Verb
@@ -21,8 +21,7 @@ def drop(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_la
         EditError: No tensor would be left.
     """
     everything = Named([*checkpoint, *checkpoint.objects], checkpoint)
-    gone = {name for pattern in patterns for name in matches(everything, pattern, layers)}
-    return _without(checkpoint, gone)
+    return _without(checkpoint, set(picked_in_turn(everything, patterns, layers)))
 
 
 def keep(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
@@ -33,8 +32,7 @@ def keep(checkpoint: Checkpoint, patterns: Sequence[str], layers: Layers = no_la
         EditError: No tensor would be left.
     """
     everything = Named([*checkpoint, *checkpoint.objects], checkpoint)
-    kept = {name for pattern in patterns for name in matches(everything, pattern, layers)}
-    return _without(checkpoint, everything.keys() - kept)
+    return _without(checkpoint, everything.keys() - picked_in_turn(everything, patterns, layers))
 
 
 def _without(checkpoint: Checkpoint, gone: set[str]) -> Checkpoint:

@@ -1,287 +1,161 @@
-"""`set`: values by hand, as `REF OP VALUE`: OP is one of = += -= *= /=, VALUE a number, a JSON list that broadcasts, or @file.npy."""
+"""`set`: values by hand, as `REF OP VALUE`: OP is one of = += -= *= /=, VALUE an expression of numbers and tensors."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
-from ..errors import CkptError, EditError, UsageError, naming
-from ..formats import Savable, formats
-from ..numbers.dtypes import DType, to_numpy
-from ..numbers.values import check_fits, check_holds, check_kept, element, encoded
-from ..storage.mapped import Mapped
+from ..errors import CkptError, EditError, UsageError, about, naming
+from ..numbers.values import element
 from ..storage.storage import Fill, Memory, Storage
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.references import refer, split_index
+from ..tensors.references import Index, indexed, refer, split_index
 from ..tensors.selection import Layers, matches, no_layers
 from ..tensors.tensor import Tensor
-from .arithmetic import arithmetic, operand
+from .assignments import Assignment, check, meant
+from .calculation import calculated
+from .expressions import Number, Other, Values
+from .operands import broadcast, fitting, operand, stored
+from .set_besides import with_besides
 
 if TYPE_CHECKING:
-    import numpy
-
     from .steps import Verb
 
-
-class Assignment(NamedTuple):
-    """An assignment `REF OP VALUE`.
-
-    Attributes:
-        reference: The tensors, or the part of one, as patterns or `NAME[index]`.
-        op: One of = += -= *= /=.
-        value: A Python number or a numpy array.
-    """
-
-    reference: str
-    op: str
-    value: Any
+Open = Callable[[str], Mapping[str, Any]]
 
 
-def set_values(checkpoint: Checkpoint, assignments: Sequence[str], layers: Layers = no_layers) -> Checkpoint:
+def set_values(checkpoint: Checkpoint, assignments: Sequence[str], open: Open, layers: Layers = no_layers) -> Checkpoint:
     """Make assignments, from left to right.
 
     Args:
         checkpoint: The checkpoint.
         assignments: The assignments, as text.
+        open: Opens another checkpoint, for values `@FILE`.
         layers: Gives the types of layers, for patterns `@Type`.
 
     Raises:
-        UsageError: A text is no assignment.
+        UsageError: A text is no assignment, or could be read in two ways.
         NoMatch: A reference matches nothing.
-        EditError: The dtype of a tensor cannot hold a value. Where values depend on the old ones, this is raised when they are read.
+        EditError: The dtype of a tensor cannot hold a value. Where values depend on others, this is raised when they are read.
         Opaque: A tensor has no plain elements.
     """
+    once = cache(partial(_opened, checkpoint, open))
     for text in assignments:
-        changed = _with_metadata(checkpoint, text)
-        checkpoint = _assigned(checkpoint, _assignment(checkpoint, text, layers), layers) if changed is None else changed
+        changed = with_besides(checkpoint, text)
+        checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), once, layers) if changed is None else changed
     return checkpoint
 
 
-def _with_metadata(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
-    """The checkpoint with an entry of its metadata replaced (`general.name = "x"`, quotes or not); None if that is not meant."""
-    key, sign, value = (part.strip() for part in text.partition("="))
-    form = formats[checkpoint.origin.format] if checkpoint.origin else None
-    editable = isinstance(form, Savable) and form.edits_metadata
-    if not sign or key in checkpoint or key not in checkpoint.metadata or not editable:
-        return None
-    if value[:1] == value[-1:] == '"':
-        import json
+def _opened(checkpoint: Checkpoint, open: Open, path: str) -> Checkpoint:
+    """Another checkpoint; where it is the file that is edited, as that was read: then an edit in place knows what it overwrites."""
+    with about(path):
+        other = open(path)
+    if not isinstance(other, Checkpoint):
+        raise UsageError(f"{path} is no checkpoint")
+    mine = checkpoint.origin
+    same = mine and other.origin and mine.file.identity == other.origin.file.identity
+    return mine.read.replacing(origin=mine) if mine and same else other
 
+
+def _meant(checkpoint: Checkpoint, text: str, layers: Layers) -> Assignment:
+    """The reading of an assignment that is meant for this checkpoint."""
+
+    def is_name(reference: str) -> bool:
+        base, index = split_index(checkpoint, reference, layers)
+        return base in checkpoint and (index is not None or base == reference)
+
+    def names_something(reference: str) -> bool:
         try:
-            value = json.loads(value)
-        except ValueError:
-            raise UsageError(f"{value[:60]} is no JSON text", "leave the quotes out") from None
-    return checkpoint.replacing(metadata={**checkpoint.metadata, key: value})
+            return bool(_views(checkpoint, reference, layers))
+        except CkptError:
+            return False
+
+    return meant(text, is_name, names_something)
 
 
-def _assignment(checkpoint: Checkpoint, text: str, layers: Layers) -> Assignment:
-    """The assignment. `0.*=0` is `0.*` `=` `0` if `0.*` matches and `0.` does not: the operator's first sign may belong to a pattern."""
-    parsed = parse(text)
-    if parsed.op != "=" and not _matches_something(checkpoint, parsed.reference, layers):
-        other = Assignment(parsed.reference + parsed.op[0], "=", parsed.value)
-        if _matches_something(checkpoint, other.reference, layers):
-            return other
-    return parsed
-
-
-def _matches_something(checkpoint: Checkpoint, reference: str, layers: Layers) -> bool:
-    try:
-        return bool(reference) and bool(_views(checkpoint, reference, layers))
-    except CkptError:
-        return False
-
-
-_OPERATOR = re.compile(r"[-+*/]?=")
-_NUMBER = re.compile(r"[-+]?(nan|inf(inity)?)|[-+]?(\d+(_\d+)*\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
-
-
-def parse(text: str) -> Assignment:
-    """Read an assignment. It is split at the last operator that a value follows, so that names may contain `=`.
-
-    Raises:
-        UsageError: The text is no assignment, or its value cannot be read.
-    """
-    for operator in reversed(list(_OPERATOR.finditer(text))):
-        reference, value = text[: operator.start()].strip(), text[operator.end() :].strip()
-        if (reference or operator[0] == "*=") and _is_value(value):
-            return Assignment(reference, operator[0], _value(value))
-    if not _OPERATOR.search(text):
-        raise UsageError(f"{text!r} is no assignment", "write NAME = VALUE; the operators are = += -= *= /=")
-    raise UsageError(f"{text!r} assigns no value", "VALUE is a number, a JSON list or @FILE.npy")
-
-
-def _is_value(text: str) -> bool:
-    return (
-        text[:1] in ("[", "@") or text in ("true", "false", "True", "False") or bool(_NUMBER.fullmatch(text)) or _complex(text) is not None
-    )
-
-
-def _complex(text: str) -> complex | None:
-    if not text.endswith("j") and not text.endswith("j)"):
-        return None
-    try:
-        return complex(text.replace(" ", ""))
-    except ValueError:
-        return None
-
-
-def _value(text: str) -> Any:
-    if text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    if text.startswith("@"):
-        return _from_file(text[1:])
-    if text.startswith("["):
-        return _from_list(text)
-    try:
-        return int(text)
-    except ValueError:
-        return _number(text, _complex)
-
-
-def _number(text: str, convert: Callable[[str], Any] = float) -> Any:
-    """The float or complex number that is written. Raises UsageError where only rounding makes it infinite."""
-    number = convert(text)
-    number = float(text) if number is None else number
-    if float("inf") in (abs(number.real), abs(number.imag)) and "n" not in text.lower():
-        raise UsageError(f"{text[:20]} is beyond the numbers of every dtype", "write inf if that is meant")
-    return number
-
-
-def _from_file(path: str) -> numpy.ndarray[Any, Any]:
-    from zipfile import BadZipFile
-
-    import numpy
-
-    try:
-        array = numpy.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise UsageError(f"no array could be read: {error}", "save it with numpy.save", path) from None
-    if not isinstance(array, numpy.ndarray):
-        raise UsageError("this is an archive of arrays", "give one .npy file", path)
-    if array.dtype.kind not in "biufcV" or array.dtype.names:
-        raise UsageError(f"an array of {array.dtype} holds no numbers", where=path)
-    return array
-
-
-# NaN or an infinity outside of quotes, in any spelling: Python's JSON reader knows only one.
-_SPECIAL = re.compile(r"(?<![\w\"'.+-])([-+]?)(nan|inf(?:inity)?)(?![\w\"'])", re.IGNORECASE)
-
-
-_AS_IN = "as in [[1, -2.5e3], [nan, inf]]"
-
-
-def _as_json(match: re.Match[str]) -> str:
-    return "NaN" if match[2].lower() == "nan" else match[1].replace("+", "") + "Infinity"
-
-
-def _from_list(text: str) -> numpy.ndarray[Any, Any]:
-    """An array of Python numbers: nothing is rounded before the dtype of the tensor is known."""
-    import json
-
-    import numpy
-
-    try:
-        array = numpy.array(json.loads(_SPECIAL.sub(_as_json, text), parse_float=_number), dtype=object)
-    except ValueError as error:
-        raise UsageError(f"{text[:60]!r} is no JSON list of numbers: {error}", _AS_IN) from None
-    for index, item in enumerate(array.flat):
-        if item in ("NaN", "Infinity", "-Infinity"):  # as `ckpt get --json` writes them
-            array.flat[index] = float(item)
-        elif not isinstance(item, (int, float)):
-            raise UsageError(f"{text[:60]!r} is no list of numbers in rows of one length", _AS_IN)
-    return array
-
-
-def _assigned(checkpoint: Checkpoint, assignment: Assignment, layers: Layers) -> Checkpoint:
+def _assigned(checkpoint: Checkpoint, assignment: Assignment, once: Callable[[str], Checkpoint], layers: Layers) -> Checkpoint:
     """The checkpoint after one assignment. A tensor that several names share is assigned once."""
-    for name, view in _views(checkpoint, assignment.reference, layers):
+    for name, index, view in _views(checkpoint, assignment.reference, layers):
         tensor = view.over(checkpoint[name].plain(name).storage)
-        storage = tensor.storage_with(_contents(name, tensor, assignment))
+        if assignment.op != "=" or assignment.value.literal is None:
+            tensor = _without_repeats(tensor)
+        find = partial(_tensor_of, once, name, index, tensor)
+        storage = tensor.storage_with(_contents(name, tensor, assignment, find))
         checkpoint = checkpoint.with_storages({tensor.storage: storage})
     return checkpoint
 
 
-def _views(checkpoint: Checkpoint, reference: str, layers: Layers) -> list[tuple[str, Tensor]]:
-    """The tensors that a reference means, or the part of one, with their names."""
-    if split_index(checkpoint, reference, layers)[1] is not None:
-        return [refer(checkpoint, reference, layers)]
-    views: dict[Any, tuple[str, Tensor]] = {}
+def _views(checkpoint: Checkpoint, reference: str, layers: Layers) -> list[tuple[str, Index | None, Tensor]]:
+    """The tensors that a reference means, or the part of one, with their names. Raises EditError for an empty slice."""
+    index = split_index(checkpoint, reference, layers)[1]
+    if index is not None:
+        name, part = refer(checkpoint, reference, layers)
+        if not part.numel and checkpoint[name].numel:
+            raise EditError(
+                f"{reference} is an empty slice: {name} has shape {'x'.join(map(str, checkpoint[name].shape))}", "check its bounds"
+            )
+        return [(name, index, part)]
+    views: dict[Any, tuple[str, None, Tensor]] = {}
     for name in matches(checkpoint, reference, layers):
-        views.setdefault(checkpoint[name].key, (name, checkpoint[name]))
+        views.setdefault(checkpoint[name].key, (name, None, checkpoint[name]))
     return list(views.values())
 
 
-def _contents(name: str, tensor: Tensor, assignment: Assignment) -> Storage:
+def _without_repeats(tensor: Tensor) -> Tensor:
+    """A view of each element once, of a tensor that is expanded along an axis: elements that share their memory take one value."""
+    if 0 not in tensor.strides:
+        return tensor
+    shape = tuple(min(n, 1) if stride == 0 else n for n, stride in zip(tensor.shape, tensor.strides, strict=True))
+    return Tensor.view(tensor.dtype, shape, tensor.storage, tensor.strides, tensor.offset)
+
+
+def _contents(name: str, tensor: Tensor, assignment: Assignment, find: Callable[[Other], Tensor]) -> Storage:
     """The new elements of `tensor`, C-contiguous. An error about a value names the tensor, now or when the values are read."""
     value, op, dtype = assignment.value, assignment.op, tensor.dtype
+    literal = value.literal
     with naming(name):
-        if hasattr(value, "shape"):
-            value = _fitting(value, tensor)
-            if op == "=":
-                return Memory(_broadcast(_stored(value, dtype), tensor).tobytes())
-            value = _broadcast(operand(value, dtype), tensor)
-            return Memory(arithmetic(tensor, op, value.reshape(-1))(tensor.tobytes()))
-        if op == "=":
-            return Fill(element(dtype, value), tensor.nbytes)
-        mapped = Mapped(tensor.elements(), arithmetic(tensor, op, operand(value, dtype)), dtype.nbytes, dtype.nbytes)
-    mapped.watch(lambda: naming(name))
-    return mapped
+        if op == "=" and isinstance(literal, Number):
+            return Fill(element(dtype, literal.value), tensor.nbytes)
+        if op == "=" and isinstance(literal, Values):
+            return Memory(broadcast(stored(fitting(literal.array, tensor), dtype), tensor.shape).tobytes())
+        if op != "=":
+            _check_arithmetic(dtype, op, literal)
+            value = value.applied_to_this(op[0])
+        contents = calculated(tensor, value, find)
+    contents.watch(partial(naming, name))
+    return contents
 
 
-def _fitting(value: numpy.ndarray[Any, Any], tensor: Tensor) -> numpy.ndarray[Any, Any]:
-    """`value`, if it can be assigned to `tensor`. Raw elements (numpy's dtype V) are taken for elements of the tensor's dtype."""
-    if value.dtype.kind == "V":
-        if value.dtype.itemsize != tensor.dtype.nbytes or tensor.dtype.kind != "f":
-            raise EditError(f"raw elements of {value.dtype.itemsize} bytes are no {tensor.dtype.name}")
-        value = value.view(to_numpy(tensor.dtype))
-    broadcast = _broadcast(value, tensor)
-    shared = tuple(slice(0, 1) if stride == 0 else slice(None) for stride in tensor.strides)
-    if 0 in tensor.strides and not ((broadcast == broadcast[shared]) | (broadcast != broadcast)).all():
-        raise EditError("it is expanded: elements that share their memory cannot take different values", "untie it first")
-    return value
+def _check_arithmetic(dtype: Any, op: str, literal: Number | Values | None) -> None:
+    """Raises EditError where an operator would silently round integers; an expression with `this` says that it is meant."""
+    if dtype.kind in "iu" and op == "/=":
+        raise EditError(f"{dtype.name} cannot be divided in place", "cast it to a float first, or write = this / …, which rounds")
+    if dtype.kind in "iu" and literal is not None:
+        operand(literal.value if isinstance(literal, Number) else literal.array, dtype)
 
 
-def _broadcast(value: numpy.ndarray[Any, Any], tensor: Tensor) -> numpy.ndarray[Any, Any]:
-    import numpy
-
-    try:
-        return numpy.broadcast_to(value, tensor.shape)
-    except ValueError:
-        raise EditError(f"a value of shape {value.shape} does not broadcast to {tensor.shape}") from None
-
-
-def _stored(values: numpy.ndarray[Any, Any], dtype: DType) -> numpy.ndarray[Any, Any]:
-    """`values` as raw elements of `dtype`. Raises EditError for one that it cannot hold."""
-    import numpy
-
-    raw = b"".join([element(dtype, value) for value in values.flat]) if values.dtype.kind == "O" else _rounded(values, dtype)
-    return numpy.frombuffer(raw, f"V{dtype.nbytes}").reshape(values.shape)
-
-
-def _rounded(values: numpy.ndarray[Any, Any], dtype: DType) -> bytes:
-    import numpy
-
-    if values.dtype.kind == "c" and dtype.kind != "c":
-        raise EditError(f"{dtype.name} cannot hold complex values")
-    if dtype.kind in "biu":
-        odd = values[(values != 0) & (values != 1)] if dtype.kind == "b" else values[values != numpy.floor(values)]
-        if odd.size:
-            check_holds(dtype, float(odd.flat[0]))
-    if dtype.kind in "iu":
-        check_fits(values, dtype)
-    raw = encoded(dtype, values)
-    if dtype.kind in "fc":
-        check_kept(dtype, values, raw)
-    return raw
+def _tensor_of(once: Callable[[str], Checkpoint], name: str, index: Index | None, tensor: Tensor, other: Other) -> Tensor:
+    """The tensor that `@FILE` or `@FILE#NAME` means for the tensor `name`, or for the part of it at `index`."""
+    checkpoint = once(other.path)
+    with about(other.path):
+        if other.name is not None:
+            found, view = refer(checkpoint, other.name)
+        elif list(checkpoint) == [""]:
+            found, view, index = "", checkpoint[""], None  # an array has no name
+        else:
+            found, view = name, checkpoint[name]
+        if view.dtype.kind == "O" and view.dtype.nbytes == tensor.dtype.nbytes and tensor.dtype.kind == "f" and "V" in view.dtype.name:
+            view = Tensor.view(tensor.dtype, view.shape, view.storage, view.strides, view.offset)  # numpy has no name for it
+        view = view.decoded(found)
+        return view if index is None or other.name is not None else indexed(view, index, found)
 
 
 def recipe_step() -> Verb:
     """The step `set = [ASSIGNMENT…]` of a recipe."""
-    from .steps import TEXT, TEXTS, Outcome, Verb
+    from .steps import TEXT, TEXTS, Context, Outcome, Table, Verb
 
-    return Verb(
-        {"set": TEXTS, "arch": TEXT},
-        lambda checkpoint, table, context: Outcome(set_values(checkpoint, table["set"], context.layers_of(checkpoint, table))),
-        lambda table: list(map(parse, table["set"])),
-    )
+    def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
+        return Outcome(set_values(checkpoint, table["set"], context.open, context.layers_of(checkpoint, table)))
+
+    return Verb({"set": TEXTS, "arch": TEXT}, make, lambda table: list(map(check, table["set"])))

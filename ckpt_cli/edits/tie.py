@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import EditError, UsageError
 from ..numbers.shapes import show_shape
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import select
+from ..tensors.selection import picked_in_turn
 
 if TYPE_CHECKING:
     from .steps import Verb
@@ -23,7 +23,7 @@ def tie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:
         EditError: Shapes or dtypes do not agree.
         Opaque: A tensor has no plain elements.
     """
-    names = [name for pattern in patterns for name in select(checkpoint, [pattern])]
+    names = picked_in_turn(checkpoint, patterns)
     if len(set(names)) < 2:
         raise UsageError("tie takes two names or more", "the first one is kept")
     first = checkpoint[names[0]].plain(names[0])

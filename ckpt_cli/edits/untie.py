@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..errors import EditError
 from ..storage.storage import Slice
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import select
+from ..tensors.selection import picked_in_turn
 from ..tensors.tensor import Tensor
 
 if TYPE_CHECKING:
@@ -24,9 +24,7 @@ def untie(checkpoint: Checkpoint, patterns: Sequence[str]) -> Checkpoint:
         Opaque: A tensor has no plain elements.
     """
     shared = {name for group in checkpoint.sharing() for name in group}
-    names = list(dict.fromkeys(name for name in patterns if name in checkpoint))
-    if globs := [pattern for pattern in patterns if pattern not in checkpoint]:
-        names += [name for name in select(checkpoint, globs) if name in shared and name not in names]
+    names = [name for name in picked_in_turn(checkpoint, patterns) if name in shared or name in patterns]
     if not names:
         raise EditError("nothing of that is tied", "`ckpt tied` lists what is")
     alone = next((name for name in names if name not in shared), None)

@@ -6,6 +6,7 @@ counted in blocks, so that sub-byte and block-quantised ones need no special cas
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import EditError
@@ -46,13 +47,13 @@ uint16 u 1 2          int16 i 1 2           uint32 u 1 4          int32 i 1 4
 uint64 u 1 8          int64 i 1 8           float16 f 1 2         bfloat16 f 1 2
 float32 f 1 4         float64 f 1 8         complex32 c 1 4       complex64 c 1 8
 complex128 c 1 16     float8_e4m3fn f 1 1   float8_e5m2 f 1 1     float8_e4m3fnuz f 1 1
-float8_e5m2fnuz f 1 1 float8_e8m0fnu f 1 1  float4_e2m1fn q 2 1   float6_e2m3fn q 4 3
-float6_e3m2fn q 4 3   qint8 q 1 1           quint8 q 1 1          qint32 q 1 4
-quint4x2 q 2 1        quint2x4 q 4 1        qint16 q 1 2          quint16 q 1 2
-float8_e4m3b11fnuz f 1 1
+float8_e5m2fnuz f 1 1 float8_e8m0fnu f 1 1  qint8 q 1 1           quint8 q 1 1
+qint32 q 1 4          quint4x2 q 2 1        quint2x4 q 4 1        qint16 q 1 2
+quint16 q 1 2
 """
 _NOT_IN_TORCH = """
 int4 q 2 1            uint4 q 2 1           int2 q 4 1            uint2 q 4 1
+float4_e2m1fn q 2 1   float6_e2m3fn q 4 3   float6_e3m2fn q 4 3   float8_e4m3b11fnuz f 1 1
 """
 _GGML = """
 Q4_0 q 32 18          Q4_1 q 32 20          Q5_0 q 32 22          Q5_1 q 32 24
@@ -71,30 +72,48 @@ def _table(text: str) -> dict[str, DType]:
     return {name: DType(name, kind, int(elements), int(nbytes)) for name, kind, elements, nbytes in rows}
 
 
-BLOCKS = _table(_GGML) | _table(_NOT_IN_TORCH)  # types that torch has no tensors of
+BLOCKS = _table(_GGML) | _table(_NOT_IN_TORCH)  # types that torch has no tensors of under these names
 DTYPES = _table(_TABLE) | BLOCKS
 _CASED = {name.lower(): name for name in BLOCKS}
 
+# What else dtypes are called: by torch and its users, by C, and by the codes of safetensors.
 _SHORT = {
-    "fp16": "float16",
-    "half": "float16",
-    "bf16": "bfloat16",
-    "fp32": "float32",
-    "float": "float32",
-    "fp64": "float64",
-    "double": "float64",
-}
+    "half": "float16", "float": "float32", "double": "float64", "short": "int16", "long": "int64", "byte": "uint8", "char": "int8",
+    "bf16": "bfloat16", "fp8": "float8_e4m3fn", "f8": "float8_e4m3fn", "fp4": "float4_e2m1fn", "f4": "float4_e2m1fn",
+    "fp6": "float6_e3m2fn", "float8": "float8_e4m3fn", "float4": "float4_e2m1fn", "float8_e4m3": "float8_e4m3fn",
+    "float8_e8m0": "float8_e8m0fnu", "float6_e2m3": "float6_e2m3fn", "float6_e3m2": "float6_e3m2fn", "float4_e2m1": "float4_e2m1fn",
+    "float4_e2m1fn_x2": "float4_e2m1fn", "cfloat": "complex64", "cdouble": "complex128", "chalf": "complex32",
+}  # fmt: skip
+_LETTER = {"f": "float", "fp": "float", "i": "int", "u": "uint", "c": "complex", "": "float"}
+_ABBREVIATED = r"(f|fp|i|u|c|)((?<=[a-z])\d+|\d?_?e\dm\d\w*)"
 
 
 def named(name: str) -> DType:
-    """Return the type called `name`; `bf16`, `fp16`, `q4_0`, … and `torch.float32` are understood. Raises UnknownName."""
+    """Return the type called `name`; short forms (`bf16`, `f32`, `fp8`, `e5m2`), `q4_0` and `torch.float32` are understood.
+
+    Raises:
+        UnknownName: there is no such type; the error names the nearest.
+    """
     from ..errors import UnknownName, did_you_mean
 
-    plain = name.removeprefix("torch.").removeprefix("numpy.").lower()
-    try:
-        return DTYPES[_SHORT.get(plain) or _CASED.get(plain, plain)]
-    except KeyError:
-        raise UnknownName(f"no dtype is called {name!r}", did_you_mean(plain, DTYPES) or "for instance float32, bfloat16, int64") from None
+    plain = name.strip().removeprefix("torch.").removeprefix("numpy.").removeprefix("np.").lower().replace("-", "_")
+    for spelling in (plain, _SHORT.get(plain), _CASED.get(plain), *_in_full(plain)):
+        if spelling in DTYPES:
+            return DTYPES[spelling]
+    meant = did_you_mean(next(iter(_in_full(plain)), plain), DTYPES)
+    raise UnknownName(f"no dtype is called {name!r}", meant or "for instance float32, bfloat16, int64")
+
+
+def _in_full(short: str) -> list[str]:
+    """The names that an abbreviation may stand for: `f32` is float32, `fp8_e5m2` and `e5m2` are float8_e5m2."""
+    match = re.fullmatch(_ABBREVIATED, short)
+    if not match:
+        return []
+    word, rest = _LETTER[match[1]], match[2].lstrip("_")
+    if rest.startswith("e"):
+        bits = 1 + int(rest[1]) + int(rest[3])
+        rest = f"{8 if bits == 9 else bits}_{rest}"  # e8m0 has no sign
+    return [word + rest, _SHORT.get(word + rest, "")]
 
 
 def opaque(name: str, nbytes: int) -> DType:

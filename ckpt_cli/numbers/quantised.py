@@ -179,6 +179,16 @@ _UNEVEN = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 
 _E2M1 = (0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12)  # twice the value: the scales are halved
 
 
+@_decodes("float4_e2m1fn", ("q", "u1", 1))
+def _float4(x: Any) -> Any:
+    """Two values a byte, the low four bits first (OCP Microscaling Formats 1.0, 5.3.3). There is -0, no infinity and no NaN."""
+    import numpy
+
+    table = numpy.array(_E2M1, "f4") * numpy.float32(0.5)
+    table[8] = -0.0
+    return table[_parts(x["q"], 4, 1)]
+
+
 @_decodes("IQ4_NL", ("d", "<f2"), ("q", "u1", 16))
 def _iq4_nl(x: Any) -> Any:
     return _wide(x["d"]) * _looked_up(_UNEVEN, _parts(x["q"], 4, 16))

@@ -121,6 +121,19 @@ def encoded(dtype: DType, values: numpy.ndarray[Any, Any]) -> bytes:
         return bytes(values.astype(to_numpy(dtype)).tobytes())
 
 
+def odd(values: numpy.ndarray[Any, Any]) -> numpy.ndarray[Any, Any]:
+    """Return float64 values as float32, rounded to odd: rounded once more to a shorter float, to nearest even, they are as if rounded once.
+
+    What float32 cannot hold exactly is cut off, and the last bit set (Boldo and Melquiond, Emulation of FMA and correctly rounded sums).
+    """
+    import numpy
+
+    near = values.astype("<f4")
+    bits = near.view("<u4") - (numpy.abs(near) > numpy.abs(values))
+    inexact = numpy.isfinite(values) & (near != values)
+    return numpy.where(inexact, bits | 1, near.view("<u4")).astype("<u4").view("<f4")
+
+
 def check_kept(dtype: DType, values: numpy.ndarray[Any, Any], raw: bytes) -> None:
     """Check that rounding left every finite value finite.
 

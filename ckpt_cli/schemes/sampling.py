@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EditError
 from ..numbers.dtypes import named
+from ..numbers.floats import FLOATS
 from ..numbers.values import element, item
 from .distribution import Computed, Constant, Distribution, InPlace, Normal, Uniform
 
@@ -25,7 +26,7 @@ _MOST_IN_A_WORKER = 64 << 20  # bytes
 _NATIVE = {"float32", "float64"}
 _HALVES = {"float16", "bfloat16"}
 _COMPLEX = {"complex64", "complex128"}
-_FLOAT8 = {"float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz"}
+_FLOAT8 = {name for name, facts in FLOATS.items() if facts.cast_to}
 _FLOATS = _NATIVE | _HALVES | _FLOAT8
 
 
@@ -147,7 +148,7 @@ def _in_place(distribution: InPlace, dtype: str, shape: tuple[int, ...], generat
     if not prod(shape):
         return
     wanted = getattr(torch, dtype)
-    through_float32 = dtype.startswith("float8") or (dtype in _HALVES and not distribution.halves)
+    through_float32 = dtype in _FLOAT8 or (dtype in _HALVES and not distribution.halves)
     tensor = torch.empty(shape, dtype=torch.float32 if through_float32 else wanted)
     with torch_errors(distribution, dtype), torch.no_grad(), _one_thread() if distribution.elementwise else nullcontext():
         distribution.function(tensor, generator or torch.Generator())

@@ -5,6 +5,7 @@ r"""Selections: which names a pattern picks.
 re:^h\.\d+             a regular expression, searched
 [0][1][0].bias         by position, as net[0][1][0].bias: the child named k where there is one, else the k-th
 @Linear  @Linear.bias  the parameters of every layer of that type
+!*.norm.*              an exclusion: any of these behind a `!` takes out what the patterns before it picked; first, it starts from all names
 
 Names are given as a checkpoint, which says what separates their parts; as Named, where they are not exactly those of a checkpoint;
 or as any mapping, whose parts are separated by dots. Where a file has names of its own for layers, positions count those layers, and a
@@ -42,19 +43,45 @@ def _checkpoint_of(names: Mapping[str, object]) -> Checkpoint:
 
 
 def select(names: Iterable[str], patterns: Sequence[str], layers: Layers = no_layers) -> list[str]:
-    """Return the names that any of `patterns` picks, in the order of `names`; all of them without a pattern.
+    """Return the names that `patterns` pick, in the order of `names`; all of them without a pattern.
 
     Raises:
-        NoMatch: a pattern picks nothing.
+        NoMatch: a pattern picks nothing, or the patterns leave nothing.
         UsageError: a pattern is malformed.
     """
     known = names if isinstance(names, Mapping) else dict.fromkeys(names)
     if not patterns:
         return list(known)
-    picked: set[str] = set()
-    for pattern in patterns:
-        picked.update(matches(known, pattern, layers))
+    picked = set(picked_in_turn(known, patterns, layers))
     return [name for name in known if name in picked]
+
+
+def picked_in_turn(names: Mapping[str, object], patterns: Sequence[str], layers: Layers = no_layers) -> list[str]:
+    """Return the names that `patterns` pick, from left to right, in the order in which they are picked; each once.
+
+    Raises:
+        NoMatch: a pattern picks nothing, an exclusion takes nothing out, or the patterns leave nothing.
+        UsageError: a pattern is malformed.
+    """
+    picked: dict[str, None] = dict.fromkeys(names) if patterns and excludes(names, patterns[0]) else {}
+    for pattern in patterns:
+        if not excludes(names, pattern):
+            picked |= dict.fromkeys(matches(names, pattern, layers))
+            continue
+        if excludes(names, pattern[1:]):
+            raise UsageError(f"{pattern[:60]!r} is no pattern: it has two '!'", "one takes out")
+        out = set(matches(names, pattern[1:], layers))
+        if out.isdisjoint(picked):
+            raise NoMatch(f"{pattern!r} takes nothing out", "it stands behind the patterns that it takes out of")
+        picked = {name: None for name in picked if name not in out}
+    if patterns and not picked:
+        raise NoMatch(f"{patterns[-1]!r} leaves nothing", "leave it out")
+    return list(picked)
+
+
+def excludes(names: Mapping[str, object], pattern: str) -> bool:
+    """Return whether `pattern` is an exclusion, `!PATTERN`: a name that begins with `!` is none."""
+    return pattern.startswith("!") and pattern not in names
 
 
 _KEY = "/.ATTRIBUTES/VARIABLE_VALUE"  # what TensorFlow's own tools print after a name
@@ -69,6 +96,8 @@ def matches(names: Mapping[str, object], pattern: str, layers: Layers = no_layer
     """
     if pattern in names:
         return [pattern]
+    if pattern.startswith("!"):
+        return picked_in_turn(names, [pattern], layers)
     if picked := names_matching(names, pattern, layers):
         return picked
     if pattern.endswith(_KEY):
@@ -104,7 +133,7 @@ def _hint(names: Mapping[str, object], pattern: str) -> str:
     plain = re.sub(r"^re:|^@|[*?{}^$\\]", "", pattern)
     if plain and any(plain in name for name in names):
         return f"did you mean '*{plain}*'?"
-    return did_you_mean(plain, names) or "`ckpt ls` lists the names"
+    return did_you_mean(plain, names) or did_you_mean(plain, _checkpoint_of(names).objects) or "`ckpt ls` lists the names"
 
 
 def names_matching(names: Mapping[str, object], pattern: str, layers: Layers) -> list[str]:

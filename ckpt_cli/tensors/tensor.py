@@ -156,7 +156,16 @@ class Tensor:
             return True
         from ..numbers.quantised import decodable
 
-        return self.contiguous and self.numel % self.dtype.elements == 0 and decodable(self.dtype)
+        return self._has_whole_blocks and decodable(self.dtype)
+
+    @property
+    def _has_whole_blocks(self) -> bool:
+        """Whether no block holds an element of another tensor."""
+        if self.contiguous:
+            return self.numel % self.dtype.elements == 0
+        from ..numbers.packing import in_blocks
+
+        return self.dtype.nbytes == 1 and in_blocks(self.dtype, self.shape, self.strides, self.offset) is not None
 
     def decoded(self, name: str = "") -> Tensor:
         """Return its numbers as a plain tensor: itself, or float32 decoded from known quantised blocks when read.
@@ -185,15 +194,17 @@ class Tensor:
         if not self.contiguous:
             if self.nbytes > max(_MOST_REPEATED, self.storage.nbytes):
                 raise Opaque("a tensor that repeats its bytes beyond all memory is never made out", "leave it out by a pattern")
-            return self.plain()._strided()
+            return (self if self.dtype.elements > 1 and self._has_whole_blocks else self.plain())._strided()
         if self.start == 0 and self.nbytes == self.storage.nbytes:
             return self.storage
         return Slice(self.storage, self.start, self.nbytes)
 
     def _strided(self) -> Strided:
+        from ..numbers.packing import in_blocks
         from ..storage.strides import Strided
 
-        return Strided(self.storage, self.dtype.nbytes, self.shape, self.strides, self.offset)
+        geometry = in_blocks(self.dtype, self.shape, self.strides, self.offset) if self.dtype.elements > 1 else None
+        return Strided(self.storage, self.dtype.nbytes, *(geometry or (self.shape, self.strides, self.offset)))
 
     def storage_with(self, contents: Storage) -> Storage:
         """Return the storage with this view's elements replaced by `contents` (C-contiguous)."""

@@ -1,6 +1,7 @@
 """A disk that loses what was not fsynced: the calls of a run are replayed into it, and it tells what a power cut may leave.
 
-Of the data of a file that were not fsynced any pages may be there, in any order, and its length may have grown without them. Of the names
+Of the data of a file that were not fsynced any pages may be there, in any order, and its length may have grown without them. One sector of
+what was written at once may be torn: part of it is there, and part is not. Of the names
 of a folder that was not fsynced any number of the first changes may be there, or, on a disk that keeps no order, any of them at all.
 """
 
@@ -18,6 +19,24 @@ from ckpt_cli.storage.unfinished import JOURNAL_MARK
 _PAGE = 4096
 MARK = '"' + "".join(f"\\x{byte:02x}" for byte in JOURNAL_MARK.encode()) + '"'
 Chance = Callable[[], bool]
+Tear = Callable[[int, int], list[tuple[int, int, bool]]]  # of bytes [start, stop): the parts of a torn sector, and which of them is there
+
+
+def no_tear(start: int, stop: int) -> list[tuple[int, int, bool]]:
+    return []
+
+
+def tears(random: Random) -> Tear:
+    """Tears one sector of every other write, at any byte: its first part is there and its second is not, or the other way round."""
+
+    def tear(start: int, stop: int) -> list[tuple[int, int, bool]]:
+        size = random.choice([512, 4096])
+        low = random.randrange(start, stop) // size * size
+        low, high = max(low, start), min(low + size, stop)
+        cut, first = random.randint(low, high), random.random() < 0.5
+        return [(low, cut, first), (cut, high, not first)] if random.random() < 0.5 else []
+
+    return tear
 
 
 class Node:
@@ -43,20 +62,24 @@ class Node:
         if attributes and self.marks:
             self.mark, self.marks = self.marks[-1], []
 
-    def left(self, chance: Chance, hole: bytes) -> Content:
-        """What a power cut may leave; `hole`: what stands where the length grew without the data."""
+    def left(self, chance: Chance, hole: bytes, tear: Tear) -> Content:
+        """What a power cut may leave; `hole`: what stands where the length grew without the data; `tear`: says where a sector is torn."""
         data = bytearray(self.sure)
         for at, written in self.waiting:
             if written is None:
                 data = (data[:at].ljust(at, hole)) if chance() else data
                 continue
-            start = at
+            start, before = at, bytes(data)
             while start < at + len(written):
                 stop = min((start // _PAGE + 1) * _PAGE, at + len(written))
                 if chance():
                     data.extend(hole * max(0, stop - len(data)))
                     data[start:stop] = written[start - at : stop - at]
                 start = stop
+            for start, stop, is_there in tear(at, at + len(written)):
+                data.extend(hole * max(0, stop - len(data)))
+                old = before[start:stop].ljust(stop - start, hole)
+                data[start:stop] = written[start - at : stop - at] if is_there else old
         return Content(data, next((mark for mark in reversed(self.marks) if chance()), self.mark))
 
 
@@ -78,8 +101,8 @@ class Disk:
         step(call)
         return call.name not in ("fchmod", "fchown")
 
-    def left(self, random: Random, ordered: bool, names: float, data: float) -> State:
-        """What a power cut may leave; `names` and `data`: how likely a change is to be there."""
+    def left(self, random: Random, ordered: bool, names: float, data: float, torn: bool = False) -> State:
+        """What a power cut may leave; `names` and `data`: how likely a change is to be there; `torn`: whether sectors are."""
         held = dict(self.sure)
         kept = [random.random() < names for _ in self.waiting]
         if ordered and not all(kept):
@@ -87,7 +110,8 @@ class Disk:
         for change, there in zip(self.waiting, kept, strict=True):
             held.update(change if there else {})
         hole = random.choice([b"\0", b"\xaa"])
-        nodes = {id(node): node.left(lambda: random.random() < data, hole) for node in held.values() if node}
+        tear = tears(random) if torn else no_tear
+        nodes = {id(node): node.left(lambda: random.random() < data, hole, tear) for node in held.values() if node}
         return {name: nodes[id(node)] for name, node in sorted(held.items()) if node}
 
     def _change(self, **names: Node | None) -> None:
@@ -181,11 +205,15 @@ def cuts(state: State, calls: Iterable[Call], random: Random, many: int) -> Iter
         if call is not None and not disk.replay(call) and number < len(done):
             continue
         label = f"after call {number}: {call.line if call else 'none'}" if number < len(done) else "at the end"
-        ways = [(True, 0.0, 0.0), (True, 1.0, 1.0), (True, 1.0, 0.0), (True, 0.0, 1.0)]
-        ways += [(random.random() < 0.5, random.choice([0.5, 0.8, 1]), random.choice([0, 0.3, 0.7, 1])) for _ in range(many)]
-        for ordered, names, data in ways:
-            left = disk.left(random, ordered, names, data)
+        ways = [(True, 0.0, 0.0, False), (True, 1.0, 1.0, False), (True, 1.0, 0.0, False), (True, 0.0, 1.0, False), (True, 1.0, 1.0, True)]
+        ways += [
+            (random.random() < 0.5, random.choice([0.5, 0.8, 1]), random.choice([0, 0.3, 0.7, 1]), random.random() < 0.5)
+            for _ in range(many)
+        ]
+        for ordered, names, data, torn in ways:
+            left = disk.left(random, ordered, names, data, torn)
             print_of_it = hash((label == "at the end", tuple((name, data, data.mark) for name, data in sorted(left.items()))))
             if print_of_it not in known:
                 known.add(print_of_it)
-                yield f"{label} ({'in order' if ordered else 'in no order'}, {names:.0%} of the names, {data:.0%} of the data)", left
+                there = f"{names:.0%} of the names, {data:.0%} of the data{', torn' * torn}"
+                yield f"{label} ({'in order' if ordered else 'in no order'}, {there})", left

@@ -37,6 +37,7 @@ def accepted() -> Iterator[tuple[str, str, Any, bytes]]:
     yield "no tensors", "", {}, b""
     yield "metadata only", "", {"__metadata__": {"format": "pt"}}, b""
     yield "empty metadata", "a\t", {"__metadata__": {}, "a": entry()}, bytes(4)
+    yield "MLX's metadata of null", "a\t", {"__metadata__": None, "a": entry()}, bytes(4)
     yield "an empty tensor", "a\tfloat32\t0\t0\t0", {"a": entry(shape=(0,), end=0)}, b""
     yield (
         "empty tensors between others",
@@ -246,7 +247,6 @@ def entries() -> Iterator[tuple[str, str, Any, bytes]]:
     for what, value in {
         "list": [],
         "number": 1,
-        "null": None,
         "text": "x",
         "number in it": {"a": 1},
         "list in it": {"a": []},
@@ -260,7 +260,10 @@ def entries() -> Iterator[tuple[str, str, Any, bytes]]:
     yield "sizes whose product wraps to four", "takes", {"a": entry("U8", (2**32, 2**32, 4))}, bytes(4)
     yield "sizes whose product wraps to zero", "takes", {"a": entry("U8", (2**32, 2**32), 0, 0)}, b""
     yield "huge sizes", "takes", {"a": entry(shape=(2**62,) * 60)}, bytes(4)
-    yield "seven six-bit values in five bytes", "takes 6 bytes", {"a": entry("F6_E2M3", (7,), 0, 5)}, bytes(5)
+    yield "seven six-bit values in six bytes", "ends within a byte", {"a": entry("F6_E2M3", (7,), 0, 6)}, bytes(6)
+    yield "three four-bit values in two bytes", "ends within a byte", {"a": entry("F4", (3,), 0, 2)}, bytes(2)
+    yield "nine four-bit values in five bytes", "ends within a byte", {"a": entry("F4", (3, 3), 0, 5)}, bytes(5)
+    yield "eight four-bit values in three bytes", "takes 4 bytes", {"a": entry("F4", (8,), 0, 3)}, bytes(3)
 
 
 def tilings() -> Iterator[tuple[str, str, Any, bytes]]:

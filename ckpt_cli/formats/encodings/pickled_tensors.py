@@ -7,7 +7,7 @@ tensor; it is never made.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import Malformed
 from ...numbers.dtypes import BLOCKS, DTYPES, DType
@@ -15,12 +15,22 @@ from ...storage.storage import Storage
 from ...tensors.tensor import Layout, Tensor
 from . import pickled_arrays
 from .object_nodes import BytesInFile, Call, CallOpcode, Dict, Global, List, Persistent, Tuple, text_of
-from .object_walk import is_long, local_tensor
+from .object_walk import is_long, is_sharded, local_tensor
+from .pickle_strictness import check_geometry, rebuild_arguments
 from .storage_ids import STORAGE_IN_BYTES, StorageId, is_storage_id
+
+if TYPE_CHECKING:
+    from ...numbers.packing import Geometry
 
 # Names of torch's dtypes, also those that are aliases, and our names for them.
 TORCH_DTYPES = {name: name for name in DTYPES if name not in BLOCKS}
-TORCH_DTYPES |= {"chalf": "complex32", "cfloat": "complex64", "cdouble": "complex128", "half": "float16"}
+TORCH_DTYPES |= {
+    "float4_e2m1fn_x2": "float4_e2m1fn",
+    "chalf": "complex32",
+    "cfloat": "complex64",
+    "cdouble": "complex128",
+    "half": "float16",
+}
 
 StorageOf = Callable[[str, DType | None, int], Storage]
 
@@ -57,6 +67,7 @@ class TensorReader:
         self.seen: dict[int, Tensor] = {}
         self.repeated: dict[int, tuple[Tensor, StorageId]] = {}
         self.pickled: dict[int, tuple[Storage, DType | None]] = {}
+        self.distributed: dict[int, Call] = {}  # tensors of which a rank holds a part, by the id of their node
         self.depth = 0
 
     def is_leaf(self, node: Any) -> bool:
@@ -76,7 +87,7 @@ class TensorReader:
             if node.like is not None and node.path in _VIEWS:
                 tensor = self._repeated(node)
             elif is_tensor(node):
-                tensor = _REBUILD[node.path](self, node, node.arguments())
+                tensor = _REBUILD[node.path](self, node, rebuild_arguments(node))
             elif pickled_arrays.is_array(node):
                 tensor = pickled_arrays.array_tensor(node)
             elif pickled_arrays.objects_in(node) is not None:
@@ -92,7 +103,7 @@ class TensorReader:
         if earlier:
             like, storage_id = earlier
             return like.over(self.storage_of(node.key, storage_id.dtype, storage_id.nbytes))
-        tensor = _REBUILD[node.path](self, node, node.arguments())
+        tensor = _REBUILD[node.path](self, node, rebuild_arguments(node))
         self.repeated[id(node.like)] = tensor, StorageId(node.arguments()[0])
         return tensor
 
@@ -113,7 +124,10 @@ class TensorReader:
         element = dtype or storage_dtype
         if element is None:
             raise Malformed("a tensor over an untyped storage without a dtype")
-        return Tensor.view(element, _sizes(args[2]), storage, _sizes(args[3]), args[1] + offset, layout)
+        geometry = _sizes(args[2]), _sizes(args[3]), args[1] + offset
+        shape, strides, offset = geometry if storage_dtype or element.elements == 1 else _in_values(element, *geometry)
+        check_geometry(element, shape, strides, offset)
+        return Tensor.view(element, shape, storage, strides, offset, layout)
 
     def _storage(self, node: Any) -> tuple[Storage, DType | None, int]:
         """The storage that `node` stands for, the dtype of its elements, and the first element of a view of it."""
@@ -134,6 +148,16 @@ class TensorReader:
         if is_storage_id(node) or (type(node) is Call and node.path == STORAGE_IN_BYTES):
             return self._storage(node)[0]
         return pickled_arrays.storage_of(node) if is_long(node) else None
+
+
+def _in_values(dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Geometry:
+    """The geometry in values where torch counts bytes that hold several. Raises Malformed where a byte has no place along the last axis."""
+    from ...numbers.packing import in_values  # few files need it
+
+    found = in_values(dtype, shape, strides, offset) if len(shape) == len(strides) else None
+    if found is None:
+        raise Malformed(f"a tensor of {dtype.name} whose bytes do not follow each other along the last axis")
+    return found
 
 
 _MOST_SIZE = 2**63
@@ -197,7 +221,11 @@ def _quantised(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
 
 
 def _parameter(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
-    return reader.inner(args[0] if args else None)
+    of = args[0] if args else None
+    tensor = reader.inner(of)
+    if id(of) in reader.distributed:
+        reader.distributed[id(node)] = reader.distributed[id(of)]
+    return tensor
 
 
 def _sparse(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
@@ -217,12 +245,22 @@ def _sparse(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
 
 
 def _from_type(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
-    """A subclass: (function, type, args, state). A DTensor is read as the part of it that this rank holds."""
-    local = local_tensor(args[3]) if len(args) > 3 else None
+    """A subclass: (function, type, args, state). A DTensor or ShardedTensor is read as the part of it that this rank holds."""
+    local = _local_part(args)
     if local is not None:
-        return reader.inner(local)
+        reader.distributed[id(node)] = node
+        return local if isinstance(local, Tensor) else reader.inner(local)
     function, inner = args[0] if args else None, args[2] if len(args) > 2 else None
     return reader.inner(Call(CallOpcode.REDUCE, function, inner))
+
+
+def _local_part(args: list[Any]) -> Any:
+    """The local part of a DTensor or a ShardedTensor; None for another tensor."""
+    if is_sharded(args):
+        from .distributed_tensors import local_shard
+
+        return local_shard(args, torch_dtype)
+    return local_tensor(args[3]) if len(args) > 3 else None
 
 
 _REBUILD: dict[str, Callable[[TensorReader, Call, list[Any]], Tensor]] = {
@@ -253,4 +291,4 @@ def is_tensor(node: Any) -> bool:
 def _is_known_subclass(args: list[Any]) -> bool:
     if len(args) < 4:
         return False
-    return local_tensor(args[3]) is not None or (type(args[0]) is Global and args[0].path in _REBUILD)
+    return _local_part(args) is not None or (type(args[0]) is Global and args[0].path in _REBUILD)

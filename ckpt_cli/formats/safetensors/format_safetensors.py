@@ -5,6 +5,7 @@
 Specified in the README of huggingface/safetensors. Peculiarities:
 - Every order of names and offsets is valid. Written: names in the checkpoint's order, wide elements first in the data, all aligned.
 - There are no ties. As `safetensors.torch.save_model` does, a dropped name is an entry of `__metadata__` that points to the kept one.
+- MLX writes `"__metadata__":null` where it has no metadata.
 - F4, F6: the shape counts values, of which two or four share bytes.
 """
 
@@ -68,7 +69,7 @@ class Safetensors(Writer, Patcher):
             header = scan(file, length, _kind)
         except Unusual:
             header = _strictly(strict_json.loads(file.read(8, length)))
-        metadata = _metadata({} if header.metadata is None else header.metadata)
+        metadata = _metadata(header.metadata)
         _check_tiling(header, file.size - 8 - length)
         kinds = header.kinds
         aliases = {name: kept for name, kept in sorted(metadata.items()) if name != "format" and name not in kinds and kept in kinds}
@@ -91,6 +92,8 @@ class Safetensors(Writer, Patcher):
 
 
 def _metadata(found: Any) -> dict[str, str]:
+    if found is None:  # there is none, or MLX's null
+        return {}
     if type(found) is not dict or any(type(value) is not str for value in found.values()):
         raise Malformed("__metadata__ is not a JSON object of strings")
     return found
@@ -126,7 +129,8 @@ class Entries(Lazy):
 
 def _kind(code: str, shape: tuple[int, ...]) -> Kind | None:
     dtype = _KNOWN.get(code)
-    return Kind(dtype, shape) if dtype and len(shape) <= 64 else None
+    kind = Kind(dtype, shape) if dtype and len(shape) <= 64 else None
+    return kind if kind and kind.numel % kind.dtype.elements == 0 else None
 
 
 def _strictly(document: Any) -> Header:
@@ -143,6 +147,8 @@ def _strictly(document: Any) -> Header:
             if type(shape) is not list or len(shape) > 64 or any(type(n) is not int or not 0 <= n < _MOST for n in shape):
                 raise Malformed("the shape is no list of integers ≥ 0")
             kind = header.kinds[name] = Kind(dtype, tuple(shape))
+            if kind.numel % dtype.elements:
+                raise Malformed(f"shape {show_shape(kind.shape)} of {dtype.name} ends within a byte")
             if kind.nbytes != end - begin:
                 raise Malformed(f"shape {show_shape(kind.shape)} of {dtype.name} takes {kind.nbytes:,} bytes, the data has {end - begin:,}")
             header.begins.append(begin)
@@ -199,6 +205,8 @@ def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes
 
             kind = tensor.layout or tensor.dtype.name
             raise CannotHold(f"safetensors cannot hold {name}, which is {kind}", way_out(tensor.dtype, name))
+        if tensor.numel % tensor.dtype.elements:
+            raise CannotHold(f"safetensors cannot hold {name}: its last byte is not full", f"leave it out: --drop '{name}'")
         if name == "__metadata__":
             raise CannotHold("safetensors cannot hold a tensor called __metadata__", "rename it")
         begin = begins[id(tensor)]

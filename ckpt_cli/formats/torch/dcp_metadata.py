@@ -118,6 +118,8 @@ def _tensor(name: str, entry: Any) -> tuple[Kind, list[tuple[Shape, Shape]]]:
     properties = state.get("properties")
     facts = properties.states[-1].items if type(properties) is Call and properties.states and type(properties.states[-1]) is Tuple else []
     dtype = torch_dtype(facts[0] if facts else None, f"tensor {name!r}: ")
+    if dtype.name == "float4_e2m1fn":
+        raise Malformed(f"tensor {name!r}: pieces of {dtype.name} are not read", "save it with torch.save")
     chunks = state.get("chunks")
     if type(chunks) is not List:
         raise Malformed(f"tensor {name!r}: its chunks are no list")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...numbers.dtypes import DType
-from ...numbers.shapes import contiguous_strides
+from ...numbers.packing import Geometry, in_blocks
 from ...tensors.tensor import Tensor
 from ..encodings.object_nodes import Call, Global, Persistent, Tuple, reduce_call
 from ..encodings.pickled_tensors import TORCH_DTYPES, is_tensor
@@ -40,14 +40,20 @@ def tensor_node(tensor: Tensor, key: str, like: Any = None) -> Call:
     requires_grad = args[4] if len(args) > 4 and type(args[4]) is bool else False
     storage_id = storage_id_node(key, tensor.dtype, tensor.storage.nbytes, location)
     hooks = reduce_call("collections", "OrderedDict")
-    parts = [storage_id, tensor.offset, Tuple(list(tensor.shape)), Tuple(list(_torch_strides(tensor))), requires_grad, hooks]
+    shape, strides, offset = _torch_geometry(tensor)
+    parts = [storage_id, offset, Tuple(list(shape)), Tuple(list(strides)), requires_grad, hooks]
     if tensor.dtype.name in _STORAGE_OF:
         return reduce_call("torch._utils", "_rebuild_tensor_v2", *parts)
-    return reduce_call("torch._utils", "_rebuild_tensor_v3", *parts, Global("torch", tensor.dtype.name))
+    return reduce_call("torch._utils", "_rebuild_tensor_v3", *parts, Global("torch", _IN_BYTES.get(tensor.dtype.name, tensor.dtype.name)))
 
 
-def _torch_strides(tensor: Tensor) -> tuple[int, ...]:
-    return tensor.strides if tensor._strides is not None else contiguous_strides(tensor.shape)
+_IN_BYTES = {"float4_e2m1fn": "float4_e2m1fn_x2"}  # torch counts bytes of several values
+
+
+def _torch_geometry(tensor: Tensor) -> Geometry:
+    """Shape, strides and offset as torch counts them."""
+    geometry = Geometry(tensor.shape, tensor.strides, tensor.offset)
+    return (in_blocks(tensor.dtype, *geometry) if tensor.dtype.name in _IN_BYTES else None) or geometry
 
 
 def innermost(node: Any) -> Call | None:
@@ -86,6 +92,7 @@ def check_dtypes(tensors: Mapping[str, Tensor]) -> None:
     from ...numbers.quantised import way_out
 
     for name, tensor in tensors.items():
-        if tensor.dtype.name not in TORCH_DTYPES or tensor.dtype.name.startswith(("float4_", "float6_")):
+        whole = in_blocks(tensor.dtype, tensor.shape, tensor.strides, tensor.offset) if tensor.dtype.name in _IN_BYTES else None
+        if tensor.dtype.name not in TORCH_DTYPES and whole is None:
             mend = way_out(tensor.dtype, name) if tensor.dtype.kind == "q" else "leave it out with --drop, or cast it"
             raise CannotHold(f"a .pt file cannot hold {tensor.dtype.name} ({name})", mend)
