@@ -55,10 +55,7 @@ def diff_command(
     Bytes that are in no tensor are compared, too, where no PATTERN is given; those that cannot be read are `unread`, a difference.
     In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated.
     """
-    if stat and name_only:
-        raise UsageError("--stat and --name-only exclude each other", "choose one")
-    if exact and (rtol or atol):
-        raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
+    _check_together(stat and name_only, exact and bool(rtol or atol))
     one = open_checkpoint(a, ignore_index=ignore_index, dequantise=dequantise)
     two = one if _same_path(a, b) else open_checkpoint(b, ignore_index=ignore_index, dequantise=dequantise)
     with about(a):
@@ -73,6 +70,14 @@ def diff_command(
     for line in (*mapped.notes, *_notes(mapped.checkpoint, two)):
         note(line)
     return 1 if differences else 0
+
+
+def _check_together(two_forms: bool, exact_with_tolerance: bool) -> None:
+    """Raise UsageError for options that exclude each other."""
+    if two_forms:
+        raise UsageError("--stat and --name-only exclude each other", "choose one")
+    if exact_with_tolerance:
+        raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
 
 
 class Tolerance(NamedTuple):

@@ -3,7 +3,10 @@
     packed.py           what is known of a packed parameter; the registry of the ways to pack
     headers.py          what packings are found by: names, dtypes, shapes, the quantisation entry of a config
     matrices.py         tensors read by rows and columns, scales that lie over them, the tensor that is decoded from them
+    groups.py           groups of columns that share a scale, in their order or in one of their own
     integers.py         integers and small floats unpacked from bytes
+    mx.py               microscaling formats: small floats with a scale of one byte for each run
+    keras_layers.py     what a file of Keras says of its quantised layers
     packing_NAME.py     a way to pack each
     finding.py          the packed parameters of a checkpoint, and the checkpoint with each of them decoded
 

@@ -176,9 +176,7 @@ def refuse_cast(checkpoint: Checkpoint, names: Collection[str] | None = None) ->
         shown = [f"{name} ({packed.title}, {show_shape(packed.shape)})" for name, packed in list(picked.items())[:_SHOWN]]
         more = f" and {len(picked) - _SHOWN:,} more" if len(picked) > _SHOWN else ""
         are = "are packed parameters" if len(picked) > 1 else "is a packed parameter"
-        raise EditError(
-            f"{', '.join(shown)}{more} {are}: what they store is no weight without its scales", "add --dequantise to decode them"
-        )
+        raise EditError(f"{', '.join(shown)}{more} {are}, whose parts are not cast one by one", "add --dequantise to decode them")
 
 
 def parts_changed(before: Checkpoint, after: Checkpoint) -> list[str]:
