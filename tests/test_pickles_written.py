@@ -96,6 +96,15 @@ def test_edits_keep_the_rest_of_the_tree(ckpt: Ckpt, tmp_path: Path, protocol: i
     assert found["tied"].tolist() == [5, 5, 5] and found["tied"] is found["again"]
 
 
+@every_protocol
+def test_plain_entries_are_set(ckpt: Ckpt, tmp_path: Path, protocol: int) -> None:
+    path = saved(tmp_path / "a.pkl", raw_zoo(), protocol)
+    ckpt("set", path, '__author__ = "me"', "args.lr.0 = 0.5", "-i")
+    want = zoo(protocol)
+    want["__author__"], want["args"]["lr"][0] = "me", 0.5
+    assert same(loaded(path), want)
+
+
 @pytest.mark.parametrize("protocol", [3, 4, 5])
 def test_values_are_written_where_they_lie(ckpt: Ckpt, tmp_path: Path, protocol: int) -> None:
     path = saved(tmp_path / "a.pkl", raw_zoo(), protocol)

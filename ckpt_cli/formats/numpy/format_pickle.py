@@ -28,7 +28,7 @@ class Pickle(Writer, Patcher):
     name = "pickle"
     title = "Pickled numpy arrays"
     suffixes = (".pkl", ".pickle", ".joblib")
-    ties = objects = True
+    ties = objects = edits_objects = True
 
     def sniff(self, file: File) -> bool:
         """A pickle that names numpy and is not Paddle's."""

@@ -26,7 +26,7 @@ class Paddle(Writer, Patcher):
     name = "paddle"
     title = "Paddle (paddle.save)"
     suffixes = (".pdparams", ".pdopt", ".pdz")
-    ties = objects = True
+    ties = objects = edits_objects = True
     axes = "io"
 
     def sniff(self, file: File) -> bool:
