@@ -254,3 +254,15 @@ def test_what_cannot_be_is_an_error_of_the_set_and_the_file_still_opens(root: Ra
     folder = written(tmp_path / "set", root, distributed(1, layout(2)))
     assert says in ckpt("ls", folder, status=2).err
     assert ckpt("ls", folder / "model_0.pt").rows == [["w", "float32", "2x2", "4", "16", ""]]
+
+
+def test_bytes_that_are_in_no_tensor_count_in_every_part(tmp_path: Path, ckpt: Ckpt) -> None:
+    folders = []
+    for last in (b"\0", b"\1"):
+        folder = written(tmp_path / f"set{last[0]}", distributed(0, layout(2)), distributed(1, layout(2)))
+        root = pickled({"w": distributed(1, layout(2)), "blob": bytes(4095) + last})
+        (folder / "model_1.pt").write_bytes(zips.torch_zip(root, {"0": bytes(16)}))
+        folders.append(folder)
+    assert ckpt("hash", folders[0]).rows[-1] != ckpt("hash", folders[1]).rows[-1]
+    assert "blob" in ckpt("diff", *folders, status=1).out
+    assert ckpt("diff", folders[0], shutil.copytree(folders[0], tmp_path / "copy")).out == ""

@@ -23,7 +23,7 @@ from .. import formats
 from ..encodings.distributed_tensors import Placed, placed, rank_of
 from ..encodings.object_nodes import Call
 from ..encodings.pickle_tree import TorchTree
-from .set_of_parts import Gathered, SetOfParts, file_of, missing_part, open_part
+from .set_of_parts import Gathered, SetOfParts, file_of, missing_part, open_part, undecoded_in
 from .step_folder import names_in
 from .wholes import Piece, Whole, by_name, narrowed, same_on_all, whole_of
 
@@ -62,7 +62,7 @@ class Fsdp(SetOfParts):
         wholes = {}
         for name, held in by_name([(file, part.tensors) for file, part in zip(files, parts, strict=True)]):
             wholes[name] = _whole(name, held, trees)
-        return Gathered(wholes, files, parts[0].objects)
+        return Gathered(wholes, files, parts[0].objects, undecoded=undecoded_in(parts))
 
 
 def _sets(folder: str) -> Iterator[list[str]]:

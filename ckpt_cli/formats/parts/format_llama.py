@@ -22,7 +22,7 @@ from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .. import formats
 from ..encodings import strict_json
-from .set_of_parts import Gathered, SetOfParts, file_of, missing_part, open_part
+from .set_of_parts import Gathered, SetOfParts, file_of, missing_part, open_part, undecoded_in
 from .step_folder import names_in
 from .tensor_parallel import SAME, Cut, by_layer, joined, rules_of, told
 from .wholes import by_name
@@ -69,7 +69,7 @@ class Llama(SetOfParts):
             if len(held) != world:
                 raise Malformed(f"{name} is in {len(held)} of {world} ranks", "the parts are not of one checkpoint", folder)
             wholes[name] = joined(name, held, told(rules, name) or _cut(name, held[0][1], params), folder)
-        return Gathered(wholes, [file_of(part) for part in parts.values()], parts[0].objects)
+        return Gathered(wholes, [file_of(part) for part in parts.values()], parts[0].objects, undecoded=undecoded_in(list(parts.values())))
 
     def part_note(self, path: str, checkpoint: Checkpoint) -> str:
         """Which rank a file is of."""

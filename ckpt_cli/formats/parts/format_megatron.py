@@ -27,7 +27,7 @@ from ...tensors.tensor import Tensor
 from .. import SeveralFiles, formats
 from .pickled_part import PickledPart
 from .pipeline_stages import Stage, joined_stages, renumbered
-from .set_of_parts import Gathered, SetOfParts, file_of, missing_part, open_part
+from .set_of_parts import Gathered, SetOfParts, file_of, missing_part, open_part, undecoded_in
 from .step_folder import named_step, names_in, tracked
 from .tensor_parallel import SAME, Cut, by_layer, joined, rules_of, told
 from .wholes import Whole, by_name
@@ -84,13 +84,14 @@ class Megatron(SetOfParts):
         _check_ranks(folder, ranks, first)
         rules = rules_of([folder, os.path.dirname(folder) or "."])
         stages: list[Stage] = []
-        files: list[File] = []
+        every: list[Checkpoint] = []
         for stage in sorted({stage for _, stage in ranks}):
             parts = [open_part(path, main) for (_, number), path in sorted(ranks.items()) if number == stage]
-            files += map(file_of, parts)
+            every += parts
             stages.append(renumbered(_stage(parts, first, rules, folder), stages))
         notes = [f"the ranks' {', '.join(left)} are left out"] if (left := _left_out(first.checkpoint)) else []
-        return Gathered(joined_stages(stages), files, _objects(first.checkpoint), notes)
+        undecoded = undecoded_in(every, _NOT_THE_MODEL)
+        return Gathered(joined_stages(stages), [file_of(part) for part in every], _objects(first.checkpoint), notes, undecoded)
 
     def part_note(self, path: str, checkpoint: Checkpoint) -> str:
         """Which rank a file is of."""

@@ -11,7 +11,7 @@ from ...disk.opening import open_file
 from ...errors import CannotHold, Malformed, about
 from ...storage.file import File
 from ...storage.storage import Extent
-from ...tensors.checkpoint import Checkpoint, Origin
+from ...tensors.checkpoint import Checkpoint, Origin, Undecoded
 from .. import PartSet, Patcher, SeveralFiles, formats
 from ..unrecognised import unknown_error
 from .wholes import Whole, Wholes
@@ -30,12 +30,14 @@ class Gathered(NamedTuple):
         files: The files that were read, the first part before the others.
         objects: What is in them besides tensors.
         notes: What is to be said to the user.
+        undecoded: Bytes that are in no tensor, of every part.
     """
 
     wholes: Mapping[str, Whole]
     files: Sequence[File]
     objects: Mapping[str, Any]
     notes: Sequence[str] = ()
+    undecoded: Mapping[str, Undecoded] = {}
 
 
 class SetOfParts(PartSet, Patcher):
@@ -56,7 +58,8 @@ class SetOfParts(PartSet, Patcher):
     def read(self, file: File) -> Checkpoint:
         """The set, as one checkpoint."""
         found = self.gather(file)
-        return Checkpoint(Wholes(found.wholes), objects=dict(found.objects), rest=found, notes=tuple(found.notes))
+        objects, notes = dict(found.objects), tuple(found.notes)
+        return Checkpoint(Wholes(found.wholes), objects=objects, rest=found, notes=notes, undecoded=found.undecoded)
 
     def files_read(self, checkpoint: Checkpoint) -> list[File]:
         """All parts."""
@@ -118,6 +121,16 @@ def file_of(part: Checkpoint) -> File:
     if part.origin is None:
         raise Malformed("a part was read from no file")
     return part.origin.file
+
+
+def undecoded_in(parts: Sequence[Checkpoint], leaving: Sequence[str] = ()) -> dict[str, Undecoded]:
+    """The bytes of parts that are in no tensor, by name; those of later parts with their number. `leaving`: keys that are left out."""
+    return {
+        name if not number else f"{name} (part {number + 1})": each
+        for number, part in enumerate(parts)
+        for name, each in part.undecoded.items()
+        if name.split(".")[0] not in leaving
+    }
 
 
 def missing_part(folder: str, name: str, of: int) -> Malformed:
