@@ -110,7 +110,7 @@ SWAPPED = ["{root}conv1/*={root}x/*", "{root}predictions/*={root}conv1/*", "{roo
 MOVED = {"conv1": {"net/conv1/kernel": 0.0}, "bn1": {"net/bn1/bias": 1.0, **{name: 4.0 + k for k, name in enumerate(LAYERS["bn1"])}}}
 EDITS: dict[str, tuple[list[str], Change]] = {
     "a whole layer": (["rename", "{root}conv1/net/conv1/*={root}stem/net/stem/*"], renamed("conv1", "stem")),
-    "a layer, with an expression": (["rename", r"re:(^|/)conv1/=\1stem/", "re:/conv1/=/stem/"], renamed("conv1", "stem")),
+    "a layer, with an expression": (["rename", r"re:(^|/)conv1(?=/)=\1stem"], renamed("conv1", "stem")),
     "a layer of two parts": (["rename", "{root}block/dense/block/*={root}block/head/block/*"], called(block_dense="block/head")),
     "the group alone": (["rename", "{root}conv1/*={root}stem/*"], called(conv1="stem")),
     "one weight": (
@@ -182,9 +182,9 @@ def test_the_optimizers_list_follows_too(tmp_path: Path, ckpt: Ckpt) -> None:
         assert "optimizer_weights" not in file
 
 
-@pytest.mark.parametrize("count", [1, 1300])
+@pytest.mark.parametrize("count", [1, 230])
 def test_a_list_of_over_64_kb_is_divided_as_keras_does_and_grows_and_shrinks(count: int, tmp_path: Path, ckpt: Ckpt) -> None:
-    path, names = tmp_path / "long.h5", [f"{'layer' * 12}_{number:04}/kernel" for number in range(count)]
+    path, names = tmp_path / "long.h5", [f"{'layer' * 60}_{number:04}/kernel" for number in range(count)]
     with h5py.File(path, "w") as file:
         group = file.create_group("one")
         file.attrs["layer_names"] = [b"one"]
@@ -193,14 +193,14 @@ def test_a_list_of_over_64_kb_is_divided_as_keras_does_and_grows_and_shrinks(cou
             group.attrs[f"weight_names{number}" if count > 1 else "weight_names"] = part
         for number, name in enumerate(names):
             group[name] = np.float32(number)
-    ckpt("rename", path, f"one/*=one/{'renamed' * 8}_*", "-i")
+    ckpt("rename", path, f"one/*=one/{'renamed' * 40}_*", "-i")
     with h5py.File(path) as file:
         found = texts(file["one"], "weight_names")
-        assert found == [f"{'renamed' * 8}_{name}" for name in names] and [file["one"][name][()] for name in found] == list(range(count))
+        assert found == [f"{'renamed' * 40}_{name}" for name in names] and [file["one"][name][()] for name in found] == list(range(count))
         assert all(attribute.nbytes <= 64512 for attribute in map(np.asarray, file["one"].attrs.values()))
         assert ("weight_names2" in file["one"].attrs) == (count > 1) and ("weight_names" in file["one"].attrs) == (count == 1)
     if count > 1:
-        ckpt("drop", path, "one/*_0[1-9]*", "one/*_1*", "-i")
+        ckpt("drop", path, "one/*_01[0-9][0-9]*", "one/*_02*", "-i")
         with h5py.File(path) as file:
             assert list(file["one"].attrs) == ["weight_names"] and len(texts(file["one"], "weight_names")) == 100
 
