@@ -10,9 +10,12 @@ _AHEAD = 1 << 16
 class BytesInMemory(File):
     """Bytes that were inflated, read as a file is."""
 
+    is_mappable = False
+
     def __init__(self, path: str, data: bytes) -> None:
         """`path`: the file that they come from."""
         self.path, self.size, self.data, self.facts = path, len(data), data, {}
+        self.identity, self.changed = (0, id(self)), 0  # no other file has it
         self.head = data[:512]
 
     def read(self, offset: int, count: int) -> bytes:
