@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from struct import unpack
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...errors import Malformed
+from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DType
 from ...storage.file import File, FileWindow
 from ...storage.storage import Extent, Slice, Storage
 from ...tensors.checkpoint import Checkpoint, Undecoded
 from ...tensors.tensor import Tensor
-from .. import NamesCode, formats
+from .. import NamesCode, Savable, formats
 from ..encodings import tar
 from ..encodings.object_nodes import Call, Global, List, Persistent, Tuple, text_of
 from ..encodings.pickle_file import no_storage
@@ -32,11 +32,14 @@ from ..encodings.storage_ids import dtype_of_class
 from .format_torch_legacy import load_at
 from .safe_globals import unsafe_names
 
+if TYPE_CHECKING:
+    from ...disk.layout import FileLayout
+
 _MEMBERS = ("sys_info", "pickle", "storages", "tensors")
 _MOST_AXES = 64
 
 
-class TorchTar(NamesCode):
+class TorchTar(Savable, NamesCode):
     """Files of torch 0.1."""
 
     name = "torch-tar"
@@ -60,6 +63,10 @@ class TorchTar(NamesCode):
         undecoded = {name: Undecoded(f"{storage.nbytes:,} bytes that no tensor has", storage) for name, storage in left.items()}
         undecoded |= undecoded_of(leaves, reader)
         return Checkpoint(leaves.tensors, objects=objects_of(leaves), layers=leaves.layers, undecoded=undecoded)
+
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        """Raise CannotHold: a state dict of today in place of the tar would be another object."""
+        raise CannotHold("a tar of torch 0.1 is read, not written", "-o OUT.pt --format torch writes a flat state dict of today")
 
     def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
         """The globals of all pickles that `torch.load(weights_only=True)` refuses; it refuses the whole file."""
