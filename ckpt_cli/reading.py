@@ -11,6 +11,7 @@ from .formats.locate import locate, notes_beside, part_notes, parted, set_of_par
 from .formats.unrecognised import part_error, unknown_error
 from .storage.file import File
 from .tensors.checkpoint import Checkpoint, Origin
+from .tensors.named_code import taken_names
 
 if TYPE_CHECKING:
     from .formats.archives import Found
@@ -44,10 +45,11 @@ def open(path: str, lock: bool = False, index: IndexUse = "follow") -> Checkpoin
             file, notes = _within(file, member, lock)
     with about(file.path):
         form = form or format_of(file)
+        taken_names()
         found = over.read_without(file) if over else _read(form, file, index)
         if not whole:
             found = found.replacing(notes=(*found.notes, *part_notes(file.path, found)))
-    opened = found.replacing(origin=Origin(form.name, file, found))
+    opened = found.replacing(origin=Origin(form.name, file, found), imports=taken_names())
     settled = [f"{path}: an edit that was interrupted has been undone" for path in undone()]
     return opened.replacing(notes=(*settled, *notes, *opened.notes, *notes_beside(path, opened)))
 

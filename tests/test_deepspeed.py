@@ -22,7 +22,7 @@ def weights() -> list[Tensors]:
     generator = torch.Generator().manual_seed(0)
     shapes: list[dict[str, tuple[int, ...]]] = [
         {"wte.weight": (11, 4), "h.0.weight": (5, 3)},
-        {"h.0.bias": (5,), "scale": (), "none": (0, 2)},
+        {"h.0.bias": (5,), "scale": (), "none": (0, 2), "none_either": (0, 2)},
     ]
     return [{name: torch.randn(shape, generator=generator) for name, shape in group.items()} for group in shapes]
 

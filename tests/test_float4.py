@@ -7,6 +7,7 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
+import onnx_models as om
 import pytest
 import safetensors.torch
 import torch
@@ -128,6 +129,18 @@ def test_what_torch_has_no_dtype_for_is_no_pt_file(ckpt: Ckpt, tmp_path: Path, c
     path = one_tensor(tmp_path / "a.safetensors", code, shape, bytes(nbytes))
     ckpt("convert", path, tmp_path / "b.pt", status=2)
     assert not (tmp_path / "b.pt").exists()
+
+
+def test_float4_of_onnx_is_decoded_and_carried_where_its_last_byte_is_full(ckpt: Ckpt, tmp_path: Path) -> None:
+    full = om.tensor("x", (2, 2), 23, om.data(9, b"\x21\x9f"))  # the low four bits first
+    (tmp_path / "a.onnx").write_bytes(om.model(om.graph(full)))
+    assert ckpt("get", tmp_path / "a.onnx", "x", "--json").json["values"] == [[0.5, 1], [-6, -0.5]]
+    ckpt("convert", tmp_path / "a.onnx", tmp_path / "a.pt")
+    assert torch.load(tmp_path / "a.pt")["x"].view(torch.uint8).tolist() == [[0x21], [0x9F]]
+    (tmp_path / "odd.onnx").write_bytes(om.model(om.graph(om.tensor("x", (3,), 23, om.data(9, b"\x21\x0f")))))
+    for target in ("b.pt", "b.safetensors"):
+        ckpt("convert", tmp_path / "odd.onnx", tmp_path / target, status=2)
+        assert not (tmp_path / target).exists()
 
 
 def test_a_float8_that_torch_lacks_is_no_pt_file(ckpt: Ckpt, tmp_path: Path) -> None:

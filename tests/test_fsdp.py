@@ -160,9 +160,17 @@ def test_copies_that_differ_are_found(ranks: Callable[[str], Path], ckpt: Ckpt, 
     ckpt("set", folder / "model_world_size_3_rank_1.pt", "count = 9", "-i")
     assert [row[:2] for row in ckpt("check", folder, status=1).rows] == [["copies", "every"], ["copies", "count"]]
     assert len(ckpt("ls", folder).rows) == 9
-    assert "count is to be the same in all parts" in ckpt("convert", folder, tmp_path / "out.pt", status=2).err
+    for odd, other in (("count", "every"), ("every", "count")):
+        assert f"{odd} is to be the same in all parts" in ckpt("convert", folder, tmp_path / "out.pt", "--drop", other, status=2).err
     assert not (tmp_path / "out.pt").exists()
-    ckpt("convert", folder, tmp_path / "out.pt", "--drop", "count")
+    ckpt("convert", folder, tmp_path / "out.pt", "--drop", "count", "--drop", "every")
+
+
+def test_replicas_of_shards_are_compared_by_check(ranks: Callable[[str], Path], ckpt: Ckpt, tmp_path: Path) -> None:
+    folder = ranks("grid")
+    ckpt("set", folder / "model.rank3.pt", "replicas[0, 0, 0] = 9", "-i")
+    assert [row[:2] for row in ckpt("check", folder, status=1).rows] == [["copies", "replicas"]]
+    ckpt("convert", folder, tmp_path / "out.pt")
 
 
 def test_the_reported_set_is_read(case: Callable[[str], Path], ckpt: Ckpt, tmp_path: Path) -> None:

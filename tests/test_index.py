@@ -177,6 +177,13 @@ def test_two_shards_with_one_name_are_never_chosen_between_in_silence(tmp_path: 
     assert ["index", "a"] in [row[:2] for row in ckpt("check", tmp_path, status=1).rows]
 
 
+def test_a_link_out_of_the_folder_is_no_shard_that_is_there(tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = model(tmp_path / "m", weight_map={"a": ONE})
+    (folder / TWO).rename(tmp_path / "outside.safetensors")
+    (folder / TWO).symlink_to("../outside.safetensors")
+    assert ckpt("ls", folder, "--ignore-index").rows == LISTED[:1]
+
+
 def test_a_shard_that_cannot_be_read_is_named_and_the_others_are_checked(tmp_path: Path, ckpt: Ckpt) -> None:
     save_file({"b": np.array([np.nan, 1], np.float32)}, model(tmp_path) / TWO)
     (tmp_path / ONE).write_bytes((tmp_path / ONE).read_bytes()[:-1])

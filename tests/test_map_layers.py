@@ -4,10 +4,12 @@ the other framework's own formula gives, written out here in numpy. The way back
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -324,3 +326,36 @@ def test_frameworks_without_torch_between_them(one: str, two: str, tmp_path: Pat
     if "flax" not in (one, two):  # where two biases are one, their sum is kept
         assert ckpt("diff", paths[2], paths[0]).out == ""
     assert ckpt("diff", paths[1], paths[2], "--map", f"{two}-to-{one}").out == ""
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_numbers_of_variables_say_nothing_where_some_are_missing(count: int, tmp_path: Path, ckpt: Ckpt) -> None:
+    """vars/0 of a LayerNormalization is beta with scale=False; with center=False or scale=False, BatchNormalization has three variables."""
+    kind = "layer_normalization" if count == 1 else "batch_normalization"
+    a = written(tmp_path / "a.safetensors", {f"layers/{kind}/vars/{k}": drawn(4) for k in range(count)})
+    assert f"no place for layers/{kind}/vars/0" in ckpt("convert", a, tmp_path / "o.pt", "--map", "keras-to-torch", status=2).err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"recurrent_activation": "hard_sigmoid", "activation": "tanh"}, "recurrent_activation = hard_sigmoid"),
+        ({"activation": {"class_name": "function", "config": {"name": "relu"}}}, "activation = relu"),
+        ({"activation": {"class_name": "Mine", "config": {}}}, "activation = Mine"),
+        ({"recurrent_activation": "sigmoid", "activation": "tanh"}, ""),
+        ({"activation": ["odd"]}, "activation = ['odd']"),
+    ],
+    ids=str,
+)
+def test_what_a_config_says_of_a_layer_is_told(arguments: Arrays, says: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    layer = {"class_name": "GRU", "config": {"name": "my_gru", "units": 4, "reset_after": True} | arguments}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"name": "s", "layers": [layer]}})
+        names = [f"my_gru/gru_cell/{name}:0" for name in ("kernel", "recurrent_kernel", "bias")]
+        for name, array in zip(names, (drawn(5, 12), drawn(4, 12), drawn(2, 12)), strict=True):
+            file[f"model_weights/my_gru/{name}"] = array
+        file["model_weights"].attrs["layer_names"] = [b"my_gru"]
+        file["model_weights/my_gru"].attrs["weight_names"] = [name.encode() for name in names]
+    said = ckpt("convert", tmp_path / "a.h5", tmp_path / "o.pt", "--map", "keras-to-torch").err
+    assert (f"has {says}: its weights are carried" in said) == bool(says)
+    assert ckpt("diff", tmp_path / "a.h5", tmp_path / "o.pt", "--map", "keras-to-torch").out == ""

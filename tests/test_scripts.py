@@ -27,7 +27,8 @@ PAGE = (ROOT / "docs/scripts.md").read_text()
 TRIED = {
     "Ls": ["ls shared-mlp.pt", "ls odd.pt --tree", "ls mlp.pt --fold", "ls training.ckpt --optimizer",
            "ls lone.pt --optimizer"],
-    "Summary": ["summary mlp.pt --input 2x4", "summary training.ckpt", "summary odd.pt", "summary shared-mlp.pt --depth 1"],
+    "Summary": ["summary mlp.pt --input 2x4", "summary training.ckpt", "summary odd.pt", "summary shared-mlp.pt --depth 1",
+                "summary packed.pt"],
     "Repr": ["summary mlp.pt --repr"],
     "Get": [
         *(f"get odd.pt {name}" for name in ("specials", "complex", "mask", "scalar", "large", "lr", "name")),
@@ -90,6 +91,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder.mkdir(parents=True)
         torch.save({"model": {"norm.weight": torch.full((2,), float(rank))}}, folder / "model_optim_rng.pt")
     shared = torch.arange(4.0)
+    torch.save({"l.weight": torch.ones(2, 2).to(torch.float8_e4m3fn), "l.weight_scale": torch.ones(1)}, "packed.pt")
     torch.save(
         {
             "specials": torch.tensor([1, math.nan, math.inf, -math.inf]),

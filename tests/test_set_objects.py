@@ -115,6 +115,13 @@ def test_what_cannot_be_set_is_an_error_in_one_line(ckpt: Ckpt, tmp_path: Path, 
     assert told in error and len(error) < 400 and path.read_bytes() == before
 
 
+def test_an_object_of_one_of_several_streams_is_not_edited(ckpt: Ckpt, tmp_path: Path) -> None:
+    with (tmp_path / "two.pt").open("wb") as file:
+        for epoch in range(2):
+            torch.save({"w": torch.ones(2), "epoch": epoch}, file, _use_new_zipfile_serialization=False)
+    assert "0.epoch is no tensor" in ckpt("set", tmp_path / "two.pt", "0.epoch = 7", "-o", tmp_path / "b.pt", status=2).err
+
+
 def test_a_tensor_of_that_name_is_meant_first(ckpt: Ckpt, tmp_path: Path) -> None:
     torch.save({"epoch": torch.ones(2), "x": {"epoch": 4}}, tmp_path / "a.pt")
     ckpt("set", tmp_path / "a.pt", "epoch = 7", "x.epoch = 8", "-i")

@@ -11,7 +11,6 @@ from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, Named, no_layers, select
 from . import Violation, violation
 from .against_spec import Matched, header_violations, match, value_violations
-from .code import names_no_code
 from .index import as_index
 from .integrity import integrity, not_finite
 from .names import as_architecture, as_other
@@ -113,6 +112,8 @@ def _header_violations(checkpoint: Checkpoint, asked: Asked, matched: Matched | 
     if asked.by_index:
         violations += as_index(checkpoint)
     if asked.safe:
+        from .code import names_no_code  # it takes the room that searches containers
+
         violations += names_no_code(checkpoint)
     if asked.arch:
         violations += as_architecture(checkpoint, asked.arch)

@@ -14,7 +14,7 @@ from ..formats import Savable, formats
 from ..show.answer import note
 from ..tensors.checkpoint import Checkpoint
 from .editing import show_plan, wanted_names, write
-from .params import Arch, DryRun, Force, FormatName, IgnoreIndex, Json, layers_of, open_checkpoint
+from .params import Arch, Dequantise, DryRun, Force, FormatName, IgnoreIndex, Json, layers_of, open_checkpoint
 
 
 class Rest(StrEnum):
@@ -62,6 +62,7 @@ def convert_command(
     like: LikeFile = None,
     rest: RestOption = None,
     dtype: DTypeName = None,
+    dequantise: Dequantise = False,
     shard_size: ShardSize = None,
     format_name: FormatName = None,
     force: Force = False,
@@ -74,7 +75,7 @@ def convert_command(
 
     The order is select, drop, map, rename, dtype, however the options are written.
     """
-    before = open_checkpoint(source, ignore_index=ignore_index)
+    before = open_checkpoint(source, ignore_index=ignore_index, dequantise=dequantise)
     if by is None and (like or rest):
         raise UsageError("--like and --rest go with --map", "name a map: --map keras-to-torch")
     with about(source):
@@ -110,11 +111,14 @@ def _edited(before: Checkpoint, edits: Edits) -> Checkpoint:
     from ..edits.drop import drop, keep
     from ..edits.rename import rename
     from ..numbers.dtypes import named
+    from ..packing import refuse_cast
 
     # With a map, --arch names the architecture that the result belongs to.
     layers = layers_of(before, "auto" if edits.by else edits.arch)
     after = keep(before, edits.selected, layers) if edits.selected else before
     after = drop(after, edits.dropped, layers) if edits.dropped else after
+    if edits.dtype:
+        refuse_cast(before, set(after))
     after = _mapped(after, edits.by, edits) if edits.by else after
     after = rename(after, edits.rules) if edits.rules else after
     return cast(after, named(edits.dtype)) if edits.dtype else after

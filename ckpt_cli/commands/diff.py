@@ -11,11 +11,12 @@ import typer
 
 from ..analysis.diff import Difference, diff
 from ..errors import UsageError, about
+from ..formats import formats
 from ..show.answer import Answer, Color, note, verdict
 from ..show.differences import show_differences
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, IgnoreIndex, Json, Patterns, layers_of, open_checkpoint
+from .params import Colors, Dequantise, IgnoreIndex, Json, Patterns, layers_of, open_checkpoint
 
 if TYPE_CHECKING:
     from ..tensors.selection import Named
@@ -41,6 +42,7 @@ def diff_command(
     atol: ATol = 0.0,
     exact: Exact = False,
     maps: Maps = None,
+    dequantise: Dequantise = False,
     stat: Stat = False,
     name_only: NameOnly = False,
     ignore_index: IgnoreIndex = False,
@@ -53,26 +55,29 @@ def diff_command(
     Bytes that are in no tensor are compared, too, where no PATTERN is given; those that cannot be read are `unread`, a difference.
     In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated.
     """
-    if stat and name_only:
-        raise UsageError("--stat and --name-only exclude each other", "choose one")
-    if exact and (rtol or atol):
-        raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
-    one = open_checkpoint(a, ignore_index=ignore_index)
-    two = one if _same_path(a, b) else open_checkpoint(b, ignore_index=ignore_index)
+    _check_together(stat and name_only, exact and bool(rtol or atol))
+    one = open_checkpoint(a, ignore_index=ignore_index, dequantise=dequantise)
+    two = one if _same_path(a, b) else open_checkpoint(b, ignore_index=ignore_index, dequantise=dequantise)
     with about(a):
         mapped = _mapped(one, two, maps or [])
         names = _names(mapped, two, patterns)
-    for line in mapped.notes:
-        note(line)
     differences = _differences(mapped, two, names, Tolerance(rtol, atol, exact))
     with verdict():
         if name_only and not as_json:
             Answer().lines(dict.fromkeys(difference.name for difference in differences))
-            return 1 if differences else 0
-        show_differences(Answer(as_json, color), differences, stat, {"a": a, "b": b})
-    for line in _notes(mapped.checkpoint, two):
+        else:
+            show_differences(Answer(as_json, color), differences, stat, {"a": a, "b": b})
+    for line in (*mapped.notes, *_notes(mapped.checkpoint, two)):
         note(line)
     return 1 if differences else 0
+
+
+def _check_together(two_forms: bool, exact_with_tolerance: bool) -> None:
+    """Raise UsageError for options that exclude each other."""
+    if two_forms:
+        raise UsageError("--stat and --name-only exclude each other", "choose one")
+    if exact_with_tolerance:
+        raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
 
 
 class Tolerance(NamedTuple):
@@ -159,8 +164,16 @@ def _notes(one: Checkpoint, two: Checkpoint) -> Iterator[str]:
     if one.objects and two.objects and not _same_objects(one, two):
         yield "what is in the files besides tensors differs, too; `ckpt summary` shows it"
     keys = [key for key in {**one.metadata, **two.metadata} if one.metadata.get(key) != two.metadata.get(key)]
-    if keys and one.metadata and two.metadata:
+    keys = keys if one.metadata and two.metadata else []
+    mine, yours = _attributes(one), _attributes(two)
+    keys += [key for key in {**mine, **yours} if mine.get(key) != yours.get(key)] if mine and yours else []
+    if keys:
         yield f"metadata differ, too: {', '.join(keys[:5])}{', …' if len(keys) > 5 else ''}"
+
+
+def _attributes(checkpoint: Checkpoint) -> Mapping[str, object]:
+    """What its file says of single tensors and groups."""
+    return formats[checkpoint.origin.format].attributes(checkpoint) if checkpoint.origin else {}
 
 
 def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:

@@ -52,10 +52,20 @@ def finish(before: Checkpoint, after: Checkpoint, to: Destination, as_json: bool
         print_step(step)
         return
     target, form = target_and_format(before, to)
+    _note_parts(before, after)
     if to.dry_run:
         _dry_run(before, after, to, target, form, as_json)
     else:
         write(after, target, form, replace=to.replaces, backup=to.backup, as_json=as_json)
+
+
+def _note_parts(before: Checkpoint, after: Checkpoint) -> None:
+    """Print which edited tensors are parts of packed parameters, whose other parts stay."""
+    from ..packing import parts_changed
+    from ..show.answer import note
+
+    for line in parts_changed(before, after):
+        note(line)
 
 
 def print_step(step: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from ..errors import NoMatch, UsageError, about
 from ..show.answer import Answer, Color
+from ..show.code_note import note_code
 from ..show.tensor_list import list_document, show_folded, show_list, show_states, show_tree
 from ..tensors.checkpoint import Checkpoint
 from .params import Arch, Colors, IgnoreIndex, Json, Path, Patterns, layers_of, open_checkpoint
@@ -50,6 +51,7 @@ def ls_command(
     torch, Keras, TensorFlow and optax keep them, and averages (ema, swa).
     """
     checkpoint = open_checkpoint(path, ignore_index=ignore_index)
+    note_code(checkpoint)
     if optimizer and (tree or fold):
         raise UsageError("--optimizer is a list", "leave out --tree and --fold")
     out = Answer(as_json, color)

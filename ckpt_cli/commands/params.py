@@ -52,8 +52,15 @@ FormatName = Annotated[
 ]
 PrintRecipe = Annotated[bool, typer.Option("--print-recipe", help="Print this edit as a step for `ckpt apply`, write nothing.")]
 
+Dequantise = Annotated[
+    bool,
+    typer.Option("--dequantise", "--dequantize", help="Packed parameters (integers with scales) as the plain floats that they stand for."),
+]
 
-def open_checkpoint(path: str, lock: bool = False, ignore_index: bool = False, index: IndexUse = "follow") -> Checkpoint:
+
+def open_checkpoint(
+    path: str, lock: bool = False, ignore_index: bool = False, index: IndexUse = "follow", dequantise: bool = False
+) -> Checkpoint:
     """Open the checkpoint at `path`; its notes are printed after the answer.
 
     Args:
@@ -61,13 +68,23 @@ def open_checkpoint(path: str, lock: bool = False, ignore_index: bool = False, i
         lock: Keep other processes from changing the file.
         ignore_index: Whether --ignore-index is given.
         index: What is made of an index that is wrong, where it is not.
+        dequantise: Whether each packed parameter is one plain tensor.
     """
     from .. import reading
     from ..show.answer import note_later
 
     checkpoint = reading.open(path, lock, "ignore" if ignore_index else index)
     note_later(checkpoint.notes)
-    return checkpoint
+    return decoded(checkpoint, path) if dequantise else checkpoint
+
+
+def decoded(checkpoint: Checkpoint, path: str) -> Checkpoint:
+    """Return the checkpoint that was read from `path` with each packed parameter as one plain tensor."""
+    from ..errors import about
+    from ..packing import dequantised
+
+    with about(path):
+        return dequantised(checkpoint)
 
 
 def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Callable[[], Mapping[str, str]]:

@@ -24,6 +24,7 @@ def patch_in_place(target: str, output: FileToWrite, options: WriteOptions, chan
     """What to overwrite in `target` itself; None where a new file is to be written. `changing`: all files that the edit may overwrite.
 
     A journal doubles what is written: beyond half of the file, writing it anew is less. But a file of several names (hard links) stays one.
+    A file that grows is written anew: a journal holds old bytes, and there are none.
 
     Raises:
         ReadError: Another program has changed the file since it was read.
@@ -34,6 +35,8 @@ def patch_in_place(target: str, output: FileToWrite, options: WriteOptions, chan
     info = os.stat(target)
     _check_unchanged(patch, info)
     if (info.st_dev, info.st_ino) != patch.file.identity or not os.access(target, os.W_OK):
+        return None
+    if patch.grows:
         return None
     if 2 * patch.nbytes > patch.file.size and info.st_nlink == 1:
         return None

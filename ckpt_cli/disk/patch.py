@@ -60,6 +60,11 @@ class Patch(NamedTuple):
         """The bytes that change."""
         return sum(change.contents.nbytes for change in self.changes)
 
+    @property
+    def grows(self) -> bool:
+        """Whether the file becomes longer."""
+        return bool(self.changes) and self.changes[-1].stop > self.file.size
+
     def covered(self) -> Iterator[tuple[Checksum | None, Change]]:
         """Each change with the checksum over it."""
         by_start = sorted(self.checksums)
@@ -175,7 +180,8 @@ def _between_copies(patch: Patch, file_layout: FileLayout) -> list[Placed]:
         file_layout.put(Extent(patch.file, at, change.at - at))
         places.append(file_layout.put(change.contents, CRC32 if checksum else None))
         at = change.stop
-    file_layout.put(Extent(patch.file, at, patch.file.size - at))
+    if at < patch.file.size:
+        file_layout.put(Extent(patch.file, at, patch.file.size - at))
     return places
 
 

@@ -97,7 +97,7 @@ def carry(checkpoint: Checkpoint, by: Map, like: Template | None = None, rest: s
     if not tensors and not kept:
         raise EditError("no tensor would be left", "name another map")
     separator = checkpoint.separator if isinstance(by, Rules) else by[1].separator
-    made = checkpoint.replacing(tensors=tensors | kept, layers={}, layer_of={}, sources={}, fixed={}, separator=separator)
+    made = checkpoint.replacing(tensors=tensors | kept, layers={}, layer_of={}, sources={}, fixed={}, remarks={}, separator=separator)
     needless = set(uncompared(by, like)) if like else set()
     missing = [name for name in like.shapes if name not in made.tensors and name not in needless] if like else []
     return Carried(made, said, left + [name for name in unknown if policy == "drop"], missing, sources)
@@ -124,7 +124,7 @@ def uncompared(by: Map, like: Template) -> list[str]:
     theirs = by[1]
     made = {
         fit.tensors[key]
-        for layer in theirs.layers(like.shapes)
+        for layer in theirs.layers(like.shapes, told=like.told)
         for fit in layer.candidates[:1]
         for key in fit.tensors
         if fit.kind.variables[key].dtype

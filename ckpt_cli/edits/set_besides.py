@@ -29,7 +29,7 @@ def with_besides(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
             return None
         if key in checkpoint.metadata and isinstance(form, Savable) and form.edits_metadata:
             return _with_entry(checkpoint, key, value)
-        if key in checkpoint.objects and isinstance(form, Savable) and form.edits_objects:
+        if key in checkpoint.objects and isinstance(form, Savable) and form.edits_objects and key in form.objects_to_write(checkpoint):
             undecoded = {name: each for name, each in checkpoint.undecoded.items() if name != key}
             return checkpoint.replacing(objects={**checkpoint.objects, key: _plain(key, value)}, undecoded=undecoded)
     key, value = next(iter(_splits(text)), ("", ""))

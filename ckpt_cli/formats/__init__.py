@@ -16,11 +16,11 @@ Packages outside announce theirs in the entry-point group `ckpt_cli.formats`.
 from __future__ import annotations
 
 from ..registry import ModuleRegistry
-from .format import Format, HasChecksums, NamesCode, PartSet, Patcher, Savable, SeveralFiles, Writer
+from .format import Format, HasChecksums, PartSet, Patcher, Savable, SeveralFiles, Writer
 from .index import Index, IndexFault
 
 __all__ = [
-    "Format", "HasChecksums", "Index", "IndexFault", "NamesCode", "PartSet", "Patcher", "Savable", "SeveralFiles", "Writer", "formats",
+    "Format", "HasChecksums", "Index", "IndexFault", "PartSet", "Patcher", "Savable", "SeveralFiles", "Writer", "formats",
 ]  # fmt: skip
 
 formats: ModuleRegistry[Format] = ModuleRegistry(

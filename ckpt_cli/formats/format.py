@@ -7,7 +7,6 @@
     Index           (in index.py) is a list of files, each with a part of the checkpoint
     PartSet         reads the files of a folder as one checkpoint, each of which is a file of another format
     HasChecksums    has checksums of more than tensors and the members of a zip
-    NamesCode       names classes and functions, which a framework imports as it loads the file
 
 What ought to be asked of a format that may not have a piece is asked behind `isinstance(form, PIECE)`.
 "Not mine" is `sniff` returning False; "mine, but broken" is `read` raising. They are never one `except`.
@@ -15,7 +14,7 @@ What ought to be asked of a format that may not have a piece is asked behind `is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -71,6 +70,10 @@ class Format:
     def read(self, file: File) -> Checkpoint:
         """The checkpoint in `file`: its header is read, no data are. Raises Malformed."""
         raise NotImplementedError
+
+    def attributes(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """What the file says of single tensors and groups besides their names and values. Where it differs, `diff` notes it."""
+        return {}
 
     def files_read(self, checkpoint: Checkpoint) -> list[File]:
         """The files that `checkpoint` was read from."""
@@ -257,14 +260,6 @@ class HasChecksums(Format):
 
     def checksummed(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
         """What the files of `checkpoint` have checksums of besides the tensors' own storages: what it is called, and its bytes."""
-        raise NotImplementedError
-
-
-class NamesCode(Format):
-    """A format whose files name Python code."""
-
-    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """Path of a file, dotted name: each class or function that the framework imports as it loads the file, unless it loads safely."""
         raise NotImplementedError
 
 

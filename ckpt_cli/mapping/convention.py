@@ -25,10 +25,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import UnknownName, did_you_mean
-from .kinds import Candidate, LayerKind, LayerTensors, Shapes, candidate, kind_of
+from .kinds import Candidate, LayerKind, LayerTensors, Shapes, Told, candidate, kind_of
 
 
 class _Place(NamedTuple):
@@ -79,6 +80,8 @@ class Convention:
         self._group, self._own = re.compile(str(table.get("groups", "$^"))), re.compile(str(table.get("own", "$^")))
         self.graph = re.compile(str(table.get("graph", "$^")))
         self._embedding = re.compile(str(table.get("embedding", "$^")))
+        self._leaves = {leaf for kind in self.kinds.values() for variable in kind.variables.values() for leaf in variable.names if leaf}
+        self._leaves |= {leaf for split in self._split for names in split.layers.values() for leaf in names}
         self._names = [self._name_pattern(composite) for composite in (False, True)]
 
     def _name_pattern(self, composite: bool) -> re.Pattern[str]:
@@ -100,18 +103,18 @@ class Convention:
         under = self.under if variable.under is None else variable.under
         return f"{under}{layer}{self.separator}{kind.prefix}{leaf}{kind.suffix}"
 
-    def layers(self, shapes: Shapes, composite: bool = True, types: Mapping[str, str] | None = None) -> list[LayerTensors]:
+    def layers(self, shapes: Shapes, composite: bool = True, told: Told = Told()) -> list[LayerTensors]:  # noqa: B008
         """Return the layers that have these tensors, in their order; in natural order where the names are sorted, as some formats do.
 
         Args:
             shapes: name → shape.
             composite: whether layers of composite kinds are looked for; otherwise what they are made of are layers.
-            types: the types of their layers, by the names of tensors, where the file says them.
+            told: what a config or a graph says of their layers.
         """
         known = [name for name in shapes if not self.is_training(name)]
         found = list(self._composites(known, shapes)) if composite else []
         taken = {name for _, layer in found for name in layer.names}
-        found += self._simple([name for name in known if name not in taken], shapes, types or {})
+        found += self._simple([name for name in known if name not in taken], shapes, told)
         order = {name: at for at, name in enumerate(known)}
         found.sort(key=lambda each: order[each[1].names[0]])
         places = [place for place, _ in found]
@@ -127,22 +130,23 @@ class Convention:
             if found:
                 yield place, LayerTensors(tuple(leaves.values()), found, place.path)
 
-    def _simple(self, names: Iterable[str], shapes: Shapes, types: Mapping[str, str]) -> Iterator[tuple[_Place, LayerTensors]]:
+    def _simple(self, names: Iterable[str], shapes: Shapes, told: Told) -> Iterator[tuple[_Place, LayerTensors]]:
         """The layers of all other kinds, each with its place."""
-        for place, own_name, leaves in self._divided(self._groups(names, self._names[False])):
-            candidates, sure = self._candidates(own_name, leaves, shapes, types)
+        for place, own_name, leaves in self._divided(self._groups(names, self._names[False], told.leaves)):
+            candidates, sure = self._candidates(own_name, leaves, shapes, told.types)
             if candidates:
                 named = all(self._own.match(name) for name in leaves.values())
                 yield place, LayerTensors(tuple(leaves.values()), candidates, place.path, named, sure)
 
-    def _groups(self, names: Iterable[str], pattern: re.Pattern[str]) -> _Groups:
-        """The tensors of each layer: what it calls them → their names."""
+    def _groups(self, names: Iterable[str], pattern: re.Pattern[str], told: Mapping[str, str] = MappingProxyType({})) -> _Groups:
+        """The tensors of each layer: what it calls them → their names. `told` says what it calls those that have numbers alone."""
         groups: _Groups = {}
         for name in names:
             match = pattern.fullmatch(name)
             if match and match["leaf"]:
                 place = _Place(self._group.sub("", name[: match.start("leaf")], count=1), name[match.end("leaf") :])
-                groups.setdefault(place, {})[match["leaf"].replace("/", ".")] = name
+                own = told.get(name, "")
+                groups.setdefault(place, {})[own if own in self._leaves else match["leaf"].replace("/", ".")] = name
             elif self._embedding.fullmatch(name):
                 groups[_Place(self._group.sub("", name, count=1))] = {"": name}
         return groups

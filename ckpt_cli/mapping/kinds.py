@@ -9,13 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import product
 from math import prod
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ..tensors.checkpoint import Checkpoint
 from .axes import Axes, Sizes, axes_of, parse, solved
 
 Shapes = Mapping[str, tuple[int, ...]]
 Cell = tuple[str, ...]  # the terms of a sum: ("input.i",), ("input_bias.i", "recurrent_bias.i")
 _JOINED = "bg"  # the letters of axes along which cells lie
+
+
+class Told(NamedTuple):
+    """What a config or a graph says of tensors, by their names: the types and paths of their layers, and what these call them."""
+
+    types: Mapping[str, str] = MappingProxyType({})
+    paths: Mapping[str, str] = MappingProxyType({})
+    leaves: Mapping[str, str] = MappingProxyType({})
+
+
+def told_by(checkpoint: Checkpoint) -> Told:
+    """Return what is known of the layers of a checkpoint besides its names."""
+    places = checkpoint.layer_of
+    types = {name: checkpoint.layers[path] for name, (path, _) in places.items() if path in checkpoint.layers}
+    return Told(types, {name: path for name, (path, _) in places.items()}, {name: leaf for name, (_, leaf) in places.items()})
 
 
 class Variable(NamedTuple):
@@ -64,6 +81,7 @@ class LayerKind(NamedTuple):
         composite: whether it is made of what could be layers of its own, as attention is of projections.
         prefix: what a variable of a new layer has before its name: `l0_`.
         suffix: what it has behind it: `_l0`.
+        complete: the beginning of names, such as `vars.`, which say what a variable is only where the layer has all of them.
     """
 
     name: str
@@ -75,6 +93,7 @@ class LayerKind(NamedTuple):
     composite: bool
     prefix: str
     suffix: str
+    complete: str
 
     def required_terms(self, keys: Iterable[str]) -> set[str]:
         """Return the terms of these variables, without those that can be filled or left out."""
@@ -118,6 +137,8 @@ def candidate(kind: LayerKind, leaves: Mapping[str, str], shapes: Shapes) -> Can
     needed = {key for key, variable in kind.variables.items() if not variable.optional and variable.fill is None}
     if len(tensors) < len(leaves) or len(set(tensors.values())) < len(leaves) or needed - tensors.keys():
         return None
+    if kind.complete and len(tensors) < len(kind.variables) and any(leaf.startswith(kind.complete) for leaf in leaves):
+        return None
     sizes: Sizes | None = {}
     for key in [*tensors, *tensors]:  # a later variable may tell a size that an earlier one leaves open
         sizes = _sizes(kind.variables[key], shapes[tensors[key]], sizes) if sizes is not None else None
@@ -136,7 +157,7 @@ def _sizes(variable: Variable, shape: tuple[int, ...], sizes: Sizes) -> Sizes | 
 def kind_of(name: str, facts: Mapping[str, Any]) -> LayerKind:
     """Return the kind that a table of a convention's file says."""
     variables = {key: _variable(key, each) for key, each in facts.items() if isinstance(each, dict)}
-    texts = {key: str(facts.get(key, "")) for key in ("home", "equal", "types", "prefix", "suffix")}
+    texts = {key: str(facts.get(key, "")) for key in ("home", "equal", "types", "prefix", "suffix", "complete")}
     return LayerKind(name, variables, own_name=str(facts.get("class", "")), composite=bool(facts.get("composite")), **texts)
 
 

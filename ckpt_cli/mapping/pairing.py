@@ -7,14 +7,13 @@ side, names are new ones: those of layers that have names of their own, and else
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
 from .axes import spatial_count
 from .convention import Convention
-from .kinds import Candidate, LayerTensors, Shapes
+from .kinds import Candidate, LayerTensors, Shapes, Told, told_by
 from .matching import Matching, Pair, Side, matched
 from .outcome import Outcome
 from .variables import has_place, made_there
@@ -26,18 +25,17 @@ class Template(NamedTuple):
     Attributes:
         shapes: name → shape.
         ties: the groups of names that are tied.
-        paths: the layers of tensors, where a graph or config gives these names of their own.
+        told: what a graph or config says of their layers.
     """
 
     shapes: Shapes
     ties: Collection[Collection[str]] = ()
-    paths: Mapping[str, str] = MappingProxyType({})
+    told: Told = Told()
 
 
 def template_of(checkpoint: Checkpoint) -> Template:
     """Return the names, shapes and ties of a checkpoint, for another one to be like it."""
-    paths = {name: path for name, (path, _) in checkpoint.layer_of.items()}
-    return Template({name: kind.shape for name, kind in checkpoint.kinds().items()}, checkpoint.ties(), paths)
+    return Template({name: kind.shape for name, kind in checkpoint.kinds().items()}, checkpoint.ties(), told_by(checkpoint))
 
 
 def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: Template | None) -> Outcome:
@@ -63,6 +61,7 @@ def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: T
             name = pair.there.tensors[made.key]
             tensors[name], sources[name] = made.tensor, _sources(made.key, pair)
             notes += made.notes
+        notes += _remarks(checkpoint, pair)
         dropped += [name for key, name in pair.here.tensors.items() if not has_place(key, pair.here, pair.there)]
     for name, first in _tied_names(like, tensors).items():
         tensors[name] = tensors[first]
@@ -74,6 +73,13 @@ def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: T
     tensors |= {name: checkpoint[name] for name in same}
     unknown = [name for name in rest if name not in same]
     return Outcome(_in_order_of(like, tensors), unknown, dropped + training, list(dict.fromkeys(notes)), sources)
+
+
+def _remarks(checkpoint: Checkpoint, pair: Pair) -> list[str]:
+    """A line where a config says of the layer what no weights carry across."""
+    name = next(iter(pair.here.tensors.values()))
+    remark = checkpoint.remarks.get(checkpoint.sources.get(name, name))
+    return [f"the layer of {name} has {remark}: its weights are carried, and what is made has to do that, too"] if remark else []
 
 
 def _without_graph(checkpoint: Checkpoint, ours: Convention) -> list[str]:
@@ -93,16 +99,16 @@ def _layers_and_pairs(
 ) -> tuple[list[LayerTensors], list[Pair], list[str]]:
     """The layers here, each with its own there, and notes."""
     shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
-    types = {name: checkpoint.layers[path] for name, (path, _) in checkpoint.layer_of.items() if path in checkpoint.layers}
-    layers = ours.layers(shapes, types=types)
+    told = told_by(checkpoint)
+    layers = ours.layers(shapes, told=told)
     if like is None:
         numbered = _numbered(_untied(checkpoint, layers) if theirs.once else layers, theirs)
         return layers, [pair for _, pair in numbered], _guesses(numbered)
-    ties, paths = checkpoint.ties(), {name: path for name, (path, _) in checkpoint.layer_of.items()}
-    matching = matched(Side(layers, ties, paths), Side(theirs.layers(like.shapes), like.ties, like.paths))
-    if _has_composites(matching, layers, theirs.layers(like.shapes)):
-        layers = ours.layers(shapes, composite=False, types=types)
-        matching = matched(Side(layers, ties, paths), Side(theirs.layers(like.shapes, composite=False), like.ties, like.paths))
+    others, ties = theirs.layers(like.shapes, told=like.told), checkpoint.ties()
+    matching = matched(Side(layers, ties, told.paths), Side(others, like.ties, like.told.paths))
+    if _has_composites(matching, layers, others):
+        layers, others = ours.layers(shapes, False, told), theirs.layers(like.shapes, False, like.told)
+        matching = matched(Side(layers, ties, told.paths), Side(others, like.ties, like.told.paths))
     matching.check()
     return layers, matching.pairs, []
 

@@ -71,8 +71,7 @@ class File:
             Malformed: The file is shorter; nothing is allocated then.
         """
         self._check_range(offset, count)
-        with self._open as fd:
-            data = descriptors.read_at(fd, offset, count)
+        data = self._open.read(descriptors.read_at, offset, count)
         self._check_complete(len(data), count)
         return data
 
@@ -83,9 +82,7 @@ class File:
             Malformed: The file is shorter.
         """
         self._check_range(offset, len(view))
-        with self._open as fd:
-            done = descriptors.read_into(fd, view, offset)
-        self._check_complete(done, len(view))
+        self._check_complete(self._open.read(descriptors.read_into, view, offset), len(view))
 
     def _check_range(self, offset: int, count: int) -> None:
         if offset < 0 or count < 0 or offset + count > self.size:

@@ -9,14 +9,17 @@ import os
 import stat
 from _thread import RLock
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..errors import ReadError
+
+T = TypeVar("T")
 
 _FEW = 16  # files: as many are open without a question to the system
 _SHARE = 4  # one in so many descriptors that are allowed is for files that are read
 _lock = RLock()
 _open: dict[OpenFile, None] = {}  # those that may be closed, the one used longest ago first
-_most = 0  # how many of these there may be; 0 until there are more than a few
+_most = 0 if hasattr(os, "fork") else 1 << 20  # how many of these there may be; 0 until there are more than a few: then none is closed
 
 
 class OpenFile:
@@ -51,6 +54,13 @@ class OpenFile:
     def __exit__(self, *error: object) -> None:
         with _lock:
             self._users -= 1
+
+    def read(self, read: Callable[..., T], *where: Any) -> T:
+        """Return what `read` returns for the descriptor and `where`."""
+        if not _most:  # no file is closed yet, and without threads none will be during this call
+            return read(self._fd, *where)
+        with self as fd:
+            return read(fd, *where)
 
     def end(self) -> None:
         """Close it for good."""

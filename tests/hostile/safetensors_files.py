@@ -260,7 +260,10 @@ def entries() -> Iterator[tuple[str, str, Any, bytes]]:
     yield "sizes whose product wraps to four", "takes", {"a": entry("U8", (2**32, 2**32, 4))}, bytes(4)
     yield "sizes whose product wraps to zero", "takes", {"a": entry("U8", (2**32, 2**32), 0, 0)}, b""
     yield "huge sizes", "takes", {"a": entry(shape=(2**62,) * 60)}, bytes(4)
-    yield "seven six-bit values in five bytes", "takes 6 bytes", {"a": entry("F6_E2M3", (7,), 0, 5)}, bytes(5)
+    yield "seven six-bit values in six bytes", "ends within a byte", {"a": entry("F6_E2M3", (7,), 0, 6)}, bytes(6)
+    yield "three four-bit values in two bytes", "ends within a byte", {"a": entry("F4", (3,), 0, 2)}, bytes(2)
+    yield "nine four-bit values in five bytes", "ends within a byte", {"a": entry("F4", (3, 3), 0, 5)}, bytes(5)
+    yield "eight four-bit values in three bytes", "takes 4 bytes", {"a": entry("F4", (8,), 0, 3)}, bytes(3)
 
 
 def tilings() -> Iterator[tuple[str, str, Any, bytes]]:

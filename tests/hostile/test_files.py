@@ -95,6 +95,9 @@ def test_ls(keys: list[str], tmp_path: Path, bare: Warm) -> None:
         listed(CASES[key], found, folders[key])
 
 
+CODE_NOTE = "ckpt: the file names code: "  # what `ls` says of a pickle with foreign classes
+
+
 def gives(case: Case, found: Answer, folder: Path) -> bool:
     try:
         listed(case, found, folder)
@@ -110,7 +113,7 @@ def listed(case: Case, found: Answer, folder: Path) -> None:
         assert found.status == 2 and case.says in found.err and not found.out, (case.name, found)
     else:
         assert found.status == 0 and case.says in (found.out if case.gives == "ok" else found.err), (case.name, found)
-        assert case.gives == "warning" or not found.err, case.name
+        assert case.gives == "warning" or not found.err or found.err.startswith(CODE_NOTE), (case.name, found.err)
 
 
 @pytest.mark.parametrize("key", [key for key, case in CASES.items() if case.values and case.gives == "ok"])

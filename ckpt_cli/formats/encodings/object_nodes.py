@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 
 class Node:
-    """A part of a pickle that is no plain value of Python."""
+    """A part of a pickle that is no plain value of Python. As text it is its kind, or the name that it has."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{getattr(self, 'path', '') or type(self).__name__.lower()}>"
 
 
 class Global(Node):

@@ -16,6 +16,7 @@ from ...tensors.tensor import Layout, Tensor
 from . import pickled_arrays
 from .object_nodes import BytesInFile, Call, CallOpcode, Dict, Global, List, Persistent, Tuple, text_of
 from .object_walk import is_long, is_sharded, local_tensor
+from .pickle_strictness import check_geometry, rebuild_arguments
 from .storage_ids import STORAGE_IN_BYTES, StorageId, is_storage_id
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class TensorReader:
             if node.like is not None and node.path in _VIEWS:
                 tensor = self._repeated(node)
             elif is_tensor(node):
-                tensor = _REBUILD[node.path](self, node, node.arguments())
+                tensor = _REBUILD[node.path](self, node, rebuild_arguments(node))
             elif pickled_arrays.is_array(node):
                 tensor = pickled_arrays.array_tensor(node)
             elif pickled_arrays.objects_in(node) is not None:
@@ -102,7 +103,7 @@ class TensorReader:
         if earlier:
             like, storage_id = earlier
             return like.over(self.storage_of(node.key, storage_id.dtype, storage_id.nbytes))
-        tensor = _REBUILD[node.path](self, node, node.arguments())
+        tensor = _REBUILD[node.path](self, node, rebuild_arguments(node))
         self.repeated[id(node.like)] = tensor, StorageId(node.arguments()[0])
         return tensor
 
@@ -125,6 +126,7 @@ class TensorReader:
             raise Malformed("a tensor over an untyped storage without a dtype")
         geometry = _sizes(args[2]), _sizes(args[3]), args[1] + offset
         shape, strides, offset = geometry if storage_dtype or element.elements == 1 else _in_values(element, *geometry)
+        check_geometry(element, shape, strides, offset)
         return Tensor.view(element, shape, storage, strides, offset, layout)
 
     def _storage(self, node: Any) -> tuple[Storage, DType | None, int]:

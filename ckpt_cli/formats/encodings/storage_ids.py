@@ -40,7 +40,7 @@ class StorageId:
     def __init__(self, node: Persistent) -> None:
         items = node.pid.items if type(node.pid) is Tuple else []
         kinds = [type(item) for item in items]
-        if len(items) < 5 or text_of(items[0]) != "storage" or kinds[1] is not Global or kinds[4] is not int or items[4] < 0:
+        if not 5 <= len(items) <= 6 or text_of(items[0]) != "storage" or kinds[1] is not Global or kinds[4] is not int or items[4] < 0:
             raise Malformed("a storage of the pickle is described in an unknown way")
         self.items, self.location = items, items[3]
         self.key = items[2].text if kinds[2] is ByteString else str(items[2])

@@ -138,7 +138,8 @@ def _whole(name: str, held: list[tuple[File, Tensor]], trees: dict[File, object]
         pieces += [Piece(file, narrowed(tensor, local), box) for local, box in found.boxes]
     if not pieces:
         pieces = [Piece(held[0][0], held[0][1], [(0, n) for n in held[0][1].shape])]
-    return whole_of(name, shape or (), pieces)
+    whole = whole_of(name, shape or (), pieces)
+    return whole._replace(agree=whole.single)  # copies of shards are as large as the model, and are compared by `ckpt check` alone
 
 
 def _placed(name: str, node: Call, tensor: Tensor) -> Placed:

@@ -12,7 +12,7 @@ from ...errors import CannotHold, Malformed, about
 from ...storage.file import File
 from ...storage.storage import Extent
 from ...tensors.checkpoint import Checkpoint, Origin
-from .. import NamesCode, PartSet, Patcher, SeveralFiles, formats
+from .. import PartSet, Patcher, SeveralFiles, formats
 from ..unrecognised import unknown_error
 from .wholes import Whole, Wholes
 
@@ -38,7 +38,7 @@ class Gathered(NamedTuple):
     notes: Sequence[str] = ()
 
 
-class SetOfParts(PartSet, Patcher, NamesCode):
+class SetOfParts(PartSet, Patcher):
     """A kind of sets. A subclass defines `locate` and `gather`, and `part_note` where its parts do not say by themselves what they are.
 
     Attributes:
@@ -69,14 +69,6 @@ class SetOfParts(PartSet, Patcher, NamesCode):
 
         rest = checkpoint.origin.read.rest if checkpoint.origin else None
         yield from differing(rest.wholes, names) if isinstance(rest, Gathered) else ()
-
-    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """The names in all parts."""
-        for file in self.files_read(checkpoint):
-            part = open_part(file.path)
-            form = formats[part.origin.format] if part.origin else None
-            if isinstance(form, NamesCode):
-                yield from form.imported_names(part)
 
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold where more than values changed."""

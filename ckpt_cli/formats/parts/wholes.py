@@ -41,6 +41,8 @@ class Whole(NamedTuple):
 
     def tied(self) -> tuple[Any, ...]:
         """Equal for names of the same elements of the same storages."""
+        if not self.pieces:  # of no elements
+            return (id(self),)
         return (self.kind.facts, *((piece.tensor.key, tuple(piece.box)) for piece in self.pieces))
 
     @property

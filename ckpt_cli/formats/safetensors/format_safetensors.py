@@ -129,7 +129,8 @@ class Entries(Lazy):
 
 def _kind(code: str, shape: tuple[int, ...]) -> Kind | None:
     dtype = _KNOWN.get(code)
-    return Kind(dtype, shape) if dtype and len(shape) <= 64 else None
+    kind = Kind(dtype, shape) if dtype and len(shape) <= 64 else None
+    return kind if kind and kind.numel % kind.dtype.elements == 0 else None
 
 
 def _strictly(document: Any) -> Header:
@@ -146,6 +147,8 @@ def _strictly(document: Any) -> Header:
             if type(shape) is not list or len(shape) > 64 or any(type(n) is not int or not 0 <= n < _MOST for n in shape):
                 raise Malformed("the shape is no list of integers ≥ 0")
             kind = header.kinds[name] = Kind(dtype, tuple(shape))
+            if kind.numel % dtype.elements:
+                raise Malformed(f"shape {show_shape(kind.shape)} of {dtype.name} ends within a byte")
             if kind.nbytes != end - begin:
                 raise Malformed(f"shape {show_shape(kind.shape)} of {dtype.name} takes {kind.nbytes:,} bytes, the data has {end - begin:,}")
             header.begins.append(begin)
@@ -202,6 +205,8 @@ def _header(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes
 
             kind = tensor.layout or tensor.dtype.name
             raise CannotHold(f"safetensors cannot hold {name}, which is {kind}", way_out(tensor.dtype, name))
+        if tensor.numel % tensor.dtype.elements:
+            raise CannotHold(f"safetensors cannot hold {name}: its last byte is not full", f"leave it out: --drop '{name}'")
         if name == "__metadata__":
             raise CannotHold("safetensors cannot hold a tensor called __metadata__", "rename it")
         begin = begins[id(tensor)]

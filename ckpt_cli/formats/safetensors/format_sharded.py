@@ -21,7 +21,7 @@ from ...errors import CannotHold, CkptError, ReadError
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
-from .. import Index, IndexFault, NamesCode, Patcher, Savable, Writer, formats
+from .. import Index, IndexFault, Patcher, Savable, Writer, formats
 from ..encodings import strict_json
 from .index_names import SUFFIX, is_index, shard_name, whole_of_index
 from .shard_index import Joined, open_named, read_index
@@ -40,7 +40,7 @@ class Shards(NamedTuple):
     shards: Mapping[str, Checkpoint]
 
 
-class Sharded(Index, Writer, Patcher, NamesCode):
+class Sharded(Index, Writer, Patcher):
     """Indices of shards; a shard is patched or written anew by its own format."""
 
     name = "sharded"
@@ -148,13 +148,6 @@ class Sharded(Index, Writer, Patcher, NamesCode):
         """The index, then the shards."""
         shards = [shard.origin.file for shard in _shards(checkpoint).values() if shard.origin]
         return list({file.path: file for file in (*super().files_read(checkpoint), *shards)}.values())
-
-    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """The names in all shards."""
-        for shard in _shards(checkpoint).values():
-            form = formats[shard.origin.format] if shard.origin else None
-            if isinstance(form, NamesCode):
-                yield from form.imported_names(shard)
 
 
 def _is_in_place(checkpoint: Checkpoint, path: str) -> bool:

@@ -12,7 +12,7 @@ from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
 from .. import IndexFault
 from .index_names import shard_name, whole_of_index
-from .shard_index import Joined, ShardIndex, disagreements, is_index, open_shard, path_of, read_index
+from .shard_index import Joined, ShardIndex, disagreements, is_index, is_within, open_shard, path_of, read_index
 
 
 class Gathered(NamedTuple):
@@ -64,7 +64,7 @@ def _there(folder: str, file: File, said: ShardIndex) -> list[str]:
     own = shard_name(file.path)
     whole = own.whole if own else whole_of_index(file.path)
     called = [name for name in os.listdir(folder) if (shard := shard_name(name)) and shard.whole == whole]
-    return sorted({*named, *called})
+    return sorted({*named, *(name for name in called if is_within(folder, name))})
 
 
 def _places(shards: Mapping[str, Checkpoint], said: ShardIndex, bear: bool) -> dict[str, str]:

@@ -52,10 +52,15 @@ def path_of(folder: str, name: str) -> str:
     """The path of a shard, whose name must be that of a file in the index's folder or below it. Raises Malformed."""
     if not is_plain(name):
         raise Malformed(f"the index names the shard {name!r}, which is no plain file name")
-    path = os.path.join(folder, name)
-    if (os.path.islink(path) or "/" in name) and leads_out(path, folder):
+    if not is_within(folder, name):
         raise Malformed(f"the shard {name!r} is a link that leads out of the folder")
-    return path
+    return os.path.join(folder, name)
+
+
+def is_within(folder: str, name: str) -> bool:
+    """Whether the file `name` really lies in the folder or below it, or among the blobs of the hub's cache."""
+    path = os.path.join(folder, name)
+    return not (os.path.islink(path) or "/" in name) or not leads_out(path, folder)
 
 
 def open_named(folder: str, name: str) -> Checkpoint:

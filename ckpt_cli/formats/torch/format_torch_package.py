@@ -10,20 +10,19 @@ of several ones the pickle's name before them. Values are written over where the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import Malformed
 from ...numbers.dtypes import DType
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
-from .. import NamesCode, Patcher, formats
+from .. import Patcher, formats
 from ..encodings import zip as zips
 from ..encodings.object_nodes import Dict
-from ..encodings.pickle_reader import globals_of, load
+from ..encodings.pickle_reader import load
 from ..encodings.pickle_tree import objects_of, sorted_leaves, undecoded_of
 from ..encodings.pickled_tensors import TensorReader
-from .safe_globals import unsafe_names
 
 if TYPE_CHECKING:
     from ...disk.patch import Patch
@@ -38,7 +37,7 @@ def _root(file: File) -> str | None:
     return roots[0] if len(roots) == 1 else None
 
 
-class TorchPackage(Patcher, NamesCode):
+class TorchPackage(Patcher):
     """Archives of `torch.package`."""
 
     name = "torch-package"
@@ -63,13 +62,6 @@ class TorchPackage(Patcher, NamesCode):
         from ..encodings.zip_patch import patch_members
 
         return patch_members(file, pairs)
-
-    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """The globals of the pickles that `torch.load(weights_only=True)` refuses; a package has code for some of them."""
-        if checkpoint.origin:
-            pickles = _Package(checkpoint.origin.file).pickles.values()
-            named = [each for member in pickles for each in globals_of(member.contents())]
-            yield from ((checkpoint.origin.path, name) for name in unsafe_names(named))
 
 
 class _Package:

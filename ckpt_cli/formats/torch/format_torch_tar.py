@@ -11,7 +11,6 @@ As in torch/serialization.py, `legacy_load`. Little-endian throughout. Read, not
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from struct import unpack
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +20,7 @@ from ...storage.file import File, FileWindow
 from ...storage.storage import Extent, Slice, Storage
 from ...tensors.checkpoint import Checkpoint, Undecoded
 from ...tensors.tensor import Tensor
-from .. import NamesCode, Savable, formats
+from .. import Savable, formats
 from ..encodings import tar
 from ..encodings.object_nodes import Call, Global, List, Persistent, Tuple, text_of
 from ..encodings.pickle_file import no_storage
@@ -30,7 +29,6 @@ from ..encodings.pickle_tree import objects_of, sorted_leaves, undecoded_of
 from ..encodings.pickled_tensors import TensorReader
 from ..encodings.storage_ids import dtype_of_class
 from .format_torch_legacy import load_at
-from .safe_globals import unsafe_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -39,7 +37,7 @@ _MEMBERS = ("sys_info", "pickle", "storages", "tensors")
 _MOST_AXES = 64
 
 
-class TorchTar(Savable, NamesCode):
+class TorchTar(Savable):
     """Files of torch 0.1."""
 
     name = "torch-tar"
@@ -55,7 +53,7 @@ class TorchTar(Savable, NamesCode):
         windows = _windows(file)
         storages = _storages(windows["storages"], [])
         reader = _Reader(storages, _tensors(windows["tensors"], storages, []))
-        root, _, end = load_at(windows["pickle"], 0)
+        root, _, end = load_at(windows["pickle"], 0, make=_KeyedUnpickler)
         _check_end(windows["pickle"], end)
         leaves = sorted_leaves(root, reader)
         used = {id(_whole(tensor.storage)) for tensor in leaves.tensors.values()}
@@ -68,16 +66,12 @@ class TorchTar(Savable, NamesCode):
         """Raise CannotHold: a state dict of today in place of the tar would be another object."""
         raise CannotHold("a tar of torch 0.1 is read, not written", "-o OUT.pt --format torch writes a flat state dict of today")
 
-    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """The globals of all pickles that `torch.load(weights_only=True)` refuses; it refuses the whole file."""
-        if checkpoint.origin is None:
-            return
-        windows, named = _windows(checkpoint.origin.file), list[Global]()
-        storages = _storages(windows["storages"], named)
-        _tensors(windows["tensors"], storages, named)
-        for name in ("sys_info", "pickle"):
-            named += load_at(windows[name], 0)[1].globals
-        yield from ((checkpoint.origin.path, name) for name in unsafe_names(named))
+
+class _KeyedUnpickler(Unpickler):
+    """Reads a pickle whose persistent ids are keys of tensors and storages, or (class, file, source) of a module."""
+
+    __slots__ = ()
+    any_id = True
 
 
 class _Found(NamedTuple):
