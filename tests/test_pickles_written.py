@@ -211,3 +211,14 @@ def test_every_sample_is_there_and_back(ckpt: Ckpt, tmp_path: Path) -> None:
             there = tmp_path / (name + suffix)
             ckpt("convert", SAMPLES / name, there)
             assert not [row for row in ckpt("diff", SAMPLES / name, there, status=None).rows if row[0] != "untied"]
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pkl_that_torch_wrote_stays_one_of_torchs(ckpt: Ckpt, tmp_path: Path, zipped: bool) -> None:
+    torch.save({"model": {"w": torch.ones(2)}, "epoch": 3}, tmp_path / "a.pkl", _use_new_zipfile_serialization=zipped)
+    ckpt("set", tmp_path / "a.pkl", "model.w = 5", "-o", tmp_path / "b.pkl")
+    ckpt("rename", tmp_path / "a.pkl", "model.w=model.v", "-i")
+    assert torch.load(tmp_path / "b.pkl")["model"]["w"].tolist() == [5, 5] and torch.load(tmp_path / "b.pkl")["epoch"] == 3
+    assert list(torch.load(tmp_path / "a.pkl")["model"]) == ["v"]
+    ckpt("convert", tmp_path / "a.pkl", tmp_path / "c.pkl")
+    assert list(loaded(tmp_path / "c.pkl")) == ["model.v"]

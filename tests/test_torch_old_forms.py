@@ -39,6 +39,15 @@ def test_a_tar_of_torch_0_1_is_what_torch_loads(tmp_path: Path, ckpt: Ckpt) -> N
     assert ckpt("diff", path, tmp_path / "a.pt").out == ""
 
 
+def test_a_tar_is_never_replaced_by_a_flat_file(tmp_path: Path, ckpt: Ckpt) -> None:
+    path = legacy_tar.save(old(), tmp_path / "model.pt")
+    content = path.read_bytes()
+    for place in (["-i"], ["-o", tmp_path / "b.pt"]):
+        assert "is read, not written (-o OUT.pt --format torch" in ckpt("set", path, "d = 0", *place, status=2).err
+    ckpt("set", path, "d = 0", "-o", tmp_path / "b.pt", "--format", "torch")
+    assert torch.load(tmp_path / "b.pt")["d"].tolist() == [0, 0] and path.read_bytes() == content
+
+
 def test_a_view_of_a_storage_in_a_tar(tmp_path: Path) -> None:
     path = legacy_tar.save({"w": torch.arange(6.0)[:3]}, tmp_path / "a.tar", {99: (1, 2, 3)})
     assert torch.load(path, weights_only=False)["w"].tolist() == [2, 3, 4]

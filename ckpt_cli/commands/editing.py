@@ -105,10 +105,18 @@ def target_and_format(before: Checkpoint, to: Destination) -> tuple[str, Savable
     alike = (
         output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or (isinstance(own, SeveralFiles) and own.by_prefix)
     )
-    same = output is None or (alike and isinstance(own, Savable) and not own.is_target and not isinstance(own, PartSet))
+    keeps = isinstance(own, Savable) and not isinstance(own, PartSet) and (not own.is_target or _is_odd_suffix(source, own))
+    same = output is None or (alike and keeps)
     origin = own.name if own else None
     name = to.format_name or (origin if same else None)
     return output or source, writing.format_for(output or source, name, default=origin if alike and not isinstance(own, PartSet) else None)
+
+
+def _is_odd_suffix(path: str, own: Savable) -> bool:
+    """Return whether the suffix of a file is that of formats of other families alone: a .pkl that torch.save wrote."""
+    family = type(own).__module__.rpartition(".")[0]
+    owners = [form for form in formats.built_in() if isinstance(form, Savable) and form.is_target and path.endswith(form.suffixes)]
+    return bool(owners) and all(type(form).__module__.rpartition(".")[0] != family for form in owners)
 
 
 def _check_destination(source: str, to: Destination) -> None:

@@ -29,6 +29,7 @@ class Machine:
     """
 
     __slots__ = ("at", "data", "globals", "in_order", "marks", "memo", "persistents", "protocol", "stack")
+    any_id = False  # whether persistent ids may be of any form, as in files of torch 0.1
 
     def __init__(self, data: bytes, at: int = 0, in_order: bool = False) -> None:
         self.data, self.at, self.in_order = data, at, in_order

@@ -135,7 +135,8 @@ def _global(m: Machine, module: str, name: str) -> Global:
 
 
 def _persistent(m: Machine, pid: Any) -> Persistent:
-    check_persistent_id(pid)
+    if not m.any_id:
+        check_persistent_id(pid)
     m.persistents.append(Persistent(pid))
     return m.persistents[-1]
 

@@ -114,8 +114,8 @@ def _numbered(streams: Sequence[Checkpoint]) -> Checkpoint:
     return Checkpoint(**parts, rest=Streams([stream.rest for stream in streams]))
 
 
-def load_at(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
-    """Read the pickle that begins at byte `at`, and little more of the file; pickles of over `most` bytes are refused.
+def load_at(file: File, at: int, most: int = _MOST_PICKLE, make: type[Unpickler] = Unpickler) -> tuple[Any, Unpickler, int]:
+    """Read the pickle that begins at byte `at` by `make`, and little more of the file; pickles of over `most` bytes are refused.
 
     Returns:
         Its root, the machine that read it, and the byte behind its end.
@@ -123,7 +123,7 @@ def load_at(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickl
     window = 1 << 16
     while True:
         data = file.read(at, min(window, most, file.size - at))
-        machine = Unpickler(data)
+        machine = make(data)
         try:
             return machine.load(), machine, at + machine.at
         except Truncated:

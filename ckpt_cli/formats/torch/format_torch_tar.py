@@ -12,15 +12,15 @@ As in torch/serialization.py, `legacy_load`. Little-endian throughout. Read, not
 from __future__ import annotations
 
 from struct import unpack
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...errors import Malformed
+from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DType
 from ...storage.file import File, FileWindow
 from ...storage.storage import Extent, Slice, Storage
 from ...tensors.checkpoint import Checkpoint, Undecoded
 from ...tensors.tensor import Tensor
-from .. import Format, formats
+from .. import Savable, formats
 from ..encodings import tar
 from ..encodings.object_nodes import Call, Global, List, Persistent, Tuple, text_of
 from ..encodings.pickle_file import no_storage
@@ -30,11 +30,14 @@ from ..encodings.pickled_tensors import TensorReader
 from ..encodings.storage_ids import dtype_of_class
 from .format_torch_legacy import load_at
 
+if TYPE_CHECKING:
+    from ...disk.layout import FileLayout
+
 _MEMBERS = ("sys_info", "pickle", "storages", "tensors")
 _MOST_AXES = 64
 
 
-class TorchTar(Format):
+class TorchTar(Savable):
     """Files of torch 0.1."""
 
     name = "torch-tar"
@@ -50,7 +53,7 @@ class TorchTar(Format):
         windows = _windows(file)
         storages = _storages(windows["storages"], [])
         reader = _Reader(storages, _tensors(windows["tensors"], storages, []))
-        root, _, end = load_at(windows["pickle"], 0)
+        root, _, end = load_at(windows["pickle"], 0, make=_KeyedUnpickler)
         _check_end(windows["pickle"], end)
         leaves = sorted_leaves(root, reader)
         used = {id(_whole(tensor.storage)) for tensor in leaves.tensors.values()}
@@ -58,6 +61,17 @@ class TorchTar(Format):
         undecoded = {name: Undecoded(f"{storage.nbytes:,} bytes that no tensor has", storage) for name, storage in left.items()}
         undecoded |= undecoded_of(leaves, reader)
         return Checkpoint(leaves.tensors, objects=objects_of(leaves), layers=leaves.layers, undecoded=undecoded)
+
+    def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
+        """Raise CannotHold: a state dict of today in place of the tar would be another object."""
+        raise CannotHold("a tar of torch 0.1 is read, not written", "-o OUT.pt --format torch writes a flat state dict of today")
+
+
+class _KeyedUnpickler(Unpickler):
+    """Reads a pickle whose persistent ids are keys of tensors and storages, or (class, file, source) of a module."""
+
+    __slots__ = ()
+    any_id = True
 
 
 class _Found(NamedTuple):
