@@ -38,8 +38,9 @@ class CkptError(Exception):
         self.what, self.mend, self.where = what, mend, where
 
     def __str__(self) -> str:
-        line = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{line} ({self.mend})" if self.mend else line
+        what, mend = with_short_names(self.what), with_short_names(self.mend)
+        line = f"{self.where}: {what}" if self.where else what
+        return f"{line} ({mend})" if mend else line
 
 
 class UsageError(CkptError):
@@ -109,8 +110,32 @@ def naming(name: str) -> Iterator[None]:
     try:
         yield
     except EditError as error:
-        error.what = f"{name}: {error.what}"
+        error.what = f"{shortened(name)}: {error.what}"
         raise
+
+
+_MOST_OF_A_NAME = 200  # characters that are shown of a name from a file
+_MOST_OF_A_MESSAGE = 6000
+_LONG_PART = r"(?:[^,:;…]|[,:;](?! )){400,}"
+_LONG_NAME = r"""'(?:[^'\\]|\\.){201,}'|"(?:[^"\\]|\\.){201,}"|[^\s'"]{201,}"""
+
+
+def shortened(name: str) -> str:
+    """Return a name as it stands in a message: of a long one its beginning and its end."""
+    half = _MOST_OF_A_NAME // 2
+    return name if len(name) <= _MOST_OF_A_NAME else f"{name[:half]}…{name[1 - half :]}"
+
+
+def with_short_names(text: str) -> str:
+    """Return a message in which no name is long: nothing between quotes, no word, and nothing else without a comma or a colon."""
+    if len(text) <= _MOST_OF_A_NAME:
+        return text
+    import re  # few messages are long
+
+    if len(text) > _MOST_OF_A_MESSAGE:
+        text = f"{text[: _MOST_OF_A_MESSAGE // 2]}…{text[-_MOST_OF_A_MESSAGE // 2 :]}"
+    text = re.sub(_LONG_NAME, lambda found: shortened(found[0]), text)
+    return re.sub(_LONG_PART, lambda found: shortened(found[0]), text)
 
 
 def os_error(error: OSError, where: str = "") -> CkptError:

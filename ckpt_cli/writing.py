@@ -33,7 +33,7 @@ def format_for(path: str, name: str | None, default: str | None = None) -> Savab
     if name:
         form = formats[name]
     else:
-        writable = [form for form in _targets() if path.endswith(form.suffixes)]
+        writable = [form for form in _targets() if form.is_called(path)]
         if not writable and default is None:
             raise UsageError(
                 f"no format is written to names such as {os.path.basename(path)!r}",
@@ -72,7 +72,7 @@ def save(
     from .disk.file_to_write import WriteOptions
     from .disk.saving import save_all
 
-    main = form.main_file(path)
+    main = form.main_file(path, checkpoint)
     with about(main), _blaming_source(checkpoint):
         _check_folder(path)
         with _new_folder(path if os.path.dirname(main) == path else ""):
@@ -91,7 +91,7 @@ def check_saving(checkpoint: Checkpoint, path: str, form: Savable, *, replace: b
     from .disk.saving import targets
 
     form.check_place(checkpoint)
-    path = form.main_file(path)
+    path = form.main_file(path, checkpoint)
     with about(path):
         _check_folder(path)
         targets(form.files_to_write(checkpoint, path), WriteOptions(replace))

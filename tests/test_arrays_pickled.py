@@ -84,16 +84,6 @@ def test_long_arrays_stay_in_the_file(protocol: int, tmp_path: Path, ckpt: Ckpt)
     assert ("object", "epoch", "3") in [tuple(row) for row in ckpt("summary", path).rows]
 
 
-def test_it_is_read_and_not_written(tmp_path: Path, ckpt: Ckpt) -> None:
-    path = tmp_path / "a.pkl"
-    path.write_bytes(pickle.dumps({"w": np.zeros(3)}))
-    before = path.read_bytes()
-    assert "pickle is read, not written" in ckpt("set", path, "w = 1", "-i", status=2).err
-    assert path.read_bytes() == before
-    ckpt("set", path, "w = 1", "-o", tmp_path / "b.safetensors")
-    assert ckpt("get", tmp_path / "b.safetensors", "w").out == "[1. 1. 1.]\n"
-
-
 class Tensor:
     """Pickles itself as Paddle's tensors do."""
 

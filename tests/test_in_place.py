@@ -749,8 +749,8 @@ def test_a_file_that_another_program_changed_meanwhile_is_not_overwritten(path: 
 
     opened = reading.open
 
-    def late(name: str, lock: bool = False) -> Any:
-        checkpoint = opened(name, lock)
+    def late(*how: Any) -> Any:
+        checkpoint = opened(*how)
         with open(path, "r+b") as file:
             file.write(path.read_bytes())
         os.utime(path, (1, 1))

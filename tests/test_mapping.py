@@ -395,11 +395,11 @@ def test_rules_that_make_no_sense_are_one_line(rules: str, options: tuple[str, .
         (("--map", "torch-to-keras", "--arch", "mlp"), "--arch mlp has the names of torch"),
         (
             ("--map", "mxnet-to-torch", "--like", SAMPLES / "nested.pt"),
-            "the map has no place for 2.weight, 2.bias in what it is to be like (--rest",
+            "0.weight could become 0.block 0.0.weight, 0.block 1.0.weight, 0.block 2.0.weight, 0.block 3.0.weight: neither names nor",
         ),
         (
-            ("--map", "mxnet-to-torch", "--like", SAMPLES / "nested.pt", "--rest", "drop"),
-            "nothing here becomes 0.block 0.2.weight, 0.block 0.2.bias",
+            ("--map", "mxnet-to-torch", "--like", SAMPLES / "shared-mlp.pt", "--rest", "drop"),
+            "nothing here becomes 2.weight, 2.bias",
         ),
         (("--map", "mxnet-to-torch", "--arch", "mlp(hidden=9)"), "the map has no place for"),
     ],
@@ -410,11 +410,11 @@ def test_maps_that_make_no_sense_are_one_line(options: tuple[object, ...], says:
 
 
 def test_a_layer_of_a_kind_that_no_map_knows_is_told(tmp_path: Path, ckpt: Ckpt) -> None:
-    """Keras' GRU has its gates in another order than torch's: it is not carried as if it were an LSTM."""
+    """Keras' GRU without reset_after, which has one row of biases, computes what no other framework does."""
     gru = {
         "layers/gru/cell/vars/0": torch.ones(4, 12),
         "layers/gru/cell/vars/1": torch.ones(4, 12),
-        "layers/gru/cell/vars/2": torch.ones(2, 12),
+        "layers/gru/cell/vars/2": torch.ones(12),
     }
     dense = {"layers/dense/vars/0": torch.ones(4, 1)}
     a, out = written(tmp_path, "a", gru | dense), tmp_path / "out.pt"
@@ -456,7 +456,10 @@ def test_a_transposed_tensor_is_a_view_of_the_same_storage(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("framework", [name for name in framework_names() if name != "torch"])
 def test_new_names_are_read_back_as_what_they_were_made_of(framework: str, tmp_path: Path, ckpt: Ckpt) -> None:
-    a, out = written(tmp_path, "a", state_of(network())), tmp_path / "out.safetensors"
+    state = state_of(network())
+    if framework == "flax":  # its ConvTranspose is another kind
+        state = {name: tensor for name, tensor in state.items() if not name.startswith("up.")}
+    a, out = written(tmp_path, "a", state), tmp_path / "out.safetensors"
     ckpt("convert", a, out, "--map", f"torch-to-{framework}")
     assert ckpt("diff", out, a, "--map", f"{framework}-to-torch").out == ""
     assert ckpt("diff", a, out, "--map", f"torch-to-{framework}").out == ""

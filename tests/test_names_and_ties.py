@@ -180,6 +180,8 @@ ERRORS: list[tuple[str, tuple[str, ...], str]] = [
     ("more stars", ("rename", "a*=*.*"), "has more * than"),
     ("broken expression", ("rename", "re:(=b"), "is no renaming"),
     ("no such group", ("rename", r"re:a=\2"), "is no renaming"),
+    ("no expression", ("rename", "re:=y"), "leaves a name empty"),
+    ("a lookahead that does not end", ("rename", "re:(?=x"), "is no renaming"),
     ("nothing left of a name", ("rename", "re:a="), "would have no name left"),
     ("no such dtype", ("cast", "float33"), "no dtype is called 'float33'"),
     ("cast of nothing", ("cast", "float16", "x"), "nothing matches 'x'"),
@@ -242,7 +244,10 @@ RENAMES: list[tuple[str, list[str], dict[str, str]]] = [
     ("a prefix is put before all", ["*=net.*"], {n: f"net.{n}" for n in ("h.0.w", "h.1.w", "h.10.b", "x.w", "a=b")}),
     ("groups", [r"re:^h\.(\d+)\.=layers[\1]."], {"h.0.w": "layers[0].w", "h.1.w": "layers[1].w", "h.10.b": "layers[10].b"}),
     ("named groups", [r"re:(?P<i>\d+)=<\g<i>>"], {"h.0.w": "h.<0>.w", "h.1.w": "h.<1>.w", "h.10.b": "h.<10>.b"}),
-    ("once a name", ["re:[.]=/"], {"h.0.w": "h/0.w", "h.1.w": "h/1.w", "h.10.b": "h/10.b", "x.w": "x/w"}),
+    ("all matches in a name", ["re:[.]=/"], {"h.0.w": "h/0/w", "h.1.w": "h/1/w", "h.10.b": "h/10/b", "x.w": "x/w"}),
+    ("= in a lookahead", [r"re:^h\.(?=\d)=g."], {"h.0.w": "g.0.w", "h.1.w": "g.1.w", "h.10.b": "g.10.b"}),
+    ("= in a lookbehind", [r"re:(?<=h\.)(\d+)=<\1>"], {"h.0.w": "h.<0>.w", "h.1.w": "h.<1>.w", "h.10.b": "h.<10>.b"}),
+    ("= in a set, and in NEW", ["re:[=x]=y=z"], {"x.w": "y=z.w", "a=b": "ay=zb"}),
     ("rules in turn", ["h.0.w=t", "h.1.w=h.0.w", "t=h.1.w"], {"h.0.w": "h.1.w", "h.1.w": "h.0.w"}),
     ("a name that holds =", ["a=b=c"], {"a=b": "c"}),
     ("a new name that holds =", ["x.w=x=y"], {"x.w": "x=y"}),
@@ -478,3 +483,22 @@ def test_an_index_of_a_tensor_that_there_is_not_is_no_bad_pattern(
         assert "is no pattern: bad character range" in error
     else:
         assert "nothing matches '9.bias' (did you mean 0.bias" in error or "nothing matches '9.bias' (did you mean 2.bias" in error
+
+
+@pytest.mark.parametrize(
+    ("rule", "names"),
+    [
+        (r"re:^h\.(?=\d)=layers.", ["layers.0.attn.c_attn.weight", "layers.0.mlp.c_fc.weight", "layers.10.ln_1.ln_1.bias"]),
+        ("re:ln_1=norm", ["h.0.attn.c_attn.weight", "h.0.mlp.c_fc.weight", "h.10.norm.norm.bias"]),
+    ],
+)
+def test_expressions_as_people_type_them(rule: str, names: list[str], case: Callable[[str], Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    """In every place that takes OLD=NEW: `rename`, `convert --rename`, a recipe; and `diff --map` finds nothing that differs."""
+    path, recipe = case("reports/assignments/names.safetensors"), tmp_path / "r.toml"
+    recipe.write_text(f"[[step]]\nrename = ['{rule}']\n")
+    commands = (("rename", path, rule, "-o"), ("convert", path, "--rename", rule), ("apply", path, recipe, "-o"))
+    for number, command in enumerate(commands):
+        out = tmp_path / f"{number}.safetensors"
+        ckpt(*command, out)
+        assert [row[0] for row in ckpt("ls", out).rows] == names
+        assert ckpt("diff", path, out, "--map", rule).out == ""

@@ -87,10 +87,10 @@ def test_a_step_of_a_manager_is_its_model(below: str, tmp_path: Path, ckpt: Ckpt
     assert len(ckpt("ls", tmp_path / "run").rows) == 8
 
 
-def test_of_several_steps_one_must_be_named(tmp_path: Path, ckpt: Ckpt) -> None:
-    for step in ("100", "200"):
+def test_of_several_steps_the_newest_is_meant(tmp_path: Path, ckpt: Ckpt) -> None:
+    for step in ("100", "200", "300.orbax-checkpoint-tmp-1764511200000000"):
         shutil.copytree(SAMPLE, tmp_path / step / "default")
-    assert "several models" in ckpt("ls", tmp_path, status=2).err
+    assert "200 is opened, the newest of 2 steps" in ckpt("ls", tmp_path).err
     assert len(ckpt("ls", tmp_path / "200").rows) == 8
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from math import prod
 from pathlib import Path
 
 import pytest
+import safetensors
 import safetensors.torch
 import torch
 from conftest import Ckpt
@@ -151,18 +153,18 @@ SPACES = st.sampled_from(["", "", "", "", " ", "\n", "\t ", "\x0b", "\xa0"])
 
 
 @st.composite
-def written_entry(draw: st.DrawFn, begin: int, common: bool) -> tuple[str, int]:
-    """An entry as nearly all writers (`common`) or some may write it, and where its data end."""
+def written_entry(draw: st.DrawFn, begin: int, common: bool, space: str) -> tuple[str, int]:
+    """An entry as nearly all writers (`common`) or some may write it, and where its data end; `space` behind commas and colons."""
     code, width = draw(st.sampled_from([("F32", 4), ("U8", 1), ("BF16", 2)] + [("f32", 4), ("Q", 1)] * (not common)))
     shape = draw(st.lists(st.integers(0, 3), max_size=3))
     end = begin + prod(shape) * width
-    space, odd = ("", False) if common else (draw(SPACES), draw(st.integers(0, 9)) == 0)
+    space, odd = (space, False) if common else (draw(SPACES), draw(st.integers(0, 9)) == 0)
     sizes = ("," + space).join(map(str, shape)) + draw(st.sampled_from([",", ",1", ""]) if odd else st.just(""))
     ends = (draw(NUMBERS) if odd else str(begin), draw(NUMBERS) if odd else str(end))
-    parts = [f'"dtype":{space}"{code}"', f'"shape":{space}[{sizes}]', f'"data_offsets":[{ends[0]},{space}{ends[1]}]']
+    parts = [f'"dtype":{space}"{code}"', f'"shape":{space}[{sizes}]', f'"data_offsets":{space}[{ends[0]},{space}{ends[1]}]']
     parts = draw(st.permutations(parts)) if odd else parts
     parts += draw(st.sampled_from([[], ['"more":1'], parts[:1]])) if odd else []
-    return "{" + f",{space}".join(parts) + space + "}", end
+    return "{" + f",{space}".join(parts) + ("" if common else space) + "}", end
 
 
 @st.composite
@@ -170,16 +172,18 @@ def written_headers(draw: st.DrawFn) -> tuple[bytes, int]:
     """A header as some writer may write it, and the size of the data that it speaks of."""
     members, at = [], 0
     common = draw(st.integers(0, 2)) > 0
+    space = draw(st.sampled_from(["", " "])) if common else ""  # as json.dumps has it
     for name in draw(st.lists(PLAIN if common else NAMES, max_size=6, unique=common)):
-        text, at = draw(written_entry(at, common))
-        members.append(json.dumps(name, ensure_ascii=not common and draw(st.booleans())) + ":" + text)
+        text, at = draw(written_entry(at, common, space))
+        members.append(json.dumps(name, ensure_ascii=not common and draw(st.booleans())) + f":{space}{text}")
     kept = st.dictionaries(NAMES, NAMES | st.sampled_from("ab"), max_size=2).map(lambda d: json.dumps(d, ensure_ascii=False))
     wrong = st.sampled_from(['{"a":1}', '{"a":"b","a":"b"}', "[]", '{"a":"\\ud800"}', '{"a":NaN}'])
+    kept |= st.just("null")
     for text in draw(st.lists(kept if common else kept | wrong, max_size=1 if common else 2)):
-        members.insert(draw(st.integers(0, len(members))), f'"__metadata__":{text}')
+        members.insert(draw(st.integers(0, len(members))), f'"__metadata__":{space}{text}')
     if draw(st.booleans()):
         members = draw(st.permutations(members))
-    raw = ("{" + ",".join(members) + "}" + draw(SPACES)).encode()
+    raw = ("{" + f",{space}".join(members) + "}" + draw(SPACES)).encode()
     if draw(st.integers(0, 4)) == 0:
         place = draw(st.integers(0, len(raw)))
         raw = raw[:place] + draw(st.sampled_from([b"", b",", b"}", b"\xff", b"0", b'"'])) + raw[place + draw(st.integers(0, 1)) :]
@@ -220,6 +224,53 @@ def test_what_the_library_writes_is_read_in_windows(window: int, tmp_path: Path,
     tensors = {f"{i}.é": example("float32" if i % 2 else "int8", i, 2) for i in range(9)}
     safetensors.torch.save_file(tensors, path, metadata={"format": "pt", "long": "x" * 200})
     assert read_bits(path) == all_bits(tensors)
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_what_json_dumps_writes_is_read_in_windows(
+    separators: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ckpt: Ckpt
+) -> None:
+    monkeypatch.setattr("ckpt_cli.formats.safetensors.format_safetensors._strictly", unusual)
+    path = tmp_path / "a.safetensors"
+    header = {"__metadata__": {"format": "pt"}} | {f"t{i}": entry(shape=(1, 1), begin=4 * i, end=4 * i + 4) for i in range(9000)}
+    text = json.dumps(header, separators=separators)
+    path.write_bytes(safetensors_file(text, b"".join(i.to_bytes(4, "little") for i in range(9000))))
+    assert ckpt("ls", path).rows == [[f"t{i}", "float32", "1x1", "1", "4", ""] for i in range(9000)]
+    assert loaded(path)["t8999"].view(torch.int32).item() == 8999
+
+
+def mlx_file(path: Path) -> Path:
+    """A file as MLX writes it: keys in order, and null where there are no metadata."""
+    tensors = {"layers.0.bias": example("float32", 2), "layers.0.weight": example("float32", 2, 2)}
+    entries = {
+        "layers.0.bias": {"data_offsets": [0, 8], "dtype": "F32", "shape": [2]},
+        "layers.0.weight": {"data_offsets": [8, 24], "dtype": "F32", "shape": [2, 2]},
+    }
+    text = json.dumps({"__metadata__": None} | entries, separators=(",", ":"))
+    path.write_bytes(safetensors_file(text, b"".join(tensor.numpy().tobytes() for tensor in tensors.values())))
+    return path
+
+
+EDITS = [["set", "layers.0.bias = 3"], ["rename", "layers.*=h.*"], ["cast", "bfloat16"], ["drop", "layers.0.bias"]]
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=lambda edit: edit[0])
+@pytest.mark.parametrize("where", ["-i", "-o"])
+def test_null_metadata_are_none_and_an_edit_leaves_a_file_that_opens(edit: list[str], where: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    path, out = mlx_file(tmp_path / "a.safetensors"), tmp_path / "b.safetensors"
+    assert [row[0] for row in ckpt("ls", path).rows] == ["layers.0.bias", "layers.0.weight"] and "\nmetadata" not in ckpt(
+        "summary", path
+    ).out
+    ckpt(edit[0], path, *edit[1:], *([where] if where == "-i" else [where, out]))
+    found = out if where == "-o" else path
+    assert sorted(loaded(found)) == sorted(row[0] for row in ckpt("ls", found).rows)
+    with safetensors.safe_open(str(found), "pt") as opened:
+        assert opened.metadata() in (None, {}, {"format": "pt"})
+
+
+def test_the_null_metadata_of_a_report(case: Callable[[str], Path], ckpt: Ckpt) -> None:
+    path = case("reports/mlx-null-metadata/weights.safetensors")
+    assert ckpt("get", path, "layers.0.bias").out == "[0. 1.]\n" and ckpt("get", path, "layers.0.weight[1]").out == "[4. 5.]\n"
 
 
 def test_a_file_by_save_model_lists_all_names_tied(tmp_path: Path, ckpt: Ckpt) -> None:

@@ -37,6 +37,8 @@ FORMATS = {
     ".torchscript": "torchscript",
     ".pt2": "pt2",
     ".msgpack": "flax-msgpack",
+    ".package": "torch-package",
+    ".states": "mxnet-states",
 }
 every_file = pytest.mark.parametrize("name", FILES)
 every_sample = pytest.mark.parametrize("name", NAMES)

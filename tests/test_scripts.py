@@ -27,7 +27,8 @@ PAGE = (ROOT / "docs/scripts.md").read_text()
 TRIED = {
     "Ls": ["ls shared-mlp.pt", "ls odd.pt --tree", "ls mlp.pt --fold", "ls training.ckpt --optimizer",
            "ls lone.pt --optimizer"],
-    "Summary": ["summary mlp.pt --input 2x4", "summary training.ckpt", "summary odd.pt", "summary shared-mlp.pt --depth 1"],
+    "Summary": ["summary mlp.pt --input 2x4", "summary training.ckpt", "summary odd.pt", "summary shared-mlp.pt --depth 1",
+                "summary packed.pt"],
     "Repr": ["summary mlp.pt --repr"],
     "Get": [
         *(f"get odd.pt {name}" for name in ("specials", "complex", "mask", "scalar", "large", "lr", "name")),
@@ -42,7 +43,8 @@ TRIED = {
     "Check": [
         "check mlp.pt", "check odd.pt --finite", "check bad.pt", "check odd.pt --arch auto", "check mlp.pt --arch shared-mlp",
         "check odd.pt --spec strict.toml", "check shared-mlp.pt --spec strict.toml", "check cut.pt",
-        "check module.pt --safe",
+        "check module.pt --safe", "check ranks",
+        "check module.pt --safe", "check stale.index.json",
     ],
     "Diff": ["diff mlp.pt mlp.safetensors", "diff one.pt two.pt", "diff one.pt two.pt --stat", "diff one.pt two.pt --name-only"],
     "Edit": [
@@ -84,7 +86,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if path.is_file():
             shutil.copy(path, tmp_path)
     monkeypatch.chdir(tmp_path)
+    for rank in (0, 1):
+        folder = tmp_path / "ranks" / f"mp_rank_0{rank}"
+        folder.mkdir(parents=True)
+        torch.save({"model": {"norm.weight": torch.full((2,), float(rank))}}, folder / "model_optim_rng.pt")
     shared = torch.arange(4.0)
+    torch.save({"l.weight": torch.ones(2, 2).to(torch.float8_e4m3fn), "l.weight_scale": torch.ones(1)}, "packed.pt")
     torch.save(
         {
             "specials": torch.tensor([1, math.nan, math.inf, -math.inf]),
@@ -111,6 +118,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     two = {"a": shared, "b": shared, "c": torch.ones(3), "d": torch.full((2,), math.nan, dtype=torch.float16), "e": torch.arange(4.0)}
     torch.save(two | {"new": torch.ones(1), "g": torch.eye(2).to_sparse()}, "two.pt")
+    (tmp_path / "stale.index.json").write_text('{"weight_map": {"a": "gone.safetensors"}}')
     _break(tmp_path)
     _train(tmp_path)
     (tmp_path / "good.toml").write_text("[[step]]\nset = ['0.bias = 1']\n")

@@ -19,6 +19,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from struct import pack
 
 import pytest
 import torch
@@ -122,6 +123,25 @@ WHAT_IT_IS = [
 ]
 
 
+OF_OTHER_PROGRAMS = {
+    "init_net.pb": (b"\n\4init\x12\x20\x12\1w\x1a\0\x22\x0fGivenTensorFill" + bytes(40), "a net of Caffe2"),
+    "net.caffemodel": (b"\n\7AlexNet\xa2\6\x10" + bytes(40), "a net of Caffe,"),
+    "yolov3.weights": (pack("<3iq", 0, 2, 0, 32013312) + pack("<100f", *[0.5] * 100), "a weights file of Darknet"),
+    "imatrix.dat": (pack("<2i", 2, 19) + b"blk.0.ffn_up.weight" + pack("<2i4f", 7, 4, 1, 2, 3, 4) * 9, "an importance matrix of llama.cpp"),
+    "ggml-base.bin": (b"lmgg" + bytes(99), "a GGML file from before GGUF"),
+    "model.tflite": (b"\x1c\0\0\0TFL3" + bytes(99), "a TensorFlow Lite model"),
+    "model.t7": (b"\4\0\0\0\1\0\0\0\3\0\0\0V 1\r\0\0\0" + bytes(99), "a file of Torch7"),
+}
+
+
+@pytest.mark.parametrize("name", OF_OTHER_PROGRAMS)
+def test_weights_of_other_programs_are_called_by_their_names(ckpt: Ckpt, tmp_path: Path, name: str) -> None:
+    content, says = OF_OTHER_PROGRAMS[name]
+    (tmp_path / name).write_bytes(content)
+    error = ckpt("ls", tmp_path / name, status=2).err
+    assert f"{name}: this is {says}" in error and "which is not read (" in error
+
+
 @pytest.mark.parametrize(("content", "says"), WHAT_IT_IS, ids=[says.partition(",")[0] for _, says in WHAT_IT_IS])
 def test_what_is_no_checkpoint_is_called_by_its_name(ckpt: Ckpt, tmp_path: Path, content: bytes, says: str) -> None:
     path = tmp_path / "a.pt"
@@ -158,7 +178,7 @@ def test_shards_whose_index_is_missing_are_no_several_models(ckpt: Ckpt, tmp_pat
     ckpt("convert", MLP, tmp_path / "model.safetensors", "--shard-size", "100B")
     index, *shards = sorted(tmp_path.iterdir(), key=lambda path: "-of-" in path.name)
     index.unlink()
-    missing = "shards, whose index (model.safetensors.index.json) is missing (download it, too, or name one of the shards)"
+    missing = "shards, whose index (model.safetensors.index.json) is missing (download it, too,"
     assert f"{tmp_path}: {len(shards)} {missing}" in ckpt("ls", tmp_path, status=2).err
     for gone in shards[1:]:
         gone.unlink()

@@ -275,8 +275,8 @@ def test_a_file_cut_off_while_it_is_read_is_one_line(ckpt: Ckpt, tmp_path: Path,
     save_file({"w": torch.zeros(100_000), "v": torch.zeros(100_000)}, path)
     opened = reading.open
 
-    def cutting(name: str, lock: bool = False) -> Any:
-        checkpoint = opened(name, lock)
+    def cutting(*how: Any) -> Any:
+        checkpoint = opened(*how)
         path.write_bytes(path.read_bytes()[:1000])
         return checkpoint
 

@@ -135,7 +135,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_it_is_called_by_its_prefix_its_index_or_its_folder(model: Path, ckpt: Ckpt) -> None:
     listed = ckpt("ls", model / "ckpt-1").out
     assert listed == ckpt("ls", model / "ckpt-1.index").out == ckpt("ls", model).out and listed.startswith(f"{KERNEL[:-6]}bias\t")
-    assert "ckpt-2.index is opened; beside it lie ckpt-1.index" in ckpt("ls", model).err
+    assert ckpt("ls", model).err == f"ckpt: {model}: ckpt-2.index is opened, the newest of 2 steps\n"
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,9 @@ def test_what_the_folder_names_lies_in_it(state: str, model: Path, tmp_path: Pat
         shutil.copy(model / f"ckpt-1.{end}", tmp_path / f"outside.{end}")
     (model / "checkpoint").write_text(state)
     if "old" in state:
-        assert "ckpt-1.index is opened" in ckpt("ls", model).err
+        assert "ckpt-1.index is opened, as checkpoint says; ckpt-2.index is newer" in ckpt("ls", model).err
     else:
-        assert "several models: ckpt-1.index, ckpt-2.index" in ckpt("ls", model, status=2).err
+        assert "ckpt-2.index is opened, the newest of 2 steps" in ckpt("ls", model).err
 
 
 def test_a_saved_model_is_its_variables(tmp_path: Path, ckpt: Ckpt) -> None:

@@ -14,6 +14,8 @@ from ..architectures.layers import Shape
 from ..architectures.model import Model
 from ..architectures.prefixes import TRAINING
 from ..formats import formats
+from ..numbers.shapes import numel_of
+from ..packing import Found, Packed
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
 
@@ -57,6 +59,15 @@ class Besides:
 
 
 @dataclass(frozen=True)
+class PackedAlike:
+    """The packed parameters of one way to pack: how many there are, their elements in the plain model, and the bytes that the file has."""
+
+    parameters: int
+    elements: int
+    bytes: int
+
+
+@dataclass(frozen=True)
 class Summary:
     """What `ckpt summary` prints.
 
@@ -72,7 +83,8 @@ class Summary:
         buffers: The number of elements of buffers.
         trainable: The number of parameters that require a gradient; None where it is not known.
         data: The size of the model's tensors, in bytes.
-        dtypes: The number of elements of each dtype.
+        dtypes: The number of elements of each dtype, without those of packed parameters.
+        packed: The packed parameters, by how they are packed.
         besides: What the file holds besides the model, by top-level name.
         objects: Objects that are no tensors, by top-level name.
         metadata: The metadata of the file.
@@ -90,24 +102,30 @@ class Summary:
     trainable: int | None
     data: int
     dtypes: dict[str, int]
+    packed: dict[str, PackedAlike]
     besides: dict[str, Besides]
     objects: dict[str, Any]
     metadata: Mapping[str, str]
 
 
-def summarise(checkpoint: Checkpoint, model: Model | None, outputs: Mapping[str, Shape] | None = None) -> Summary:
+def summarise(
+    checkpoint: Checkpoint, model: Model | None, outputs: Mapping[str, Shape] | None = None, found: Found | None = None
+) -> Summary:
     """Summarise a checkpoint.
 
     Args:
-        checkpoint: The checkpoint.
+        checkpoint: The checkpoint, in which each packed parameter is one plain tensor.
         model: The model that was recognised in it, whose layers are then listed; None where it is not known.
         outputs: The shape of the output of each layer, by path.
+        found: The packed parameters.
     """
     own = _model_tensors(checkpoint, model)
     distinct = own.distinct()
     buffers = {name for name, tensor in own.items() if is_buffer(own.layer_name(name), tensor, model)}
     params = sum(tensor.numel for name, tensor in distinct.items() if name not in buffers)
     origin = checkpoint.origin
+    packed = {name: found.packed[name] for name in distinct if name in found.packed} if found else {}
+    plain = {name: tensor for name, tensor in distinct.items() if name not in packed}
     return Summary(
         path=origin.path if origin else "",
         format=origin.format if origin else "",
@@ -119,8 +137,9 @@ def summarise(checkpoint: Checkpoint, model: Model | None, outputs: Mapping[str,
         params=params,
         buffers=sum(tensor.numel for name, tensor in distinct.items() if name in buffers),
         trainable=params - _frozen(distinct, model) if model and model.architecture else None,
-        data=sum(tensor.nbytes for tensor in distinct.values()),
-        dtypes=_by_dtype(distinct),
+        data=sum(tensor.nbytes for tensor in plain.values()) + sum(found.nbytes[name] for name in packed if found),
+        dtypes=_by_dtype(plain),
+        packed=_by_packing(packed, found.nbytes if found else {}),
         besides=_besides(checkpoint, own),
         objects=_objects(checkpoint, model),
         metadata=checkpoint.metadata,
@@ -161,6 +180,15 @@ def _by_dtype(distinct: Mapping[str, Tensor]) -> dict[str, int]:
     for tensor in distinct.values():
         elements[tensor.dtype.name] = elements.get(tensor.dtype.name, 0) + tensor.numel
     return elements
+
+
+def _by_packing(packed: Mapping[str, Packed], nbytes: Mapping[str, int]) -> dict[str, PackedAlike]:
+    """The packed parameters by how they are packed."""
+    alike: dict[str, PackedAlike] = {}
+    for one in packed.values():
+        before = alike.get(one.title, PackedAlike(0, 0, 0))
+        alike[one.title] = PackedAlike(before.parameters + 1, before.elements + numel_of(one.shape), before.bytes + nbytes[one.name])
+    return alike
 
 
 def _rows(own: Checkpoint, buffers: set[str], model: Model | None, outputs: Mapping[str, Shape]) -> list[Row]:

@@ -32,7 +32,9 @@ class Violation(NamedTuple):
 KINDS = {
     "unreadable": "The file cannot be opened, or bytes of it cannot be read to their end.",
     "checksum": "Bytes are not those that the checksum in the file was made of.",
-    "unread": "Bytes are not those of a tensor, and nothing is known of what they say.",
+    "unread": "Bytes were not understood: they are not those of a tensor, or it is not known what loading them elsewhere would run.",
+    "copies": "Parts of one checkpoint hold a tensor each, and it is not the same in all.",
+    "index": "The index names shards or tensors that are not there, or leaves out some that are.",
     "finite": "A tensor holds NaN or infinite elements.",
     "code": "The file names a class or function that loading it elsewhere would import, and may call.",
     "architecture": "No known architecture has these names and shapes.",

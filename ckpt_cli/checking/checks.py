@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ..formats import PartSet, formats
 from ..tensors.blocks import Progress
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, Named, no_layers, select
-from . import Violation
+from . import Violation, violation
 from .against_spec import Matched, header_violations, match, value_violations
-from .code import names_no_code
+from .index import as_index
 from .integrity import integrity, not_finite
 from .names import as_architecture, as_other
 from .spec import Spec
@@ -28,6 +29,7 @@ class Asked(NamedTuple):
         other: The names are those of this checkpoint.
         other_path: What a violation calls `other`.
         safe: The file names no class or function that the framework's safe loader would refuse.
+        by_index: Its index, where it has one, says what is there.
     """
 
     patterns: Sequence[str] = ()
@@ -37,6 +39,7 @@ class Asked(NamedTuple):
     other: Checkpoint | None = None
     other_path: str = ""
     safe: bool = False
+    by_index: bool = True
 
 
 class Report(NamedTuple):
@@ -85,6 +88,7 @@ def verify(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, pro
     finite = names if asked.finite else matched.to_be_finite(names) if matched else []
     read = integrity(checkpoint, names, every=not asked.patterns, finite=bool(finite), progress=progress)
     violations += read.violations
+    violations += _differing_copies(checkpoint, names)
     readable = [name for name in names if name not in read.unreadable]
     violations += not_finite(checkpoint, [name for name in finite if name not in read.unreadable], read.finite, progress)
     if matched:
@@ -95,9 +99,21 @@ def verify(checkpoint: Checkpoint, asked: Asked, layers: Layers = no_layers, pro
     return Report(violations, len(names), read.bytes, read.checksums, read.without, len(finite))
 
 
+def _differing_copies(checkpoint: Checkpoint, names: Sequence[str]) -> list[Violation]:
+    """The tensors that parts of one checkpoint hold alike, and that are not alike."""
+    form = formats[checkpoint.origin.format] if checkpoint.origin else None
+    copies = form.differing_copies(checkpoint, names) if isinstance(form, PartSet) else ()
+    what = "its values in {} are others than in the first part that has it"
+    return [violation("copies", name, what.format(path), file=path) for name, path in copies]
+
+
 def _header_violations(checkpoint: Checkpoint, asked: Asked, matched: Matched | None) -> list[Violation]:
     violations: list[Violation] = []
+    if asked.by_index:
+        violations += as_index(checkpoint)
     if asked.safe:
+        from .code import names_no_code  # it takes the room that searches containers
+
         violations += names_no_code(checkpoint)
     if asked.arch:
         violations += as_architecture(checkpoint, asked.arch)

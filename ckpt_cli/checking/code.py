@@ -1,18 +1,67 @@
-"""Code that a file names, which a program that loads it carelessly would run. Reading it here runs nothing."""
+"""Code that files name, which a program that loads them carelessly would run. Searching for it runs nothing."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from ..formats import NamesCode, formats
+from ..errors import CkptError
+from ..formats import formats
+from ..formats.locate import locate
+from ..scanning import Search
+from ..scanning.bytes_read import part
+from ..scanning.containers import Searching
+from ..scanning.keras_code import saved_model_of, scan_saved_model
+from ..scanning.safe_names import DISTRIBUTED
+from ..scanning.streams import scan_pickle
+from ..storage.file import File
 from ..tensors.checkpoint import Checkpoint
 from . import Violation, violation
 
+if TYPE_CHECKING:
+    from ..formats.torch.dcp_metadata import Metadata
+
 
 def names_no_code(checkpoint: Checkpoint) -> Iterator[Violation]:
-    """The classes and functions that the framework's safe loader would refuse to import."""
-    form = formats[checkpoint.origin.format] if checkpoint.origin else None
-    for path, name in form.imported_names(checkpoint) if isinstance(form, NamesCode) else ():
-        yield violation(
-            "code", name, "loading the file elsewhere imports it, and may call it; torch.load(weights_only=True) refuses it", file=path
-        )
+    """What speaks against loading a checkpoint: the classes and functions outside the list of its kind, and parts not understood."""
+    if checkpoint.origin is None:
+        return
+    files = formats[checkpoint.origin.format].files_read(checkpoint)
+    if checkpoint.origin.format == "dcp":
+        yield from _in_distributed(checkpoint.rest, files[0])
+        return
+    for file in files:
+        search = Searching()
+        search.look(file, "", known=True)
+        if os.path.basename(file.path) == "variables.index":
+            scan_saved_model(search, saved_model_of(file.path))
+        yield from _violations(search, file.path)
+
+
+def code_in(path: str) -> list[Violation] | None:
+    """What speaks against loading a file that is no checkpoint. None where it holds nothing to be loaded. Raises ReadError."""
+    search, file = Searching(), File(locate(path))
+    if not (search.look(file, "") and search.pickles):
+        return None
+    return list(_violations(search, file.path))
+
+
+def _in_distributed(listed: Metadata, metadata: File) -> Iterator[Violation]:
+    """The metadata, and each item, which is a file of torch's in a part of a larger one."""
+    search = Searching()
+    scan_pickle(search, metadata, "", DISTRIBUTED)
+    yield from _violations(search, metadata.path)
+    for run in [chunk.run for chunks in listed.chunks.values() for chunk in chunks] + list(listed.objects.values()):
+        search = Searching()
+        try:
+            search.look(part(run.file, run.at, run.nbytes), "")
+        except CkptError as error:
+            search.unread(error.what, "")
+        yield from _violations(search, run.file.path)
+
+
+def _violations(search: Search, path: str) -> Iterator[Violation]:
+    for name, what, place in search:
+        said = f"{place}: {what}" if place else what
+        yield violation("code" if name else "unread", name or place, what if not name else said, file=path)

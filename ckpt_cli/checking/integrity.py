@@ -161,7 +161,9 @@ def _records(checkpoint: Checkpoint) -> Iterator[tuple[str, Storage]]:
         yield from ((name, below) for below in _bottom(raw)) if raw else ()
     if checkpoint.origin is None:
         return
-    form = formats[checkpoint.origin.format]
+    within, form = checkpoint.origin.file, formats[checkpoint.origin.format]
+    if "crc" in within.facts:  # of a member of an archive
+        yield within.path, Extent(within, 0, within.size, within.facts["crc"])
     if isinstance(form, HasChecksums):
         yield from form.checksummed(checkpoint)
     else:

@@ -10,7 +10,7 @@ from ..edits.cast import cast
 from ..errors import about
 from ..numbers.dtypes import named
 from .editing import Destination, finish, open_to_edit
-from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, Patterns, PrintRecipe, layers_of
+from .params import Arch, Backup, Dequantise, DryRun, Force, FormatName, InPlace, Json, Out, Path, Patterns, PrintRecipe, layers_of
 
 DTypeName = Annotated[
     str,
@@ -24,6 +24,7 @@ def cast_command(
     path: Path,
     dtype: DTypeName,
     patterns: Patterns = None,
+    dequantise: Dequantise = False,
     output: Out = None,
     in_place: InPlace = False,
     dry_run: DryRun = False,
@@ -37,10 +38,12 @@ def cast_command(
     """Convert parameters to DTYPE: those that a PATTERN matches, else every floating-point one but an optimizer's
     count of its steps. Rounds to nearest even.
 
-    Integers that do not fit are an error; what is tied to a parameter follows it.
+    Integers that do not fit are an error; what is tied to a parameter follows it. Parts of a packed parameter (integers with scales) are
+    cast with --dequantise alone, which makes them one plain parameter.
     """
     to = Destination(output, in_place, dry_run, force, backup, format_name)
     before = open_to_edit(path, to, print_recipe)
     with about(path):
-        after = cast(before, named(dtype), patterns or [], layers_of(before, arch))
-    finish(before, after, to, as_json, {"cast": dtype, "patterns": patterns, "arch": arch} if print_recipe else None)
+        after = cast(before, named(dtype), patterns or [], layers_of(before, arch), dequantise)
+    step = {"cast": dtype, "patterns": patterns, "dequantise": dequantise or None, "arch": arch}
+    finish(before, after, to, as_json, step if print_recipe else None)

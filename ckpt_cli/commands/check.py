@@ -6,19 +6,19 @@ from typing import Annotated
 
 import typer
 
-from ..checking import violation
+from ..checking import Violation, violation
 from ..checking.checks import Asked, Report, verify
 from ..checking.names import prefix_hint
 from ..checking.spec import read_spec
-from ..errors import CkptError, UsageError, about
+from ..errors import CkptError, UnknownFormat, UsageError, about
 from ..show.answer import Answer, Color, note, verdict
 from ..show.check_report import holds_line, report_document, sarif_document, show_violations
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, Json, Path, Patterns, layers_of, open_checkpoint
+from .params import Colors, IgnoreIndex, Json, Path, Patterns, layers_of, open_checkpoint
 
 Finite = Annotated[bool, typer.Option("--finite", help="No element is NaN or infinite.")]
-Safe = Annotated[bool, typer.Option("--safe", help="It names no code: torch.load(weights_only=True) would take its classes.")]
+Safe = Annotated[bool, typer.Option("--safe", help="Loading it elsewhere runs no code: it names no class or function outside a safe list.")]
 WantedArch = Annotated[
     str | None,
     typer.Option("--arch", metavar="NAME|FILE.py:CALLABLE", help="Names and shapes are those of this architecture.", show_default=False),
@@ -41,6 +41,7 @@ def check_command(
     arch: WantedArch = None,
     spec: SpecFile = None,
     same_names_as: NamesFrom = None,
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     as_sarif: Sarif = False,
     color: Colors = Color.auto,
@@ -54,31 +55,68 @@ def check_command(
     if as_json and as_sarif:
         raise UsageError("--json and --sarif are two documents", "choose one")
     out = Answer(as_json or as_sarif, color)
-    checkpoint = _opened(path, out, as_sarif)
+    try:
+        checkpoint = _opened(path, out, as_sarif and not safe, ignore_index)
+    except CkptError as error:
+        found = _code_in(path, error, alone=not (patterns or finite or arch or spec or same_names_as)) if safe else None
+        if found is None:
+            raise
+        return _show_code(out, path, found, as_json, as_sarif)
     other = open_checkpoint(same_names_as) if same_names_as else None
-    asked = Asked(patterns or [], finite, arch or "", read_spec(spec) if spec else None, other, same_names_as or "", safe)
+    asked = Asked(patterns or [], finite, arch or "", read_spec(spec) if spec else None, other, same_names_as or "", safe, not ignore_index)
     with about(path), Progress() as progress:
         report = verify(checkpoint, asked, layers_of(checkpoint, arch or "auto"), progress)
     with verdict():
-        if as_sarif:
-            out.json(sarif_document(path, report.violations))
-        elif as_json:
-            out.json(report_document(path, checkpoint, report))
+        if as_sarif or as_json:
+            out.json(sarif_document(path, report.violations) if as_sarif else report_document(path, checkpoint, report))
         else:
             _show(out, checkpoint, report, holds_line(path, asked, spec, report))
     return 1 if report.violations else 0
 
 
-def _opened(path: str, out: Answer, as_sarif: bool) -> Checkpoint:
+def _opened(path: str, out: Answer, as_sarif: bool, ignore_index: bool) -> Checkpoint:
     """Open the checkpoint. With --sarif, an error is written as a finding too: the services that read SARIF refuse an empty file."""
     try:
         with about(path):
-            return open_checkpoint(path)
+            return open_checkpoint(path, index="ignore" if ignore_index else "report")
     except CkptError as error:
         if as_sarif:
             what = f"{error.what} ({error.mend})" if error.mend else error.what
             out.json(sarif_document(path, [violation("unreadable", "", what, file=error.where)]))
         raise
+
+
+def _code_in(path: str, error: CkptError, alone: bool) -> list[Violation] | None:
+    """Search what is no checkpoint for code. None where nothing in it could be loaded, so that `error` is the answer.
+
+    Args:
+        path: What does not open.
+        error: Why it does not.
+        alone: Nothing besides --safe was asked, so that a file that is no checkpoint may hold.
+    """
+    from ..checking.code import code_in
+
+    try:
+        with about(path):
+            found = code_in(path)
+    except CkptError:
+        return None
+    if found is not None and not (alone and isinstance(error, UnknownFormat)):
+        found.append(violation("unreadable", "", f"{error.what} ({error.mend})" if error.mend else error.what, file=error.where))
+    return found
+
+
+def _show_code(out: Answer, path: str, found: list[Violation], as_json: bool, as_sarif: bool) -> int:
+    with verdict():
+        if as_sarif:
+            out.json(sarif_document(path, found))
+        elif as_json:
+            out.json(report_document(path, None, Report(found, 0, 0, 0, 0, 0)))
+        elif found:
+            show_violations(out, found)
+        elif out.terminal:
+            out.lines([f"{path} holds: no checkpoint, no code named"])
+    return 1 if found else 0
 
 
 def _show(out: Answer, checkpoint: Checkpoint, report: Report, all_holds: str) -> None:

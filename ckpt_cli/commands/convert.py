@@ -10,11 +10,11 @@ import typer
 
 from .. import writing
 from ..errors import UsageError, about
-from ..formats import Savable
+from ..formats import Savable, formats
 from ..show.answer import note
 from ..tensors.checkpoint import Checkpoint
 from .editing import show_plan, wanted_names, write
-from .params import Arch, DryRun, Force, FormatName, Json, layers_of, open_checkpoint
+from .params import Arch, Dequantise, DryRun, Force, FormatName, IgnoreIndex, Json, layers_of, open_checkpoint
 
 
 class Rest(StrEnum):
@@ -42,7 +42,13 @@ RestOption = Annotated[
 ]
 DTypeName = Annotated[str | None, typer.Option("--dtype", metavar="DTYPE", help="Cast the floating-point tensors.", show_default=False)]
 ShardSize = Annotated[
-    str | None, typer.Option("--shard-size", metavar="5GB", help="Shards of at most this size, and an index.", show_default=False)
+    str | None,
+    typer.Option(
+        "--shard-size",
+        metavar="5GB",
+        help="Shards of at most this size, and an index; of X.gguf, parts X-00001-of-00002.gguf.",
+        show_default=False,
+    ),
 ]
 
 
@@ -56,24 +62,27 @@ def convert_command(
     like: LikeFile = None,
     rest: RestOption = None,
     dtype: DTypeName = None,
+    dequantise: Dequantise = False,
     shard_size: ShardSize = None,
     format_name: FormatName = None,
     force: Force = False,
     dry_run: DryRun = False,
     arch: Arch = "auto",
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
 ) -> None:
-    """Write SRC as DST, in another format or the same one. What the format has no place for is said and left behind."""
-    before = open_checkpoint(source)
+    """Write SRC as DST, in another format or the same one. What the format has no place for is said and left behind.
+
+    The order is select, drop, map, rename, dtype, however the options are written.
+    """
+    before = open_checkpoint(source, ignore_index=ignore_index, dequantise=dequantise)
     if by is None and (like or rest):
         raise UsageError("--like and --rest go with --map", "name a map: --map keras-to-torch")
     with about(source):
         after = _edited(before, Edits(selected or [], dropped or [], by, like, rest, rules or [], dtype, arch))
     for line in after.notes[len(before.notes) :]:
         note(line)
-    target = _index_of(target) if shard_size is not None else target
-    form = writing.format_for(target, format_name)
-    form = _sharded(shard_size) if shard_size is not None else form
+    target, form = _divided(target, format_name, _bytes(shard_size)) if shard_size else (target, writing.format_for(target, format_name))
     if dry_run:
         writing.check_saving(after, target, form, replace=force)
         with about(source):
@@ -102,11 +111,14 @@ def _edited(before: Checkpoint, edits: Edits) -> Checkpoint:
     from ..edits.drop import drop, keep
     from ..edits.rename import rename
     from ..numbers.dtypes import named
+    from ..packing import refuse_cast
 
     # With a map, --arch names the architecture that the result belongs to.
     layers = layers_of(before, "auto" if edits.by else edits.arch)
     after = keep(before, edits.selected, layers) if edits.selected else before
     after = drop(after, edits.dropped, layers) if edits.dropped else after
+    if edits.dtype:
+        refuse_cast(before, set(after))
     after = _mapped(after, edits.by, edits) if edits.by else after
     after = rename(after, edits.rules) if edits.rules else after
     return cast(after, named(edits.dtype)) if edits.dtype else after
@@ -118,16 +130,15 @@ def _mapped(checkpoint: Checkpoint, by: str, edits: Edits) -> Checkpoint:
     return mapped(checkpoint, read_map(by), wanted_names(by, edits.like, edits.arch), edits.rest or "")
 
 
-def _index_of(target: str) -> str:
-    """Return the path of the index that the shards of `target` have."""
-    target = os.path.join(target, "model.safetensors") if os.path.isdir(target) else target
-    return f"{target.removesuffix('.index.json')}.index.json"
-
-
-def _sharded(size: str) -> Savable:
+def _divided(target: str, format_name: str | None, size: int) -> tuple[str, Savable]:
+    """Return the path of a checkpoint in files of at most `size` bytes of tensors, and what writes it."""
     from ..formats.safetensors.format_sharded import Sharded
+    from ..formats.safetensors.index_names import SUFFIX, is_index
 
-    return Sharded(_bytes(size))
+    if os.path.isdir(target):
+        target = os.path.join(target, f"model{(formats[format_name].suffixes or ('',))[0] if format_name else '.safetensors'}")
+    own = writing.format_for(target, format_name, default=Sharded.name).divided(size)
+    return (target, own) if own else (target if is_index(target) else target + SUFFIX, Sharded(size))
 
 
 def _bytes(size: str) -> int:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from ..analysis.diff import Difference, diff
 from ..errors import UsageError, about
-from ..mapping.pairing import Template
+from ..formats import formats
 from ..show.answer import Answer, Color, note, verdict
 from ..show.differences import show_differences
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, Json, Patterns, layers_of, open_checkpoint
+from .params import Colors, Dequantise, IgnoreIndex, Json, Patterns, layers_of, open_checkpoint
+
+if TYPE_CHECKING:
+    from ..tensors.selection import Named
 
 Before = Annotated[str, typer.Argument(metavar="A", help="The checkpoint before.", show_default=False)]
 After = Annotated[str, typer.Argument(metavar="B", help="The checkpoint after; its format may be another.", show_default=False)]
@@ -38,22 +42,22 @@ def diff_command(
     atol: ATol = 0.0,
     exact: Exact = False,
     maps: Maps = None,
+    dequantise: Dequantise = False,
     stat: Stat = False,
     name_only: NameOnly = False,
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     color: Colors = Color.auto,
 ) -> int:
     """Compare A and B, parameter by parameter. Exit status: 0 same, 1 different, 2 an error.
 
     NaN equals NaN and -0 equals 0, except with --exact. Tensors of two dtypes are different, and their elements are compared by value.
+    Bytes that are in no tensor are compared, too, where no PATTERN is given; those that cannot be read are `unread`, a difference.
     In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated.
     """
-    if stat and name_only:
-        raise UsageError("--stat and --name-only exclude each other", "choose one")
-    if exact and (rtol or atol):
-        raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
-    one = open_checkpoint(a)
-    two = one if _same_file(a, b) else open_checkpoint(b)
+    _check_together(stat and name_only, exact and bool(rtol or atol))
+    one = open_checkpoint(a, ignore_index=ignore_index, dequantise=dequantise)
+    two = one if _same_path(a, b) else open_checkpoint(b, ignore_index=ignore_index, dequantise=dequantise)
     with about(a):
         mapped = _mapped(one, two, maps or [])
         names = _names(mapped, two, patterns)
@@ -61,11 +65,19 @@ def diff_command(
     with verdict():
         if name_only and not as_json:
             Answer().lines(dict.fromkeys(difference.name for difference in differences))
-            return 1 if differences else 0
-        show_differences(Answer(as_json, color), differences, stat, {"a": a, "b": b})
-    for line in _notes(mapped.checkpoint, two):
+        else:
+            show_differences(Answer(as_json, color), differences, stat, {"a": a, "b": b})
+    for line in (*mapped.notes, *_notes(mapped.checkpoint, two)):
         note(line)
     return 1 if differences else 0
+
+
+def _check_together(two_forms: bool, exact_with_tolerance: bool) -> None:
+    """Raise UsageError for options that exclude each other."""
+    if two_forms:
+        raise UsageError("--stat and --name-only exclude each other", "choose one")
+    if exact_with_tolerance:
+        raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
 
 
 class Tolerance(NamedTuple):
@@ -77,11 +89,26 @@ class Tolerance(NamedTuple):
 
 
 class _Mapped(NamedTuple):
-    """A as it is compared; the names that only one side can have, which are not compared; and whether a map leads across frameworks."""
+    """A as it is compared.
+
+    Attributes:
+        checkpoint: A with other names and layouts.
+        not_compared: The names that only one side can have.
+        across: Whether a map leads across frameworks.
+        old_names: What A calls the tensors, by the names under which they are compared, where these are others.
+        notes: What the maps have to say.
+    """
 
     checkpoint: Checkpoint
     not_compared: frozenset[str] = frozenset()
     across: bool = False
+    old_names: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    notes: tuple[str, ...] = ()
+
+    def then(self, checkpoint: Checkpoint, sources: Mapping[str, tuple[str, ...]]) -> _Mapped:
+        """Return what another map makes of it: `sources` are the names before, by those after."""
+        first = {name: tuple(old for each in names for old in self.old_names.get(each, (each,))) for name, names in sources.items()}
+        return self._replace(checkpoint=checkpoint, old_names={**self.old_names, **first})
 
 
 def _differences(mapped: _Mapped, two: Checkpoint, names: list[str] | None, tolerance: Tolerance) -> list[Difference]:
@@ -91,22 +118,45 @@ def _differences(mapped: _Mapped, two: Checkpoint, names: list[str] | None, tole
     return [each for each in differences if not mapped.across or each.status not in ("tied", "untied")]
 
 
-def _same_file(a: str, b: str) -> bool:
+def _same_path(a: str, b: str) -> bool:
+    """Whether the two are one path, or one folder: another name of one file may have other files beside it."""
     try:
-        return os.path.samefile(a, b)
+        return os.path.basename(a) == os.path.basename(b) and os.path.samefile(os.path.dirname(a) or ".", os.path.dirname(b) or ".")
     except OSError:  # opening it gives the error
         return False
 
 
 def _names(mapped: _Mapped, two: Checkpoint, patterns: list[str] | None) -> list[str] | None:
     """Return the names to compare; None for all."""
-    from ..tensors.selection import Named, select
+    from ..tensors.selection import Named, no_match, select
 
     one = mapped.checkpoint
-    names = select(Named([*one, *two], one), patterns, layers_of(one)) if patterns else None
-    if not mapped.not_compared:
-        return names
-    return [name for name in names or {**one.kinds(), **two.kinds()} if name not in mapped.not_compared]
+    known = Named([*one, *two], one)
+    if not patterns:
+        return [name for name in {**one.kinds(), **two.kinds()} if name not in mapped.not_compared] if mapped.not_compared else None
+    names = _picked(mapped, known, patterns) if mapped.old_names else select(known, patterns, layers_of(one))
+    compared = [name for name in names if name not in mapped.not_compared]
+    if not compared:
+        raise no_match(known, patterns[0])
+    return compared
+
+
+def _picked(mapped: _Mapped, known: Named, patterns: list[str]) -> list[str]:
+    """The names that patterns pick by what A, B or the map calls the tensors; `!PATTERN` takes out what those before it picked."""
+    from ..tensors.selection import Named, select
+
+    new_names: dict[str, list[str]] = {}
+    for new, olds in mapped.old_names.items():
+        for old in olds:
+            new_names.setdefault(old, []).append(new)
+    both = Named([*known, *new_names], known.like)
+    picked: set[str] = set(known) if patterns[0].startswith("!") and patterns[0] not in both else set()
+    for pattern in patterns:
+        out = pattern.startswith("!") and pattern not in both
+        found = select(both, [pattern[out:]], layers_of(known.like))
+        names = {new for name in found for new in (*new_names.get(name, ()), *((name,) if name in known else ()))}
+        picked = picked - names if out else picked | names
+    return [name for name in known if name in picked]
 
 
 def _notes(one: Checkpoint, two: Checkpoint) -> Iterator[str]:
@@ -114,8 +164,16 @@ def _notes(one: Checkpoint, two: Checkpoint) -> Iterator[str]:
     if one.objects and two.objects and not _same_objects(one, two):
         yield "what is in the files besides tensors differs, too; `ckpt summary` shows it"
     keys = [key for key in {**one.metadata, **two.metadata} if one.metadata.get(key) != two.metadata.get(key)]
-    if keys and one.metadata and two.metadata:
+    keys = keys if one.metadata and two.metadata else []
+    mine, yours = _attributes(one), _attributes(two)
+    keys += [key for key in {**mine, **yours} if mine.get(key) != yours.get(key)] if mine and yours else []
+    if keys:
         yield f"metadata differ, too: {', '.join(keys[:5])}{', …' if len(keys) > 5 else ''}"
+
+
+def _attributes(checkpoint: Checkpoint) -> Mapping[str, object]:
+    """What its file says of single tensors and groups."""
+    return formats[checkpoint.origin.format].attributes(checkpoint) if checkpoint.origin else {}
 
 
 def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:
@@ -129,18 +187,21 @@ def _mapped(one: Checkpoint, two: Checkpoint, maps: list[str]) -> _Mapped:
         return _Mapped(one)
     from ..edits.map import carry, is_map, listed, read_map, uncompared
     from ..edits.rename import rename
+    from ..mapping.pairing import template_of
     from ..mapping.rules import Rules
 
     mapped = _Mapped(one)
     for text in maps:
         if not is_map(text):
-            mapped = mapped._replace(checkpoint=rename(mapped.checkpoint, [text]))
+            renamed = rename(mapped.checkpoint, [text])
+            mapped = mapped.then(renamed, {new: (old,) for new, old in zip(renamed, mapped.checkpoint, strict=True)})
             continue
         by = read_map(text)
-        like = Template({name: kind.shape for name, kind in two.kinds().items()}, two.ties())
+        like = template_of(two)
         made = carry(mapped.checkpoint, by, like, "keep")
         only_there = uncompared(by, like)
-        for line in (*made.said, *([f"not compared: {listed([*made.left, *only_there])}"] if made.left or only_there else [])):
-            note(line)
-        mapped = _Mapped(made.checkpoint, mapped.not_compared | only_there, not isinstance(by, Rules))
+        said = (*made.said, *([f"not compared: {listed([*made.left, *only_there])}"] if made.left or only_there else []))
+        mapped = mapped.then(made.checkpoint, made.sources)
+        not_compared = mapped.not_compared.union(only_there)
+        mapped = mapped._replace(not_compared=not_compared, across=not isinstance(by, Rules), notes=(*mapped.notes, *said))
     return mapped

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..formats import Savable, SeveralFiles, formats
+from ..formats import PartSet, Savable, SeveralFiles, formats
 from ..tensors.checkpoint import Checkpoint, Foreign
 from .params import open_checkpoint
 
@@ -52,10 +52,20 @@ def finish(before: Checkpoint, after: Checkpoint, to: Destination, as_json: bool
         print_step(step)
         return
     target, form = target_and_format(before, to)
+    _note_parts(before, after)
     if to.dry_run:
         _dry_run(before, after, to, target, form, as_json)
     else:
         write(after, target, form, replace=to.replaces, backup=to.backup, as_json=as_json)
+
+
+def _note_parts(before: Checkpoint, after: Checkpoint) -> None:
+    """Print which edited tensors are parts of packed parameters, whose other parts stay."""
+    from ..packing import parts_changed
+    from ..show.answer import note
+
+    for line in parts_changed(before, after):
+        note(line)
 
 
 def print_step(step: dict[str, Any]) -> None:
@@ -95,10 +105,10 @@ def target_and_format(before: Checkpoint, to: Destination) -> tuple[str, Savable
     alike = (
         output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or (isinstance(own, SeveralFiles) and own.by_prefix)
     )
-    same = output is None or (alike and isinstance(own, Savable) and not own.is_target)
+    same = output is None or (alike and isinstance(own, Savable) and not own.is_target and not isinstance(own, PartSet))
     origin = own.name if own else None
     name = to.format_name or (origin if same else None)
-    return output or source, writing.format_for(output or source, name, default=origin if alike else None)
+    return output or source, writing.format_for(output or source, name, default=origin if alike and not isinstance(own, PartSet) else None)
 
 
 def _check_destination(source: str, to: Destination) -> None:
@@ -184,11 +194,10 @@ def wanted_names(framework_map: str, path: str | None, arch: str) -> Template | 
     from .. import reading
     from ..architectures import recognition
     from ..errors import UsageError
-    from ..mapping.pairing import Template
+    from ..mapping.pairing import Template, template_of
 
     if path:
-        other = reading.open(path)
-        return Template({name: kind.shape for name, kind in other.kinds().items()}, other.ties())
+        return template_of(reading.open(path))
     if arch in ("auto", "none"):
         return None
     if not framework_map.endswith("-to-torch"):

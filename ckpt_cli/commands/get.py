@@ -14,7 +14,7 @@ from ..show.escape import escape
 from ..show.values import Pieces, ValueFormat, encoded, json_bytes, print_pieces
 from ..tensors.checkpoint import Foreign
 from ..tensors.references import refer
-from .params import Arch, Force, Json, Path, layers_of, open_checkpoint
+from .params import Arch, Dequantise, Force, IgnoreIndex, Json, Path, layers_of, open_checkpoint
 
 _SUFFIXES = {".npy": ValueFormat.npy, ".json": ValueFormat.json, ".raw": ValueFormat.raw}
 
@@ -35,6 +35,8 @@ def get_command(
     force: Force = False,
     precision: Precision = None,
     arch: Arch = "auto",
+    ignore_index: IgnoreIndex = False,
+    dequantise: Dequantise = False,
     as_json: Json = False,
 ) -> None:
     """Print the values of one parameter, or of a part: '0.weight[0, :5]'. Only the bytes that are needed are read.
@@ -43,7 +45,7 @@ def get_command(
     file a line is a run along the last axis, and nothing is left out. JSON: {"path","name","dtype","shape","values"}. With -o,
     the suffix chooses the format where none is given: .npy, .json, .raw. What is no tensor (epoch, lr) is printed by its path, too.
     """
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, ignore_index=ignore_index, dequantise=dequantise)
     form = ValueFormat.json if as_json else form or _SUFFIXES.get(os.path.splitext(output or "")[1], ValueFormat.text)
     with about(path):
         objects = {name: value for name, value in checkpoint.objects.items() if name == reference or name.startswith(f"{reference}.")}

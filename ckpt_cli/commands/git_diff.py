@@ -12,6 +12,7 @@ from .. import reading
 from ..analysis.diff import Difference, diff
 from ..errors import CkptError, UsageError, os_error
 from ..formats import git_lfs
+from ..formats.safetensors.index_names import is_index
 from ..show.answer import Answer
 from ..show.checkpoint_text import header_records, tensor_records, value_text
 from ..show.differences import show_differences
@@ -131,7 +132,7 @@ def _checkpoint_or_reason(path: str) -> Checkpoint | str:
             return f"{pointer}, is not in the local store (git lfs fetch)"
         return reading.open(kept)
     except (CkptError, OSError) as error:
-        return _INDEX if path.endswith(".index.json") else _without_place(error)
+        return _INDEX if is_index(path) else _without_place(error)
 
 
 def _without_place(error: CkptError | OSError) -> str:

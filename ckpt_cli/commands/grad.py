@@ -20,7 +20,7 @@ from ..tensors.selection import Layers
 from ..training.gradients import Gradient, gradients
 from ..training.losses import Loss, shape_text
 from .get import Form, Precision
-from .params import Colors, Json, ModelArch, Path, Seed, layers_of, open_checkpoint, random_seed
+from .params import Colors, IgnoreIndex, Json, ModelArch, Path, Seed, layers_of, open_checkpoint, random_seed
 
 Reference = Annotated[str | None, typer.Argument(metavar="[REF]", help="One parameter, or a part of it: its values.", show_default=False)]
 InputFile = Annotated[str | None, typer.Option("--input", metavar="FILE.npy", help="What goes in.", show_default=False)]
@@ -49,6 +49,7 @@ def grad_command(
     form: Form = None,
     precision: Precision = None,
     arch: ModelArch = "auto",
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     color: Colors = Color.auto,
 ) -> None:
@@ -61,7 +62,7 @@ def grad_command(
     2, … in the order of the forward, or sum), SHAPE, NORM, MIN, MAX, BY (the operation), what is tied under its first name alone.
     """
     request = Request(input_file, random, target, loss, random_seed() if seed is None else seed, not no_backward, by_use)
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, ignore_index=ignore_index)
     layers = layers_of(checkpoint, arch)
     with about(path):
         result = _run(checkpoint, arch, request)

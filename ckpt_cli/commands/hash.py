@@ -10,10 +10,17 @@ from ..show.answer import Answer, Color
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import select
-from .params import Arch, Colors, Json, Path, Patterns, layers_of, open_checkpoint
+from .params import Arch, Colors, IgnoreIndex, Json, Path, Patterns, layers_of, open_checkpoint
 
 
-def hash_command(path: Path, patterns: Patterns = None, arch: Arch = "auto", as_json: Json = False, color: Colors = Color.auto) -> None:
+def hash_command(
+    path: Path,
+    patterns: Patterns = None,
+    arch: Arch = "auto",
+    ignore_index: IgnoreIndex = False,
+    as_json: Json = False,
+    color: Colors = Color.auto,
+) -> None:
     """Print the SHA-256 of each tensor's elements as C-contiguous little-endian bytes, and one digest of all that were picked.
 
     The last is SHA-256 over the sorted lines NAME, DTYPE, SHAPE, DIGEST (tab-separated, each with its newline): the same weights in another
@@ -22,7 +29,7 @@ def hash_command(path: Path, patterns: Patterns = None, arch: Arch = "auto", as_
     In a pipe: DIGEST, NAME, DTYPE, SHAPE, tab-separated, the whole last with the name *.
     JSON: {"path", "format", "sha256", "tensors": [{"name", "dtype", "shape", "sha256"}]}.
     """
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, ignore_index=ignore_index)
     with about(path), Progress() as progress:
         names = select(checkpoint, patterns or [], layers_of(checkpoint, arch))
         of_tensors = list(digests({name: checkpoint[name] for name in names}, progress=progress))

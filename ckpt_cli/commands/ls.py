@@ -10,9 +10,10 @@ import typer
 
 from ..errors import NoMatch, UsageError, about
 from ..show.answer import Answer, Color
+from ..show.code_note import note_code
 from ..show.tensor_list import list_document, show_folded, show_list, show_states, show_tree
 from ..tensors.checkpoint import Checkpoint
-from .params import Arch, Colors, Json, Path, Patterns, layers_of, open_checkpoint
+from .params import Arch, Colors, IgnoreIndex, Json, Path, Patterns, layers_of, open_checkpoint
 
 
 class Sort(StrEnum):
@@ -38,6 +39,7 @@ def ls_command(
     fold: Fold = False,
     optimizer: States = False,
     arch: Arch = "auto",
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     color: Colors = Color.auto,
 ) -> None:
@@ -48,7 +50,8 @@ def ls_command(
     With --optimizer the last field is OF, empty where the file does not tell: moments, momentum, master weights as the optimizers of
     torch, Keras, TensorFlow and optax keep them, and averages (ema, swa).
     """
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, ignore_index=ignore_index)
+    note_code(checkpoint)
     if optimizer and (tree or fold):
         raise UsageError("--optimizer is a list", "leave out --tree and --fold")
     out = Answer(as_json, color)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..show.answer import Color
 from ..tensors.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from ..reading import IndexUse
 
 Path = Annotated[str, typer.Argument(metavar="CKPT", help="A checkpoint: a file, or the folder of a model.", show_default=False)]
 Patterns = Annotated[
@@ -27,6 +30,7 @@ Arch = Annotated[
 ModelArch = Annotated[
     str, typer.Option("--arch", metavar="auto|none|NAME|FILE.py:CALLABLE", help="The architecture, where it is not to be recognised.")
 ]
+IgnoreIndex = Annotated[bool, typer.Option("--ignore-index", help="Read the shards that are there, whatever their index says.")]
 Seed = Annotated[
     int | None,
     typer.Option("--seed", metavar="N", min=0, max=2**63 - 1, help="Where none is given, one is chosen and told.", show_default=False),
@@ -48,15 +52,39 @@ FormatName = Annotated[
 ]
 PrintRecipe = Annotated[bool, typer.Option("--print-recipe", help="Print this edit as a step for `ckpt apply`, write nothing.")]
 
+Dequantise = Annotated[
+    bool,
+    typer.Option("--dequantise", "--dequantize", help="Packed parameters (integers with scales) as the plain floats that they stand for."),
+]
 
-def open_checkpoint(path: str, lock: bool = False) -> Checkpoint:
-    """Open the checkpoint at `path`; its notes are printed after the answer. `lock`: keep other processes from changing the file."""
+
+def open_checkpoint(
+    path: str, lock: bool = False, ignore_index: bool = False, index: IndexUse = "follow", dequantise: bool = False
+) -> Checkpoint:
+    """Open the checkpoint at `path`; its notes are printed after the answer.
+
+    Args:
+        path: The checkpoint.
+        lock: Keep other processes from changing the file.
+        ignore_index: Whether --ignore-index is given.
+        index: What is made of an index that is wrong, where it is not.
+        dequantise: Whether each packed parameter is one plain tensor.
+    """
     from .. import reading
     from ..show.answer import note_later
 
-    checkpoint = reading.open(path, lock)
+    checkpoint = reading.open(path, lock, "ignore" if ignore_index else index)
     note_later(checkpoint.notes)
-    return checkpoint
+    return decoded(checkpoint, path) if dequantise else checkpoint
+
+
+def decoded(checkpoint: Checkpoint, path: str) -> Checkpoint:
+    """Return the checkpoint that was read from `path` with each packed parameter as one plain tensor."""
+    from ..errors import about
+    from ..packing import dequantised
+
+    with about(path):
+        return dequantised(checkpoint)
 
 
 def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Callable[[], Mapping[str, str]]:

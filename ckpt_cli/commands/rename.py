@@ -31,7 +31,7 @@ def rename_command(
     r"""Rename parameters. Rules work one after another; two tensors that would get one name are an error.
 
     'module.*=*' strips a prefix, 'h.*.attn.*=layers.*.attention.*' carries over what each * matched,
-    're:^h[.]([0-9]+)=layers.\1' uses groups.
+    're:^h[.]([0-9]+)=layers.\1' uses groups, and 're:ln_1=norm' replaces every ln_1 in a name.
     """
     to = Destination(output, in_place, dry_run, force, backup, format_name)
     before = open_to_edit(path, to, print_recipe)

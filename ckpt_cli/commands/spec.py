@@ -11,7 +11,7 @@ from ..errors import about
 from ..show.answer import Answer
 from ..show.progress import Progress
 from ..show.spec_toml import written
-from .params import Force, Path, open_checkpoint
+from .params import Force, IgnoreIndex, Path, open_checkpoint
 
 Target = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write it to this new file.", show_default=False)]
 Finite = Annotated[bool, typer.Option("--finite", help="Also that what is finite stays so; reads the values.")]
@@ -24,13 +24,14 @@ def spec_command(
     force: Force = False,
     finite: Finite = False,
     hashes: Hashes = False,
+    ignore_index: IgnoreIndex = False,
 ) -> None:
     """Print a spec of CKPT in TOML, for `ckpt check --spec`: the number of parameters, the ties, and names, dtypes, shapes.
 
     Repeated blocks stand in one line: "layers.{0-11}.attn.weight" with their count. It is as tight as what is there, and made to be
     loosened by hand: docs/checking.md says how. With --finite, tensors that have NaN or infinite elements now may keep them.
     """
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, ignore_index=ignore_index)
     with about(path), Progress() as progress:
         lines = list(written(checkpoint, finite, hashes, progress))
     if output is None:

@@ -15,7 +15,7 @@ from ..show.progress import Progress
 from ..show.statistics import Row, rows_document, show_rows, total_document
 from ..tensors.selection import select
 from ..tensors.tensor import Tensor
-from .params import Arch, Colors, Json, Path, Patterns, layers_of, open_checkpoint
+from .params import Arch, Colors, Dequantise, IgnoreIndex, Json, Path, Patterns, layers_of, open_checkpoint
 
 if TYPE_CHECKING:
     from ..analysis.histogram import Histogram
@@ -29,7 +29,9 @@ def stats_command(
     patterns: Patterns = None,
     hist: Hist = False,
     whole: Total = False,
+    dequantise: Dequantise = False,
     arch: Arch = "auto",
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     color: Colors = Color.auto,
 ) -> None:
@@ -43,7 +45,7 @@ def stats_command(
     that there are none of are null, a complex mean is [re, im]; --hist adds "histogram": {"edges", "counts"}; with --total it is
     {"path", "format", "total": {"dtype", "params", "min", …}}, where params is the number of elements.
     """
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, ignore_index=ignore_index, dequantise=dequantise)
     with about(path):
         names = select(checkpoint, patterns or [], layers_of(checkpoint, arch))
     tensors = {name: checkpoint[name] for name in names}

@@ -9,11 +9,13 @@ import typer
 from ..analysis.summary import summarise, to_depth
 from ..architectures import recognition
 from ..architectures.model import Model
-from ..errors import UsageError
+from ..errors import UsageError, about
+from ..packing import dequantised, find
 from ..show.answer import Answer, Color, note
+from ..show.code_note import note_code
 from ..show.summary_view import note_assumed, show_summary
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, Json, ModelArch, Path, open_checkpoint
+from .params import Colors, IgnoreIndex, Json, ModelArch, Path, open_checkpoint
 
 Depth = Annotated[
     int | None,
@@ -31,6 +33,7 @@ def summary_command(
     depth: Depth = None,
     input_shape: Input = None,
     as_repr: AsRepr = False,
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     color: Colors = Color.auto,
 ) -> None:
@@ -38,14 +41,22 @@ def summary_command(
 
     In a pipe a record a fact, tab-separated, told by its first field: path, format, bytes; architecture NAME UNDER; hyperparameter
     NAME VALUE; assumed NAME VALUE; layer PATH TYPE PARAMS BUFFERS TIED-TO OUTPUT; tensors, tied, params, trainable, buffers COUNT;
-    dtype NAME ELEMENTS; besides NAME TENSORS ELEMENTS BYTES; object NAME TEXT; metadata KEY VALUE. What is tied is counted once.
+    dtype NAME ELEMENTS; packed TITLE PARAMETERS ELEMENTS BYTES; besides NAME TENSORS ELEMENTS BYTES; object NAME TEXT; metadata KEY
+    VALUE. What is tied is counted once; a packed parameter (integers with scales) is one, of the size that it has in the plain model.
     """
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, ignore_index=ignore_index)
+    note_code(checkpoint)
+    with about(path):
+        found = find(checkpoint)
+        checkpoint = dequantised(checkpoint, found)
+    if found.broken:
+        more = f", and {len(found.broken) - 1:,} more" if len(found.broken) > 1 else ""
+        note(f"counted as plain tensors, since they do not fit together: {next(iter(found.broken.values())).what}{more}")
     model = _model_of(checkpoint, arch)
     if as_repr:
         _show_repr(Answer(as_json, color), model)
         return
-    summary = summarise(checkpoint, model, _outputs_of(model, input_shape))
+    summary = summarise(checkpoint, model, _outputs_of(model, input_shape), found)
     layers = summary.layers if depth is None else to_depth(summary.layers, depth)
     show_summary(Answer(as_json, color), summary, layers)
 

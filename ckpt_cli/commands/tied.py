@@ -9,7 +9,7 @@ import typer
 
 from ..show.answer import Answer, Color
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, Json, Path, open_checkpoint
+from .params import Colors, IgnoreIndex, Json, Path, open_checkpoint
 
 Equal = Annotated[bool, typer.Option("--equal", help="Also separate tensors whose dtype, shape and bytes are the same.")]
 
@@ -25,6 +25,7 @@ class Sharing(StrEnum):
 def tied_command(
     path: Path,
     equal: Equal = False,
+    ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     color: Colors = Color.auto,
 ) -> None:
@@ -32,7 +33,7 @@ def tied_command(
 
     KIND is `tied` (the same elements), `views` (different views of one storage) or, with --equal, `equal` (separate, the same bytes).
     """
-    checkpoint = open_checkpoint(path)
+    checkpoint = open_checkpoint(path, ignore_index=ignore_index)
     groups = [(Sharing.tied if _same_view(checkpoint, group) else Sharing.views, group) for group in checkpoint.sharing()]
     if equal:
         groups += [(Sharing.equal, group) for group in _equal_groups(checkpoint)]

@@ -6,13 +6,14 @@ import os
 from collections.abc import Sequence
 
 from ..errors import about
-from ..storage.descriptors import allow_many, open_descriptor
+from ..storage.descriptors import open_descriptor
 from ..storage.unfinished import journal_path
-from . import ending, locks, recovery, sync
+from . import ending, recovery, sync
 from .file_to_write import FileToWrite, WriteOptions
 from .fingerprint import size_and_fingerprint
 from .journal import JournalEntry
 from .journal_writing import NewJournal, begin
+from .lock_keepers import LockKeepers
 from .opening import settle
 from .overwriting import Overwriting, patch_in_place
 from .replacing import back_up, broken_links, lock_existing, written_anew
@@ -40,12 +41,11 @@ class JointEdit:
         self._temporary: dict[str, TemporaryFile] = {}
         self._overwriting: dict[str, Overwriting] = {}
         self._entries: dict[str, JournalEntry] = {}
-        self._locked: list[int] = []
+        self._locks = LockKeepers()
         self._recorded: list[str] = []  # files that have a journal of this edit
 
     def run(self) -> None:
         """Make the edit; whatever goes wrong, all files are the old ones or all are the new."""
-        allow_many()
         for target in dict.fromkeys([*(target for target, _ in self.outputs), *self.removed, self.leader]):
             settle(target)
         journal = None
@@ -66,8 +66,7 @@ class JointEdit:
     def _close(self) -> None:
         for temporary in self._temporary.values():
             temporary.close()
-        for fd in self._locked:
-            locks.close(fd)
+        self._locks.end()
 
     def _prepare(self) -> None:
         """What takes long, and changes nothing: new files are written under temporary names, patches are planned."""
@@ -77,7 +76,7 @@ class JointEdit:
                 patch = patch_in_place(target, output, self.options, changing)
                 if patch is not None and not patch.changes:
                     continue
-                locked = self._lock(target)
+                self._lock(target)
                 sweep(target)
                 if patch is not None:
                     with open_descriptor(target, os.O_RDONLY) as fd:
@@ -85,15 +84,13 @@ class JointEdit:
                 else:
                     self.notes += broken_links(target, output)
                     self._temporary[target] = written_anew(target, output, self.options)
-                    if locked:  # whoever might sweep it away would have to hold the target: one open file less
-                        self._temporary[target].close()
+                    self._temporary[target].hold_by(self._locks)
 
-    def _lock(self, target: str) -> bool:
-        """Hold the file that is going to be changed. Most are held already, by whoever read them. False where there is none."""
+    def _lock(self, target: str) -> None:
+        """Hold the file that is going to be changed, if there is one."""
         fd = lock_existing(target)
         if fd >= 0:
-            self._locked.append(fd)
-        return fd >= 0
+            self._locks.hold(fd)
 
     def _record(self, journal: NewJournal) -> None:
         """Write the journals of all files; that of the leader, `journal`, last, for with it they all have a meaning."""
@@ -132,7 +129,7 @@ class JointEdit:
 
     def _change(self) -> None:
         for target, overwriting in self._overwriting.items():
-            with about(target), open_descriptor(target, os.O_RDWR) as fd:
+            with about(target), overwriting.source.held_open(), open_descriptor(target, os.O_RDWR) as fd:
                 overwriting.write(fd, target, self.options)
         for target in self._temporary:
             back_up(target, self.options)

@@ -90,7 +90,8 @@ class FileLayout:
         try:
             import fcntl
 
-            fcntl.ioctl(self.fd, _FICLONE, file.fileno())
+            with file.held_open() as fd:
+                fcntl.ioctl(self.fd, _FICLONE, fd)
         except (ImportError, OSError):
             return False
         return True
@@ -144,7 +145,8 @@ class FileLayout:
         begun = False
         while left:
             try:
-                count = os.copy_file_range(extent.file.fileno(), self.fd, left, source, target)
+                with extent.file.held_open() as fd:
+                    count = os.copy_file_range(fd, self.fd, left, source, target)
             except (OSError, AttributeError):
                 if begun:
                     raise

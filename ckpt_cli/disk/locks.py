@@ -9,6 +9,7 @@ from ..errors import ReadError
 
 PATIENCE = 5.0  # seconds that a program waits for another; a test may shorten it
 _held: dict[int, tuple[int, int]] = {}  # descriptors whose lock this program holds → device and inode
+_kept: set[tuple[int, int]] = set()  # files whose locks other processes hold for this program
 
 
 def take(fd: int, path: str) -> None:
@@ -58,13 +59,25 @@ def take_if_free(fd: int) -> bool:
 
 def mine(fd: int) -> bool:
     """Whether this program holds the lock of that file, by whichever of its descriptors."""
-    return _identity(fd) in _held.values()
+    identity = _identity(fd)
+    return identity in _held.values() or identity in _kept
 
 
 def close(fd: int) -> None:
     """Close an open file, and give its lock back."""
     _held.pop(fd, None)
     os.close(fd)
+
+
+def pass_on(fd: int) -> None:
+    """Close an open file that another process of this program has open, too, and goes on holding the lock of."""
+    _kept.add(_identity(fd))
+    close(fd)
+
+
+def end_kept() -> None:
+    """Forget the locks that other processes held: these have ended."""
+    _kept.clear()
 
 
 def is_at(fd: int, path: str) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 
 from ..errors import CkptError, about
-from ..storage.file import File, open_regular
+from ..storage.file import File
+from ..storage.open_files import open_regular
 from ..storage.unfinished import is_signed
 
 _undone: list[str] = []  # paths of files whose interrupted edits this process undid, until the user is told
@@ -33,12 +34,10 @@ def open_file(path: str, lock: bool = False) -> File:
     with about(path):
         _settle_named(path)
         if not lock:
-            fd, close = open_regular(path), os.close
-        else:
-            from .locks import close
+            return File(path)
+        from .locks import close
 
-            fd = _open_locked(path)
-    return File(path, fd, close)
+        return File(path, _open_locked(path), close)
 
 
 def settle(target: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from ..errors import ReadError
+from ..storage.file import File
 from ..storage.workers import BLOCK
 from . import ending, journal_mark, locks, recovery, sync
 from .file_to_write import FileToWrite, WriteOptions
@@ -19,10 +20,11 @@ from .patch import Change, Patch, checksums_of, in_place, mended
 _LARGE = 4 << 20
 
 
-def patch_in_place(target: str, output: FileToWrite, options: WriteOptions, changing: Collection[tuple[int, int]] = ()) -> Patch | None:
+def patch_in_place(target: str, output: FileToWrite, options: WriteOptions, changing: Collection[tuple[int, ...]] = ()) -> Patch | None:
     """What to overwrite in `target` itself; None where a new file is to be written. `changing`: all files that the edit may overwrite.
 
     A journal doubles what is written: beyond half of the file, writing it anew is less. But a file of several names (hard links) stays one.
+    A file that grows is written anew: a journal holds old bytes, and there are none.
 
     Raises:
         ReadError: Another program has changed the file since it was read.
@@ -33,6 +35,8 @@ def patch_in_place(target: str, output: FileToWrite, options: WriteOptions, chan
     info = os.stat(target)
     _check_unchanged(patch, info)
     if (info.st_dev, info.st_ino) != patch.file.identity or not os.access(target, os.W_OK):
+        return None
+    if patch.grows:
         return None
     if 2 * patch.nbytes > patch.file.size and info.st_nlink == 1:
         return None
@@ -50,11 +54,13 @@ class Overwriting(NamedTuple):
     """A patch as it is written in place.
 
     Attributes:
+        source: The file as it was read.
         changes: The changes, those of checksums among them.
         entry: What the journal says of them.
         new: What the journal keeps of the bytes that the changed runs will hold.
     """
 
+    source: File
     changes: list[Change]
     entry: JournalEntry
     new: bytes
@@ -74,7 +80,7 @@ class Overwriting(NamedTuple):
         entry = JournalEntry(
             size=os.fstat(fd).st_size, print=fingerprint(fd, extents), extents=extents, piece=piece, step=BLOCK, held=SECTOR
         )
-        return cls(changes, entry, b"".join(each.kept for each in known))
+        return cls(patch.file, changes, entry, b"".join(each.kept for each in known))
 
     def write(self, fd: int, target: str, options: WriteOptions) -> None:
         """Mark the open file and write the changes, durably."""

@@ -60,6 +60,11 @@ class Patch(NamedTuple):
         """The bytes that change."""
         return sum(change.contents.nbytes for change in self.changes)
 
+    @property
+    def grows(self) -> bool:
+        """Whether the file becomes longer."""
+        return bool(self.changes) and self.changes[-1].stop > self.file.size
+
     def covered(self) -> Iterator[tuple[Checksum | None, Change]]:
         """Each change with the checksum over it."""
         by_start = sorted(self.checksums)
@@ -122,7 +127,7 @@ def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return merged
 
 
-def in_place(patch: Patch, changing: Collection[tuple[int, int]] = ()) -> Patch | None:
+def in_place(patch: Patch, changing: Collection[tuple[int, ...]] = ()) -> Patch | None:
     """The patch, fit to be written over the file that its contents are read from; None where that would take much memory.
 
     A change that is made of other bytes of the file than those that it replaces is read now, before any byte is written, and so is one
@@ -140,7 +145,7 @@ def in_place(patch: Patch, changing: Collection[tuple[int, int]] = ()) -> Patch 
     return patch._replace(changes=safe)
 
 
-def _stays(storage: Storage, file: File, at: int, others: Collection[tuple[int, int]]) -> bool:
+def _stays(storage: Storage, file: File, at: int, others: Collection[tuple[int, ...]]) -> bool:
     """Whether a byte of `storage`, to be written to `at`, is made of no byte of `file` or of `others` but the one that it replaces."""
     if isinstance(storage, Extent):
         return storage.file.identity not in others and (storage.file.identity != file.identity or storage.place() == at)
@@ -175,7 +180,8 @@ def _between_copies(patch: Patch, file_layout: FileLayout) -> list[Placed]:
         file_layout.put(Extent(patch.file, at, change.at - at))
         places.append(file_layout.put(change.contents, CRC32 if checksum else None))
         at = change.stop
-    file_layout.put(Extent(patch.file, at, patch.file.size - at))
+    if at < patch.file.size:
+        file_layout.put(Extent(patch.file, at, patch.file.size - at))
     return places
 
 

@@ -11,10 +11,14 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from ..storage.descriptors import open_descriptor
 from ..storage.unfinished import JOURNAL_MARK, journal_path
 from . import locks
+
+if TYPE_CHECKING:
+    from .lock_keepers import LockKeepers
 
 
 class TemporaryFile:
@@ -67,6 +71,11 @@ class TemporaryFile:
                 locks.close(fd)
             except OSError:
                 pass
+
+    def hold_by(self, keepers: LockKeepers) -> None:
+        """Leave the file, and its lock, to `keepers`."""
+        fd, self._fd = self._fd, -1
+        keepers.hold(fd)
 
     def __enter__(self) -> TemporaryFile:
         return self

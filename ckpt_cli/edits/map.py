@@ -6,13 +6,14 @@ A map is FROM-to-TO, a file of rules (mapping/rules.py), or `inverse:` before th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import EditError, UnknownName, UsageError, about, did_you_mean
 from ..mapping.convention import Convention, convention, framework_names
 from ..mapping.pairing import Template, paired
-from ..mapping.rules import Rules, parse_rules, ruled
+from ..mapping.rules import Rules, parse_rules
+from ..mapping.ruling import ruled
 from ..tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ class Carried(NamedTuple):
         said: Notes for the user, a line each.
         left: Names of the old checkpoint that have no place in the new one, and are left out.
         missing: Names that `like` has and for which there is nothing.
+        sources: The old names that each new one is made of.
     """
 
     checkpoint: Checkpoint
     said: list[str]
     left: list[str]
     missing: list[str]
+    sources: Mapping[str, tuple[str, ...]]
 
 
 def ready() -> Iterator[str]:
@@ -83,7 +86,7 @@ def carry(checkpoint: Checkpoint, by: Map, like: Template | None = None, rest: s
     Raises:
         EditError: The map does not cover a tensor, two would have one name, or none would be left.
     """
-    tensors, unknown, left, said = ruled(checkpoint, by) if isinstance(by, Rules) else paired(checkpoint, *by, like)
+    tensors, unknown, left, said, sources = ruled(checkpoint, by) if isinstance(by, Rules) else paired(checkpoint, *by, like)
     policy = (by.rest if isinstance(by, Rules) else "") or rest or "error"
     if unknown and policy == "error":
         raise _unknown(unknown, like)
@@ -94,9 +97,10 @@ def carry(checkpoint: Checkpoint, by: Map, like: Template | None = None, rest: s
     if not tensors and not kept:
         raise EditError("no tensor would be left", "name another map")
     separator = checkpoint.separator if isinstance(by, Rules) else by[1].separator
-    made = checkpoint.replacing(tensors=tensors | kept, layers={}, sources={}, separator=separator)
-    missing = [name for name in like.shapes if name not in made.tensors and name not in uncompared(by, like)] if like else []
-    return Carried(made, said, left + [name for name in unknown if policy == "drop"], missing)
+    made = checkpoint.replacing(tensors=tensors | kept, layers={}, layer_of={}, sources={}, fixed={}, remarks={}, separator=separator)
+    needless = set(uncompared(by, like)) if like else set()
+    missing = [name for name in like.shapes if name not in made.tensors and name not in needless] if like else []
+    return Carried(made, said, left + [name for name in unknown if policy == "drop"], missing, sources)
 
 
 def mapped(checkpoint: Checkpoint, by: Map, like: Template | None = None, rest: str = "") -> Checkpoint:
@@ -113,19 +117,19 @@ def mapped(checkpoint: Checkpoint, by: Map, like: Template | None = None, rest: 
     return made.checkpoint.replacing(notes=(*checkpoint.notes, *made.said, *left))
 
 
-def uncompared(by: Map, like: Template) -> set[str]:
-    """List names in `like` that no map makes: training state, and counters, which not every framework keeps."""
+def uncompared(by: Map, like: Template) -> list[str]:
+    """List names in `like` that no map makes, in its order: training state, and counters, which not every framework keeps."""
     if isinstance(by, Rules):
-        return set()
+        return []
     theirs = by[1]
     made = {
         fit.tensors[key]
-        for layer in theirs.layers(like.shapes)
+        for layer in theirs.layers(like.shapes, told=like.told)
         for fit in layer.candidates[:1]
         for key in fit.tensors
         if fit.kind.variables[key].dtype
     }
-    return made | {name for name in like.shapes if theirs.is_training(name)}
+    return [name for name in like.shapes if name in made or theirs.is_training(name)]
 
 
 def _unknown(names: list[str], like: Template | None) -> EditError:

@@ -1,4 +1,7 @@
-"""`rename`: `OLD=NEW`, where OLD is a name, a glob whose `*` stand for those in NEW, or `re:` and an expression with groups for NEW."""
+"""`rename`: `OLD=NEW`, where OLD is a name, a glob whose `*` stand for those in NEW, or `re:` and an expression with groups for NEW.
+
+An expression replaces all its matches in a name.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +47,7 @@ def split_rule(text: str, names: set[str]) -> tuple[str, str]:
     Args:
         text: The rule.
         names: The names that there are: if a name has an `=` in it, the rule is split behind that name.
+            An expression is split at the first `=` before which it compiles, so that `re:(?=x)=y` has one in its lookahead.
 
     Raises:
         UsageError: The rule is not of the form OLD=NEW.
@@ -52,10 +56,19 @@ def split_rule(text: str, names: set[str]) -> tuple[str, str]:
     if not cuts:
         raise UsageError(f"{text!r} is no renaming", "write OLD=NEW")
     known = [at for at in cuts if text[:at] in names]
-    cut = (known or cuts)[0]
-    if (not text[:cut] and not known) or (not text[cut + 1 :] and not text.startswith("re:")):
+    whole = [at for at in cuts if _compiles(text[3:at])] if text.startswith("re:") else []
+    cut = (known or whole or cuts)[0]
+    if (text[:cut] in ("", "re:") and not known) or (not text[cut + 1 :] and not text.startswith("re:")):
         raise UsageError(f"{text!r} leaves a name empty", "write OLD=NEW")
     return text[:cut], text[cut + 1 :]
+
+
+def _compiles(expression: str) -> bool:
+    try:
+        re.compile(expression)
+    except (re.error, OverflowError, RecursionError):
+        return False
+    return bool(expression)
 
 
 def _only(old: str, new: str) -> Callable[[str], str | None]:
@@ -87,7 +100,7 @@ def _expression(old: str, new: str) -> Callable[[str], str | None]:
         pattern.sub(new, "")
 
         def change(name: str) -> str | None:
-            return pattern.sub(new, name, count=1) if pattern.search(name) else None
+            return pattern.sub(new, name) if pattern.search(name) else None
 
     except (re.error, IndexError) as error:
         raise UsageError(f"'{old}={new}' is no renaming: {error}") from None

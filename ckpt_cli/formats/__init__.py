@@ -16,14 +16,17 @@ Packages outside announce theirs in the entry-point group `ckpt_cli.formats`.
 from __future__ import annotations
 
 from ..registry import ModuleRegistry
-from .format import Format, HasChecksums, Index, NamesCode, Patcher, Savable, SeveralFiles, Writer
+from .format import Format, HasChecksums, PartSet, Patcher, Savable, SeveralFiles, Writer
+from .index import Index, IndexFault
 
-__all__ = ["Format", "HasChecksums", "Index", "NamesCode", "Patcher", "Savable", "SeveralFiles", "Writer", "formats"]
+__all__ = [
+    "Format", "HasChecksums", "Index", "IndexFault", "PartSet", "Patcher", "Savable", "SeveralFiles", "Writer", "formats",
+]  # fmt: skip
 
 formats: ModuleRegistry[Format] = ModuleRegistry(
     "format",
     __name__,
     "format_",
     likely=("safetensors.format_safetensors", "torch.format_torchscript", "torch.format_torch"),
-    ahead={"pickle": "paddle"},
+    ahead={"pickle": "paddle", "torch-folder": "onnx", "gguf-split": "gguf"},
 )

@@ -4,9 +4,9 @@
     Writer          writes a checkpoint anew
     Patcher         writes values over those in a copy of the file, or in the file itself; what else is in the file stays
     SeveralFiles    keeps a checkpoint in several files, and says which of them stands for all
-    Index           is a list of files, each with a part of the checkpoint
+    Index           (in index.py) is a list of files, each with a part of the checkpoint
+    PartSet         reads the files of a folder as one checkpoint, each of which is a file of another format
     HasChecksums    has checksums of more than tensors and the members of a zip
-    NamesCode       names classes and functions, which a framework imports as it loads the file
 
 What ought to be asked of a format that may not have a piece is asked behind `isinstance(form, PIECE)`.
 "Not mine" is `sniff` returning False; "mine, but broken" is `read` raising. They are never one `except`.
@@ -14,14 +14,14 @@ What ought to be asked of a format that may not have a piece is asked behind `is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..disk.file_to_write import FileToWrite
     from ..disk.layout import FileLayout
     from ..disk.patch import Patch
-    from ..errors import ReadError, UnknownFormat
+    from ..errors import UnknownFormat
     from ..storage.file import File
     from ..storage.storage import Storage
     from ..tensors.checkpoint import Checkpoint
@@ -59,6 +59,10 @@ class Format:
         """The suffixes of files that may be the model in a folder."""
         return self.suffixes
 
+    def is_called(self, path: str) -> bool:
+        """Whether a file is called as those of this format are."""
+        return path.endswith(self.suffixes)
+
     def sniff(self, file: File) -> bool:
         """Whether `file` is of this format, from cheap facts: its first bytes, its last ones, the names of a zip's members."""
         raise NotImplementedError
@@ -66,6 +70,10 @@ class Format:
     def read(self, file: File) -> Checkpoint:
         """The checkpoint in `file`: its header is read, no data are. Raises Malformed."""
         raise NotImplementedError
+
+    def attributes(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """What the file says of single tensors and groups besides their names and values. Where it differs, `diff` notes it."""
+        return {}
 
     def files_read(self, checkpoint: Checkpoint) -> list[File]:
         """The files that `checkpoint` was read from."""
@@ -114,9 +122,13 @@ class Savable(Format):
         if not (self.is_origin_of(checkpoint) and self.patch(checkpoint) is not None):
             self.write(checkpoint, Nowhere())
 
-    def main_file(self, path: str) -> str:
-        """The file by which a checkpoint that is written to `path` is known: `path` itself, or the one that stands for several files."""
+    def main_file(self, path: str, checkpoint: Checkpoint | None = None) -> str:
+        """The file by which `checkpoint`, written to `path`, is known: `path` itself, or the one that stands for several files."""
         return path
+
+    def divided(self, size: int) -> Savable | None:
+        """What writes files of this format with at most `size` bytes of tensors each; None where that takes an index of shards."""
+        return None
 
     def files_to_write(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         """The files to be written, so that `checkpoint` is at `path`. Raises CannotHold."""
@@ -217,12 +229,30 @@ class SeveralFiles(Format):
         return None
 
 
-class Index(SeveralFiles):
-    """A file that lists others: where one lies in a folder, the model is read by it."""
+class PartSet(SeveralFiles):
+    """A set of files of other formats, which is read as one where its folder is named: the parts that ranks or a program wrote.
 
-    def missing_index(self, folder: str, names: Sequence[str]) -> ReadError | None:
-        """The error for a folder in which nothing but `names` could be the model, where these are what a missing index would list."""
-        return None
+    `locate` gives the first part. A part that is named itself is read by its own format; `part_note` says what it is a part of.
+    """
+
+    def sniff(self, file: File) -> bool:
+        """No file by itself is the set."""
+        return False
+
+    def is_main(self, path: str, folder: str) -> bool:
+        """Whether the file at `path`, which was located for `folder`, stands for a set."""
+        from os.path import dirname, realpath
+
+        main = self.locate(dirname(path) or ".")
+        return main is not None and realpath(main) == realpath(path)
+
+    def part_note(self, path: str, checkpoint: Checkpoint) -> str:
+        """What is said of the file at `path` that was read by itself; nothing where it is no part, or the only one."""
+        return ""
+
+    def differing_copies(self, checkpoint: Checkpoint, names: Sequence[str]) -> Iterable[tuple[str, str]]:
+        """Each of `names` that several parts hold, and the path of each that holds it otherwise than the first. They are read."""
+        return ()
 
 
 class HasChecksums(Format):
@@ -230,14 +260,6 @@ class HasChecksums(Format):
 
     def checksummed(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
         """What the files of `checkpoint` have checksums of besides the tensors' own storages: what it is called, and its bytes."""
-        raise NotImplementedError
-
-
-class NamesCode(Format):
-    """A format whose files name Python code."""
-
-    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """Path of a file, dotted name: each class or function that the framework imports as it loads the file, unless it loads safely."""
         raise NotImplementedError
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import UnknownFormat
 from ..storage.file import File
 from . import SeveralFiles, formats
+from .other_programs import error_of_program
 
 # First bytes → what they begin, and what to do. From each format's own specification: RFC 1952, the xz and zstd formats, APPNOTE, PNG, …
 _ARCHIVES = {
@@ -61,9 +62,8 @@ def unknown_error(file: File) -> UnknownFormat:
         return UnknownFormat("this is a web page, not a checkpoint", "download the file itself; the link may need a log-in")
     if not head.strip(b"\0"):
         return UnknownFormat("the file begins with nothing but zeros", "download or copy it again")
-    return (
-        _archive(file) or _other(head) or _text(file) or UnknownFormat("not a checkpoint of any known format", "`ckpt formats` lists them")
-    )
+    unknown = UnknownFormat("not a checkpoint of any known format", "`ckpt formats` lists them")
+    return _archive(file) or _other(head) or error_of_program(file) or _text(file) or unknown
 
 
 def _stray_part_error(path: str) -> UnknownFormat | None:

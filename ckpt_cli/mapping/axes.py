@@ -6,9 +6,10 @@ The same letter is the same size wherever it stands. `*` is one to three axes in
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 from math import prod
+from types import MappingProxyType
 
 from ..errors import EditError, UsageError
 from ..numbers.shapes import show_shape
@@ -64,7 +65,7 @@ def solved(axes: Axes, shape: tuple[int, ...], sizes: Sizes) -> Sizes | None:
         unknown = [letter for letter in letters if letter not in result]
         known = prod(result[letter] for letter in letters if letter in result)
         if len(unknown) > 1:
-            if result.setdefault(letters, size) != size:
+            if not known or size % known or result.setdefault("".join(unknown), size // known) != size // known:
                 return None
         elif unknown and known and size % known == 0:
             result[unknown[0]] = size // known
@@ -87,8 +88,14 @@ def shape_of(axes: Axes, sizes: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(prod(sizes[letter] for letter in letters) for letters in axes)
 
 
-def rearranged(tensor: Tensor, name: str, before: Axes, after: Axes, sizes: Sizes) -> Tensor:
-    """Return the tensor with its axes as `after` has them.
+def without(axes: Axes, letters: Collection[str]) -> Axes:
+    """Return the axes without these letters; an axis of nothing else is left out."""
+    kept = ("".join(letter for letter in axis if letter not in letters) for axis in axes)
+    return tuple(new for new, old in zip(kept, axes, strict=True) if new or not old)
+
+
+def rearranged(tensor: Tensor, name: str, before: Axes, after: Axes, sizes: Sizes, at: Mapping[str, int] = MappingProxyType({})) -> Tensor:
+    """Return the tensor, or one index of some of its axes, with its axes as `after` has them.
 
     It is a view of the same storage where strides can express that; otherwise its elements are gathered when they are read.
 
@@ -96,8 +103,9 @@ def rearranged(tensor: Tensor, name: str, before: Axes, after: Axes, sizes: Size
         tensor: the tensor, whose axes are `before`.
         name: its name, for messages.
         before: its axes.
-        after: the axes of the result, of the same letters.
+        after: the axes of the result, of the same letters, but for those of `at`.
         sizes: sizes of letters that the shape does not tell.
+        at: letter → the index of it that is taken.
 
     Raises:
         EditError: the shape contradicts `before`, or nothing tells the size of a letter.
@@ -112,11 +120,12 @@ def rearranged(tensor: Tensor, name: str, before: Axes, after: Axes, sizes: Size
     if unknown:
         raise EditError(f"{name}: nothing tells the size of {unknown[0]}", f"say it: sizes = {{{unknown[0]} = 1}}")
     strides = _letter_strides(tensor.plain(name), before, known)
+    offset = tensor.offset + sum(index * strides[letter] for letter, index in at.items())
     joined = _axis_strides(after, known, strides)
     if joined is not None:
-        return Tensor.view(tensor.dtype, shape_of(after, known), tensor.storage, joined, tensor.offset)
+        return Tensor.view(tensor.dtype, shape_of(after, known), tensor.storage, joined, offset)
     split_shape, split_strides = tuple(known[letter] for letter in letters), tuple(strides[letter] for letter in letters)
-    view = Tensor.view(tensor.dtype, split_shape, tensor.storage, split_strides, tensor.offset)
+    view = Tensor.view(tensor.dtype, split_shape, tensor.storage, split_strides, offset)
     return Tensor.whole(tensor.dtype, shape_of(after, known), view.elements())
 
 

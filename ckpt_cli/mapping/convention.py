@@ -6,83 +6,63 @@ format     the file format it writes by itself       child      the name of a ne
 layout     oi or io, as of Format                    constants  whether constants are among the parameters
 preset     the preset of its own initialisation      written    which of a variable's names is written: 0 the first, -1 the last
 kinds      another convention with the same kinds    once       a layer that is used twice is stored once
+under      what all new names begin with             groups     what may come before a name, and divides the tensors of one layer
 strict     a layer whose own name matches a kind's class is of no other kind
+own        names that begin with this give layers their own name, which new names keep
+graph      names of tensors whose values only a graph beside the file tells
+embedding  names of embeddings that have no layer: the variable's name is the layer's
+split      a layer that is two elsewhere: which of its variables are which of the two layers'
 
 A kind of layer is its variables, each with the names it goes by and the letters of its axes; a letter has one size throughout the layer.
-`a+b` is a variable that is the sum of two. `equal` lists letters of one size. A variable with `fill` is made of that value where the source
-has none, and left out where the target has none.
-The names and shapes of its variables tell what kind a layer is; where several kinds have those, the layer's own name does (`class`).
+What a variable is made of is said in kinds.py. `equal` lists letters of one size. A variable with `fill` is made of that value where the
+source has none, and left out where the target has none.
+The names and shapes of its variables tell what kind a layer is, and its type where the file says it; where several kinds have those, the
+layer's own name does (`class`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import UnknownName, did_you_mean
-from .axes import Axes, Sizes, axes_of, parse, solved
-
-Shapes = Mapping[str, tuple[int, ...]]
+from .kinds import Candidate, LayerKind, LayerTensors, Shapes, Told, candidate, kind_of
 
 
-class Variable(NamedTuple):
-    """A variable of a kind of layer.
+class _Place(NamedTuple):
+    """Where the tensors of a layer are: what comes before and behind what it calls them."""
 
-    Attributes:
-        names: what layers call it.
-        axes: how its axes lie.
-        optional: whether a layer may lack it.
-        fill: the value of its elements where the source has none; None where it must have one.
-        dtype: its dtype where it is made of `fill`; empty for that of its layer.
-    """
+    before: str
+    behind: str = ""
 
-    names: tuple[str, ...]
-    axes: Axes
-    optional: bool = False
-    fill: float | None = None
-    dtype: str = ""
+    @property
+    def path(self) -> str:
+        """The name of the layer."""
+        return self.before.rstrip("/.:_") + self.behind
 
 
-class LayerKind(NamedTuple):
-    """A kind of layer in one convention.
+class _Split(NamedTuple):
+    """A layer that is several elsewhere: how it is called, a variable that only it has, and which variables each of the layers has."""
 
-    Attributes:
-        name: the same in all conventions: `dense`, `conv`, `lstm`.
-        variables: key → variable; a key `a+b` is the sum of two.
-        sizes: the sizes of letters that all such layers share.
-        own_name: a pattern of the names that such layers have; empty where a name tells nothing.
-        home: what new layers of the kind are called.
-        equal: letters of one size.
-    """
+    own_name: re.Pattern[str]
+    leaf: str
+    layers: Mapping[str, Mapping[str, str]]
 
-    name: str
-    variables: Mapping[str, Variable]
-    sizes: Sizes
-    own_name: str
-    home: str
-    equal: str
+    @classmethod
+    def of(cls, table: Mapping[str, Any]) -> _Split:
+        """Return what a table of a convention's file says."""
+        return cls(re.compile(str(table["class"]), re.IGNORECASE), str(table["leaf"]), table["layers"])
 
-    def required_parts(self, keys: Iterable[str]) -> set[str]:
-        """Return the parts of these variables, sums taken apart; without those that can be filled or left out."""
-        return {part for key in keys if self.variables[key].fill is None for part in key.split("+")}
+    def divides(self, own_name: str, leaves: Mapping[str, str]) -> bool:
+        """Whether a layer is one that is divided."""
+        parts = [layer for layer in self.layers.values() if any(leaf in leaves for leaf in layer)]
+        return len(parts) > 1 and (self.leaf in leaves or self.own_name.fullmatch(_unnumbered(own_name)) is not None)
 
 
-class Candidate(NamedTuple):
-    """A kind that a layer may be, the tensor that each of its variables is (key → name), and the sizes of its letters."""
-
-    kind: LayerKind
-    tensors: Mapping[str, str]
-    sizes: Sizes
-
-
-class LayerTensors(NamedTuple):
-    """The names of the tensors of one layer, and the kinds that it may be, the likeliest first."""
-
-    names: tuple[str, ...]
-    candidates: tuple[Candidate, ...]
+_Groups = dict[_Place, dict[str, str]]
 
 
 class Convention:
@@ -92,17 +72,25 @@ class Convention:
         self.name = name
         self.title, self.separator, self.format = (str(table[key]) for key in ("title", "separator", "format"))
         self.preset, self.layout, self.child = (str(table[key]) for key in ("preset", "layout", "child"))
-        self.written = int(table.get("written", 0))
+        self.written, self.under = int(table.get("written", 0)), str(table.get("under", ""))
         self.strict, self.once, self.constants = (bool(table.get(key, False)) for key in ("strict", "once", "constants"))
-        self.kinds = {kind: _kind(kind, facts) for kind, facts in kinds.items()}
+        self.kinds = {kind: kind_of(kind, facts) for kind, facts in kinds["kind"].items()}
+        self._split = [_Split.of(each) for each in kinds.get("split", {}).values()]
         self._pattern, self._training = str(table["pattern"]), re.compile(str(table["training"]), re.IGNORECASE)
+        self._group, self._own = re.compile(str(table.get("groups", "$^"))), re.compile(str(table.get("own", "$^")))
+        self.graph = re.compile(str(table.get("graph", "$^")))
+        self._embedding = re.compile(str(table.get("embedding", "$^")))
+        self._leaves = {leaf for kind in self.kinds.values() for variable in kind.variables.values() for leaf in variable.names if leaf}
+        self._leaves |= {leaf for split in self._split for names in split.layers.values() for leaf in names}
+        self._names = [self._name_pattern(composite) for composite in (False, True)]
 
-    @cached_property
-    def _name(self) -> re.Pattern[str]:
-        """The pattern of a variable's name; its group `leaf` is what the layer calls it."""
-        leaves = {leaf for kind in self.kinds.values() for variable in kind.variables.values() for leaf in variable.names}
-        known = "|".join(map(re.escape, sorted(leaves, key=len, reverse=True)))
-        return re.compile(self._pattern.replace("LEAF", f"(?P<leaf>{known})"), re.DOTALL)
+    def _name_pattern(self, composite: bool) -> re.Pattern[str]:
+        """The pattern of the name of a variable of composite kinds, or of the others; its group `leaf` is what the layer calls it."""
+        variables = (variable for kind in self.kinds.values() if kind.composite == composite for variable in kind.variables.values())
+        leaves = {leaf for variable in variables for leaf in variable.names}
+        leaves |= {leaf for split in self._split if not composite for names in split.layers.values() for leaf in names}
+        known = (re.escape(leaf).replace("\\.", "[./]") for leaf in sorted(leaves, key=len, reverse=True) if leaf)
+        return re.compile(self._pattern.replace("LEAF", f"(?P<leaf>{'|'.join(known) or '$^'})"), re.DOTALL)
 
     def is_training(self, name: str) -> bool:
         """Return whether the name belongs to the training, not to the model."""
@@ -110,70 +98,105 @@ class Convention:
 
     def new_name(self, kind: LayerKind, key: str, layer: str) -> str:
         """Return the name of a variable of a new layer, which is called `layer`."""
-        return f"{layer}{self.separator}{kind.variables[key].names[self.written]}"
+        variable = kind.variables[key]
+        leaf = variable.names[self.written].replace(".", self.separator)
+        under = self.under if variable.under is None else variable.under
+        return f"{under}{layer}{self.separator}{kind.prefix}{leaf}{kind.suffix}"
 
-    def layers(self, shapes: Shapes) -> list[LayerTensors]:
-        """Return the layers that have these tensors, in their order; in natural order where the names are sorted, as some formats do."""
-        groups: dict[tuple[str, str], dict[str, str]] = {}
-        for name in shapes:
-            match = None if self.is_training(name) else self._name.fullmatch(name)
-            if match:
-                groups.setdefault((name[: match.start("leaf")], name[match.end("leaf") :]), {})[match["leaf"]] = name
-        places = list(groups)
+    def layers(self, shapes: Shapes, composite: bool = True, told: Told = Told()) -> list[LayerTensors]:  # noqa: B008
+        """Return the layers that have these tensors, in their order; in natural order where the names are sorted, as some formats do.
+
+        Args:
+            shapes: name → shape.
+            composite: whether layers of composite kinds are looked for; otherwise what they are made of are layers.
+            told: what a config or a graph says of their layers.
+        """
+        known = [name for name in shapes if not self.is_training(name)]
+        found = list(self._composites(known, shapes)) if composite else []
+        taken = {name for _, layer in found for name in layer.names}
+        found += self._simple([name for name in known if name not in taken], shapes, told)
+        order = {name: at for at, name in enumerate(known)}
+        found.sort(key=lambda each: order[each[1].names[0]])
+        places = [place for place, _ in found]
         if places == sorted(places):
-            places.sort(key=lambda place: [natural(part) for part in place])
-        found = ((groups[place], self._candidates(place[0], groups[place], shapes)) for place in places)
-        return [LayerTensors(tuple(leaves.values()), candidates) for leaves, candidates in found if candidates]
+            found.sort(key=lambda each: [natural(part) for part in each[0]])
+        return [layer for _, layer in found]
 
-    def _candidates(self, before: str, leaves: Mapping[str, str], shapes: Shapes) -> tuple[Candidate, ...]:
-        """The kinds that a layer may be: `before` is what comes before the leaves of its tensors (leaf → name)."""
-        layer = re.split(r"[/.:]", before.rstrip("/.:_"))[-1]
-        names = (layer, re.sub(r"[_-]?\d+$", "", layer))
+    def _composites(self, names: Iterable[str], shapes: Shapes) -> Iterator[tuple[_Place, LayerTensors]]:
+        """The layers of composite kinds, each with its place."""
+        kinds = [kind for kind in self.kinds.values() if kind.composite]
+        for place, leaves in self._groups(names, self._names[True]).items():
+            found = tuple(each for kind in kinds if (each := candidate(kind, leaves, shapes)) is not None)
+            if found:
+                yield place, LayerTensors(tuple(leaves.values()), found, place.path)
+
+    def _simple(self, names: Iterable[str], shapes: Shapes, told: Told) -> Iterator[tuple[_Place, LayerTensors]]:
+        """The layers of all other kinds, each with its place."""
+        for place, own_name, leaves in self._divided(self._groups(names, self._names[False], told.leaves)):
+            candidates, sure = self._candidates(own_name, leaves, shapes, told.types)
+            if candidates:
+                named = all(self._own.match(name) for name in leaves.values())
+                yield place, LayerTensors(tuple(leaves.values()), candidates, place.path, named, sure)
+
+    def _groups(self, names: Iterable[str], pattern: re.Pattern[str], told: Mapping[str, str] = MappingProxyType({})) -> _Groups:
+        """The tensors of each layer: what it calls them → their names. `told` says what it calls those that have numbers alone."""
+        groups: _Groups = {}
+        for name in names:
+            match = pattern.fullmatch(name)
+            if match and match["leaf"]:
+                place = _Place(self._group.sub("", name[: match.start("leaf")], count=1), name[match.end("leaf") :])
+                own = told.get(name, "")
+                groups.setdefault(place, {})[own if own in self._leaves else match["leaf"].replace("/", ".")] = name
+            elif self._embedding.fullmatch(name):
+                groups[_Place(self._group.sub("", name, count=1))] = {"": name}
+        return groups
+
+    def _divided(self, groups: _Groups) -> Iterator[tuple[_Place, str, dict[str, str]]]:
+        """Each group with the name that tells its kind; a layer that is two elsewhere is divided into them."""
+        for place, leaves in groups.items():
+            own_name = re.split(r"[/.:]", place.before.rstrip("/.:_"))[-1]
+            split = next((split for split in self._split if split.divides(own_name, leaves)), None)
+            if split is None:
+                yield place, own_name, leaves
+                continue
+            for kind, renamed in split.layers.items():
+                own = {leaf: leaves[theirs] for theirs, leaf in renamed.items() if theirs in leaves}
+                yield _Place(f"{place.before}{kind}", place.behind), kind, own
+
+    def _candidates(
+        self, own_name: str, leaves: Mapping[str, str], shapes: Shapes, types: Mapping[str, str]
+    ) -> tuple[tuple[Candidate, ...], bool]:
+        """The kinds that a layer of this name may be, the likeliest first, and whether that is the only one that is so likely."""
+        kinds = self._kinds_of_type({types[name] for name in leaves.values() if name in types})
         rank = {True: 0, None: 1, False: 2}
         ranked = [
-            (rank[_name_matches(kind, names)], candidate)
-            for kind in self.kinds.values()
-            if (candidate := _candidate(kind, leaves, shapes)) is not None
+            (rank[_name_matches(kind, own_name)], found)
+            for kind in kinds
+            if not kind.composite and (found := candidate(kind, leaves, shapes)) is not None
         ]
-        decided = self.strict and any(_name_matches(kind, names) for kind in self.kinds.values())
-        return tuple(candidate for order, candidate in sorted(ranked, key=lambda each: each[0]) if order == 0 or not decided)
+        decided = self.strict and any(_name_matches(kind, own_name) for kind in self.kinds.values())
+        kept = sorted((each for each in ranked if each[0] == 0 or not decided), key=lambda each: each[0])
+        return tuple(found for _, found in kept), len(kept) == 1 or bool(kept and kept[0][0] == 0)
+
+    def _kinds_of_type(self, types: set[str]) -> list[LayerKind]:
+        """The kinds that layers of these types are; all where no type tells it."""
+        kinds = list(self.kinds.values())
+        return [kind for kind in kinds if kind.types and any(re.fullmatch(kind.types, each) for each in types)] or kinds
 
 
-def _name_matches(kind: LayerKind, names: tuple[str, ...]) -> bool | None:
-    """Whether one of a layer's names says that it is of this kind; None where no name would."""
+def _unnumbered(name: str) -> str:
+    return re.sub(r"[_-]?\d+$", "", name)
+
+
+def _name_matches(kind: LayerKind, own_name: str) -> bool | None:
+    """Whether a layer's name says that it is of this kind; None where no name would."""
+    names = (own_name, _unnumbered(own_name))
     return any(re.fullmatch(kind.own_name, name, re.IGNORECASE) for name in names) if kind.own_name else None
-
-
-def _candidate(kind: LayerKind, leaves: Mapping[str, str], shapes: Shapes) -> Candidate | None:
-    """The kind with these tensors as its variables; None where names or shapes contradict it."""
-    tensors = {key: leaves[leaf] for key, variable in kind.variables.items() for leaf in variable.names if leaf in leaves}
-    needed = {key for key, variable in kind.variables.items() if not variable.optional and variable.fill is None}
-    if len(tensors) < len(leaves) or len(set(tensors.values())) < len(leaves) or needed - tensors.keys():
-        return None
-    sizes: Sizes | None = dict(kind.sizes)
-    for key in [*tensors, *tensors]:  # a later variable may tell a size that an earlier one leaves open
-        shape = shapes[tensors[key]]
-        axes = axes_of(kind.variables[key].axes, shape)
-        sizes = None if axes is None or sizes is None else solved(axes, shape, sizes)
-    if sizes is None or len({sizes.get(letter) for letter in kind.equal}) > 1:
-        return None
-    return Candidate(kind, tensors, sizes)
 
 
 def natural(text: str) -> list[tuple[int, str]]:
     """Return a key that sorts dense_10 after dense_2, and dense before dense_1."""
     return [(int(run) if run.isdecimal() and len(run) < 19 else -1, run) for run in re.findall(r"\d+|\D+", text.rstrip("/."))]
-
-
-def _kind(name: str, facts: Mapping[str, Any]) -> LayerKind:
-    """A kind as its table in the file says it."""
-    variables = {
-        key: Variable(tuple(each["name"]), parse(each["axes"]), each.get("optional", False), each.get("fill"), each.get("dtype", ""))
-        for key, each in facts.items()
-        if isinstance(each, dict) and key != "sizes"
-    }
-    own_name, home, equal = (str(facts.get(key, "")) for key in ("class", "home", "equal"))
-    return LayerKind(name, variables, dict(facts.get("sizes", {})), own_name, home, equal)
 
 
 _conventions: dict[str, Convention] = {}
@@ -196,7 +219,7 @@ def convention(name: str) -> Convention:
         if name not in known:
             raise UnknownName(f"no framework is called {name!r}", did_you_mean(name, known) or f"one of {', '.join(known)}")
         table = _table(name)
-        _conventions[name] = Convention(name, table, _table(table["kinds"])["kind"] if "kinds" in table else table["kind"])
+        _conventions[name] = Convention(name, table, _table(table["kinds"]) if "kinds" in table else table)
     return _conventions[name]
 
 

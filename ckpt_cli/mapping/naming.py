@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..architectures.layers import Layer, join_path
 from .axes import shape_of, spatial, spatial_count
-from .convention import Candidate, Convention, convention
+from .convention import Convention, convention
+from .kinds import Candidate
 from .pairing import Template
 
 
@@ -36,7 +37,7 @@ class _Naming:
         for number, (name, child) in enumerate(self._children(layer)):
             home = _home(child, self.theirs)
             count = counts[home] = counts.get(home, -1) + 1
-            numbered = self.theirs.child.format(n=number, home=f"{home}_{count}" if count else home)
+            numbered = self.theirs.child.format(n=number, home=f"{home}_{count}" if count else home, count=count, kind=home)
             attribute = home if name == child.type.lower() else name  # self.linear is self.dense where a Linear is a Dense
             place = self._join(path, numbered if layer.type == "Sequential" else attribute)
             (self.add_container if child.children else self.add_layer)(child, place)
@@ -55,10 +56,12 @@ class _Naming:
         """Name the variables of a layer, which is called `place`."""
         ours = _torch_candidate(layer)
         kind = self.theirs.kinds[ours.kind.name]
-        for key in (key for key in kind.variables if set(key.split("+")) <= ours.tensors.keys()):
+        for key, variable in kind.variables.items():
+            if not variable.terms <= ours.terms:
+                continue
             name = self.theirs.new_name(kind, key, place)
-            axes = spatial(kind.variables[key].axes, spatial_count(ours.sizes))
-            self.shapes[name] = shape_of(axes, ours.sizes)
+            axes = spatial(variable.axes, spatial_count(ours.sizes))
+            self.shapes[name] = shape_of(axes, ours.sizes | variable.counts)
             self.names.setdefault((id(layer), key), []).append(name)
 
     def _join(self, path: str, name: str) -> str:

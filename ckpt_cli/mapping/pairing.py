@@ -1,38 +1,41 @@
 """A ready map: the layers of a checkpoint as another framework has them.
 
-Layers are paired by kind and sizes: the k-th of a kind and of these sizes here is the k-th of them there. Tied layers are one layer, unless
-the other side has it as often. Without another side, names are new ones, numbered in the order of the checkpoint.
+Layers are paired by name, kind and sizes (matching.py). Tied layers are one layer, unless the other side has it as often. Without another
+side, names are new ones: those of layers that have names of their own, and else numbered in the order of the checkpoint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from ..errors import EditError
-from ..numbers.dtypes import named
-from ..numbers.shapes import show_shape
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
-from .axes import Axes, Sizes, merged, rearranged, shape_of, shown, spatial, spatial_count
-from .convention import Candidate, Convention, LayerKind, LayerTensors, Shapes
+from .axes import spatial_count
+from .convention import Convention
+from .kinds import Candidate, LayerTensors, Shapes, Told, told_by
+from .matching import Matching, Pair, Side, matched
 from .outcome import Outcome
-from .sums import filled, sum_of
+from .variables import has_place, made_there
 
 
 class Template(NamedTuple):
-    """The names that the result is to have, with their shapes, and the groups of names that are tied."""
+    """The names that the result is to have.
+
+    Attributes:
+        shapes: name → shape.
+        ties: the groups of names that are tied.
+        told: what a graph or config says of their layers.
+    """
 
     shapes: Shapes
     ties: Collection[Collection[str]] = ()
+    told: Told = Told()
 
 
-class Pair(NamedTuple):
-    """A layer here and the same layer there, with the variables of each; the sizes are those of both."""
-
-    here: Candidate
-    there: Candidate
-    sizes: Sizes
+def template_of(checkpoint: Checkpoint) -> Template:
+    """Return the names, shapes and ties of a checkpoint, for another one to be like it."""
+    return Template({name: kind.shape for name, kind in checkpoint.kinds().items()}, checkpoint.ties(), told_by(checkpoint))
 
 
 def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: Template | None) -> Outcome:
@@ -45,16 +48,21 @@ def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: T
         like: the names of the result; new ones where it is None.
 
     Raises:
-        EditError: nothing tells the size of an axis, or two biases cannot be added.
+        EditError: names do not decide which layer is which, nothing tells the size of an axis, or two biases cannot be added.
     """
     shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
-    layers = ours.layers(shapes)
-    pairs = _matched(layers, theirs, like) if like else _numbered(_untied(checkpoint, layers) if theirs.once else layers, theirs)
+    layers, pairs, notes = _layers_and_pairs(checkpoint, ours, theirs, like)
+    notes += _without_graph(checkpoint, ours)
     tensors: dict[str, Tensor] = {}
     dropped: list[str] = []
+    sources: dict[str, tuple[str, ...]] = {}
     for pair in pairs:
-        tensors |= {pair.there.tensors[key]: tensor for key, tensor in _variables_there(checkpoint, pair)}
-        dropped += [name for key, name in pair.here.tensors.items() if not _has_place(key, pair)]
+        for made in made_there(checkpoint, pair):
+            name = pair.there.tensors[made.key]
+            tensors[name], sources[name] = made.tensor, _sources(made.key, pair)
+            notes += made.notes
+        notes += _remarks(checkpoint, pair)
+        dropped += [name for key, name in pair.here.tensors.items() if not has_place(key, pair.here, pair.there)]
     for name, first in _tied_names(like, tensors).items():
         tensors[name] = tensors[first]
     done = {name for pair in pairs for name in pair.here.tensors.values()}
@@ -63,8 +71,75 @@ def paired(checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: T
     rest = [name for name in shapes if name not in done and not ours.is_training(name)]
     same = [name for name in rest if like and like.shapes.get(name) == shapes[name] and name not in tensors]
     tensors |= {name: checkpoint[name] for name in same}
-    notes = [line for pair in pairs for line in _notes(pair)]
-    return Outcome(_in_order_of(like, tensors), [name for name in rest if name not in same], dropped + training, notes)
+    unknown = [name for name in rest if name not in same]
+    return Outcome(_in_order_of(like, tensors), unknown, dropped + training, list(dict.fromkeys(notes)), sources)
+
+
+def _remarks(checkpoint: Checkpoint, pair: Pair) -> list[str]:
+    """A line where a config says of the layer what no weights carry across."""
+    name = next(iter(pair.here.tensors.values()))
+    remark = checkpoint.remarks.get(checkpoint.sources.get(name, name))
+    return [f"the layer of {name} has {remark}: its weights are carried, and what is made has to do that, too"] if remark else []
+
+
+def _without_graph(checkpoint: Checkpoint, ours: Convention) -> list[str]:
+    """A line for tensors whose values a graph beside the file could replace, where there is none."""
+    names = [name for name in checkpoint if ours.graph.fullmatch(name)] if not checkpoint.layers else []
+    return [f"no graph beside the file says whether {names[0]} counts as 1 (fix_gamma): its values are taken"] if names else []
+
+
+def _sources(key: str, pair: Pair) -> tuple[str, ...]:
+    """The names here that a variable there is made of."""
+    terms = pair.there.kind.variables[key].terms
+    return tuple(name for own, name in pair.here.tensors.items() if pair.here.kind.variables[own].terms & terms)
+
+
+def _layers_and_pairs(
+    checkpoint: Checkpoint, ours: Convention, theirs: Convention, like: Template | None
+) -> tuple[list[LayerTensors], list[Pair], list[str]]:
+    """The layers here, each with its own there, and notes."""
+    shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
+    told = told_by(checkpoint)
+    layers = ours.layers(shapes, told=told)
+    if like is None:
+        numbered = _numbered(_untied(checkpoint, layers) if theirs.once else layers, theirs)
+        return layers, [pair for _, pair in numbered], _guesses(numbered)
+    others, ties = theirs.layers(like.shapes, told=like.told), checkpoint.ties()
+    matching = matched(Side(layers, ties, told.paths), Side(others, like.ties, like.told.paths))
+    if _has_composites(matching, layers, others):
+        layers, others = ours.layers(shapes, False, told), theirs.layers(like.shapes, False, like.told)
+        matching = matched(Side(layers, ties, told.paths), Side(others, like.ties, like.told.paths))
+    matching.check()
+    return layers, matching.pairs, []
+
+
+def _has_composites(matching: Matching, here: Sequence[LayerTensors], there: Sequence[LayerTensors]) -> bool:
+    """Whether a layer of several, such as attention, has no partner: the other side may have its parts as layers of their own."""
+    done = {name for pair in matching.pairs for side in (pair.here, pair.there) for name in side.tensors.values()}
+    return any(layer.candidates[0].kind.composite and layer.names[0] not in done for side in (here, there) for layer in side)
+
+
+def _guesses(numbered: Sequence[tuple[LayerTensors, Pair]]) -> list[str]:
+    """A line for layers of which only the shapes say what kind they are, where another kind would have its axes in another order there."""
+    taken: dict[tuple[str, str], list[str]] = {}
+    for layer, pair in numbered:
+        others = [each.kind.name for each in layer.candidates[1:] if not layer.sure and _lies_otherwise(pair, each)]
+        if others:
+            taken.setdefault((pair.here.kind.name, " or ".join(others)), []).append(layer.names[0])
+    return [
+        f"taken for {kind} by shape alone, not {other}: {', '.join(names[:5])}{', …' * (len(names) > 5)} (--like OTHER tells it)".replace(
+            "_", " "
+        )
+        for (kind, other), names in taken.items()
+    ]
+
+
+def _lies_otherwise(pair: Pair, other: Candidate) -> bool:
+    """Whether the weight would have other axes there if the layer were of the other kind, whose sizes are all known."""
+    weight, own = pair.here.kind.variables.get("weight"), pair.there.kind.variables.get("weight")
+    if weight is None or own is None or any(len(letters) > 1 and letters in other.sizes for letters in other.sizes):
+        return False
+    return weight.axes != own.axes and other.kind.variables["weight"].axes != weight.axes
 
 
 def _in_order_of(like: Template | None, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -72,37 +147,10 @@ def _in_order_of(like: Template | None, tensors: Mapping[str, Tensor]) -> dict[s
     return {name: tensors[name] for name in sorted(tensors, key=lambda name: order.get(name, len(order)))}
 
 
-def _matched(layers: list[LayerTensors], theirs: Convention, like: Template) -> list[Pair]:
-    """Each layer with the first one there that is of its kind and sizes and has no partner yet."""
-    others = theirs.layers(like.shapes)
-    pairs: dict[int, Pair] = {}
-    taken: set[int] = set()
-    for likeliest_only in (True, False):
-        for number, layer in enumerate(layers):
-            if number in pairs:
-                continue
-            found = ((place, _pair(layer, other, likeliest_only)) for place, other in enumerate(others) if place not in taken)
-            place, pair = next(((place, pair) for place, pair in found if pair), (-1, None))
-            if pair:
-                pairs[number] = pair
-                taken.add(place)
-    return [pairs[number] for number in sorted(pairs)]
-
-
 def _tied_layers(checkpoint: Checkpoint, layers: list[LayerTensors], done: Collection[str]) -> set[str]:
     """The names of layers that are tied to tensors already done, and so need no place of their own there."""
     keys = {checkpoint[name].key for name in done}
     return {name for layer in layers for name in layer.names if all(checkpoint[each].key in keys for each in layer.names)}
-
-
-def _pair(layer: LayerTensors, other: LayerTensors, likeliest_only: bool) -> Pair | None:
-    """Both as one kind of layer, where sizes and variables agree; with `likeliest_only` as the kind that each most likely is."""
-    for here in layer.candidates[:1] if likeliest_only else layer.candidates:
-        for there in other.candidates[:1] if likeliest_only else other.candidates:
-            sizes = merged(here.sizes, there.sizes) if here.kind.name == there.kind.name else None
-            if sizes is not None and here.kind.required_parts(here.tensors) == there.kind.required_parts(there.tensors):
-                return Pair(here, there, sizes)
-    return None
 
 
 def _untied(checkpoint: Checkpoint, layers: list[LayerTensors]) -> list[LayerTensors]:
@@ -113,7 +161,7 @@ def _untied(checkpoint: Checkpoint, layers: list[LayerTensors]) -> list[LayerTen
     return list(first.values())
 
 
-def _numbered(layers: Sequence[LayerTensors], theirs: Convention) -> list[Pair]:
+def _numbered(layers: Sequence[LayerTensors], theirs: Convention) -> list[tuple[LayerTensors, Pair]]:
     """Each layer with a new one there, of the likeliest kind that the other framework has."""
     pairs = []
     counts: dict[str, int] = {}
@@ -124,74 +172,12 @@ def _numbered(layers: Sequence[LayerTensors], theirs: Convention) -> list[Pair]:
         kind = theirs.kinds[here.kind.name]
         home = kind.home.format(d=spatial_count(here.sizes))
         count = counts[home] = counts.get(home, -1) + 1
-        place = theirs.child.format(n=number, home=f"{home}_{count}" if count else home)
-        keys = [key for key, variable in kind.variables.items() if _is_held(key, here) or variable.fill is not None]
+        numbered = theirs.child.format(n=number, home=f"{home}_{count}" if count else home, count=count, kind=home)
+        place = layer.path if layer.named else numbered
+        keys = [key for key, variable in kind.variables.items() if variable.terms <= here.terms or variable.fill is not None]
         tensors = {key: theirs.new_name(kind, key, place) for key in keys}
-        pairs.append(Pair(here, Candidate(kind, tensors, {}), here.sizes))
+        pairs.append((layer, Pair(here, Candidate(kind, tensors, {}), here.sizes)))
     return pairs
-
-
-def _parts(candidate: Candidate) -> set[str]:
-    """The parts of a layer's variables, sums taken apart."""
-    return {part for key in candidate.tensors for part in key.split("+")}
-
-
-def _is_held(key: str, here: Candidate) -> bool:
-    """Whether the layer has that variable: itself, as part of a sum, or in parts."""
-    return set(key.split("+")) <= _parts(here)
-
-
-def _has_place(key: str, pair: Pair) -> bool:
-    """Whether the layer there has a variable for this one here."""
-    return bool(set(key.split("+")) & _parts(pair.there))
-
-
-def _variables_there(checkpoint: Checkpoint, pair: Pair) -> Iterator[tuple[str, Tensor]]:
-    """The variables there (key, tensor), each made of what is here."""
-    for key in pair.there.tensors:
-        variable = pair.there.kind.variables[key]
-        after = _axes(pair.there.kind, key, pair.sizes)
-        if key in pair.here.tensors:
-            yield key, _rearranged(checkpoint, pair, key, after)
-        elif "+" in key and _is_held(key, pair.here):
-            parts = key.split("+")
-            yield key, sum_of([(pair.here.tensors[part], _rearranged(checkpoint, pair, part, after)) for part in parts])
-        elif whole := next((other for other in pair.here.tensors if key in other.split("+")), None):
-            tensor = _rearranged(checkpoint, pair, whole, after)
-            first = whole.split("+")[0] == key
-            yield key, tensor if first else filled(tensor.dtype, tensor.shape, 0)
-        elif variable.fill is not None:
-            dtype = named(variable.dtype) if variable.dtype else checkpoint[next(iter(pair.here.tensors.values()))].dtype
-            yield key, filled(dtype, shape_of(after, pair.sizes), variable.fill)
-
-
-def _notes(pair: Pair) -> Iterator[str]:
-    """A line for each variable that is two on the other side."""
-    here, there = pair.here.tensors, pair.there.tensors
-    for key in here.keys() - there.keys():
-        first, *others = [there[part] for part in key.split("+") if part in there] if "+" in key else [""]
-        if others:
-            yield f"{here[key]} becomes {first}, and {', '.join(others)} is 0: there, their sum is what counts"
-    for key in there.keys() - here.keys():
-        if "+" in key and _is_held(key, pair.here):
-            yield f"{there[key]} is the sum of {' and '.join(here[part] for part in key.split('+'))}"
-
-
-def _rearranged(checkpoint: Checkpoint, pair: Pair, key: str, after: Axes) -> Tensor:
-    """A variable here with the axes that it has there."""
-    name = pair.here.tensors[key]
-    before = _axes(pair.here.kind, key, pair.sizes)
-    unknown = [letter for letter in "".join(before) if letter not in pair.sizes]
-    if unknown:
-        shape = show_shape(checkpoint[name].shape)
-        raise EditError(
-            f"{name} of {shape}: nothing tells the size of {unknown[0]} in {shown(before)}", "name a checkpoint that it is to be like"
-        )
-    return rearranged(checkpoint[name], name, before, after, pair.sizes)
-
-
-def _axes(kind: LayerKind, key: str, sizes: Sizes) -> Axes:
-    return spatial(kind.variables[key].axes, spatial_count(sizes))
 
 
 def _tied_names(like: Template | None, tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Maps of the user's own: a TOML file that says which names become which, and how their axes lie.
+"""Maps of the user's own: a TOML file that says which names become which, how their axes lie, and what is cut or joined.
 
     rest = "keep"                       # what no rule matches: keep, drop, or (where this line is left out) an error
 
@@ -13,8 +13,31 @@
     layout = "(HWC)o->o(CHW)"
     sizes = {H = 4, W = 4}
 
-If `from` is a list, the result is the sum of these tensors. If `to` is a list, the first has the values and the others are 0. A rule with a
-layout matches tensors of that many axes only.
+    [[rule]]
+    from = "h.{n}.c_attn.weight"        # one tensor is several
+    to = ["h.{n}.q.weight", "h.{n}.k.weight", "h.{n}.v.weight"]
+    concat = 1                          # along axis 1 of the one; equal parts, or lengths = [4096, 1024, 1024]
+    layout = "io->oi"                   # of each part
+
+    [[rule]]
+    from = "experts.{e}.w"              # {e} is on one side only: numbers from 0 on
+    to = "experts.w"
+    stack = 0                           # along a new axis of the one
+
+    [[rule]]
+    from = "gru/kernel"
+    to = "gru.weight"
+    blocks = "zrh->rzh"                 # equal blocks in another order, along `axis` (0) of what is mapped
+    axis = 1
+
+    [[rule]]
+    from = "w"
+    to = "head"
+    slice = "0:64"                      # a part along `axis` (0); several rules may slice one tensor
+
+If `from` is a list without concat or stack, the result is the sum of these tensors. If `to` is a list, the first has the values and the
+others are 0. A rule with a layout matches tensors of that many axes only. What is cut is cut first, what is joined is joined last; between,
+blocks change places before axes do. `inverse` undoes all of it: slices of one tensor become the tensor where they are all of it.
 """
 
 from __future__ import annotations
@@ -23,15 +46,51 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ..errors import EditError, UsageError, about, did_you_mean
-from ..tensors.checkpoint import Checkpoint
-from ..tensors.tensor import Tensor
-from .axes import Axes, Sizes, parse, rearranged
-from .outcome import Outcome
-from .sums import filled, sum_of
+from ..errors import UsageError, about, did_you_mean
+from .axes import Axes, Sizes, parse
 
 RESTS = ("keep", "drop", "error")
-_KEYS = ("from", "to", "layout", "permute", "sizes")
+_KEYS = ("from", "to", "layout", "permute", "sizes", "concat", "stack", "lengths", "blocks", "slice", "axis")
+_MOST_AXES = 64
+
+
+class Join(NamedTuple):
+    """How one tensor is made of several: along an axis, which `stack` adds; `lengths` are those of the parts, empty for equal ones."""
+
+    axis: int
+    stack: bool
+    lengths: tuple[int, ...] = ()
+
+
+class Blocks(NamedTuple):
+    """Equal blocks along an axis in another order: block `order[k]` becomes the k-th."""
+
+    axis: int
+    order: tuple[int, ...]
+
+    def inverse(self) -> Blocks:
+        """Return the blocks in the order from before."""
+        return self._replace(order=tuple(sorted(range(len(self.order)), key=self.order.__getitem__)))
+
+
+class Layout(NamedTuple):
+    """Axes before and after, and sizes of letters that the shapes do not tell."""
+
+    before: Axes
+    after: Axes
+    sizes: Sizes
+
+    def inverse(self) -> Layout:
+        """Return the axes the other way."""
+        return self._replace(before=self.after, after=self.before)
+
+
+class Cut(NamedTuple):
+    """A part along an axis, from `start` on; `stop` is None for the end."""
+
+    axis: int
+    start: int
+    stop: int | None
 
 
 class Rule(NamedTuple):
@@ -41,21 +100,36 @@ class Rule(NamedTuple):
         number: its index in the file, from 1, for messages.
         sources: the old names, with parts in braces.
         targets: the new names; none where the tensors are dropped.
-        before: the axes of the tensors; None where they stay as they are.
-        after: the axes of the result; None where they stay as they are.
-        sizes: sizes of letters that the shapes do not tell.
+        steps: what is done to each tensor, in order.
+        join: how several are one, on whichever side several are; None where they are not.
+        slice: the part that is taken of the old tensor; with `pieces`, the part of the new one that is made.
+        pieces: whether the new tensor is made of the results of several rules.
+        run: the placeholder that only the side with several names has; empty where it has a list of names.
     """
 
     number: int
     sources: tuple[str, ...]
     targets: tuple[str, ...]
-    before: Axes | None
-    after: Axes | None
-    sizes: Sizes
+    steps: tuple[Blocks | Layout, ...] = ()
+    join: Join | None = None
+    slice: Cut | None = None
+    pieces: bool = False
+    run: str = ""
+
+    @property
+    def before(self) -> Axes | None:
+        """The axes of the tensors that it matches, without one that a stack has; None where any number is right."""
+        return next((step.before for step in self.steps if isinstance(step, Layout)), None)
+
+    @property
+    def several_before(self) -> bool:
+        """Whether it makes one tensor of several."""
+        return len(self.sources) > 1 or (bool(self.run) and self.run in placeholders(self.sources[0]))
 
     def inverse(self) -> Rule:
         """Return the rule that maps back."""
-        return self._replace(sources=self.targets, targets=self.sources, before=self.after, after=self.before)
+        steps = tuple(step.inverse() for step in reversed(self.steps))
+        return self._replace(sources=self.targets, targets=self.sources, steps=steps, pieces=self.slice is not None and not self.pieces)
 
 
 class Rules(NamedTuple):
@@ -101,10 +175,65 @@ def _rule(number: int, table: Mapping[str, Any]) -> Rule:
             raise UsageError("nothing says which names", 'from = "{layer}/kernel"')
         if len(sources) > 1 and len(targets) > 1:
             raise UsageError("a rule goes from several names to one, or from one to several", "write a rule for each")
-        if len({frozenset(_placeholders(name)) for name in (*sources, *targets)}) > 1:
+        join, slice_ = _join(table), _slice(table)
+        run = _run(sources, targets, join)
+        if len({frozenset(placeholders(name)) - {run} for name in (*sources, *targets)}) > 1:
             raise UsageError("the names have different parts in braces", 'as in from = "{layer}/kernel" and to = "{layer}.weight"')
-        before, after = _layout(table)
-        return Rule(number, sources, targets, before, after, _sizes(table.get("sizes", {})))
+        if slice_ is not None and (join is not None or len(sources) != 1 or len(targets) != 1):
+            raise UsageError("slice takes a part of one tensor for one name", "to cut all of it into parts: concat, and a list in to")
+        if "axis" in table and not {"blocks", "slice"} & table.keys():
+            raise UsageError("axis goes with blocks or slice", "concat and stack have their axis themselves: concat = 0")
+        return Rule(number, sources, targets, (*_blocks(table), *_layout(table)), join, slice_, run=run)
+
+
+def _axis(table: Mapping[str, Any], key: str) -> int:
+    axis = table.get(key, 0)
+    if type(axis) is not int or not 0 <= axis < _MOST_AXES:
+        raise UsageError(f"{key} = {axis!r} is no axis", f"a number from 0 on: {key} = 0")
+    return axis
+
+
+def _join(table: Mapping[str, Any]) -> Join | None:
+    """How several tensors are one."""
+    keys = [key for key in ("concat", "stack") if key in table]
+    lengths = table.get("lengths", [])
+    if len(keys) > 1 or ("lengths" in table and keys != ["concat"]):
+        raise UsageError("concat and stack exclude each other, and lengths go with concat", "leave one of them out")
+    if not isinstance(lengths, list) or not all(type(length) is int and length > 0 for length in lengths):
+        raise UsageError(f"lengths = {lengths!r} are no lengths of parts", "lengths = [4096, 1024, 1024]")
+    return Join(_axis(table, keys[0]), keys == ["stack"], tuple(lengths)) if keys else None
+
+
+def _run(sources: tuple[str, ...], targets: tuple[str, ...], join: Join | None) -> str:
+    """The placeholder that numbers the tensors which are one on the other side; empty where a list names them."""
+    if join is None:
+        return ""
+    if len(sources) > 1 or len(targets) > 1:
+        return ""
+    only = {*placeholders(sources[0])} ^ {*placeholders(targets[0])} if targets else set()
+    if len(only) != 1:
+        raise UsageError("concat and stack need several names on one side", 'a list, or a part in braces: from = "experts.{e}.w"')
+    return only.pop()
+
+
+def _slice(table: Mapping[str, Any]) -> Cut | None:
+    if "slice" not in table:
+        return None
+    match = re.fullmatch(r"(\d{0,18}):(\d{0,18})", table["slice"]) if isinstance(table["slice"], str) else None
+    start, stop = (int(text) if text else None for text in match.groups()) if match else (0, 0)
+    if match is None or (stop is not None and stop <= (start or 0)):
+        raise UsageError(f"slice = {table['slice']!r} is no part", 'from and to, as in slice = "0:64", along axis = 0')
+    return Cut(_axis(table, "axis"), start or 0, stop)
+
+
+def _blocks(table: Mapping[str, Any]) -> tuple[Blocks, ...]:
+    if "blocks" not in table:
+        return ()
+    text = table["blocks"]
+    before, arrow, after = text.partition("->") if isinstance(text, str) else ("", "", "")
+    if not arrow or len(set(before)) < len(before) or sorted(before) != sorted(after) or not before.isalnum():
+        raise UsageError(f"blocks = {text!r} says no order", 'a letter for each block, before and after: "zrh->rzh"')
+    return (Blocks(_axis(table, "axis"), tuple(before.index(letter) for letter in after)),)
 
 
 def _names(value: object) -> tuple[str, ...]:
@@ -120,8 +249,9 @@ def _sizes(value: object) -> Sizes:
     return dict(value)
 
 
-def _layout(table: Mapping[str, Any]) -> tuple[Axes | None, Axes | None]:
-    """The axes before and after, by letters or by numbers."""
+def _layout(table: Mapping[str, Any]) -> tuple[Layout, ...]:
+    """The axes before and after, by letters or by numbers; nothing where they stay."""
+    sizes = _sizes(table.get("sizes", {}))
     if "layout" in table and "permute" in table:
         raise UsageError("layout and permute say the same", "leave one of them out")
     if "permute" in table:
@@ -129,9 +259,9 @@ def _layout(table: Mapping[str, Any]) -> tuple[Axes | None, Axes | None]:
         if not isinstance(order, list) or sorted(map(str, order)) != sorted(map(str, range(len(order)))) or len(order) > 26:
             raise UsageError(f"permute = {order!r} is no order of axes", "each number once, from 0: permute = [1, 0]")
         letters = tuple("abcdefghijklmnopqrstuvwxyz"[: len(order)])
-        return letters, tuple(letters[int(at)] for at in order)
+        return (Layout(letters, tuple(letters[int(at)] for at in order), sizes),)
     if "layout" not in table:
-        return None, None
+        return ()
     text = table["layout"]
     before, arrow, after = text.partition("->") if isinstance(text, str) else ("", "", "")
     if not arrow or "*" in text:
@@ -139,75 +269,9 @@ def _layout(table: Mapping[str, Any]) -> tuple[Axes | None, Axes | None]:
     old, new = parse(before.strip()), parse(after.strip())
     if sorted("".join(old)) != sorted("".join(new)):
         raise UsageError(f"layout = {text!r} has other letters after than before", 'write it as "io->oi" or "HWIO->OIHW"')
-    return old, new
+    return (Layout(old, new, sizes),)
 
 
-def _placeholders(name: str) -> list[str]:
+def placeholders(name: str) -> list[str]:
+    """Return the parts of a name that are in braces."""
     return re.findall(r"\{(\w+)\}", name)
-
-
-def _pattern(text: str) -> re.Pattern[str]:
-    """`{layer}` takes any text, as much as it can; the same placeholder twice is the same text."""
-    seen: set[str] = set()
-    pieces = []
-    for piece in re.split(r"(\{\w+\})", text):
-        placeholder = re.fullmatch(r"\{([^\W\d]\w*)\}", piece)
-        if placeholder and placeholder[1] not in seen:
-            seen.add(placeholder[1])
-            pieces.append(f"(?P<{placeholder[1]}>.+)")
-        else:
-            pieces.append(f"(?P={placeholder[1]})" if placeholder else re.escape(piece))
-    return re.compile("".join(pieces), re.DOTALL)
-
-
-def ruled(checkpoint: Checkpoint, rules: Rules) -> Outcome:
-    """Return the checkpoint as the rules make it.
-
-    Raises:
-        EditError: two rules match one name or make one, or a rule matches nothing.
-    """
-    rule_of: dict[str, Rule] = {}
-    made: dict[str, tuple[str, Tensor]] = {}  # new name → the old one, and the tensor
-    dropped: list[str] = []
-    for rule in rules.rules:
-        with about(f"rule {rule.number}"):
-            for values in _matches(checkpoint, rule):
-                names = [_substituted(source, values) for source in rule.sources]
-                twice = next((name for name in names if name in rule_of), None)
-                if twice is not None:
-                    raise EditError(f"rule {rule_of[twice].number} speaks of {twice}, too", "let one of them be more exact")
-                rule_of |= dict.fromkeys(names, rule)
-                dropped += names if not rule.targets else []
-                for name, tensor in _results(checkpoint, rule, names, values).items():
-                    if name in made:
-                        raise EditError(f"{made[name][0]} and {names[0]} would both be called {name!r}")
-                    made[name] = names[0], tensor
-    order = {name: at for at, name in enumerate(checkpoint)}
-    tensors = {name: made[name][1] for name in sorted(made, key=lambda name: order[made[name][0]])}
-    return Outcome(tensors, [name for name in checkpoint if name not in rule_of], dropped, [])
-
-
-def _matches(checkpoint: Checkpoint, rule: Rule) -> list[dict[str, str]]:
-    """The values of the placeholders, for each tensor that the rule matches; those with another number of axes are left to other rules."""
-    pattern = _pattern(rule.sources[0])
-    by_name = [(name, match) for name in checkpoint if (match := pattern.fullmatch(name))]
-    values = [match.groupdict() for name, match in by_name if rule.before is None or len(rule.before) == len(checkpoint[name].shape)]
-    if not values:
-        what = f"nothing matches {rule.sources[0]!r}" if not by_name else f"{by_name[0][0]} has {len(checkpoint[by_name[0][0]].shape)} axes"
-        raise EditError(what, did_you_mean(rule.sources[0], checkpoint) if not by_name else "the layout says how many there are")
-    return values
-
-
-def _substituted(text: str, values: Mapping[str, str]) -> str:
-    return re.sub(r"\{(\w+)\}", lambda placeholder: values[placeholder[1]], text)
-
-
-def _results(checkpoint: Checkpoint, rule: Rule, names: list[str], values: Mapping[str, str]) -> dict[str, Tensor]:
-    """What the rule makes of these tensors, by their new names."""
-    targets = [_substituted(target, values) for target in rule.targets]
-    if not targets:
-        return {}
-    tensor = sum_of([(name, checkpoint[name]) for name in names])
-    if rule.before is not None and rule.after is not None:
-        tensor = rearranged(tensor, names[0], rule.before, rule.after, rule.sizes)
-    return {targets[0]: tensor} | {name: filled(tensor.dtype, tensor.shape, 0) for name in targets[1:]}

@@ -11,6 +11,7 @@ from itertools import islice
 from operator import add
 from typing import Any
 
+from ..errors import with_short_names
 from .escape import escape, is_safe, line
 
 _BATCH = 4096  # names that are checked and written together
@@ -155,7 +156,7 @@ def release_notes(answered: bool) -> None:
 
 def note(text: str) -> None:
     """Print one line to standard error, for the person at the terminal."""
-    print(f"ckpt: {line(text)}", file=sys.stderr)
+    print(f"ckpt: {line(with_short_names(text))}", file=sys.stderr)
 
 
 def readable_size(count: int) -> str:

@@ -7,16 +7,19 @@ from typing import Any
 
 from ..checking import KINDS, Violation, format_of
 from ..checking.checks import Asked, Report
+from ..errors import shortened, with_short_names
 from ..tensors.checkpoint import Checkpoint
 from .answer import Answer, readable_size
 
 _HEADER = ("KIND", "NAME", "WHAT")
+_NOT_OF_TENSORS = ("code", "unread")
 _CHECKED = ("tensors", "bytes", "checksums", "without", "finite")  # fields of the report, keys of the document
 
 
 def show_violations(out: Answer, violations: Sequence[Violation]) -> None:
-    """Write a record for each violation."""
-    out.table(_HEADER, (found[: len(_HEADER)] for found in violations))
+    """Write a record for each violation. The names of tensors are whole, as those of every record; what is said of them is short."""
+    rows = ((kind, shortened(name) if kind in _NOT_OF_TENSORS else name, with_short_names(what)) for kind, name, what, _ in violations)
+    out.table(_HEADER, rows)
 
 
 def holds_line(path: str, asked: Asked, spec: str | None, report: Report) -> str:
@@ -32,11 +35,17 @@ def holds_line(path: str, asked: Asked, spec: str | None, report: Report) -> str
     return f"{path} holds: {', '.join(parts)}"
 
 
-def report_document(path: str, checkpoint: Checkpoint, report: Report) -> dict[str, Any]:
-    """Return the JSON document."""
+def report_document(path: str, checkpoint: Checkpoint | None, report: Report) -> dict[str, Any]:
+    """Return the JSON document. `checkpoint`: None where the file is none."""
     violations = [{"kind": kind, "name": name, "what": what} | facts for kind, name, what, facts in report.violations]
     checked = {key: getattr(report, key) for key in _CHECKED}
-    return {"path": path, "format": format_of(checkpoint), "holds": not violations, "checked": checked, "violations": violations}
+    return {
+        "path": path,
+        "format": format_of(checkpoint) if checkpoint else "",
+        "holds": not violations,
+        "checked": checked,
+        "violations": violations,
+    }
 
 
 def sarif_document(path: str, violations: Sequence[Violation]) -> dict[str, Any]:

@@ -96,7 +96,10 @@ def foot(summary: Summary) -> Iterator[str]:
     buffers = f", {summary.buffers:,} in buffers" if summary.buffers else ""
     yield f"{many(summary.params, 'parameter')}{trainable}{buffers}, {readable_size(summary.data)}"
     tied = f", {summary.tied:,} of them tied to others and counted once" if summary.tied else ""
-    yield f"{many(summary.tensors, 'tensor')}{tied}: " + ", ".join(f"{count:,} {name}" for name, count in summary.dtypes.items())
+    dtypes = ", ".join(f"{count:,} {name}" for name, count in summary.dtypes.items())
+    yield f"{many(summary.tensors, 'tensor')}{tied}{': ' if dtypes else ''}{dtypes}"
+    for title, alike in summary.packed.items():
+        yield f"packed: {title}, {many(alike.parameters, 'parameter')} of {many(alike.elements, 'element')} in {readable_size(alike.bytes)}"
     for name, part in summary.besides.items():
         yield f"besides: {name}, {many(part.tensors, 'tensor')}, {many(part.elements, 'element')}, {readable_size(part.bytes)}"
     for name, value in (*summary.objects.items(), *summary.metadata.items()):
@@ -132,6 +135,7 @@ def records(summary: Summary, layers: Sequence[Row]) -> Iterator[tuple[Any, ...]
         yield "trainable", summary.trainable
     yield "buffers", summary.buffers
     yield from (("dtype", name, count) for name, count in summary.dtypes.items())
+    yield from (("packed", title, alike.parameters, alike.elements, alike.bytes) for title, alike in summary.packed.items())
     yield from (("besides", name, part.tensors, part.elements, part.bytes) for name, part in summary.besides.items())
     yield from (("object", name, text_of(value)) for name, value in summary.objects.items())
     yield from (("metadata", name, value) for name, value in summary.metadata.items())
@@ -156,6 +160,7 @@ def document(summary: Summary, layers: Sequence[Row]) -> dict[str, Any]:
         "besides": {name: vars(part) for name, part in summary.besides.items()},
         "objects": {name: getattr(value, "text", value) for name, value in summary.objects.items()},
         "metadata": dict(summary.metadata),
+        "packed": {title: vars(alike) for title, alike in summary.packed.items()},
     }
 
 

@@ -1,4 +1,4 @@
-"""Open files and pipes by their descriptors: reads and writes that are complete, and how many files may be open at once."""
+"""Open files and pipes by their descriptors: reads and writes that are complete."""
 
 from __future__ import annotations
 
@@ -49,14 +49,3 @@ def write_all(fd: int, data: bytes | bytearray | memoryview, at: int | None = No
     while view:
         done = os.write(fd, view) if at is None else os.pwrite(fd, view, at)
         view, at = view[done:], None if at is None else at + done
-
-
-def allow_many() -> None:
-    """Raise the soft limit of open files to the hard one: it is low for the sake of select(), which is not used here."""
-    try:
-        import resource
-
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    except (ImportError, OSError, ValueError):  # macOS refuses more than the limit of its kernel
-        pass

@@ -1,4 +1,4 @@
-"""Files that are read: opened once, never waited for; facts about them are found once and shared by all formats.
+"""Files that are read: never waited for, and the same from first to last; facts about them are found once and shared by all formats.
 
 `disk.opening` opens one whose last edit may have been interrupted, or that is going to be changed.
 """
@@ -6,53 +6,57 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import Malformed, ReadError, about
+from ..errors import Malformed, about
 from . import descriptors
+from .open_files import OpenFile, open_regular
 
 _HEAD = 512
 
 
 class File:
-    """A regular file, opened once for reading.
+    """A regular file, opened for reading.
 
     Attributes:
         path: The path it was opened by.
         size: Its size in bytes when it was opened.
-        identity: Device and inode.
+        identity: Device and inode; of a part of a file, where it begins, too.
         changed: When it was last changed, in nanoseconds.
         head: Its first 512 bytes, or all of a smaller file.
         facts: What formats found out about it, by the name of the fact.
+        is_mappable: Whether it has a descriptor whose offsets are its own, so that it may be mapped into memory.
+        stands_for: The folder or the prefix that was asked for, where this is the main file of what it stands for; else empty.
     """
 
-    def __init__(self, path: str, fd: int | None = None, close: Callable[[int], None] = os.close) -> None:
+    is_mappable = True
+    stands_for = ""
+
+    def __init__(self, path: str, fd: int | None = None, close: Callable[[int], None] | None = None) -> None:
         """Open the file at `path`, or take over its descriptor.
 
         Args:
             path: The file.
             fd: A descriptor of it that is open already, by `open_regular`.
-            close: Closes the descriptor when this object goes.
+            close: Closes the descriptor when this object goes. Without it, the file may be closed and opened again in between.
 
         Raises:
             ReadError: It is no regular file, or cannot be opened.
         """
         self.path = path
         with about(path):
-            self._fd = open_regular(path) if fd is None else fd
-            self._close = close
-            info = os.fstat(self._fd)
+            self._open = OpenFile(path, open_regular(path) if fd is None else fd, close)
+        info = self._open.info
         self.size = info.st_size
-        self.identity = (info.st_dev, info.st_ino)
+        self.identity: tuple[int, ...] = (info.st_dev, info.st_ino)
         self.changed = info.st_mtime_ns
         self.head = self.read(0, min(_HEAD, self.size))
         self.facts: dict[str, Any] = {}
 
-    def fileno(self) -> int:
-        """The descriptor."""
-        return self._fd
+    def held_open(self) -> OpenFile:
+        """What gives the descriptor, for `with`: within that the file stays open."""
+        return self._open
 
     def fact(self, name: str, find: Callable[[File], Any]) -> Any:
         """The fact `name` about this file, such as the members of a zip: what `find` returns, which is called once."""
@@ -67,7 +71,7 @@ class File:
             Malformed: The file is shorter; nothing is allocated then.
         """
         self._check_range(offset, count)
-        data = descriptors.read_at(self._fd, offset, count)
+        data = self._open.read(descriptors.read_at, offset, count)
         self._check_complete(len(data), count)
         return data
 
@@ -78,7 +82,7 @@ class File:
             Malformed: The file is shorter.
         """
         self._check_range(offset, len(view))
-        self._check_complete(descriptors.read_into(self._fd, view, offset), len(view))
+        self._check_complete(self._open.read(descriptors.read_into, view, offset), len(view))
 
     def _check_range(self, offset: int, count: int) -> None:
         if offset < 0 or count < 0 or offset + count > self.size:
@@ -90,32 +94,36 @@ class File:
             raise Malformed("the file became shorter while it was read", where=self.path)
 
     def __del__(self) -> None:
-        if hasattr(self, "_close"):
-            self._close(self._fd)
+        if hasattr(self, "_open"):
+            self._open.end()
 
 
 class FileWindow(File):
-    """A run of the bytes of another file, read as a file of its own: an archive that lies within another one."""
+    """A run of the bytes of another file, read as a file of its own: a checkpoint or an archive that lies within another one."""
 
-    def __init__(self, file: File, start: int, nbytes: int) -> None:
-        """The `nbytes` bytes of `file` from `start` on. Raises Malformed where the file is shorter."""
+    is_mappable = False
+
+    def __init__(self, file: File, start: int, nbytes: int, path: str = "") -> None:
+        """The `nbytes` bytes of `file` from `start` on, called `path`. Raises Malformed where the file is shorter."""
         file._check_range(start, nbytes)
-        self.path, self.size, self.file, self.start = file.path, nbytes, file, start
+        self.path, self.size, self.file, self.start = path or file.path, nbytes, file, start
+        self.identity, self.changed = (*file.identity, start), file.changed
         self.head = self.read(0, min(_HEAD, nbytes))
         self.facts = {}
+
+    def held_open(self) -> OpenFile:
+        """Raise OSError: there is no descriptor whose offsets are those of the window."""
+        raise OSError("a part of a file has no descriptor")
 
     def read(self, offset: int, count: int) -> bytes:
         """Read `count` bytes from `offset` of the window. Raises Malformed where it is shorter."""
         self._check_range(offset, count)
         return self.file.read(self.start + offset, count)
 
-
-def open_regular(path: str) -> int:
-    """Open a regular file for reading; a FIFO would be waited for, so anything else is refused. Raises ReadError, OSError."""
-    mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode):
-        raise ReadError(f"{_file_type(mode)}, not a file", "give a checkpoint file")
-    return os.open(path, os.O_RDONLY)
+    def readinto(self, offset: int, view: memoryview) -> None:
+        """Fill `view` with the bytes from `offset` of the window on. Raises Malformed where it is shorter."""
+        self._check_range(offset, len(view))
+        self.file.readinto(self.start + offset, view)
 
 
 def is_plain(path: str) -> bool:
@@ -130,10 +138,6 @@ def leads_out(path: str, folder: str) -> bool:
     In the cache of the Hugging Face hub, snapshots/REVISION/… are links to blobs/…; those stay within the checkpoint.
     """
     real, real_folder = os.path.realpath(path), os.path.realpath(folder)
-    blobs = os.path.join(os.path.dirname(os.path.dirname(real_folder)), "blobs")
-    return os.path.dirname(real) != blobs and not real.startswith(os.path.join(real_folder, ""))
-
-
-def _file_type(mode: int) -> str:
-    names = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket", stat.S_IFBLK: "a disk", stat.S_IFCHR: "a device"}
-    return names.get(stat.S_IFMT(mode), "something special")
+    cache, in_cache, _ = os.path.join(real_folder, "").rpartition(f"{os.sep}snapshots{os.sep}")
+    in_blobs = bool(in_cache) and os.path.dirname(real) == os.path.join(cache, "blobs")
+    return not in_blobs and not real.startswith(os.path.join(real_folder, ""))

@@ -74,13 +74,14 @@ class Strided(Storage):
 
 def _held(storage: Storage, start: int, stop: int) -> Any:
     """Bytes [start, stop) of a storage: read, or mapped where they are a large part of a file."""
-    if not isinstance(storage, Extent) or stop - start < _MAPPED:
+    if not isinstance(storage, Extent) or stop - start < _MAPPED or not storage.file.is_mappable:
         return storage.read(start, stop)
     from mmap import ALLOCATIONGRANULARITY, PROT_READ, mmap
 
     at = storage.place() + start
     skip = at % ALLOCATIONGRANULARITY
-    return memoryview(mmap(storage.file.fileno(), skip + stop - start, prot=PROT_READ, offset=at - skip))[skip:]
+    with storage.file.held_open() as fd:
+        return memoryview(mmap(fd, skip + stop - start, prot=PROT_READ, offset=at - skip))[skip:]
 
 
 class Scattered(Storage):

@@ -103,7 +103,10 @@ class Origin(NamedTuple):
         return self.file.path
 
 
-_PARTS = ("tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "layer_of", "undecoded")
+_PARTS = (
+    "tensors", "metadata", "objects", "layers", "rest", "origin", "notes", "sources", "separator", "layer_of", "undecoded", "fixed",
+    "imports", "remarks",
+)  # fmt: skip
 
 
 class Checkpoint(Mapping[str, Tensor]):
@@ -121,6 +124,9 @@ class Checkpoint(Mapping[str, Tensor]):
         separator: what divides the parts of a name.
         layer_of: the path of its layer in `layers`, and what a tensor is called there, for names that do not say so themselves.
         undecoded: the bytes of the file that are in no tensor, by name. No verdict on the checkpoint leaves them out.
+        fixed: values that count for all elements of a tensor, whatever the file holds, by the name under which it was read.
+        imports: the modules and names of classes and functions in its pickles, but for the usual ones (`tensors/named_code`).
+        remarks: what a config says of a tensor's layer that values do not show, by the name under which it was read.
     """
 
     def __init__(
@@ -136,9 +142,15 @@ class Checkpoint(Mapping[str, Tensor]):
         separator: str = ".",
         layer_of: Mapping[str, tuple[str, str]] | None = None,
         undecoded: Mapping[str, Undecoded] | None = None,
+        fixed: Mapping[str, float] | None = None,
+        imports: tuple[tuple[str, str], ...] = (),
+        remarks: Mapping[str, str] | None = None,
     ) -> None:
+        self.imports = imports
         self.undecoded: Mapping[str, Undecoded] = {} if undecoded is None else undecoded
         self.tensors, self.separator = tensors, separator
+        self.fixed: Mapping[str, float] = {} if fixed is None else fixed
+        self.remarks: Mapping[str, str] = {} if remarks is None else remarks
         self.layer_of: Mapping[str, tuple[str, str]] = {} if layer_of is None else layer_of
         self.metadata: Mapping[str, str] = {} if metadata is None else metadata
         self.objects: Mapping[str, Any] = {} if objects is None else objects

@@ -144,7 +144,8 @@ class Tensor:
         who, kind = name or "the tensor", self.layout or self.dtype.name
         if self.numeric:
             raise Opaque(f"{who} is {kind}: values in blocks cannot be edited", f"make them numbers first: ckpt cast … float32 '{name}'")
-        raise Opaque(f"{who} is {kind}: its values cannot be edited or read element by element", "leave it out by a pattern")
+        mend = "decode it with --dequantise, or leave it out by a pattern" if self.layout == "quantised" else "leave it out by a pattern"
+        raise Opaque(f"{who} is {kind}: its values cannot be edited or read element by element", mend)
 
     @property
     def numeric(self) -> bool:

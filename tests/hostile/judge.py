@@ -126,6 +126,7 @@ def judge(found: Answer, folder: Path, statuses: tuple[int, ...] = (0, 2)) -> No
     assert found.status in statuses, (found.status, text[-2000:])
     assert not any(fault in found.err for fault in FAULTS), found.err[-2000:]
     assert not RAW.search(text), repr(text[:2000])
+    assert "object at 0x" not in text, text[:2000]
     if found.status == 2:
         assert found.err.count("\n") == 1 and found.err.endswith("\n"), found.err[:2000]
         where = re.match(r"ckpt: error: (.+?): .", found.err)

@@ -76,9 +76,23 @@ def calls() -> Iterator[Trick]:
     yield ok("BUILD upon BUILD", beside(Raw(built(system, {"a": 1}) + enc({"b": 2}) + b"b")))
     yield ok("BUILD of what is no dict", beside(built(system, TOUCH)))
     yield ok("a call of a call", beside(call(call(name("builtins", "getattr"), name("os", "system"), "x"), TOUCH)))
-    yield ok("a call of a number", beside(Raw(b"K\x01" + enc((1,)) + b"R")))
-    yield ok("a call of None with None", beside(Raw(b"NNR")))
-    yield ok("a call of text", beside(Raw(enc("os.system") + enc((TOUCH,)) + b"R")))
+    for what, function in {
+        "a number": 1,
+        "None": None,
+        "text": "os.system",
+        "a list": [system],
+        "a tuple": (system,),
+        "a dict": {},
+    }.items():
+        yield error(f"a call of {what}", beside(Raw(enc(function) + enc((TOUCH,)) + b"R")), "no class or function")
+        yield error(f"NEWOBJ of {what}", beside(Raw(enc(function) + enc((TOUCH,)) + b"\x81")), "no class or function")
+        yield error(f"OBJ of {what}", beside(Raw(b"(" + enc(function) + enc(TOUCH) + b"o")), "no class or function")
+        yield error(f"BUILD upon {what}", beside(Raw(enc(function) + enc({"a": 1}) + b"b")), "a state for what is no object")
+    yield error("BUILD of a class itself", beside(Raw(system + enc({"a": 1}) + b"b")), "a state for what is no object")
+    for what, args in {"None": None, "a list": [TOUCH], "text": TOUCH, "a dict": {TOUCH: 1}, "a number": 5}.items():
+        yield error(f"arguments that are {what}", beside(Raw(system + enc(args) + b"R")), "arguments are no tuple")
+        yield error(f"arguments of NEWOBJ that are {what}", beside(Raw(system + enc(args) + b"\x81")), "arguments are no tuple")
+    yield error("keywords that are a tuple", beside(Raw(system + enc((TOUCH,)) + enc(()) + b"\x92")), "arguments are no tuple")
     yield ok("STACK_GLOBAL", beside(Raw(enc("os") + enc("system") + b"\x93" + enc((TOUCH,)) + b"R")))
     yield ok(
         "the chain of a gadget", beside(Raw(call(name("operator", "methodcaller"), "system", TOUCH) + enc((name("os", "path"),)) + b"R"))
@@ -116,8 +130,15 @@ def keys() -> Iterator[Trick]:
     yield ok("None, NaN and a float as keys", {None: GOOD, float("nan"): GOOD, 1.5: GOOD}, "nan\tfloat32")
     yield ok("a long as a key", {-(10**900): GOOD}, "-1000")
     yield ok("a tensor as a key", {"w": GOOD, GOOD: 1})
-    yield ok("a list as a key", {"w": GOOD, Raw(enc([1])): 1})
-    yield ok("a set of lists", beside(Raw(b"\x8f(" + enc([1]) + b"\x90")))
+    without = {"a list": enc([1]), "a dict": enc({}), "a set": b"\x8f", "a bytearray": b"\x96" + bytes(8), "a list in a tuple": enc(([1],))}
+    for what, key in without.items():
+        yield error(f"{what} as a key", {"w": GOOD, Raw(key): 1}, "a key that is or holds")
+        yield error(f"{what} as the key of SETITEM", beside(Raw(b"}" + key + b"Ns")), "a key that is or holds")
+        yield error(f"{what} as the key of DICT", beside(Raw(b"(" + key + b"Nd")), "a key that is or holds")
+        yield error(f"{what} as the key of an object", beside(Raw(HOOKS + key + b"Ns")), "a key that is or holds")
+        yield error(f"a set with {what}", beside(Raw(b"\x8f(" + key + b"\x90")), "a key that is or holds")
+        yield error(f"a frozenset with {what}", beside(Raw(b"(" + key + b"\x91")), "a key that is or holds")
+    yield ok("a frozenset as a key", {"w": GOOD, Raw(b"(K\x01\x91"): 1})
     yield error("a key twice", {"w": GOOD, Raw(enc("w")): tensor()}, "two tensors go by the same path")
     yield error("a key twice, deep", {"a": {"w": GOOD, Raw(enc("w")): tensor()}}, "two tensors go by the same path")
     yield error("a key twice in an OrderedDict", ordered({"w": GOOD, Raw(enc("w")): tensor()}), "two tensors go by the same path")
@@ -178,7 +199,8 @@ def laughs() -> Iterator[Trick]:
     yield Trick("laughs as the arguments of a call", "ok", "", b"\x80\x02" + name("a", "b") + b"K\x01" + twice + b"R.")
     yield Trick("laughs as a state", "error", "too often", b"\x80\x02" + name("a", "b") + b")\x81K\x01" + twice + b"q\x000}(K\x01h\x00ub.")
     yield Trick("laughs in a storage's location", "ok", LISTED, pickled({"w": tensor(storage(location=Raw(b"K\x01" + twice)))}))
-    yield Trick("laughs in a persistent id", "ok", "", b"\x80\x02K\x01" + twice + b"Q.")
+    yield Trick("laughs in a persistent id", "error", "persistent id", b"\x80\x02K\x01" + twice + b"Q.")
+    yield Trick("laughs in a persistent id of torch's", "ok", "", b"\x80\x02" + enc(("module", Raw(b"K\x01" + twice))) + b"Q.")
     yield Trick(
         "laughs in a sparse tensor's layout",
         "error",
@@ -223,6 +245,8 @@ def memos() -> Iterator[Trick]:
     yield Trick(
         "a memo that is overwritten", "ok", LISTED, pickled(Raw(b"}(" + enc("w") + b"Nq\x000" + GOOD + b"q\x00" + enc("n") + b"Nq\x00u"))
     )
+    for index in (-1, -(2**31), -(10**900)):
+        yield Trick(f"the memo at {str(index)[:20]}", "error", "below zero", b"\x80\x02Np" + str(index).encode() + b"\n.")
     for what, op in {"BINGET": b"h\x05", "LONG_BINGET": b"j\x05\0\0\0", "GET": b"g5\n"}.items():
         yield Trick(f"{what} of nothing", "error", "memo", b"\x80\x02" + op + b".")
     yield Trick("PUT of an empty stack", "error", "broken pickle", b"\x80\x02q\x00.")
@@ -302,9 +326,17 @@ def opcodes() -> Iterator[Trick]:
     }.items():
         yield Trick(what, "error", "", b"\x80\x02" + raw)
     yield Trick("a frame of a false length", "ok", "", b"\x80\x04\x95" + b"\xff" * 8 + b"N.")
-    yield Trick("PERSID", "ok", "", b"\x80\x02Pos.system\n.")
-    yield Trick("BINPERSID of text", "ok", "", b"\x80\x02" + enc("os.system") + b"Q.")
-    yield Trick("BINPERSID of a call", "ok", "", b"\x80\x02" + call(name("os", "system"), TOUCH) + b"Q.")
+    for what, pid in {
+        "text": "storage",
+        "a number": 5,
+        "a call": call(name("os", "system"), TOUCH),
+        "a list": ["storage"],
+        "an empty tuple": (),
+        "another word": ("weights", name("torch", "FloatStorage"), "0", "cpu", 4),
+        "a class": (name("torch", "FloatStorage"), "0", "cpu", 4),
+    }.items():
+        yield Trick(f"BINPERSID of {what}", "error", "persistent id", b"\x80\x02" + enc(pid) + b"Q.")
+    yield Trick("PERSID", "error", "persistent id", b"\x80\x02Pos.system\n.")
     yield Trick("PROTO twice", "ok", "", b"\x80\x02\x80\x04N.")
 
 
@@ -361,6 +393,7 @@ def storages() -> Iterator[Trick]:
         yield error(f"a view of a storage that is {what}", {"w": tensor(storage(more=(view,)))}, unknown)
     yield ok("a view of a storage", {"w": tensor(storage(more=(("v", 2, 2),)), shape=(2,), strides=(1,))}, "w\tfloat32\t2\t2\t8")
     yield ok("a storage alone", {"w": GOOD, "s": storage()})
+    yield error("a storage of seven parts", {"w": tensor(storage(more=(None, None)))}, unknown)
 
 
 def geometries() -> Iterator[Trick]:
@@ -379,8 +412,10 @@ def geometries() -> Iterator[Trick]:
         ("sizes that wrap", 0, (2**32, 2**32), (1, 1), outside),
         ("a huge size", 0, (2**62,), (1,), outside),
         ("sizes and strides that wrap", 0, (2**31 + 1, 2), (2**31, 1), outside),
-        ("a stride of -1 off the front", 0, (2,), (-1,), outside),
-        ("a stride of -1 off the back", 4, (2,), (-1,), outside),
+        ("a stride of -1 off the front", 0, (2,), (-1,), "a negative stride"),
+        ("a stride of -1 off the back", 4, (2,), (-1,), "a negative stride"),
+        ("a stride of -1 within", 3, (4,), (-1,), "a negative stride"),
+        ("a stride of -1 of an axis of one", 0, (1,), (-1,), "a negative stride"),
         ("a negative size", 0, (-1,), (1,), disagree),
         ("two negative sizes", 0, (-2, -2), (2, 1), disagree),
         ("too few strides", 0, (2, 2), (1,), disagree),
@@ -418,7 +453,7 @@ def geometries() -> Iterator[Trick]:
     yield error(
         "a tensor whose arguments are a list",
         {"w": Raw(name("torch._utils", "_rebuild_tensor_v2") + enc([storage(), 0, (2, 2), (2, 1)]) + b"R")},
-        "in an unknown way",
+        "arguments are no tuple",
     )
     yield error("a tensor without a storage", {"w": tensor(Raw(b"N"))}, "in an unknown way")
     yield ok("a stride of zero", {"w": tensor(shape=(3,), strides=(0,))}, "w\tfloat32\t3\t3\t12")
@@ -426,7 +461,6 @@ def geometries() -> Iterator[Trick]:
     yield ok(
         "64 axes of two to the 62 at stride zero", {"w": tensor(shape=(2**62,) * 64, strides=(0,) * 64)}, f"w\tfloat32\t{2**62}x{2**62}"
     )
-    yield ok("a negative stride within", {"w": tensor(offset=3, shape=(4,), strides=(-1,))}, "w\tfloat32\t4\t4\t16")
     yield ok("an empty tensor far away", {"w": tensor(offset=2**40, shape=(0,), strides=(1,))}, "w\tfloat32\t0\t0\t0")
     yield ok("an empty tensor of huge axes", {"w": tensor(shape=(2**62, 0), strides=(1, 1))}, f"w\tfloat32\t{2**62}x0\t0\t0")
     yield ok("torch.Size", {"w": tensor(shape=call(name("torch", "Size"), (2, 2)))})
@@ -466,6 +500,18 @@ def unusual() -> Iterator[Trick]:
         "a class": name("os", "system"),
     }.items():
         yield error(f"a dtype that is {what}", {"w": tensor(untyped, function="_rebuild_tensor_v3", more=(dtype,))}, "is not known")
+    for function, surplus in {
+        "_rebuild_tensor": (False, HOOKS),
+        "_rebuild_tensor_v2": ({}, 1),
+        "_rebuild_tensor_v3": (name("torch", "uint16"), {}, 1),
+    }.items():
+        yield error(f"{function} with a surplus argument", {"w": tensor(function=function, more=surplus)}, "arguments")
+    yield error("a parameter with a surplus argument", rebuilt("_rebuild_parameter", GOOD, True, HOOKS, 1), "has 4 arguments")
+    yield error(
+        "a subclass with a surplus argument",
+        {"w": call(name("torch._tensor", "_rebuild_from_type_v2"), name("torch._utils", "_rebuild_parameter"), 1, (GOOD,), {}, 1)},
+        "has 5 arguments",
+    )
     yield error("an untyped storage without a dtype", {"w": tensor(untyped)}, "without a dtype")
     yield error(
         "an untyped storage that is too small",

@@ -50,7 +50,9 @@ def names() -> Iterator[Case]:
         "..",
         ".",
         "",
-        "a/b.safetensors",
+        "a//b.safetensors",
+        "a/./b.safetensors",
+        "sub/..",
         "a\\b",
         "..\\x",
         "http://x/y",
@@ -66,6 +68,8 @@ def names() -> Iterator[Case]:
     ]:
         yield case(f"the shard {name!r}", "error", "no plain file name", model(index({"a": name})))
     for name in [
+        "a/b.safetensors",
+        "1.safetensors/2.safetensors",
         "C:x",
         "C:1.safetensors",
         "~",
@@ -101,6 +105,13 @@ def names() -> Iterator[Case]:
             "a\tfloat32",
             model(index({"a": name}), more=lambda folder, name=name: (folder / name).write_bytes(A)),
         )
+    yield case("a shard in a folder below", "ok", "a\tfloat32", model(index({"a": "sub/x"}), more=lambda folder: below(folder / "sub")))
+    yield case(
+        "a shard in a folder that is a link out",
+        "error",
+        "leads out of the folder",
+        model(index({"a": "sub/x"}), more=lambda folder: (folder / "sub").symlink_to(below(folder.parent / "other"))),
+    )
     yield case("the index as a shard", "error", "not a checkpoint", model(index({"a": INDEX})))
     yield case(
         "an index as a shard",
@@ -109,6 +120,13 @@ def names() -> Iterator[Case]:
         model(index({"a": "x.index.json"}), more=lambda folder: (folder / "x.index.json").write_bytes(index({"a": "1.safetensors"}))),
     )
     yield case("a lure as a shard", "error", "not a checkpoint", model(index({"a": "json.py"})))
+
+
+def below(folder: Path) -> Path:
+    """A new folder with a shard in it."""
+    folder.mkdir()
+    (folder / "x").write_bytes(A)
+    return folder
 
 
 def places() -> Iterator[Case]:
@@ -149,7 +167,8 @@ def places() -> Iterator[Case]:
     yield case("a link to a file of the system", "error", out, instead(lambda shard: shard.symlink_to("/etc/passwd")))
     yield case("a link to nowhere", "error", "", instead(lambda shard: shard.symlink_to("nowhere")))
     yield case("a link to itself", "error", "", instead(lambda shard: shard.symlink_to(shard.name)))
-    yield case("a link to blobs that are not two folders up", "error", out, instead(lambda shard: blob(shard, "blobs")))
+    yield case("a link into a folder below", "ok", LISTED, instead(lambda shard: blob(shard, "blobs")))
+    yield case("a link to blobs beside the folder", "error", out, instead(lambda shard: blob(shard, "../blobs")))
     yield case(
         "a link within the folder", "ok", LISTED, instead(lambda shard: ((shard.parent / "real").write_bytes(B), shard.symlink_to("real")))
     )

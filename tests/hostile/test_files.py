@@ -95,6 +95,9 @@ def test_ls(keys: list[str], tmp_path: Path, bare: Warm) -> None:
         listed(CASES[key], found, folders[key])
 
 
+CODE_NOTE = "ckpt: the file names code: "  # what `ls` says of a pickle with foreign classes
+
+
 def gives(case: Case, found: Answer, folder: Path) -> bool:
     try:
         listed(case, found, folder)
@@ -110,7 +113,7 @@ def listed(case: Case, found: Answer, folder: Path) -> None:
         assert found.status == 2 and case.says in found.err and not found.out, (case.name, found)
     else:
         assert found.status == 0 and case.says in (found.out if case.gives == "ok" else found.err), (case.name, found)
-        assert case.gives == "warning" or not found.err, case.name
+        assert case.gives == "warning" or not found.err or found.err.startswith(CODE_NOTE), (case.name, found.err)
 
 
 @pytest.mark.parametrize("key", [key for key, case in CASES.items() if case.values and case.gives == "ok"])
@@ -139,8 +142,9 @@ def test_a_broken_file_is_broken_to_every_command(key: str, folder: Path, number
     for args in (words(case.file, place), words(case.file, place + 1)):
         with untouched(folder.parent):
             found = numbers(folder, *args, writes=args[0] in WRITING)
-        judge(found, folder)
-        assert found.status == 2 and case.says in found.err and not found.out, (args, found)
+        reported = args[0] == "check" and case.file.endswith(".index.json")  # a wrong index does not hold
+        judge(found, folder, (1, 2) if reported else (2,))
+        assert found.status == 1 or (case.says in found.err and not found.out), (args, found)
 
 
 def words(file: str, place: int) -> list[str]:

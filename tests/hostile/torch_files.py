@@ -10,7 +10,7 @@ import pickle_files
 from judge import Case
 from legacy import INFO, MAGIC, legacy, parts, replaced, storage_part
 from pickle_files import LISTED
-from pickles import name, pickled, storage, tensor
+from pickles import HOOKS, call, name, pickled, storage, tensor
 from zips import Entry, archive, end, end64, local_part, plain, record, torch_zip
 
 GOOD = pickled({"w": tensor()})
@@ -318,9 +318,19 @@ def cuts() -> Iterator[Case]:
         yield Case(f"cut after {place} bytes", "error", "truncated" if place >= 4 else "not a checkpoint", WHOLE[:place])
 
 
+def packed() -> Iterator[Case]:
+    """Elements of less than a byte: torch pads the rows of such a tensor to whole bytes, and no program agrees on what is in between."""
+    scheme = (name("torch", "per_tensor_affine"), 0.5, 0)
+    for kind, width in {"QUInt4x2Storage": 2, "QUInt2x4Storage": 4}.items():
+        for shape, strides, offset in [((3, 3), (3, 1), 0), ((width + 1,), (1,), 0), ((width,), (1,), 1), ((), (), 0)]:
+            args = (storage(kind, count=16 * width), offset, shape, strides, scheme, False, HOOKS)
+            root = {"w": call(name("torch._utils", "_rebuild_qtensor"), *args)}
+            yield Case(f"a {kind} of {shape} from {offset}", "error", "ends within a byte", torch_zip(pickled(root)))
+
+
 def zips() -> Iterator[Case]:
     yield from pickles()
-    for part in (accepted, ambiguous, members, bombs, cuts):
+    for part in (packed, accepted, ambiguous, members, bombs, cuts):
         yield from part()
     yield Case("6 GiB on paper", "ok", f"w\tuint8\t{6 << 30}", sparse_zip)
 

@@ -9,13 +9,18 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...storage.storage import Storage
 
 
 class Node:
-    """A part of a pickle that is no plain value of Python."""
+    """A part of a pickle that is no plain value of Python. As text it is its kind, or the name that it has."""
 
     __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{getattr(self, 'path', '') or type(self).__name__.lower()}>"
 
 
 class Global(Node):
@@ -167,12 +172,12 @@ def text_of(node: Any) -> str | None:
 
 
 class BytesInFile(Node):
-    """A long run of bytes that is not read, but left where it lies in the file."""
+    """A long run of bytes that is not read, but left where it lies in the file. `made` is what it would make: bytes, a ByteArray, …."""
 
-    __slots__ = ("storage",)
+    __slots__ = ("made", "storage")
 
-    def __init__(self, storage: Storage) -> None:
-        self.storage = storage
+    def __init__(self, storage: Storage, made: Callable[[bytes], Any] = bytes) -> None:
+        self.storage, self.made = storage, made
 
 
 class ByteArray(Node):

@@ -150,14 +150,19 @@ def _beside(path: Path, node: Call) -> list[TreeEntry]:
     entries: list[TreeEntry] = []
     for _ in range(_DEEPEST_STATE):
         args = node.arguments()
-        if len(args) > 3 and local_tensor(args[3]) is not None:
-            return []  # a DTensor, whose local part is the tensor itself
+        if is_sharded(args) or (len(args) > 3 and local_tensor(args[3]) is not None):
+            return []  # the local part is the tensor itself
         entries += _of_state(path, args[3]) if len(args) > 3 else []
         inner = args[2].items[:1] if len(args) > 2 and type(args[2]) is Tuple else args[:1]
         if not inner or type(inner[0]) is not Call or inner[0].path not in _WITH_STATE:
             break
         node = inner[0]
     return [entry for entry in entries if isinstance(entry.node, Node)]
+
+
+def is_sharded(args: list[Any]) -> bool:
+    """Whether these are the arguments (function, type, …) of a ShardedTensor."""
+    return len(args) > 1 and type(args[1]) is Global and args[1].name == "ShardedTensor"
 
 
 def local_tensor(state: Any) -> Any:
@@ -223,8 +228,7 @@ def _of_module(path: Path, state: Dict) -> list[TreeEntry]:
 
 
 def _module_class(node: Call) -> str:
-    """The class of a module, which legacy files pickle as a persistent id ('module', class, file, source)."""
+    """The class of a module, which legacy files pickle as a persistent id ('module', class, file, source), torch 0.1 without 'module'."""
     pid = getattr(node.function, "pid", None)
-    if type(pid) is Tuple and len(pid.items) > 1 and type(pid.items[1]) is Global:
-        return pid.items[1].name
-    return "Module"
+    classes = [item.name for item in pid.items[:2] if type(item) is Global] if type(pid) is Tuple else []
+    return classes[0] if classes else "Module"

@@ -18,6 +18,7 @@ from .pickle_sniffing import is_compressed
 from .pickle_tree import objects_of, sorted_leaves, undecoded_of
 from .pickled_tensors import TensorReader
 
+_MOST_READ = 1 << 30  # bytes of a pickle that cannot be mapped
 _LONG = 4096  # bytes: shorter runs are copied
 _CUT_OFF = "truncated: the pickle goes on after the end of the file", "download or copy it again"
 
@@ -39,11 +40,17 @@ class FilePickle(Unpickler):
         if at + count > len(self.data):
             raise Truncated("truncated pickle")
         self.at = at + count
-        return BytesInFile(Extent(self.file, at, count))
+        return BytesInFile(Extent(self.file, at, count), make)
 
 
-def _mapped(file: File) -> mmap:
-    return mmap(file.fileno(), file.size, access=ACCESS_READ)
+def _mapped(file: File) -> Any:
+    """All bytes of a file, mapped into memory; a member of an archive is read."""
+    if file.is_mappable:
+        with file.held_open() as fd:
+            return mmap(fd, file.size, access=ACCESS_READ)
+    if file.size > _MOST_READ:
+        raise Malformed(f"a pickle of {file.size:,} bytes in an archive", "unpack it first")
+    return file.read(0, file.size)
 
 
 def no_storage(key: str, dtype: DType | None, nbytes: int) -> Storage:

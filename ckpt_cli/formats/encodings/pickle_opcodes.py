@@ -1,7 +1,8 @@
 """What each opcode of a pickle does to the machine: it makes nodes, and never imports or calls anything.
 
 `OPCODES` maps the byte of an opcode to its function. Names and meanings are those of CPython's Lib/pickletools.py. The reader's loop runs
-the most frequent opcodes itself (BINGET, BINPUT, LONG_BINPUT, BINUNICODE, BININT1, MARK, STOP); they are not in the table.
+the most frequent opcodes itself (BINGET, BINPUT, LONG_BINPUT, BINUNICODE, BININT1, MARK, STOP); they are not in the table. What
+no writer makes is refused: see `pickle_strictness`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from collections.abc import Callable
 from struct import Struct
 from typing import Any
 
+from ...tensors.named_code import note_name
 from .object_nodes import ByteArray, ByteString, Call, CallOpcode, Dict, Global, List, Persistent, Set, Tuple
 from .pickle_machine import Machine
+from .pickle_strictness import call_of, check_persistent_id, hashed
 
 _MOST_DIGITS = 4000
 _MOST_PROTOCOL = 5
@@ -80,7 +83,7 @@ def _unquoted(line: bytes) -> bytes:
 def _paired(items: list[Any]) -> list[tuple[Any, Any]]:
     if len(items) % 2:
         raise ValueError("a key without a value")
-    return list(zip(items[::2], items[1::2], strict=True))
+    return list(zip(hashed(items[::2]), items[1::2], strict=True))
 
 
 # Constants; empty containers, and containers of everything since the mark.
@@ -93,7 +96,7 @@ _pushes(b"\x8f", lambda m: Set([]))
 _pushes(b"t", lambda m: Tuple(m.pop_to_mark()))
 _pushes(b"l", lambda m: List(m.pop_to_mark()))
 _pushes(b"d", lambda m: Dict(_paired(m.pop_to_mark())))
-_pushes(b"\x91", lambda m: Set(m.pop_to_mark(), frozen=True))
+_pushes(b"\x91", lambda m: Set(hashed(m.pop_to_mark()), frozen=True))
 
 # Numbers.
 _pushes(b"M", lambda m: m.number(_U2))
@@ -126,11 +129,13 @@ _pushes(b"j", lambda m: m.memo[m.number(_U4)])
 
 
 def _global(m: Machine, module: str, name: str) -> Global:
+    note_name(module, name)
     m.globals.append(Global(module, name))
     return m.globals[-1]
 
 
 def _persistent(m: Machine, pid: Any) -> Persistent:
+    check_persistent_id(pid)
     m.persistents.append(Persistent(pid))
     return m.persistents[-1]
 
@@ -186,6 +191,8 @@ def _memoize(m: Machine) -> None:
 def _put_at(m: Machine, index: int) -> None:
     if m.in_order:
         raise ValueError("memo entries of another kind")
+    if index < 0:
+        raise ValueError("a memo entry below zero")
     m.memo[index] = m.stack[-1]
 
 
@@ -209,7 +216,7 @@ for _code, _count in ((b"\x85", 1), (b"\x86", 2), (b"\x87", 3)):
 def _calls(code: bytes, opcode: CallOpcode) -> None:
     def op(m: Machine) -> None:
         args = m.pop()
-        m.stack.append(Call(opcode, m.pop(), args))
+        m.stack.append(call_of(opcode, m.pop(), args))
 
     OPCODES[code[0]] = op
 
@@ -221,7 +228,7 @@ _calls(b"\x81", CallOpcode.NEWOBJ)
 @_op(b"\x92")
 def _newobj_ex(m: Machine) -> None:
     kwargs, args = m.pop(), m.pop()
-    m.stack.append(Call(CallOpcode.NEWOBJ_EX, m.pop(), args, kwargs))
+    m.stack.append(call_of(CallOpcode.NEWOBJ_EX, m.pop(), args, kwargs))
 
 
 @_op(b"i")
@@ -233,7 +240,7 @@ def _inst(m: Machine) -> None:
 @_op(b"o")
 def _obj(m: Machine) -> None:
     items = m.pop_to_mark()
-    m.stack.append(Call(CallOpcode.OBJ, items[0], Tuple(items[1:])))
+    m.stack.append(call_of(CallOpcode.OBJ, items[0], Tuple(items[1:])))
 
 
 _OF_JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"  # the bytes of an array follow its BUILD
@@ -243,6 +250,8 @@ _OF_JOBLIB = "joblib.numpy_pickle.NumpyArrayWrapper"  # the bytes of an array fo
 def _build(m: Machine) -> None:
     state = m.pop()
     node = m.stack[-1]
+    if type(node) is not Call:
+        raise ValueError("a state for what is no object")
     node.states.append(state)
     if node.path == _OF_JOBLIB:
         from .joblib_arrays import read_behind
@@ -253,19 +262,33 @@ def _build(m: Machine) -> None:
 @_op(b"a")
 def _append(m: Machine) -> None:
     item = m.pop()
-    m.stack[-1].items.append(item)
+    _appendable(m.stack[-1]).append(item)
 
 
 @_op(b"e")
-@_op(b"\x90")
-def _appends_or_additems(m: Machine) -> None:
+def _appends(m: Machine) -> None:
     items = m.pop_to_mark()
-    m.stack[-1].items.extend(items)
+    _appendable(m.stack[-1]).extend(items)
+
+
+@_op(b"\x90")
+def _additems(m: Machine) -> None:
+    items = m.pop_to_mark()
+    if type(m.stack[-1]) is not Set or m.stack[-1].frozen:
+        raise ValueError("items for what is no set")
+    m.stack[-1].items.extend(hashed(items))
+
+
+def _appendable(target: Any) -> list[Any]:
+    if type(target) not in (List, Call):
+        raise ValueError("items for what is no list")
+    return target.items  # type: ignore[no-any-return]
 
 
 @_op(b"s")
 def _setitem(m: Machine) -> None:
     value, key = m.pop(), m.pop()
+    hashed([key])
     m.stack[-1].pairs.append((key, value))
 
 

@@ -14,7 +14,7 @@ from struct import error as StructError
 from typing import Any
 
 from ...errors import Malformed
-from .object_nodes import Call, Global
+from .object_nodes import Call
 from .pickle_machine import Machine, TooLarge, Truncated
 from .pickle_opcodes import OPCODES
 
@@ -35,25 +35,28 @@ _U4, _U4X7, _ZERO = Struct("<I"), Struct("<7I"), [0]
 
 
 def load(data: bytes) -> Any:
-    """Read a pickle: the root of its tree. Raises Malformed.
+    """Read a pickle: the root of its tree. Raises Malformed."""
+    return loaded(data).stack[0]
+
+
+def loaded(data: bytes) -> Unpickler:
+    """Read a pickle: the machine that ran it, with the root of its tree on the stack and all that it names. Raises Malformed.
 
     Tensors that repeat an earlier one are read in one step each. A pickle in which that is not safe is read opcode by opcode.
     """
     if len(data) > _SHORT:
+        machine = Unpickler(data, repeats=re.compile(_TENSOR_CALL, re.DOTALL).match)
         try:
-            return Unpickler(data, repeats=re.compile(_TENSOR_CALL, re.DOTALL).match).load()
+            machine.load()
         except TooLarge:
             raise
         except Malformed:
             pass
-    return Unpickler(data).load()
-
-
-def globals_of(data: bytes) -> list[Global]:
-    """Every class and function that the pickle names, also those that are in no part of its tree. Raises Malformed."""
+        else:
+            return machine
     machine = Unpickler(data)
     machine.load()
-    return machine.globals
+    return machine
 
 
 class Unpickler(Machine):
@@ -152,7 +155,7 @@ class Unpickler(Machine):
         earlier = self.known.get(all_but_the_key)
         if earlier is None:
             once = Unpickler(b"(" + run[0] + b".")
-            once.stack, once.memo, once.persistents = stack, self.memo, self.persistents
+            once.stack, once.memo, once.persistents, once.globals = stack, self.memo, self.persistents, self.globals
             once._run()
             self.known[all_but_the_key] = stack[-1]
         else:

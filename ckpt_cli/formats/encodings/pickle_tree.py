@@ -10,6 +10,7 @@ from ...storage.storage import Storage
 from ...tensors.checkpoint import Checkpoint, Undecoded
 from ...tensors.tensor import Tensor
 from .object_names import joined, names
+from .object_nodes import Call
 from .object_walk import TreeEntry, Walk
 from .pickle_reader import load
 from .pickled_tensors import TensorReader
@@ -23,12 +24,14 @@ class TorchTree(NamedTuple):
         storage_of: Gives the storage with a key, a dtype (None: untyped) and a size in bytes.
         records: The members of the zip that are carried along to an edited file, by name.
         root: The folder in the zip that holds all members.
+        distributed: The nodes of the tensors of which a rank holds a piece, by name: see `distributed_tensors`.
     """
 
     pickle: bytes
     storage_of: Callable[[str, DType | None, int], Storage]
     records: Mapping[str, Any]
     root: str = "archive"
+    distributed: Mapping[str, Call] = {}
 
 
 class SortedLeaves(NamedTuple):
@@ -60,7 +63,21 @@ def read_tree(tree: TorchTree) -> Checkpoint:
         if collecting:
             enable()
     undecoded = undecoded_of(leaves, reader)
-    return Checkpoint(leaves.tensors, objects=objects_of(leaves), layers=leaves.layers, rest=tree, undecoded=undecoded)
+    notes: tuple[str, ...] = ()
+    if reader.distributed:
+        from .distributed_tensors import part_note
+
+        _ask_for_meshes(reader)
+        nodes = {name: reader.distributed[id(entry.node)] for name, entry in leaves.entries.items() if id(entry.node) in reader.distributed}
+        tree, notes = tree._replace(distributed=nodes), tuple(filter(None, [part_note(list(nodes.values()))]))
+    return Checkpoint(leaves.tensors, objects=objects_of(leaves), layers=leaves.layers, rest=tree, notes=notes, undecoded=undecoded)
+
+
+def _ask_for_meshes(reader: TensorReader) -> None:
+    """Ask for the storages of the meshes that tensors are distributed over: they say where parts lie, and are no contents."""
+    for node in reader.distributed.values():
+        for entry in Walk(reader.is_leaf).leaves(node.args):
+            reader.tensor(entry.node)
 
 
 def objects_of(leaves: SortedLeaves) -> dict[str, Any]:

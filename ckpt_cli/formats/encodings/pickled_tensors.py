@@ -15,7 +15,8 @@ from ...storage.storage import Storage
 from ...tensors.tensor import Layout, Tensor
 from . import pickled_arrays
 from .object_nodes import BytesInFile, Call, CallOpcode, Dict, Global, List, Persistent, Tuple, text_of
-from .object_walk import is_long, local_tensor
+from .object_walk import is_long, is_sharded, local_tensor
+from .pickle_strictness import check_geometry, rebuild_arguments
 from .storage_ids import STORAGE_IN_BYTES, StorageId, is_storage_id
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class TensorReader:
         self.seen: dict[int, Tensor] = {}
         self.repeated: dict[int, tuple[Tensor, StorageId]] = {}
         self.pickled: dict[int, tuple[Storage, DType | None]] = {}
+        self.distributed: dict[int, Call] = {}  # tensors of which a rank holds a part, by the id of their node
         self.depth = 0
 
     def is_leaf(self, node: Any) -> bool:
@@ -85,7 +87,7 @@ class TensorReader:
             if node.like is not None and node.path in _VIEWS:
                 tensor = self._repeated(node)
             elif is_tensor(node):
-                tensor = _REBUILD[node.path](self, node, node.arguments())
+                tensor = _REBUILD[node.path](self, node, rebuild_arguments(node))
             elif pickled_arrays.is_array(node):
                 tensor = pickled_arrays.array_tensor(node)
             elif pickled_arrays.objects_in(node) is not None:
@@ -101,7 +103,7 @@ class TensorReader:
         if earlier:
             like, storage_id = earlier
             return like.over(self.storage_of(node.key, storage_id.dtype, storage_id.nbytes))
-        tensor = _REBUILD[node.path](self, node, node.arguments())
+        tensor = _REBUILD[node.path](self, node, rebuild_arguments(node))
         self.repeated[id(node.like)] = tensor, StorageId(node.arguments()[0])
         return tensor
 
@@ -124,6 +126,7 @@ class TensorReader:
             raise Malformed("a tensor over an untyped storage without a dtype")
         geometry = _sizes(args[2]), _sizes(args[3]), args[1] + offset
         shape, strides, offset = geometry if storage_dtype or element.elements == 1 else _in_values(element, *geometry)
+        check_geometry(element, shape, strides, offset)
         return Tensor.view(element, shape, storage, strides, offset, layout)
 
     def _storage(self, node: Any) -> tuple[Storage, DType | None, int]:
@@ -218,7 +221,11 @@ def _quantised(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
 
 
 def _parameter(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
-    return reader.inner(args[0] if args else None)
+    of = args[0] if args else None
+    tensor = reader.inner(of)
+    if id(of) in reader.distributed:
+        reader.distributed[id(node)] = reader.distributed[id(of)]
+    return tensor
 
 
 def _sparse(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
@@ -238,12 +245,22 @@ def _sparse(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
 
 
 def _from_type(reader: TensorReader, node: Call, args: list[Any]) -> Tensor:
-    """A subclass: (function, type, args, state). A DTensor is read as the part of it that this rank holds."""
-    local = local_tensor(args[3]) if len(args) > 3 else None
+    """A subclass: (function, type, args, state). A DTensor or ShardedTensor is read as the part of it that this rank holds."""
+    local = _local_part(args)
     if local is not None:
-        return reader.inner(local)
+        reader.distributed[id(node)] = node
+        return local if isinstance(local, Tensor) else reader.inner(local)
     function, inner = args[0] if args else None, args[2] if len(args) > 2 else None
     return reader.inner(Call(CallOpcode.REDUCE, function, inner))
+
+
+def _local_part(args: list[Any]) -> Any:
+    """The local part of a DTensor or a ShardedTensor; None for another tensor."""
+    if is_sharded(args):
+        from .distributed_tensors import local_shard
+
+        return local_shard(args, torch_dtype)
+    return local_tensor(args[3]) if len(args) > 3 else None
 
 
 _REBUILD: dict[str, Callable[[TensorReader, Call, list[Any]], Tensor]] = {
@@ -274,4 +291,4 @@ def is_tensor(node: Any) -> bool:
 def _is_known_subclass(args: list[Any]) -> bool:
     if len(args) < 4:
         return False
-    return local_tensor(args[3]) is not None or (type(args[0]) is Global and args[0].path in _REBUILD)
+    return _local_part(args) is not None or (type(args[0]) is Global and args[0].path in _REBUILD)

@@ -40,16 +40,17 @@ class StorageId:
     def __init__(self, node: Persistent) -> None:
         items = node.pid.items if type(node.pid) is Tuple else []
         kinds = [type(item) for item in items]
-        if len(items) < 5 or text_of(items[0]) != "storage" or kinds[1] is not Global or kinds[4] is not int or items[4] < 0:
+        if not 5 <= len(items) <= 6 or text_of(items[0]) != "storage" or kinds[1] is not Global or kinds[4] is not int or items[4] < 0:
             raise Malformed("a storage of the pickle is described in an unknown way")
         self.items, self.location = items, items[3]
         self.key = items[2].text if kinds[2] is ByteString else str(items[2])
-        self.dtype = None if items[1].name == "UntypedStorage" else _storage_dtype(items[1])
+        self.dtype = None if items[1].name == "UntypedStorage" else dtype_of_class(items[1])
         self.nbytes = items[4] if self.dtype is None else -(-items[4] // self.dtype.elements) * self.dtype.nbytes
         self.offset = _legacy_view(items[5]) if len(items) > 5 else 0
 
 
-def _storage_dtype(cls: Global) -> DType:
+def dtype_of_class(cls: Global) -> DType:
+    """The dtype of the elements of a class of storages. Raises Malformed where it is not known."""
     if cls.name not in STORAGES:
         raise Malformed(f"storages of class {cls.path!r} are not known")
     return DTYPES[STORAGES[cls.name]]

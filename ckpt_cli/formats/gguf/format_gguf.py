@@ -11,7 +11,8 @@ Specified in docs/gguf.md of ggml-org/ggml; types, block sizes and limits are th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DTYPES, DType
@@ -21,7 +22,7 @@ from ...storage.mapped import swapped
 from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
-from .. import Patcher, Writer, formats
+from .. import Patcher, Savable, Writer, formats
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -57,25 +58,26 @@ class Gguf(Writer, Patcher):
         from .header import Header, arrays, metadata
 
         header = Header(file)
-        return Checkpoint(_tensors(header), metadata(header), arrays(header), rest=header)
+        return Checkpoint(_tensors(header), metadata(header), arrays(header), rest=header, notes=_part_note(header))
+
+    def divided(self, size: int) -> Savable | None:
+        """Parts, as llama.cpp's gguf-split makes them."""
+        form = formats["gguf-split"]
+        return form.divided(size) if isinstance(form, Savable) else None
+
+    def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
+        """The arrays that were read from a GGUF file, or from all its parts."""
+        from .header import Header
+
+        return checkpoint.objects if isinstance(checkpoint.rest, Header) else ()
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """The key/values, the entries of the tensors, their data. Raises CannotHold for a tensor that ggml has no place for."""
         from .header import Header
-        from .header_writing import encoded_head, encoded_info
 
         header = checkpoint.rest if isinstance(checkpoint.rest, Header) else None
-        order, version, alignment = (header.order, header.version, header.alignment) if header else ("<", 3, _alignment(checkpoint))
-        pairs = _pairs(checkpoint, header, alignment)
-        entries, end = _laid_out(checkpoint, alignment)
-        file_layout.write(encoded_head(order, version, len(entries), len(pairs)))
-        for piece in (*pairs, *(encoded_info(entry, order) for entry in entries)):
-            file_layout.write(piece)
-        base = file_layout.at + -file_layout.at % alignment
-        for entry, tensor in zip(entries, checkpoint.values(), strict=True):
-            file_layout.write(bytes(base + entry.offset - file_layout.at))
-            file_layout.put(_in_order(tensor.elements(), tensor.dtype, order))
-        file_layout.write(bytes(base + end - file_layout.at))
+        frame = frame_of(checkpoint)
+        write_file(checkpoint, pairs_of(checkpoint), frame, file_layout)
         if header and header.end < header.file.size:  # bytes that no reader knows stay in the file
             file_layout.put(Extent(header.file, header.end, header.file.size - header.end))
 
@@ -88,6 +90,45 @@ class Gguf(Writer, Patcher):
         if entries is None or patch is None:
             return None
         return patch._replace(changes=sorted([*entries, *patch.changes], key=lambda change: change.at))
+
+
+class Frame(NamedTuple):
+    """What a file is written in: byte order (`<`, `>`), version of the format, alignment of the data."""
+
+    order: str
+    version: int
+    alignment: int
+
+
+def frame_of(checkpoint: Checkpoint) -> Frame:
+    """The frame of the file that a checkpoint was read from; of other formats, the usual one."""
+    from .header import Header
+
+    header = checkpoint.rest
+    return Frame(header.order, header.version, header.alignment) if isinstance(header, Header) else Frame("<", 3, _alignment(checkpoint))
+
+
+def write_file(tensors: Mapping[str, Tensor], pairs: Sequence[bytes], frame: Frame, file_layout: FileLayout) -> None:
+    """Lay out a file: the key/values `pairs`, the entries of the tensors, their data. Raises CannotHold."""
+    from .header_writing import encoded_head, encoded_info
+
+    entries, end = _laid_out(tensors, frame.alignment)
+    file_layout.write(encoded_head(frame.order, frame.version, len(entries), len(pairs)))
+    for piece in (*pairs, *(encoded_info(entry, frame.order) for entry in entries)):
+        file_layout.write(piece)
+    base = file_layout.at + -file_layout.at % frame.alignment
+    for entry, tensor in zip(entries, tensors.values(), strict=True):
+        file_layout.write(bytes(base + entry.offset - file_layout.at))
+        file_layout.put(_in_order(tensor.elements(), tensor.dtype, frame.order))
+    file_layout.write(bytes(base + end - file_layout.at))
+
+
+def _part_note(header: Header) -> tuple[str, ...]:
+    """The note that a file is one of several parts."""
+    number, total = (header.value(key) if key in header.values else None for key in ("split.no", "split.count"))
+    if type(number) is not int or type(total) is not int or total < 2:
+        return ()
+    return (f"{header.file.path}: part {number + 1} of {total}; the folder of all parts is the whole model",)
 
 
 def _changed_entries(checkpoint: Checkpoint, before: Checkpoint) -> list[Change] | None:
@@ -163,11 +204,13 @@ def _alignment(checkpoint: Checkpoint) -> int:
     return alignment if alignment and not alignment & (alignment - 1) else 32
 
 
-def _pairs(checkpoint: Checkpoint, header: Header | None, alignment: int) -> list[bytes]:
+def pairs_of(checkpoint: Checkpoint) -> list[bytes]:
     """The key/values as bytes: those in the file that they were read from; from other formats, strings."""
+    from .header import Header
     from .header_writing import encoded_pair
 
-    if header and checkpoint.origin:
+    header, alignment = checkpoint.rest, frame_of(checkpoint).alignment
+    if isinstance(header, Header) and checkpoint.origin:
         before = checkpoint.origin.read
         kept = [_pair(checkpoint, before, key) for key in header.values if key in checkpoint.metadata or key in checkpoint.objects]
         new = [(key, text) for key, text in checkpoint.metadata.items() if key not in header.values]
@@ -178,12 +221,12 @@ def _pairs(checkpoint: Checkpoint, header: Header | None, alignment: int) -> lis
     return pairs if alignment == 32 else [*pairs, encoded_pair("general.alignment", alignment, "<")]
 
 
-def _laid_out(checkpoint: Checkpoint, alignment: int) -> tuple[list[TensorInfo], int]:
+def _laid_out(tensors: Mapping[str, Tensor], alignment: int) -> tuple[list[TensorInfo], int]:
     """The entry of each tensor, and the bytes of all data with their padding. Raises CannotHold."""
     from .header import TensorInfo
 
     at, entries = 0, []
-    for name, tensor in checkpoint.items():
+    for name, tensor in tensors.items():
         _check_tensor(name, tensor)
         entries.append(TensorInfo(name, _CODES[tensor.dtype.name], tensor.shape, at))
         at += -(-tensor.nbytes // alignment) * alignment

@@ -26,6 +26,11 @@ def encoded_pair(key: str, value: int | str, order: str) -> bytes:
     return _string(key, order) + struct.pack(order + "II", UINT32, value)
 
 
+def encoded_number(key: str, value_type: int, value: int, order: str) -> bytes:
+    """Encode a key with a number of a type."""
+    return _string(key, order) + struct.pack(order + "I" + NUMBER_LETTERS[value_type], value_type, value)
+
+
 def with_text(header: Header, key: str, text: str) -> bytes:
     """Encode a key of `header` with another value, which `text` stands for, of the type that it has.
 

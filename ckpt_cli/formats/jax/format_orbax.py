@@ -166,9 +166,6 @@ class Folder:
     """The files below the folder of the file `tree`, by plain paths; a link that leads out of it is refused."""
 
     def __init__(self, tree: str) -> None:
-        from ...storage.descriptors import allow_many
-
-        allow_many()
         self.tree, self.path = tree, os.path.dirname(os.path.abspath(tree))
         self.opened: dict[str, Storage] = {}
 

@@ -6,6 +6,7 @@
 
 As in the HDF5 File Format Specification 3.0 (hdf5.py) and Keras' saving_lib.py and legacy_h5_format.py. Peculiarities:
 - Kernels are in × out; a bfloat16 is an opaque |V2 with an attribute dtype.
+- A dataset in chunks keeps their shape, its filters and its limits of growth. Of a chunk nothing is decoded that no edit touches.
 - A second name of a dataset is a hard link, read and written as a tie.
 - Soft links and links to other files are listed as what they are, never followed. Data that lie in other files, and virtual datasets,
   which are made of others, are not read.
@@ -14,6 +15,7 @@ As in the HDF5 File Format Specification 3.0 (hdf5.py) and Keras' saving_lib.py 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ...storage.file import File
@@ -23,6 +25,7 @@ from .. import Patcher, Writer, formats
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
+    from ...disk.patch import Patch
 
 _MAGIC = b"\x89HDF\r\n\x1a\n"
 
@@ -43,17 +46,56 @@ class HDF5(Writer, Patcher):
 
     def read(self, file: File) -> Checkpoint:
         """The datasets under their paths, and the layers that Keras says they are in."""
-        from . import hdf5, hdf5_checkpoint
+        from . import hdf5, hdf5_checkpoint, shard_map
 
         tree = hdf5.read_tree(Extent(file, 0, file.size))
-        return hdf5_checkpoint.checkpoint_of(tree, hdf5_checkpoint.model_config(tree))
+        found = hdf5_checkpoint.checkpoint_of(tree, hdf5_checkpoint.model_config(tree))
+        note = shard_map.part_note(file.path)
+        return found.replacing(notes=(*found.notes, note)) if note else found
+
+    def attributes(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """The attributes of groups and datasets."""
+        from . import hdf5_checkpoint
+
+        return hdf5_checkpoint.attributes(checkpoint.rest)
+
+    def check_place(self, checkpoint: Checkpoint) -> None:
+        """Raise CannotHold for what HDF5 has no place for. Where values alone change, there is nothing."""
+        from ..patching import changed_storages
+        from . import hdf5_writing
+
+        if not (self.is_origin_of(checkpoint) and changed_storages(checkpoint) is not None):
+            hdf5_writing.check(checkpoint)
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """Groups, datasets and attributes, laid out anew. Raises CannotHold for what HDF5 has no place for."""
         from . import hdf5_writing
 
-        hdf5_writing.laid_out(checkpoint).put(file_layout)
+        for piece in hdf5_writing.laid_out(checkpoint).pieces:  # each by itself: workers share them, the kernel copies what lies in a file
+            file_layout.put(piece)
         file_layout.settle()
+
+    def losses(self, checkpoint: Checkpoint) -> list[str]:
+        """What has no place in HDF5, and the filters that do not fit another element type."""
+        from .hdf5_objects import HDF5Tree
+
+        lines, tree = super().losses(checkpoint), checkpoint.rest
+        if isinstance(tree, HDF5Tree):
+            from .hdf5_chunk_writing import filters_lost
+
+            lines += filters_lost(tree, checkpoint)
+        return lines
+
+    def patch(self, checkpoint: Checkpoint) -> Patch | None:
+        """The bytes that change where values alone do; chunks are encoded by the library."""
+        from ..patching import changed_storages
+
+        pairs = changed_storages(checkpoint)
+        if pairs is None or not checkpoint.origin:
+            return None
+        from . import hdf5_patching
+
+        return hdf5_patching.patch_of(checkpoint.origin.file, checkpoint.rest, pairs)
 
 
 formats.add(HDF5.name, HDF5())

@@ -12,7 +12,7 @@ As in keras/src/saving/saving_lib.py. The weights are read where they lie in the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import CannotHold, Malformed
@@ -25,6 +25,7 @@ from ..encodings import zip as zips
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
     from ...disk.patch import Patch
+    from .hdf5_checkpoint import Archive
 
 _WEIGHTS = "model.weights.h5"
 
@@ -59,18 +60,26 @@ class Keras(Writer, Patcher):
         found = hdf5_checkpoint.checkpoint_of(tree, config, rest)
         return found.replacing(metadata={key: value for key, value in metadata.items() if type(value) is str} | dict(found.metadata))
 
+    def attributes(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """The attributes of groups and datasets."""
+        from . import hdf5_checkpoint
+
+        return hdf5_checkpoint.attributes(checkpoint.rest.tree)
+
+    def check_place(self, checkpoint: Checkpoint) -> None:
+        """Raise CannotHold for what comes from another format, which has no config, and for what HDF5 has no place for."""
+        from . import hdf5_writing
+
+        _archive(checkpoint)
+        hdf5_writing.check(checkpoint)
+
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """The zip with its weights laid out anew. Raises CannotHold for what comes from another format, which has no config."""
         from ..encodings import zip_writer
-        from . import hdf5_checkpoint, hdf5_writing
+        from . import hdf5_writing
 
-        if not isinstance(checkpoint.rest, hdf5_checkpoint.Archive):
-            raise CannotHold(
-                "a .keras is written from another .keras alone: the config of the model that it holds is not there",
-                "write NAME.weights.h5 for model.load_weights(), from torch with --map torch-to-keras",
-            )
         archive = zip_writer.Writer(file_layout)
-        for name, record in checkpoint.rest.records.items():
+        for name, record in _archive(checkpoint).records.items():
             archive.add(name, hdf5_writing.laid_out(checkpoint) if name == _WEIGHTS else record)
         archive.close()
 
@@ -80,6 +89,18 @@ class Keras(Writer, Patcher):
 
         patch = super().patch_of(file, pairs)
         return patch._replace(checksums=[checksum(zips.members(file)[_WEIGHTS])]) if patch else None
+
+
+def _archive(checkpoint: Checkpoint) -> Archive:
+    """The records of the .keras file that a checkpoint was read from. Raises CannotHold."""
+    from . import hdf5_checkpoint
+
+    if not isinstance(checkpoint.rest, hdf5_checkpoint.Archive):
+        raise CannotHold(
+            "a .keras is written from another .keras alone: the config of the model that it holds is not there",
+            "write NAME.weights.h5 for model.load_weights(), from torch with --map torch-to-keras",
+        )
+    return checkpoint.rest
 
 
 formats.add(Keras.name, Keras())

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from .hdf5_objects import Attribute, ElementKind
+from .hdf5_objects import Attribute, ElementKind, Node
 from .hdf5_types import library_type
+
+
+def keep_attribute_order(plist: Any, node: Node | None) -> None:
+    """Let an object keep the order of its attributes, where the one that was read does."""
+    from h5py import h5p
+
+    if node is not None and node.record.get("ordered"):
+        plist.set_attr_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
 
 
 def write_attribute(item: Any, attribute: Attribute) -> None:
@@ -46,5 +54,5 @@ def _write_elements(item: Any, value: Attribute) -> None:
         item.write(*whole, array, mtype=h5t.py_create(dtype))
     else:
         element = library_type(value.type)
-        array = numpy.frombuffer(value.value, element.dtype).reshape(value.shape)
+        array = numpy.frombuffer(value.value, f"V{element.get_size()}").reshape(value.shape)
         item.write(*whole, array, mtype=element)

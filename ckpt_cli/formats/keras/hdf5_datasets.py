@@ -14,9 +14,11 @@ from ...errors import Malformed
 from ...numbers.dtypes import DTYPES, DType, opaque
 from ...numbers.shapes import contiguous_strides, nbytes_of
 from ...storage.mapped import swapped
+from ...storage.pieces import Pieces
 from ...storage.storage import Extent, Fill, Memory, Slice, Storage
+from ...tensors.checkpoint import Undecoded
 from ...tensors.tensor import Layout, Tensor
-from .hdf5_objects import DataLayout, ElementKind, Node, value_of
+from .hdf5_objects import DataLayout, ElementKind, Node, ObjectKind, value_of
 
 _MOST_AXES = 32
 _MOST_UNWRITTEN = 4 << 30  # bytes that a dataset may have though the file cannot hold them (nothing was written)
@@ -55,6 +57,17 @@ class Datasets:
                 raise Malformed(f"dataset {node.path!r}: {error.what}", error.mend) from None
         return self._tensors[address]
 
+    def undecoded(self, node: Node) -> Undecoded:
+        """Return what is known of a dataset that is no tensor; its bytes as they lie in the file, where all of them do."""
+        record = node.record
+        if node.kind == ObjectKind.VIRTUAL:
+            return Undecoded("a dataset made of others (virtual)")
+        what = f"a dataset, {record['type'][1]}"
+        if not record.get("whole"):
+            return Undecoded(what)
+        places = [(record["offset"], record["nbytes"])] if "offset" in record else [(at, nbytes) for _, at, nbytes, _ in record["chunks"]]
+        return Undecoded(what, Pieces([self._extent(at, nbytes, node.path) for at, nbytes in places if at is not None and nbytes]))
+
     def check_apart(self) -> None:
         """Raise Malformed where two datasets share bytes of the file."""
         for (_, stop, one), (start, _, two) in pairwise(sorted(self._spans)):
@@ -79,8 +92,6 @@ class Datasets:
             return Memory(value_of(node.record))
         if layout == DataLayout.EXTERNAL:
             raise Malformed("its data are kept outside of it, and are not looked for")
-        if layout not in (DataLayout.CONTIGUOUS, DataLayout.CHUNKED):
-            raise Malformed("it is made of others (virtual)")
         if layout == DataLayout.CONTIGUOUS and node.record["offset"] is not None and nbytes:
             return self._extent(node.record["offset"], nbytes, node.path)
         if nbytes > _MOST_UNWRITTEN and nbytes > 2000 * self.source.nbytes:
@@ -92,11 +103,13 @@ class Datasets:
 
     def _chunked(self, node: Node, dtype: DType, shape: tuple[int, ...], fill: Fill) -> Storage:
         from .hdf5_chunks import chunk_of, chunked
+        from .hdf5_filters import Pipeline
 
         record = node.record
         chunks = [chunk_of(each, record["chunk"], shape) for each in record["chunks"]]
         pieces = {chunk.place: (self._extent(chunk.at, chunk.nbytes, node.path), chunk.mask) for chunk in chunks}
-        return chunked(pieces, fill, shape, tuple(record["chunk"]), dtype.nbytes, record["filters"], node.path)
+        pipeline = Pipeline(record["type"], tuple(record["chunk"]), record["filters"], node.fill)
+        return chunked(pieces, fill, shape, dtype.nbytes, pipeline, node.path)
 
     def _extent(self, at: Any, nbytes: int, path: str) -> Storage:
         """Return `nbytes` bytes of the file from byte `at` on, and note that they belong to the dataset `path`."""

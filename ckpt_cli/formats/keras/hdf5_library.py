@@ -80,8 +80,14 @@ class SparseFile(_Seekable):
 
     def write(self, data: bytes | memoryview) -> int:
         """Write all of `data` at the position."""
+        zeros = len(data) >= _PAGE and bytes(data) == bytes(len(data))
         for at, page, skip, count in self._spans(len(data)):
-            self.pages.setdefault(page, bytearray(_PAGE))[skip : skip + count] = data[at : at + count]
+            if page not in self.pages:
+                before = self.unwritten(page)
+                if zeros and not any(before):
+                    continue
+                self.pages[page] = bytearray(before)
+            self.pages[page][skip : skip + count] = data[at : at + count]
         self.at += len(data)
         self.size = max(self.size, self.at)
         return len(data)
@@ -89,7 +95,7 @@ class SparseFile(_Seekable):
     def readinto(self, view: memoryview) -> int:
         """Fill all of `view` from the position on."""
         for at, page, skip, count in self._spans(len(view)):
-            view[at : at + count] = self.pages.get(page, bytes(_PAGE))[skip : skip + count]
+            view[at : at + count] = (self.pages.get(page) or self.unwritten(page))[skip : skip + count]
         self.at += len(view)
         return len(view)
 
@@ -104,6 +110,10 @@ class SparseFile(_Seekable):
         self.size = size
         return size
 
+    def unwritten(self, page: int) -> bytes:
+        """Return the bytes of a page before it was written to."""
+        return bytes(_PAGE)
+
     def _spans(self, length: int) -> Iterator[tuple[int, int, int, int]]:
         """Divide `length` bytes from the position on by pages: offset in them, number of the page, offset in it, count."""
         done = 0
@@ -112,3 +122,39 @@ class SparseFile(_Seekable):
             count = min(_PAGE - skip, length - done)
             yield done, page, skip, count
             done += count
+
+
+class ChangedFile(SparseFile):
+    """A file that `pread(offset, count)` returns, and that is changed in memory alone: it holds the pages that were written to."""
+
+    def __init__(self, pread: Callable[[int, int], bytes], size: int) -> None:
+        """Start with the file as it is."""
+        super().__init__()
+        self.pread, self.size, self.old_size = pread, size, size
+
+    def unwritten(self, page: int) -> bytes:
+        """Return the bytes of a page in the file; behind its end are zeros."""
+        at = page * _PAGE
+        return bytes(self.pread(at, min(_PAGE, self.old_size - at))).ljust(_PAGE, b"\0") if at < self.old_size else bytes(_PAGE)
+
+    def changes(self) -> list[tuple[int, bytes]]:
+        """Return the bytes that differ from the file, each run with its offset, and all that lie behind the file's end."""
+        runs: list[tuple[int, bytes]] = []
+        for page in sorted(self.pages):
+            at = page * _PAGE
+            stop = max(0, min(_PAGE, self.old_size - at, self.size - at))
+            first, last = _differing(self.unwritten(page)[:stop], bytes(self.pages[page][:stop]))
+            if first < last:
+                runs.append((at + first, bytes(self.pages[page][first:last])))
+        if self.size > self.old_size:
+            self.seek(self.old_size)
+            runs.append((self.old_size, self.read(self.size - self.old_size)))
+        return runs
+
+
+def _differing(before: bytes, after: bytes) -> tuple[int, int]:
+    """Return where two runs of one length begin and cease to differ; the end twice where they are equal."""
+    if before == after:
+        return len(before), len(before)
+    same = [one == two for one, two in zip(before, after, strict=True)]
+    return same.index(False), len(same) - same[::-1].index(False)

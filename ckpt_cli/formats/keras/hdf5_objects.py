@@ -6,6 +6,7 @@
     kind            an ObjectKind
     to              link: the path of its target; external link: [file, path]
     tracked         group: whether the file keeps the order in which its links were created
+    ordered         group, dataset: whether the file keeps the order in which its attributes were created
     attributes      group, dataset: a list of {name, type, shape, value}
     address         dataset: [file number, byte] of its header, which tells whether two names lead to one dataset
     type            a list: an ElementKind, then what belongs to it (see hdf5_types)
@@ -13,21 +14,26 @@
     layout          dataset: a DataLayout
     value           the elements in base64, or a list of texts decoded as Latin-1, so that each character is a byte
     fill            the element that stands where nothing was written, in base64
+    filled          whether that element was chosen by whoever wrote the file
     offset          contiguous dataset: the byte of the file at which its data begin; null where nothing was written
+    nbytes          contiguous dataset of another type: the bytes of its data
     chunk           chunked dataset: the shape of a chunk
-    filters         chunked dataset: [number, name] of each filter, the first to encode first
+    most            chunked dataset: the size up to which each axis may grow; null where it has no limit
+    filters         chunked dataset: [number, name, flags, parameters] of each filter, the first to encode first
     chunks          chunked dataset: [offset in elements, byte of the file, nbytes, mask of filters that were left out] of each chunk
 """
 
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import Malformed
 
 if TYPE_CHECKING:
+    from ...tensors.checkpoint import Undecoded
     from ...tensors.tensor import Tensor
 
 Record = dict[str, Any]
@@ -40,6 +46,7 @@ class ObjectKind(StrEnum):
     DATASET = "dataset"  # of numbers or opaque bytes: a tensor
     TEXT = "text"  # a dataset of texts
     OBJECT = "object"  # a dataset that is neither
+    VIRTUAL = "virtual"  # a dataset that is made of others
     SOFT_LINK = "soft"
     EXTERNAL_LINK = "external"
     REPEATED_GROUP = "again"  # a second hard link to a group
@@ -129,6 +136,11 @@ class Node(NamedTuple):
             kind = _dataset_kind(record)
         return cls(path, kind, attributes, record)
 
+    @property
+    def fill(self) -> bytes:
+        """The element that whoever wrote a dataset chose to stand where nothing was written; empty for none."""
+        return b64decode(self.record["fill"]) if self.record.get("filled") else b""
+
     def attribute(self, name: str) -> Attribute | None:
         """Return the attribute called `name`, if there is one."""
         return next((each for each in self.attributes if each.name == name), None)
@@ -143,6 +155,7 @@ class HDF5Tree(NamedTuple):
 
     nodes: dict[str, Node]
     tensors: dict[str, Tensor]
+    undecoded: Mapping[str, Undecoded] = {}  # datasets that are no tensors, by path
 
     def texts(self, path: str, name: str) -> list[str]:
         """Return the texts of an attribute of the object at `path`, which Keras divides into name0, name1, … where they are many."""
@@ -158,6 +171,8 @@ class HDF5Tree(NamedTuple):
 
 def _dataset_kind(record: Record) -> ObjectKind:
     element = record["type"][0]
+    if record["layout"] == DataLayout.VIRTUAL:
+        return ObjectKind.VIRTUAL
     if element in (ElementKind.PLAIN, ElementKind.OPAQUE) and record["shape"] is not None:
         return ObjectKind.DATASET
     return ObjectKind.TEXT if element in TEXT_KINDS else ObjectKind.OBJECT

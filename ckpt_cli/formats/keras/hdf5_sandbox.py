@@ -7,6 +7,7 @@ JSON through a pipe; whatever happens to it, this process gets an answer or rais
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from signal import SIG_DFL, SIGINT, SIGKILL, SIGTERM, SIGXCPU, signal
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -33,12 +34,22 @@ def walk_in_child(source: Storage) -> bytes:
         Malformed: The child crashed, or took too much time or memory.
         ReadError: This system cannot fork.
     """
+    return run_in_child(lambda: _answer(source))
+
+
+def run_in_child(job: Callable[[], bytes]) -> bytes:
+    """Return what `job` returns, which is run in a process of its own.
+
+    Raises:
+        Malformed: The child failed or crashed, or took too much time or memory.
+        ReadError: This system cannot fork.
+    """
     if not hasattr(os, "fork"):
         raise ReadError("HDF5 is read in a process of its own, and this system cannot fork one")
     read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
-        _run_child(source, write_end)
+        _run_child(job, write_end)
     os.close(write_end)
     answer = None
     try:
@@ -77,12 +88,12 @@ def _failure(status: int) -> str:
     return "it needs too much memory" if os.WEXITSTATUS(status) == _NO_MEMORY else f"status {os.WEXITSTATUS(status)}"
 
 
-def _run_child(source: Storage, pipe: int) -> NoReturn:
-    """Walk the file within limits, write the answer and end. Nothing that the child prints reaches a terminal."""
+def _run_child(job: Callable[[], bytes], pipe: int) -> NoReturn:
+    """Run the job within limits, write its answer and end. Nothing that the child prints reaches a terminal."""
     status = 1
     try:
         _confine()
-        write_all(pipe, _answer(source))
+        write_all(pipe, job())
         status = 0
     except MemoryError:
         status = _NO_MEMORY

@@ -12,7 +12,7 @@ from typing import Any
 
 from .hdf5_library import ReadOnlyFile, library
 from .hdf5_objects import TEXT_KINDS, DataLayout, ElementKind, ObjectKind, Record
-from .hdf5_types import type_description
+from .hdf5_types import leads_elsewhere, type_description
 
 _MOST_OBJECTS = 1_000_000  # groups, datasets, links
 _MOST_CHUNKS = 1_000_000
@@ -75,17 +75,19 @@ class _Walk:
             self.records.append({"path": path, "kind": ObjectKind.REPEATED_GROUP, "to": self.groups[address]})
         else:
             self.groups[address] = path
-            attributes = self._attributes(item)
-            self.records.append({"path": path, "kind": ObjectKind.GROUP, "tracked": _tracked(item), "attributes": attributes})
+            attributes, ordered = self._attributes(item), _attributes_tracked(item.get_create_plist())
+            facts = {"tracked": _tracked(item), "ordered": ordered, "attributes": attributes}
+            self.records.append({"path": path, "kind": ObjectKind.GROUP, **facts})
             return [(f"{path}/{_text(below)}" if path else _text(below), depth + 1, item, below) for below in _names(item)]
         return []
 
     def _attributes(self, item: Any) -> list[Record]:
-        from h5py import h5a
+        from h5py import h5, h5a
 
         records = []
+        order = h5.INDEX_CRT_ORDER if _attributes_tracked(item.get_create_plist()) else h5.INDEX_NAME
         for index in range(h5a.get_num_attrs(item)):
-            attribute = h5a.open(item, index=index)
+            attribute = h5a.open(item, index=index, index_type=order)
             self._spend(len(attribute.name) + 64)
             description = type_description(attribute.get_type())
             records.append({"name": _text(attribute.name), "type": description, **self._value(attribute, description)})
@@ -101,10 +103,10 @@ class _Walk:
             return {"shape": None, "value": ""}
         shape = list(item.shape)
         self._spend(prod(shape) * item.get_type().get_size())
-        if description[0] == ElementKind.OTHER:
-            return {"shape": shape, "value": ""}
         file_type, any_length = item.get_type(), description[0] == ElementKind.VARIABLE_TEXT
-        array = numpy.zeros(shape, file_type.dtype)
+        if description[0] == ElementKind.OTHER and leads_elsewhere(file_type):
+            return {"shape": shape, "value": ""}
+        array = numpy.zeros(shape, f"V{file_type.get_size()}" if description[0] == ElementKind.OTHER else file_type.dtype)
         if 0 not in shape:
             whole = () if isinstance(item, h5a.AttrID) else (h5s.ALL, h5s.ALL)
             item.read(*whole, array, mtype=h5t.py_create(file_type.dtype) if any_length else file_type)
@@ -115,20 +117,33 @@ class _Walk:
         return {"shape": shape, "value": [text.decode("latin-1") for text in texts]}
 
     def _dataset(self, item: Any) -> Record:
-        from h5py import h5s
+        from h5py import h5d, h5s
 
         plist, description = item.get_create_plist(), type_description(item.get_type())
         shape = None if item.get_space().get_simple_extent_type() == h5s.NULL else list(item.shape)
         layout = _layout(plist)
         record: Record = {"type": description, "shape": shape, "attributes": self._attributes(item), "layout": layout}
-        if shape is None or layout in (DataLayout.VIRTUAL, DataLayout.EXTERNAL) or description[0] == ElementKind.OTHER:
+        record["ordered"] = _attributes_tracked(plist)
+        if shape is None or layout in (DataLayout.VIRTUAL, DataLayout.EXTERNAL):
             return record
+        if description[0] == ElementKind.OTHER:
+            return record | self._other_data(item, layout)
         if description[0] in TEXT_KINDS or layout == DataLayout.COMPACT:
             return record | self._value(item, description)
-        record["fill"] = _fill(plist, item)
+        record |= {"fill": _fill(plist, item), "filled": plist.fill_value_defined() == h5d.FILL_VALUE_USER_DEFINED}
         if layout == DataLayout.CONTIGUOUS:
             return record | {"offset": item.get_offset()}
-        return record | {"chunk": list(plist.get_chunk()), "filters": _filters(plist), "chunks": self._chunks(item)}
+        most = [None if size == h5s.UNLIMITED else size for size in item.get_space().get_simple_extent_dims(True)]
+        return record | {"most": most, "chunk": list(plist.get_chunk()), "filters": _filters(plist), "chunks": self._chunks(item)}
+
+    def _other_data(self, item: Any, layout: DataLayout) -> Record:
+        """Return where the data of a dataset of another type lie; `whole` where no elements lie elsewhere."""
+        if layout == DataLayout.COMPACT:
+            return {}
+        whole = not leads_elsewhere(item.get_type())
+        if layout == DataLayout.CONTIGUOUS:
+            return {"whole": whole, "offset": item.get_offset(), "nbytes": item.get_storage_size()}
+        return {"whole": whole, "chunks": self._chunks(item)}
 
     def _chunks(self, item: Any) -> list[list[Any]]:
         chunks: list[list[Any]] = []
@@ -176,6 +191,13 @@ def _tracked(group: Any) -> bool:
     return bool(group.get_create_plist().get_link_creation_order() & h5p.CRT_ORDER_TRACKED)
 
 
+def _attributes_tracked(plist: Any) -> bool:
+    """Whether the file keeps the order in which the attributes of an object were created."""
+    from h5py import h5p
+
+    return bool(plist.get_attr_creation_order() & h5p.CRT_ORDER_TRACKED)
+
+
 def _names(group: Any) -> list[bytes]:
     """Return the names of the links in a group: in the order of their creation where the file keeps it, else sorted."""
     from h5py import h5
@@ -202,11 +224,11 @@ def _fill(plist: Any, item: Any) -> str:
 
 
 def _filters(plist: Any) -> list[list[Any]]:
-    """Return number and name of the filters that encoded the chunks, the first one first."""
+    """Return number, name, flags and parameters of the filters that encoded the chunks, the first one first."""
     filters = []
     for index in range(plist.get_nfilters()):
-        number, _, _, name = plist.get_filter(index)
-        filters.append([number, _text(name)])
+        number, flags, values, name = plist.get_filter(index)
+        filters.append([number, _text(name), flags, list(values)])
     return filters
 
 

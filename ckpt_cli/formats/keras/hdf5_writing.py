@@ -1,68 +1,37 @@
 """Writes HDF5: the library lays out a file without data, in memory; the data are put at the places that it chose for them.
 
-Datasets are contiguous and little-endian, and carry no date, so that the same checkpoint gives the same bytes. Groups, attributes, texts
-and links of a file that was read are written again as they were.
+Datasets carry no date, so that the same checkpoint gives the same bytes. They are contiguous and little-endian; those that were read in
+chunks are written in chunks (hdf5_chunk_writing). Groups, attributes, texts and links of a file that was read are written again as they
+were.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import CannotHold
 from ...numbers.dtypes import DTYPES
+from ...storage.pieces import Pieces
 from ...storage.storage import Memory, Storage
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Layout, Tensor
-from .hdf5_attributes import write_attribute, write_texts
+from .followed import followed
+from .hdf5_attributes import keep_attribute_order, write_attribute, write_texts
+from .hdf5_chunk_writing import ChunkedDataset, EncodedChunks, is_chunked, reserve
+from .hdf5_filters import converted, set_fill
 from .hdf5_library import SparseFile, library
 from .hdf5_objects import Attribute, ElementKind, HDF5Tree, Node, ObjectKind
 from .hdf5_types import library_type
-
-if TYPE_CHECKING:
-    from ...disk.layout import FileLayout
 
 _NUMPY = ("bool", "complex64", "complex128", "float16", "float32", "float64", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)))
 _UTF8_TEXT = [ElementKind.VARIABLE_TEXT, 1]  # H5T_CSET_UTF8
 
 
-class LaidOutFile(Storage):
-    """All bytes of a file, as storages one after another."""
-
-    __slots__ = ("_begins", "pieces")
-
-    def __init__(self, pieces: list[Storage]) -> None:
-        """Join `pieces`; empty ones are left out."""
-        self.pieces, self._begins, at = [piece for piece in pieces if piece.nbytes], [], 0
-        for piece in self.pieces:
-            self._begins.append(at)
-            at += piece.nbytes
-        self.nbytes = at
-
-    def parts(self) -> tuple[Storage, ...]:
-        """Return the pieces."""
-        return tuple(self.pieces)
-
-    def readinto(self, start: int, view: memoryview) -> None:
-        """Fill `view` with the bytes from `start` on."""
-        at, done = bisect_right(self._begins, start) - 1, 0
-        while done < len(view):
-            piece, skip = self.pieces[at], start + done - self._begins[at]
-            count = min(piece.nbytes - skip, len(view) - done)
-            piece.readinto(skip, view[done : done + count])
-            at, done = at + 1, done + count
-
-    def put(self, file_layout: FileLayout) -> None:
-        """Put each piece by itself, so that workers share them and the kernel copies those that lie in a file."""
-        for piece in self.pieces:
-            file_layout.put(piece)
-
-
-def laid_out(checkpoint: Checkpoint) -> LaidOutFile:
+def laid_out(checkpoint: Checkpoint) -> Pieces:
     """Lay out the HDF5 file of a checkpoint, with the data at their places. Raises CannotHold."""
     file = SparseFile()
-    with library().File(file, "w", libver=("earliest", "v110")) as opened:
-        places = _Builder(opened.id, checkpoint).build()
+    with _new_file(file, checkpoint) as opened:
+        places = _Builder(opened.id, checkpoint, EncodedChunks()).build()
     pieces: list[Storage] = []
     at = 0
     for offset, storage in sorted(places, key=lambda place: place[0]):
@@ -70,34 +39,66 @@ def laid_out(checkpoint: Checkpoint) -> LaidOutFile:
         pieces += [Memory(file.read(offset - at)), storage]
         at = offset + storage.nbytes
     file.seek(at)
-    return LaidOutFile([*pieces, Memory(file.read(file.size - at))])
+    return Pieces([*pieces, Memory(file.read(file.size - at))])
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Raise CannotHold for what HDF5 has no place for. No data are read."""
+    with _new_file(SparseFile(), checkpoint) as opened:
+        _Builder(opened.id, checkpoint, None).build()
+
+
+def _new_file(file: SparseFile, checkpoint: Checkpoint) -> Any:
+    nodes = objects_of(checkpoint)
+    tracked = bool(nodes and nodes[""].record.get("tracked"))
+    return library().File(file, "w", libver=("earliest", "v110"), track_order=tracked)
+
+
+def objects_of(checkpoint: Checkpoint) -> dict[str, Node]:
+    """Return the objects of the file that `checkpoint` was read from, as far as they are to be in the one that is written."""
+    tree = getattr(checkpoint.rest, "tree", checkpoint.rest)
+    return followed(tree, checkpoint) if isinstance(tree, HDF5Tree) else {}
 
 
 class _Builder:
     """Creates the objects of one file with h5py's low-level interface."""
 
-    def __init__(self, file_id: Any, checkpoint: Checkpoint) -> None:
+    def __init__(self, file_id: Any, checkpoint: Checkpoint, encoded: EncodedChunks | None) -> None:
+        """Begin with an empty file. `encoded`: takes the chunks that are encoded; None leaves all chunks out."""
         from h5py import h5g
 
         self.root, self.checkpoint = h5g.open(file_id, b"/"), checkpoint
-        tree = getattr(checkpoint.rest, "tree", checkpoint.rest)
-        self.nodes: dict[str, Node] = tree.nodes if isinstance(tree, HDF5Tree) else {}
+        self.nodes, self.encoded = objects_of(checkpoint), encoded
+        self.read = getattr(checkpoint.rest, "tree", checkpoint.rest)
         self.groups: dict[str, Any] = {"": self.root}
+        self.datasets: dict[str, str] = {}  # the name that a tensor is kept under → the path at which it was created first
+        self.places: list[tuple[int, Storage]] = []
 
     def build(self) -> list[tuple[int, Storage]]:
-        """Create everything; return the byte of the file at which the data of each tensor go."""
+        """Create everything, in the order in which it was read; return the bytes of the file at which data go, and the data."""
         self._attributes(self.root, self.nodes.get(""))
         self._metadata()
+        tied = self.checkpoint.tied_to()
         for path, node in self.nodes.items():
-            if node.kind == ObjectKind.GROUP and path:
+            if node.kind == ObjectKind.GROUP:
                 self._group(path)
-        placed = [self._tensor(name, tensor) for name, tensor in self.checkpoint.distinct().items()]
-        for name, kept in self.checkpoint.tied_to().items():
-            self._hard_link(name, kept.encode())
+            elif path in self.checkpoint:
+                self._dataset(path, tied.get(path, path))
+        for name in self.checkpoint:
+            if name not in self.nodes:
+                self._dataset(name, tied.get(name, name))
         for path, node in self.nodes.items():
             if path in self.checkpoint.objects:
                 self._object(path, node)
-        return [place for place in placed if place]
+        return self.places
+
+    def _dataset(self, name: str, kept: str) -> None:
+        """Create the dataset of a tensor, or a hard link where it is tied to one that was created. `kept`: the first of the tied names."""
+        if kept in self.datasets:
+            self._hard_link(name, self.datasets[kept].encode())
+        else:
+            self.datasets[kept] = name
+            self._tensor(name, self.checkpoint[name])
 
     def _metadata(self) -> None:
         kept = self.nodes[""].attributes if "" in self.nodes else []
@@ -115,6 +116,7 @@ class _Builder:
             plist = h5p.create(h5p.GROUP_CREATE)
             if node and node.record.get("tracked"):
                 plist.set_link_creation_order(h5p.CRT_ORDER_TRACKED | h5p.CRT_ORDER_INDEXED)
+            keep_attribute_order(plist, node)
             self.groups[path] = self._created(path, lambda: h5g.create(parent, name, gcpl=plist))
             self._attributes(self.groups[path], node)
         return self.groups[path]
@@ -143,19 +145,37 @@ class _Builder:
             raise CannotHold(f"HDF5 has no place for the name {path!r}", "rename it")
         return self._group(above), _encoded(name, path)
 
-    def _tensor(self, name: str, tensor: Tensor) -> tuple[int, Storage] | None:
+    def _tensor(self, name: str, tensor: Tensor) -> None:
         from h5py import h5d, h5s
 
         element_type, dtype_attribute = _element_type(name, tensor)
-        space = h5s.create_simple(tensor.shape) if tensor.shape else h5s.create(h5s.SCALAR)
         parent, leaf = self._place(name)
-        dataset = self._created(name, lambda: h5d.create(parent, leaf, library_type(element_type), space, _contiguous()))
-        node = self.nodes.get(self.checkpoint.sources.get(name, name))
+        node = self.nodes.get(name)
+        if node is not None and node.record["type"][:2] == [ElementKind.PLAIN, library_type(element_type).dtype.str]:
+            element_type = node.record["type"]  # its values may have names
+        if node is not None and is_chunked(node, tensor):
+            dataset = self._chunked(node, name, tensor, element_type)
+        else:
+            space = h5s.create_simple(tensor.shape) if tensor.shape else h5s.create(h5s.SCALAR)
+            plist = _contiguous()
+            keep_attribute_order(plist, node)
+            if node is not None:
+                set_fill(plist, converted(node.fill, node.record["type"], element_type), element_type)
+            dataset = self._created(name, lambda: h5d.create(parent, leaf, library_type(element_type), space, plist))
+            if tensor.nbytes:
+                self.places.append((dataset.get_offset(), tensor.elements()))
         self._attributes(dataset, node, but="dtype" if dtype_attribute is not None else "")
         if dtype_attribute:
             write_attribute(dataset, Attribute("dtype", _UTF8_TEXT, (), [dtype_attribute.encode()]))
-        offset = dataset.get_offset()
-        return (offset, tensor.elements()) if offset is not None and tensor.nbytes else None
+
+    def _chunked(self, node: Node, name: str, tensor: Tensor, element_type: list[Any]) -> Any:
+        """Create a dataset in chunks as that of `node`, and reserve room for its chunks."""
+        parent, leaf = self._place(name)
+        chunked = ChunkedDataset(node, self.read.tensors[node.path], tensor, element_type)
+        dataset = self._created(name, lambda: chunked.create(parent, leaf))
+        for chunk in chunked.chunks(self.encoded) if self.encoded is not None else ():
+            self.places.append((reserve(dataset, chunk), chunk.data))
+        return dataset
 
     def _attributes(self, item: Any, node: Node | None, but: str = "") -> None:
         for attribute in node.attributes if node else ():
@@ -178,8 +198,9 @@ class _Builder:
             self._link(path, lambda parent, leaf: write_texts(parent, leaf, texts))
             self._attributes(h5d.open(self.root, path.encode()), node)
         else:
+            kept = self.checkpoint.objects[path]
             raise CannotHold(
-                f"{path!r} is {self.checkpoint.objects[path]}, which only an edit in place leaves as it is",
+                f"{path!r} is no tensor ({getattr(kept, 'text', kept)}), and only an edit of values leaves it as it is",
                 f"leave it out: ckpt drop … '{path}'",
             )
 

@@ -68,7 +68,8 @@ class MXNet(Writer, Patcher):
         tensors = {name: array.tensor for name, array in arrays.items()}
         layers = symbol.layers(file.path, tensors)
         notes = (layers.note,) if layers.note else ()
-        return Checkpoint(tensors, layers=layers.types, layer_of=layers.layer_of, notes=notes, rest=Rest(arrays, bool(listed.names)))
+        rest = Rest(arrays, bool(listed.names))
+        return Checkpoint(tensors, layers=layers.types, layer_of=layers.layer_of, notes=notes, rest=rest, fixed=layers.fixed)
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """The arrays, then their names. Raises CannotHold for what MXNet does not load."""

@@ -75,6 +75,15 @@ def read_arrays(file: File) -> NDArrayList:
     return NDArrayList(arrays, names)
 
 
+def read_array(file: File) -> NDArray:
+    """Read the header of the one array that a file is. Raises Malformed where it is not what MXNet writes, to the last byte."""
+    cursor = _Cursor(file)
+    array = _array(cursor, 0)
+    if cursor.left:
+        raise Malformed(f"{cursor.left:,} bytes stand after an array")
+    return array
+
+
 class _Cursor:
     """A position in the file, with a few bytes read ahead. Every count is checked against the bytes that are left."""
 

@@ -10,6 +10,8 @@ As in src/nnvm/legacy_json_util.cc of apache/mxnet and nnvm's saveload_json.cc: 
 - Files from before 0.9 leave the auxiliary states out; their names begin with the name of their layer.
 - Gluon calls the node of the layer `dense0` `dense0_fwd`.
 - A node without tensors is a layer where its operator begins with a capital (Activation); the others are plain functions.
+- The gamma of a BatchNorm with `fix_gamma`, the default, counts as 1 whatever the file holds (src/operator/nn/batch_norm.cc). Attributes
+  are texts, and are called attrs, before 1.0 attr, before 0.9 param.
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ _PARAMS = re.compile(r"(-\d{4,})?\.params$")
 class Layers(NamedTuple):
     """The layers of a network: `types` and `layer_of` are `layers` and `layer_of` of a Checkpoint.
 
-    `note` says why there are none though there is a graph.
+    `fixed` are values that count for whole tensors, by name. `note` says why there are no layers though there is a graph.
     """
 
     types: dict[str, str]
     layer_of: dict[str, tuple[str, str]]
+    fixed: dict[str, float]
     note: str = ""
 
 
@@ -45,17 +48,18 @@ class _GraphNode(NamedTuple):
     op: str
     name: str
     inputs: list[int]
+    attributes: dict[str, Any]
 
 
 def layers(path: str, names: Iterable[str]) -> Layers:
     """Return the layers of the tensors `names` in the file at `path`, by the graph beside it; nothing where there is none."""
     graph = _PARAMS.sub("", path) + "-symbol.json"
     if not _PARAMS.search(path) or not os.path.lexists(graph):
-        return Layers({}, {})
+        return Layers({}, {}, {})
     try:
         return _layers_in(_contents(graph), names)
     except CkptError as error:
-        return Layers({}, {}, f"{graph} tells of no layers: {error.what}")
+        return Layers({}, {}, {}, f"{graph} tells of no layers: {error.what}")
 
 
 def _contents(path: str) -> bytes:
@@ -82,7 +86,23 @@ def _layers_in(graph: bytes, names: Iterable[str]) -> Layers:
     for name, variable in variable_names.items():
         path = paths.get(owners[variable], "") if variable in owners else _layer_by_name(variable, types)
         layer_of[name] = path, variable.removeprefix(f"{path}_")
-    return Layers(types, layer_of)
+    gammas = _fixed_gammas(nodes)
+    return Layers(types, layer_of, {name: 1.0 for name, variable in variable_names.items() if variable in gammas})
+
+
+def _is_batch_norm(op: str) -> bool:
+    """Whether it is BatchNorm, or one of its kin: BatchNorm_v1, _contrib_SyncBatchNorm, _npx_batch_norm."""
+    return "batchnorm" in op.lower().replace("_", "")
+
+
+def _fixed_gammas(nodes: list[_GraphNode]) -> set[str]:
+    """The names of the variables that are a fixed gamma wherever they are taken."""
+    gammas: dict[str, bool] = {}
+    for node in nodes:
+        for position, index in enumerate(node.inputs):
+            fixed = position == 1 and _is_batch_norm(node.op) and str(node.attributes.get("fix_gamma", "True")) in ("True", "1")
+            gammas[nodes[index].name] = gammas.get(nodes[index].name, True) and fixed and nodes[index].op == "null"
+    return {name for name, fixed in gammas.items() if fixed}
 
 
 def _nodes(graph: bytes) -> list[_GraphNode]:
@@ -100,7 +120,8 @@ def _node(node: Any, index: int) -> _GraphNode:
     inputs = node.get("inputs")
     if type(inputs) is not list or not all(_is_input(each, index) for each in inputs):
         raise Malformed(f"the inputs of node {index:,} are no earlier nodes")
-    return _GraphNode(node["op"], node["name"], [each[0] for each in inputs])
+    attributes: dict[str, Any] = next((node[key] for key in ("attrs", "attr", "param") if type(node.get(key)) is dict), {})
+    return _GraphNode(node["op"], node["name"], [each[0] for each in inputs], attributes)
 
 
 def _is_input(value: Any, index: int) -> bool:

@@ -3,7 +3,8 @@
     ModelProto { ir_version = 1, graph = 7 { node = 1, initializer = 5 { dims = 1, type = 2, name = 8, raw_data = 9 } }, opset_import = 8 }
 
 Specified in onnx.proto and docs/ExternalData.md of onnx/onnx. Peculiarities:
-- The weights are the graph's initialisers, by their names; sparse ones, texts, and those of subgraphs (If, Loop) are objects.
+- The weights are the graph's initialisers by their names, and its `Constant` nodes by the names of their outputs. Sparse ones, texts, and
+  those of subgraphs (If, Loop) and functions are objects.
 - Elements are raw little-endian bytes, or numbers in a field of their kind: packed floats are raw bytes, packed varints are decoded.
 - External data lie in files below the model's folder, and nowhere else. Tensors that name the same bytes are tied.
 - Values are overwritten where they lie. A graph is neither built nor rewired: no other format is converted to ONNX, and names, dtypes and
@@ -55,18 +56,19 @@ class Onnx(SeveralFiles, Patcher):
     def read(self, file: File) -> Checkpoint:
         """The initialisers of the graph; what is in it besides and holds weights, as objects."""
         from .graph import Model
-        from .weights import STRING, Weights, described
+        from .weights import STRING, Weights, described, undecoded
 
         model = Model(file)
         weights = Weights(file)
-        objects = {path: Foreign(*described(proto)) for path, proto in model.besides.items()}
+        besides = model.besides | {proto.name: proto for proto in model.weights if proto.type == STRING}
         for proto in model.weights:
-            if proto.type == STRING:
-                objects[proto.name] = Foreign(*described(proto))
-            else:
+            if proto.type != STRING:
                 weights.add(proto)
         weights.check_apart()
-        return Checkpoint(weights.tensors, model.metadata, objects, rest=External(weights.files, weights.summed))
+        objects = {path: Foreign(*described(proto)) for path, proto in besides.items()}
+        bytes_of = {path: undecoded(file, proto) for path, proto in besides.items()}
+        rest = External(weights.files, weights.summed)
+        return Checkpoint(weights.tensors, model.metadata, objects, rest=rest, undecoded=bytes_of)
 
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold where more than values changed, or where these cannot be written over."""

@@ -7,15 +7,16 @@ read.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ...errors import Malformed
 from ...storage.file import File
 from ..encodings.protobuf import BYTES, DEEPEST, Field, PagedBytes, fields, varints
+from .constants import Constants
+from .tensor_proto import SparseTensorProto, TensorProto
 
 _MOST_TEXT = 1 << 24  # bytes
 _MOST_ENTRIES = 1 << 12  # of metadata, and of what is said of external data
-_MOST_BESIDES = 1000  # tensors besides the weights
+_MOST_BESIDES = 1_000_000  # tensors besides the weights
 
 
 class _Model:
@@ -24,6 +25,14 @@ class _Model:
     GRAPH = 7
     OPSET_IMPORT = 8
     METADATA_PROPS = 14
+    FUNCTIONS = 25
+
+
+class _Function:
+    """Fields of a FunctionProto."""
+
+    NAME = 1
+    NODE = 7
 
 
 class _Graph:
@@ -37,6 +46,7 @@ class _Graph:
 class _Node:
     """Fields of a NodeProto."""
 
+    OUTPUT = 2
     NAME = 3
     OP_TYPE = 4
     ATTRIBUTE = 5
@@ -68,38 +78,13 @@ _DATA = (4, 5, 6, 7, 9, 10, 11)  # float, int32, string, int64, raw, double, uin
 _EXTERNAL = 1  # of DataLocation
 
 
-class TensorProto(NamedTuple):
-    """What a TensorProto says of a tensor.
-
-    Attributes:
-        name: The tensor's name.
-        type: Its data type, as TensorProto.DataType numbers them.
-        dims: Its shape.
-        data: The field of the elements: 4 float, 5 int32, 6 string, 7 int64, 9 raw, 10 double, 11 uint64; None where it has none.
-        external: Where the elements are in another file (keys as in ExternalData.md); None where they are not.
-    """
-
-    name: str
-    type: int
-    dims: tuple[int, ...]
-    data: Field | None
-    external: dict[str, str] | None
-
-
-class SparseTensorProto(NamedTuple):
-    """What a SparseTensorProto says: the values, and the shape of the whole."""
-
-    values: TensorProto
-    dims: tuple[int, ...]
-
-
 class Model:
     """What is read of a model.
 
     Attributes:
         metadata: Versions, the producer, the opsets, and the metadata of the model, as texts.
-        weights: The initialisers of the graph.
-        besides: Initialisers that are sparse, or of graphs in the attributes of nodes, by path.
+        weights: The initialisers of the graph, and its constants.
+        besides: What of them is sparse, or of graphs in the attributes of nodes, or of functions, by path.
     """
 
     def __init__(self, file: File) -> None:
@@ -107,7 +92,9 @@ class Model:
         self.metadata: dict[str, str] = {}
         self.weights: list[TensorProto] = []
         self.besides: dict[str, TensorProto | SparseTensorProto] = {}
+        self._twins: dict[str, int] = {}
         self._data = PagedBytes(file, 0, file.size)
+        self._constants = Constants(self._data, self._tensor, self._sparse)
         opsets: list[str] = []
         props: dict[str, str] = {}
         graphs = 0
@@ -115,6 +102,8 @@ class Model:
             if field.number == _Model.GRAPH:
                 graphs += 1
                 self._read_graph(field, "the graph")
+            elif field.number == _Model.FUNCTIONS:
+                self._read_function(field)
             elif field.number == _Model.OPSET_IMPORT:
                 opsets.append(self._opset(field))
             elif field.number == _Model.METADATA_PROPS:
@@ -145,19 +134,36 @@ class Model:
             elif field.number == _Graph.NODE:
                 self._read_node(field, path, depth)
 
+    def _read_function(self, function: Field) -> None:
+        """Read the constants of a function, under its name."""
+        inner = list(self._fields(function, "a function"))
+        name = next((self._text(field) for field in inner if field.number == _Function.NAME), "")
+        for field in inner:
+            if field.number == _Function.NODE:
+                self._read_node(field, f"{name}.", 1)
+
     def _read_node(self, node: Field, path: str, depth: int) -> None:
-        """Read the graphs in the attributes of a node (If, Loop). The node is called by its name, else by its operator."""
-        names: dict[int, Field] = {}
-        graphs: list[tuple[Field | None, Field]] = []
+        """Read a constant, and the graphs in the attributes of a node (If, Loop), which is called by its name, else by its operator."""
+        texts: dict[int, str] = {}
+        attributes: list[Field] = []
         for field in self._fields(node, "a node"):
-            if field.number in (_Node.NAME, _Node.OP_TYPE):
-                names[field.number] = field
+            if field.number in (_Node.NAME, _Node.OP_TYPE, _Node.OUTPUT):
+                texts.setdefault(field.number, self._text(field))
             elif field.number == _Node.ATTRIBUTE and field.kind == BYTES:
-                graphs += self._graphs(field)
-        for attribute, graph in graphs:
-            node_name = names.get(_Node.NAME) or names.get(_Node.OP_TYPE)
-            below = ".".join(self._text(field) if field else "" for field in (node_name, attribute))
+                attributes.append(field)
+        if texts.get(_Node.OP_TYPE) == "Constant" and (proto := self._constants.of(attributes)):
+            self._add_constant(texts.get(_Node.OUTPUT, ""), proto, path, depth)
+            return
+        for attribute, graph in (found for field in attributes for found in self._graphs(field)):
+            below = f"{texts.get(_Node.NAME) or texts.get(_Node.OP_TYPE, '')}.{self._text(attribute) if attribute else ''}"
             self._read_graph(graph, "a graph", f"{path}{below}.", depth + 1)
+
+    def _add_constant(self, name: str, proto: TensorProto | SparseTensorProto, path: str, depth: int) -> None:
+        """Add the tensor of a Constant node, which is called as the node's output."""
+        if depth or isinstance(proto, SparseTensorProto):
+            self._add_beside(path + name, proto)
+        else:
+            self.weights.append(proto._replace(name=name))
 
     def _graphs(self, attribute: Field) -> list[tuple[Field | None, Field]]:
         """Return the graphs of an attribute, each with the field of the attribute's name."""
@@ -170,8 +176,11 @@ class Model:
         return [(name, graph) for graph in graphs]
 
     def _add_beside(self, path: str, proto: TensorProto | SparseTensorProto) -> None:
-        if len(self.besides) < _MOST_BESIDES:
-            self.besides[path] = proto
+        """Add what is no weight; nodes without a name may have the same path, and a number then."""
+        if len(self.besides) >= _MOST_BESIDES:
+            raise Malformed(f"over {_MOST_BESIDES:,} tensors in graphs within the graph")
+        count = self._twins[path] = self._twins.get(path, 0) + 1
+        self.besides[path if count == 1 else f"{path}[{count}]"] = proto
 
     def _sparse(self, message: Field) -> SparseTensorProto:
         values, dims = TensorProto("", 0, (), None, None), []
@@ -180,7 +189,7 @@ class Model:
                 values = self._tensor(field)
             elif field.number == 3:
                 dims += varints(self._data, field)
-        return SparseTensorProto(values, tuple(dims))
+        return SparseTensorProto(values, tuple(dims), message)
 
     def _tensor(self, message: Field) -> TensorProto:
         name, data_type, location = "", 0, 0
@@ -207,7 +216,8 @@ class Model:
         data = [field for field in data if field.nbytes]
         if len(data) > 1 and data[0].number != _Tensor.STRING_DATA:
             raise Malformed(f"tensor {name!r}: its data come in {len(data):,} pieces, of which one is read")
-        return TensorProto(name, data_type, tuple(dims), data[0] if data else None, external if location == _EXTERNAL else None)
+        outside = external if location == _EXTERNAL else None
+        return TensorProto(name, data_type, tuple(dims), data[0] if data else None, outside, message)
 
     def _opset(self, message: Field) -> str:
         domain, version = "ai.onnx", 0

@@ -14,12 +14,13 @@ from ...errors import Malformed, about
 from ...numbers.dtypes import DTYPES, DType
 from ...numbers.shapes import nbytes_of, show_shape
 from ...storage.file import File, is_plain, leads_out
-from ...storage.storage import Extent, Storage
+from ...storage.storage import Extent, Memory, Storage
+from ...tensors.checkpoint import Undecoded
 from ...tensors.tensor import Tensor
-from .graph import SparseTensorProto
+from .tensor_proto import SparseTensorProto
 
 if TYPE_CHECKING:
-    from .graph import TensorProto
+    from .tensor_proto import TensorProto
 
 _DTYPES = {
     1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16", 11: "float64",
@@ -70,6 +71,8 @@ class Weights:
         nbytes, data = nbytes_of(dtype, proto.dims), proto.data
         if proto.external is not None:
             return self._external(proto.external, nbytes)
+        if proto.inline is not None:
+            return Memory(proto.inline)
         if data is None:
             if nbytes:
                 raise Malformed(f"shape {show_shape(proto.dims)} has {nbytes:,} bytes, and no data are there")
@@ -114,6 +117,14 @@ class Weights:
             raise Malformed(f"its external data {location!r} are a link that leads out of the folder")
         with about(path):
             return open_file(path)
+
+
+def undecoded(file: File, proto: TensorProto | SparseTensorProto) -> Undecoded:
+    """The bytes in the model of what is listed as an object, as they are."""
+    values = proto.values if isinstance(proto, SparseTensorProto) else proto
+    if proto.where is None or values.external is not None:
+        return Undecoded("its elements lie in another file")
+    return Undecoded(" ".join(described(proto)), Extent(file, proto.where.start, proto.where.nbytes))
 
 
 def _number(entries: dict[str, str], key: str, default: int) -> int:

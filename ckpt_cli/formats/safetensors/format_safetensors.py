@@ -5,6 +5,7 @@
 Specified in the README of huggingface/safetensors. Peculiarities:
 - Every order of names and offsets is valid. Written: names in the checkpoint's order, wide elements first in the data, all aligned.
 - There are no ties. As `safetensors.torch.save_model` does, a dropped name is an entry of `__metadata__` that points to the kept one.
+- MLX writes `"__metadata__":null` where it has no metadata.
 - F4, F6: the shape counts values, of which two or four share bytes.
 """
 
@@ -68,7 +69,7 @@ class Safetensors(Writer, Patcher):
             header = scan(file, length, _kind)
         except Unusual:
             header = _strictly(strict_json.loads(file.read(8, length)))
-        metadata = _metadata({} if header.metadata is None else header.metadata)
+        metadata = _metadata(header.metadata)
         _check_tiling(header, file.size - 8 - length)
         kinds = header.kinds
         aliases = {name: kept for name, kept in sorted(metadata.items()) if name != "format" and name not in kinds and kept in kinds}
@@ -91,6 +92,8 @@ class Safetensors(Writer, Patcher):
 
 
 def _metadata(found: Any) -> dict[str, str]:
+    if found is None:  # there is none, or MLX's null
+        return {}
     if type(found) is not dict or any(type(value) is not str for value in found.values()):
         raise Malformed("__metadata__ is not a JSON object of strings")
     return found

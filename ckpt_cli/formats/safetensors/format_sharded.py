@@ -5,31 +5,32 @@
 As in transformers' modeling_utils.py and huggingface_hub's serialization. Peculiarities:
 - Every command takes index and shards as one checkpoint; a shard is of any other format.
 - The index and the shards are compared: a name that one of them lacks is an error, and is never left out in silence.
-- Shard names are plain names of files beside the index. A link may lead out of the folder only within the hub's cache, where every file
-  lies in `../../blobs/`.
+- A variant's index has its own names (index_names.py).
+- Shard names are plain names of files in the index's folder or below it. A link may lead out of the folder only within the hub's cache,
+  where every file lies in `blobs/`.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...disk.opening import open_file
-from ...errors import CannotHold, Malformed, ReadError, about
-from ...storage.descriptors import allow_many
+from ...errors import CannotHold, CkptError, ReadError
 from ...storage.file import File
-from ...tensors.checkpoint import Checkpoint, Kind, Lazy, Origin
+from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
-from .. import Index, NamesCode, Patcher, Savable, Writer, formats
+from .. import Index, IndexFault, Patcher, Savable, Writer, formats
 from ..encodings import strict_json
+from .index_names import SUFFIX, is_index, shard_name, whole_of_index
+from .shard_index import Joined, open_named, read_index
+from .shard_index import is_index as holds_index
 
 if TYPE_CHECKING:
     from ...disk.file_to_write import FileToWrite
 
-_MOST_INDEX = 100_000_000  # bytes
 _SHARD_SIZE = 5_000_000_000  # bytes: as save_pretrained has it
-_SUFFIX = ".index.json"
 
 
 class Shards(NamedTuple):
@@ -39,54 +40,76 @@ class Shards(NamedTuple):
     shards: Mapping[str, Checkpoint]
 
 
-class Sharded(Index, Writer, Patcher, NamesCode):
+class Sharded(Index, Writer, Patcher):
     """Indices of shards; a shard is patched or written anew by its own format."""
 
     name = "sharded"
     title = "Shards with an index.json"
     called = "a model in shards"
-    suffixes = (_SUFFIX,)
+    suffixes = (SUFFIX,)
     ties = metadata = True
 
     def __init__(self, shard_size: int | None = None) -> None:
         """`shard_size`: the most bytes of tensors in one shard of a new checkpoint; None keeps the shards that there are."""
         self.shard_size = shard_size
 
+    def is_called(self, path: str) -> bool:
+        """Whether a file is called as an index is, that of a variant, too."""
+        return is_index(path)
+
+    def whole(self, path: str) -> str:
+        """What the one file would be called whose shards an index of this name lists."""
+        return whole_of_index(path)
+
+    def is_listed(self, path: str) -> bool:
+        """Whether a file is called as a shard is."""
+        return shard_name(path) is not None
+
+    def listed(self, path: str) -> Collection[str]:
+        """The names of the shards that the index at `path` lists; none where it cannot be read."""
+        try:
+            return set(read_index(open_file(path)).files)
+        except CkptError:
+            return ()
+
     def missing_index(self, folder: str, names: Sequence[str]) -> ReadError | None:
         """The error for shards without their index; None where a name is no shard's, or the only shard is all there is."""
-        import re
-
-        shards = [shard for name in names if (shard := re.fullmatch(r"(.+)-\d{5}-of-(\d{5})(\.\w+)", name))]
-        if not shards or len(shards) < len(names) or (len(shards), int(shards[0][2])) == (1, 1):
+        shards = [shard for name in names if (shard := shard_name(name))]
+        if not shards or len(shards) < len(names) or (len(shards), shards[0].total) == (1, 1):
             return None
-        total, index = int(shards[0][2]), f"{shards[0][1]}{shards[0][3]}{_SUFFIX}"
-        count = f"{total}" if len(shards) == total else f"{len(shards)} of {total}"
-        return ReadError(f"{count} shards, whose index ({index}) is missing", "download it, too, or name one of the shards", folder)
+        count = f"{shards[0].total}" if len(shards) == shards[0].total else f"{len(shards)} of {shards[0].total}"
+        what = f"{count} shards, whose index ({shards[0].whole}{SUFFIX}) is missing"
+        return ReadError(what, "download it, too, name one of the shards, or take all with --ignore-index", folder)
 
     def sniff(self, file: File) -> bool:
         """JSON with a map of weights to files."""
-        return file.head.lstrip()[:1] == b"{" and file.size <= _MOST_INDEX and b'"weight_map"' in file.read(0, file.size)
+        return holds_index(file)
 
     def read(self, file: File) -> Checkpoint:
         """The tensors of all shards, whose headers are read. Raises Malformed where index and shards do not agree."""
-        index = strict_json.loads(file.read(0, file.size))
-        weight_map = index.get("weight_map") if type(index) is dict else None
-        if type(weight_map) is not dict or not set(map(type, weight_map.values())) <= {str}:
-            raise Malformed("weight_map is not an object of names and file names")
-        metadata = index.get("metadata", {})
-        if type(metadata) is not dict:
-            raise Malformed("the index's metadata are no object")
+        index = read_index(file)
         folder = os.path.dirname(os.path.abspath(file.path))
-        real = os.path.realpath(folder)
-        allowed = real, os.path.join(os.path.dirname(os.path.dirname(real)), "blobs")
-        # transformers sorts the index by name, and the order of the tensors is lost in it; the shards, one after the other, keep it
-        names = list(weight_map)
-        files = sorted(set(weight_map.values())) if names == sorted(names) else dict.fromkeys(weight_map.values())
-        allow_many()
-        shards = {name: _open(folder, name, allowed) for name in files}
-        tensors = Joined(weight_map, shards)
+        shards = {name: open_named(folder, name) for name in index.files}
+        tensors = Joined(index.weight_map, shards)
         merged = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
-        return Checkpoint(tensors, merged, rest=Shards(metadata, shards))
+        return Checkpoint(tensors, merged, rest=Shards(index.metadata, shards))
+
+    def read_without(self, file: File, bear: bool = False) -> Checkpoint:
+        """The tensors of the shards that are there, whatever the index says."""
+        from .gathering import gather
+
+        return gather(file, bear)
+
+    def wrong(self, checkpoint: Checkpoint) -> Iterator[IndexFault]:
+        """What the index says that is not so, and the shards that cannot be read."""
+        from .gathering import Gathered, wrong
+
+        broken = checkpoint.rest.broken if isinstance(checkpoint.rest, Gathered) else {}
+        shards = {name: shard.origin.read for name, shard in _shards(checkpoint).items() if shard.origin}
+        for name, error in broken.items():
+            yield IndexFault(name, error.what, error.where or name)
+        if checkpoint.origin:
+            yield from wrong(checkpoint.origin.file, shards, broken)
 
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for what the format of a shard has no place for."""
@@ -106,7 +129,7 @@ class Sharded(Index, Writer, Patcher, NamesCode):
         for name, (shard, form) in shards.items():
             if not (same_place and _is_unchanged(shard)):
                 yield form.file_to_write(shard, os.path.join(folder, name))
-        before = checkpoint.origin.file if checkpoint.origin and self.is_origin_of(checkpoint) else None
+        before = checkpoint.origin.file if checkpoint.origin and isinstance(checkpoint.rest, Shards) else None
         index = _index(checkpoint, {name: shard for name, (shard, _) in shards.items()})
         old = before.read(0, before.size) if before else b""
         if before and strict_json.loads(old) == json.loads(index):
@@ -123,14 +146,8 @@ class Sharded(Index, Writer, Patcher, NamesCode):
 
     def files_read(self, checkpoint: Checkpoint) -> list[File]:
         """The index, then the shards."""
-        return super().files_read(checkpoint) + [shard.origin.file for shard in _shards(checkpoint).values() if shard.origin]
-
-    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """The names in all shards."""
-        for shard in _shards(checkpoint).values():
-            form = formats[shard.origin.format] if shard.origin else None
-            if isinstance(form, NamesCode):
-                yield from form.imported_names(shard)
+        shards = [shard.origin.file for shard in _shards(checkpoint).values() if shard.origin]
+        return list({file.path: file for file in (*super().files_read(checkpoint), *shards)}.values())
 
 
 def _is_in_place(checkpoint: Checkpoint, path: str) -> bool:
@@ -139,64 +156,14 @@ def _is_in_place(checkpoint: Checkpoint, path: str) -> bool:
 
 
 def _shards(checkpoint: Checkpoint) -> Mapping[str, Checkpoint]:
-    return checkpoint.rest.shards if isinstance(checkpoint.rest, Shards) else {}
-
-
-def _open(folder: str, name: str, allowed: tuple[str, str]) -> Checkpoint:
-    """The checkpoint in one shard, whose name must be that of a file beside the index. `allowed`: the real folders where it may lie."""
-    from ..unrecognised import unknown_error
-
-    if not name or name != os.path.basename(name) or name in (".", "..") or "\\" in name or "\0" in name:
-        raise Malformed(f"the index names the shard {name!r}, which is no plain file name")
-    path = os.path.join(folder, name)
-    if os.path.islink(path) and os.path.dirname(os.path.realpath(path)) not in allowed:
-        raise Malformed(f"the shard {name!r} is a link that leads out of the folder")
-    with about(path):
-        file = open_file(path)
-        form = next((form for form in formats.built_in() if form.name != "sharded" and form.sniff(file)), None)
-        if form is None:
-            raise unknown_error(file)
-        shard = form.read(file)
-    return shard.replacing(origin=Origin(form.name, file, shard))
-
-
-class Joined(Lazy):
-    """The tensors of all shards: in the order of the index, or in that of the shards where the index is sorted by name."""
-
-    def __init__(self, weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> None:
-        kinds: dict[str, Kind] = {}
-        for shard, checkpoint in shards.items():
-            inside = checkpoint.kinds()
-            if list(map(weight_map.get, inside)) != [shard] * len(inside):
-                raise _disagreement(weight_map, shards)
-            kinds.update(inside)
-        if len(kinds) < len(weight_map):
-            raise _disagreement(weight_map, shards)
-        names = list(weight_map)
-        if list(kinds) != names and names != sorted(names):
-            kinds = {name: kinds[name] for name in weight_map}
-        shared = {name for checkpoint in shards.values() for name in checkpoint.shared()}
-        super().__init__(kinds, [name for name in kinds if name in shared] if shared else ())
-        self.weight_map, self.shards = weight_map, shards
-
-    def make(self, name: str) -> Tensor:
-        """The tensor of a name, from its shard."""
-        return self.shards[self.weight_map[name]].tensors[name]
-
-
-def _disagreement(weight_map: Mapping[str, str], shards: Mapping[str, Checkpoint]) -> Malformed:
-    """The error for a tensor that the index says is in a shard where it is not, or that a shard holds and the index does not list."""
-    missing = next(((name, shard) for name, shard in weight_map.items() if name not in shards[shard]), None)
-    if missing:
-        return Malformed(f"the index says that {missing[0]!r} is in {missing[1]}, where it is not", "download or copy that shard again")
-    name, shard = next((name, shard) for shard, names in shards.items() for name in names if weight_map.get(name) != shard)
-    return Malformed(f"{shard} holds {name!r}, which the index does not say", "its index is of another version")
+    shards: Mapping[str, Checkpoint] = getattr(checkpoint.rest, "shards", {})
+    return shards
 
 
 def _new_shards(checkpoint: Checkpoint, path: str, shard_size: int | None) -> dict[str, tuple[Checkpoint, Savable]]:
     """File name → what goes into the shard, and its format: the shards that were read, where they may keep their names."""
     rest = checkpoint.rest if isinstance(checkpoint.rest, Shards) else None
-    if rest is None or shard_size is not None or not _suffix_fits(rest, path):
+    if rest is None or shard_size is not None or not _may_keep_names(rest, checkpoint, path):
         return _divided(checkpoint, path, shard_size or _SHARD_SIZE)
     shard_of = {name: file for file, shard in rest.shards.items() for name in shard}
     tied = checkpoint.tied_to()
@@ -223,15 +190,16 @@ def _savable(name: str) -> Savable:
     return form
 
 
-def _suffix_fits(rest: Shards, path: str) -> bool:
-    """Whether the shards may keep their names under the index at `path`: it says the suffix that they have."""
-    inner = os.path.basename(path).removesuffix(_SUFFIX)
-    return all(shard.endswith(os.path.splitext(inner)[1]) for shard in rest.shards)
+def _may_keep_names(rest: Shards, checkpoint: Checkpoint, path: str) -> bool:
+    """Whether the shards may keep their names under the index at `path`: it says the suffix that they have, and their folders are there."""
+    suffix = os.path.splitext(whole_of_index(path))[1]
+    plain = _is_in_place(checkpoint, path) or not any("/" in shard for shard in rest.shards)
+    return plain and all(shard.endswith(suffix) for shard in rest.shards)
 
 
 def _divided(checkpoint: Checkpoint, path: str, shard_size: int) -> dict[str, tuple[Checkpoint, Savable]]:
     """Shards of at most `shard_size` bytes of tensors (a larger tensor has one alone), called by the common convention."""
-    stem, suffix = os.path.splitext(os.path.basename(path).removesuffix(_SUFFIX))
+    stem, suffix = os.path.splitext(whole_of_index(path))
     form = next((form for form in formats.built_in() if isinstance(form, Savable) and suffix and suffix in form.suffixes), None)
     if form is None:
         raise CannotHold(f"no format of shards is called {suffix!r}", "name the index MODEL.safetensors.index.json or MODEL.bin.index.json")

@@ -1,8 +1,8 @@
 """A fast reader of safetensors headers: a million names take a second, and no more memory than what is kept of them.
 
-It reads the form that nearly every writer writes: no spaces, no escapes, `dtype`, `shape`, `data_offsets` in that order, as in
-safetensors/src/tensor.rs. For anything else it raises Unusual, and the strict JSON reader decides. Whatever this reader accepts, the
-strict one accepts with the same result.
+It reads the form that nearly every writer writes: no escapes, `dtype`, `shape`, `data_offsets` in that order, as in
+safetensors/src/tensor.rs; no spaces, or one behind a colon or a comma, as Python's json.dumps has it. For anything else it raises Unusual,
+and the strict JSON reader decides. Whatever this reader accepts, the strict one accepts with the same result.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ _WINDOW = 1 << 16  # bytes that are decoded at once
 _MOST_LEFT = 1 << 20  # characters that may be left over from one window to the next
 # An entry and its comma; the last group takes everything from where no entry begins. Numbers of 18 digits are below 2**63.
 _ENTRIES = (
-    r'"([^"\\\x00-\x1f]*+)":\{"dtype":"([A-Z0-9_]++","shape":\[[0-9,]*+)\],'
-    r'"data_offsets":\[([0-9]{1,18}+),([0-9]{1,18}+)\]\},|((?s:.++))'
+    r' ?+"([^"\\\x00-\x1f]*+)": ?+\{"dtype": ?+"([A-Z0-9_]++", ?+"shape": ?+\[(?:[0-9]++(?:, ?+)?+)*+)\], ?+'
+    r'"data_offsets": ?+\[([0-9]{1,18}+), ?+([0-9]{1,18}+)\]\}, ?+|((?s:.++))'
 )
 _SIZES = r"(?:(?:0|[1-9][0-9]{0,17}+)(?:,(?=[0-9])|\Z))*+"
-_METADATA = '"__metadata__":'
+_KEY = '"__metadata__":'
+_METADATA = (_KEY, " " + _KEY)
 _Entries = list[tuple[str, str, str, str, str]]
 
 
@@ -37,13 +38,13 @@ class Unusual(Exception):
 
 
 class _Kinds(dict[str, Kind]):
-    """The kinds by the text of an entry between dtype and shape: `F32","shape":[8,4`."""
+    """The kinds by the text of an entry between dtype and shape: `F32","shape":[8,4`, or with spaces."""
 
     def __init__(self, kind_of: Callable[[str, tuple[int, ...]], Kind | None]) -> None:
         self.kind_of = kind_of
 
     def __missing__(self, text: str) -> Kind:
-        code, _, sizes = text.partition('","shape":[')
+        code, _, sizes = text.replace(" ", "").partition('","shape":[')
         kind = self.kind_of(code, tuple(map(int, sizes.split(",") if sizes else ()))) if re.fullmatch(_SIZES, sizes) else None
         if kind is None:
             raise Unusual
@@ -82,7 +83,7 @@ class Header:
         """
         while text:
             if text.startswith(_METADATA):
-                left = self._take_metadata(text)
+                left = self._take_metadata(text[text[0] == " " :])
             else:
                 entries: _Entries = self._entries(text)
                 left = entries[-1][4]
@@ -94,7 +95,7 @@ class Header:
 
     def _take_metadata(self, text: str) -> str:
         try:
-            metadata, end = strict_json.value(text, len(_METADATA))
+            metadata, end = strict_json.value(text, len(_KEY) + text.startswith(" ", len(_KEY)))
         except (ValueError, RecursionError):  # the rest is in the next window, or it is broken
             return text
         except Malformed:
@@ -103,7 +104,7 @@ class Header:
             raise Unusual
         if text[end : end + 1] != ",":
             return text
-        self.metadata = metadata
+        self.metadata = {} if metadata is None else metadata  # MLX writes null where it has none
         return text[end + 1 :]
 
     def _add(self, entries: _Entries) -> None:

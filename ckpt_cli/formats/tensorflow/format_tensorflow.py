@@ -77,7 +77,7 @@ class TensorFlow(SeveralFiles, Writer, Patcher, HasChecksums):
 
         Plan(checkpoint)
 
-    def main_file(self, path: str) -> str:
+    def main_file(self, path: str, checkpoint: Checkpoint | None = None) -> str:
         """The index of the prefix `path`, or `path` itself where it is one."""
         return path if path.endswith(self.suffixes) else path + self.suffixes[0]
 

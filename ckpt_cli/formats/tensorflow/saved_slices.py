@@ -24,18 +24,24 @@ from ..encodings.protobuf import BYTES, VARINT, Data, Field, fields, message
 from ..encodings.protobuf import piece as bytes_of
 from ..encodings.varints import Varints
 from .sstable import Block, Table
-from .tensor_protos import DTYPE_OF, OBJECT_TYPES, STRING, TensorSlice, resolved, shape_of, slice_key, slice_of
+from .tensor_protos import (
+    CONTENT,
+    DTYPE_OF,
+    FLOAT8,
+    OBJECT_TYPES,
+    RAW_FIELDS,
+    STRING,
+    STRINGS,
+    TensorSlice,
+    field_of,
+    resolved,
+    shape_of,
+    slice_key,
+    slice_of,
+)
 
 _VERSION = 1  # TF_CHECKPOINT_VERSION; a file says in min_consumer which one it takes
 _SHOWN = 1024  # bytes of strings that are read to be listed
-
-# Fields of a TensorProto, by the names of dtypes
-_CONTENT = 4  # tensor_content: the bytes of any dtype
-_STRINGS = 8
-_RAW = {"float32": 5, "float64": 6, "complex64": 9, "complex128": 12}
-_VARINTS = {"int64": 10, "bool": 11, "float16": 13, "bfloat16": 13, "uint32": 16, "uint64": 17}
-_INTS = 7  # int_val: every other integer
-_FLOAT8 = 18
 
 
 class _Value(NamedTuple):
@@ -137,7 +143,7 @@ class SavedSlices:
         value, proto = self._tensor_proto(meta.name, meta.slices[0])
         if proto is None or proto.stop - proto.start > _SHOWN:
             return None
-        strings = [field for field in fields(value.data, proto.start, proto.stop) if field.number == _STRINGS and field.kind == BYTES]
+        strings = [field for field in fields(value.data, proto.start, proto.stop) if field.number == STRINGS and field.kind == BYTES]
         try:
             return [bytes_of(value.data, field.start, field.stop).decode() for field in strings]
         except UnicodeDecodeError:
@@ -179,12 +185,12 @@ def _meta(data: Data, field: Field) -> _SavedSliceMeta:
 def _elements(value: _Value, proto: Field | None, dtype: DType, count: int) -> Storage:
     """Return the `count` elements of a TensorProto; without one there are none."""
     name, size = dtype.name, dtype.nbytes
-    number = _RAW.get(name) or _VARINTS.get(name) or (_FLOAT8 if name.startswith("float8") else _INTS)
-    found = [each for each in fields(value.data, proto.start, proto.stop) if each.number in (_CONTENT, number)] if proto else []
+    wanted = (CONTENT, field_of(dtype))
+    found = [each for each in fields(value.data, proto.start, proto.stop) if each.number in wanted] if proto else []
     if len(found) > 1 or any(each.kind != BYTES for each in found):
         raise Malformed("its values are written in an unusual way")
     storage = value.storage(found[0]) if found else Memory(b"")
-    plain = not found or found[0].number in (_CONTENT, _FLOAT8, *_RAW.values())
+    plain = not found or found[0].number in (CONTENT, FLOAT8, *RAW_FIELDS.values())
     if plain and storage.nbytes != count * size:
         raise Malformed(f"{count:,} elements of {name} take {count * size:,} bytes, the data has {storage.nbytes:,}")
     if not plain and not count <= storage.nbytes <= 10 * count:

@@ -30,6 +30,13 @@ DTYPE_OF |= {number: opaque(name, 1) for number, name in _BYTE_EACH.items()}
 DTYPE_NUMBERS = {dtype: number for number, dtype in DTYPE_OF.items()}
 OBJECT_TYPES = {7: "string", 20: "resource", 21: "variant"}  # element types that are no numbers
 STRING = 7
+# Fields of a TensorProto, by the names of dtypes (tensorflow/core/framework/tensor.proto).
+CONTENT = 4  # tensor_content: the bytes of any dtype
+STRINGS = 8
+RAW_FIELDS = {"float32": 5, "float64": 6, "complex64": 9, "complex128": 12}
+VARINT_FIELDS = {"int64": 10, "bool": 11, "float16": 13, "bfloat16": 13, "uint32": 16, "uint64": 17}
+INTS = 7  # int_val: every other integer
+FLOAT8 = 18
 _MOST_AXES = 254  # TensorShape::MaxDimensions
 
 _ESCAPED = {0: b"\0\xff", 255: b"\xff\0"}  # bytes that OrderedCode writes as two in a string
@@ -100,3 +107,9 @@ def _ordered(value: int) -> bytes:
     if length > 1:
         raw[1] ^= head & 0xFF
     return bytes(raw)
+
+
+def field_of(dtype: DType) -> int:
+    """Return the field of a TensorProto that has the elements of a dtype, where they are not in its content."""
+    name = dtype.name
+    return RAW_FIELDS.get(name) or VARINT_FIELDS.get(name) or (FLOAT8 if name.startswith("float8") else INTS)

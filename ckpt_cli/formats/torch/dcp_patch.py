@@ -6,14 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from ...disk.patch import Change, Checksum, Patch, changes, differing
 from ...storage.file import File
-from ...storage.storage import Slice, Storage
+from ...storage.storage import Storage
 from ...storage.tiles import Tile, Tiled
 from ...tensors.tensor import Tensor
 from ..encodings.zip import Member
 from ..encodings.zip_patch import checksum
+from ..tile_patch import tile_changes
 from .dcp_tensors import ChunkStorage
-
-_MOST_LINES = 4096  # changes within one chunk; if there are more, the chunk is one change
 
 
 def patches(files: Sequence[File], pairs: Sequence[tuple[Storage, Storage]]) -> dict[File, Patch] | None:
@@ -56,16 +55,4 @@ def _changes(before: Storage, after: Storage) -> Iterator[tuple[Member, list[Cha
         runs = differing(before, after)
         for tile, tensor in _boxes(before):
             if isinstance(tensor.storage, Member):
-                yield tensor.storage, list(_box_changes(tile, tensor, tensor.storage, after, runs))
-
-
-def _box_changes(tile: Tile, tensor: Tensor, member: Member, after: Storage, runs: list[tuple[int, int]]) -> Iterator[Change]:
-    """What changes in the zip of one chunk: the lines that the changed `runs` of the whole meet, or all of it where those are many."""
-    met: list[Change] = []
-    for number, count, place in (hit for start, stop in runs for hit in tile.hits(start, stop)):
-        met.append(Change(member.place() + tensor.start + number, Slice(after, place, count)))
-        if len(met) > _MOST_LINES or not tensor.contiguous:
-            gathered = tile.gathered_from(after)
-            yield from changes(member.place(), member, tensor.storage_with(gathered))
-            return
-    yield from met
+                yield tensor.storage, list(tile_changes(tile, tensor, tensor.storage, after, runs))

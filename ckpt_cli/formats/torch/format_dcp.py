@@ -58,18 +58,16 @@ class DistributedCheckpoint(SeveralFiles, Writer, Patcher, HasChecksums):
 
     def read(self, file: File) -> Checkpoint:
         """The tensors and the objects that the metadata list; of the other files nothing is read."""
-        from ...storage.descriptors import allow_many
         from .dcp_metadata import metadata_of
         from .dcp_tensors import Objects, Tensors, UndecodedObjects
 
         if file.size > _MOST:
             raise Malformed(f"the metadata have {file.size:,} bytes; over {_MOST:,} are not read")
-        allow_many()
         folder = os.path.dirname(os.path.abspath(file.path))
         listed = metadata_of(file.read(0, file.size), lambda name: _open(folder, name))
         return Checkpoint(Tensors(listed), objects=Objects(listed.objects), rest=listed, undecoded=UndecodedObjects(listed.objects))
 
-    def main_file(self, path: str) -> str:
+    def main_file(self, path: str, checkpoint: Checkpoint | None = None) -> str:
         """The metadata in the folder `path`, or `path` itself where it is that."""
         return path if os.path.basename(path) == _NAME else os.path.join(path, _NAME)
 

@@ -13,12 +13,12 @@ As in torch/serialization.py and caffe2/serialize/inline_container.cc. Peculiari
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
-from .. import NamesCode, Patcher, Writer, formats
+from .. import Patcher, Writer, formats
 from ..encodings import zip as zips
 from ..encodings.pickle_tree import TorchTree, read_tree
 from .archive import Archive, root_of
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ...storage.storage import Storage
 
 
-class TorchZip(Writer, Patcher, NamesCode):
+class TorchZip(Writer, Patcher):
     """Files of `torch.save`."""
 
     name = "torch"
@@ -47,13 +47,12 @@ class TorchZip(Writer, Patcher, NamesCode):
     def read(self, file: File) -> Checkpoint:
         """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
         archive = Archive(zips.members(file))
-        tree = TorchTree(archive.pickle, archive.storage, archive.carried(), archive.root)
-        read = read_tree(tree)
+        read = read_tree(TorchTree(archive.pickle, archive.storage, archive.carried(), archive.root))
         left = archive.unasked()
         if not left:
             return read
-        records = {name: each.storage for name, each in left.items()}
-        return read.replacing(undecoded={**read.undecoded, **left}, rest=tree._replace(records={**tree.records, **records}))
+        records = {**read.rest.records, **{name: each.storage for name, each in left.items()}}
+        return read.replacing(undecoded={**read.undecoded, **left}, rest=read.rest._replace(records=records))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """A zip as torch writes it; records that are no storages are copied from the file that was read."""
@@ -79,15 +78,6 @@ class TorchZip(Writer, Patcher, NamesCode):
         from ..encodings.zip_patch import patch_members
 
         return patch_members(file, pairs)
-
-    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """The globals of the pickle that `torch.load(weights_only=True)` refuses."""
-        from ..encodings.pickle_reader import globals_of
-        from .safe_globals import unsafe_names
-
-        if checkpoint.origin:
-            pickle = Archive(zips.members(checkpoint.origin.file)).pickle
-            yield from ((checkpoint.origin.path, name) for name in unsafe_names(globals_of(pickle)))
 
 
 formats.add(TorchZip.name, TorchZip())

@@ -17,14 +17,13 @@ from ...numbers.dtypes import DType
 from ...storage.file import File
 from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
-from .. import NamesCode, Writer, formats
-from ..encodings.object_nodes import ByteString, Global, List
+from .. import Writer, formats
+from ..encodings.object_nodes import ByteString, List
 from ..encodings.pickle_machine import Truncated
 from ..encodings.pickle_reader import Unpickler
 from ..encodings.pickle_tree import TorchTree, read_tree
 from ..encodings.storage_ids import StorageId, is_storage_id
 from .format_torch import TorchZip
-from .safe_globals import unsafe_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -37,7 +36,7 @@ _MOST_PICKLE = 1 << 30
 _zip = TorchZip()
 
 
-class TorchLegacy(Writer, NamesCode):
+class TorchLegacy(Writer):
     """Files of `torch.save` before 1.6, which are written as those of today."""
 
     name = "torch-legacy"
@@ -50,7 +49,7 @@ class TorchLegacy(Writer, NamesCode):
 
     def read(self, file: File) -> Checkpoint:
         """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
-        streams = [checkpoint for checkpoint, _ in _streams(file)]
+        streams = list(_streams(file))
         return streams[0] if len(streams) == 1 else _numbered(streams)
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
@@ -63,13 +62,6 @@ class TorchLegacy(Writer, NamesCode):
         """Those that the format `torch` writes."""
         return _zip.objects_to_write(checkpoint)
 
-    def imported_names(self, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-        """The globals of all pickles that `torch.load(weights_only=True)` refuses."""
-        if checkpoint.origin is None:
-            return
-        named = [name for _, named in _streams(checkpoint.origin.file) for name in named]
-        yield from ((checkpoint.origin.path, name) for name in unsafe_names(named))
-
 
 class Streams(NamedTuple):
     """The objects that were saved to one file, one after another."""
@@ -77,24 +69,22 @@ class Streams(NamedTuple):
     trees: Sequence[TorchTree]
 
 
-def _streams(file: File) -> Iterator[tuple[Checkpoint, list[Global]]]:
-    """Each object in the file, and what the pickles of its stream name."""
+def _streams(file: File) -> Iterator[Checkpoint]:
+    """Each object in the file."""
     at = 0
     while at < file.size or at == 0:
         if at and not _begins(file, at):
             raise Malformed(f"{file.size - at:,} bytes stand after the last storage")
-        named: list[Global] = []
         pickles = []
         for most in (_MOST_HEAD, _MOST_HEAD, _MOST_HEAD, _MOST_PICKLE, _MOST_PICKLE):
             start = at
-            root, machine, at = _load(file, at, most)
+            root, machine, at = load_at(file, at, most)
             pickles.append((root, machine, start))
-            named += machine.globals
             if len(pickles) <= len(_HEAD):
                 _check_head(*_HEAD[len(pickles) - 1], root)
         (_, machine, start), (keys, _, end) = pickles[3:]
         storages = _Storages(file, keys, machine.persistents, at)
-        yield read_tree(TorchTree(file.read(start, end - start), storages.find, {})), named
+        yield read_tree(TorchTree(file.read(start, end - start), storages.find, {}))
         at = storages.end
 
 
@@ -124,7 +114,7 @@ def _numbered(streams: Sequence[Checkpoint]) -> Checkpoint:
     return Checkpoint(**parts, rest=Streams([stream.rest for stream in streams]))
 
 
-def _load(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
+def load_at(file: File, at: int, most: int = _MOST_PICKLE) -> tuple[Any, Unpickler, int]:
     """Read the pickle that begins at byte `at`, and little more of the file; pickles of over `most` bytes are refused.
 
     Returns:

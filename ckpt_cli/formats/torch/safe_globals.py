@@ -5,9 +5,7 @@ As in torch/_weights_only_unpickler.py, `_get_allowed_globals`, of torch 2.13.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
-from ..encodings.object_nodes import Global
+from collections.abc import Iterator
 
 _PLAIN = """
 collections.OrderedDict collections.Counter builtins.bytearray builtins.set builtins.complex _codecs.encode
@@ -39,16 +37,3 @@ def _allowed() -> Iterator[str]:
 
 
 ALLOWED = frozenset(_allowed())
-
-
-def unsafe_names(named: Iterable[Global]) -> list[str]:
-    """The dotted names of the globals that it does not allow, each once, in their order. Names of Python 2 are given as in Python 3."""
-    paths = dict.fromkeys(_python3_name(each) for each in named)
-    return [path for path in paths if path not in ALLOWED]
-
-
-def _python3_name(named: Global) -> str:
-    from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
-
-    module, name = NAME_MAPPING.get((named.module, named.name), (IMPORT_MAPPING.get(named.module, named.module), named.name))
-    return f"{module}.{name}"

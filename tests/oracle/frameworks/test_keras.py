@@ -12,6 +12,7 @@ from typing import Any
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -174,3 +175,62 @@ def limit_of(variable: Any) -> float:
     from keras.src.initializers.random_initializers import compute_fans
 
     return float(np.sqrt(6 / sum(compute_fans(tuple(variable.shape)))))
+
+
+# Legacy .h5, which is loaded by the lists of names in it
+
+
+def legacy(tmp_path: Path) -> tuple[Any, Path, list[str]]:
+    """A trained model of several layers, its weights in a legacy .h5, and their names in the file."""
+    from keras.src.legacy.saving import legacy_h5_format
+
+    model, path = trained(image), tmp_path / "legacy.h5"
+    with h5py.File(path, "w") as file:
+        legacy_h5_format.save_weights_to_hdf5_group(file, model)
+    with h5py.File(path) as file:
+        names: list[str] = []
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return model, path, names
+
+
+def test_a_legacy_file_with_other_names_is_loaded_with_the_same_bits(tmp_path: Path, ckpt: Run) -> None:
+    model, path, names = legacy(tmp_path)
+    ckpt("rename", path, "*conv2d*=a_*stem*", "*dense*=zz*head*", "-i")
+    after = image()
+    after.load_weights(path)
+    assert same(after.get_weights(), model.get_weights())
+    assert not any(name in ckpt("ls", path) for name in names if "conv2d" in name)
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_a_legacy_file_without_its_last_layer_is_loaded_by_order_and_by_name(by_name: bool, tmp_path: Path, ckpt: Run) -> None:
+    model, path, names = legacy(tmp_path)
+    head = next(name.split("/")[0] for name in names if "dense" in name)
+    ckpt("drop", path, f"{head}/*", "-i")
+    if by_name:  # the model has the layer, which stays as it was drawn
+        after = keras.models.clone_model(model)
+        after.load_weights(path, by_name=True)
+        assert same(after.get_weights()[:-2], model.get_weights()[:-2]) and not same(after.get_weights()[-2:-1], model.get_weights()[-2:-1])
+    else:
+        after = keras.Sequential([keras.Input((8, 8, 3)), *keras.models.clone_model(model).layers[:-1]])
+        after.load_weights(path)
+        assert same(after.get_weights(), model.get_weights()[:-2])
+
+
+# Sharded weights
+
+
+@every_model
+def test_sharded_weights_are_loaded_with_the_same_bits(make: Callable[[], Any], tmp_path: Path, ckpt: Run) -> None:
+    model = trained(make)
+    kept, divided, one = tmp_path / "kept.weights.json", tmp_path / "divided.weights.json", saved(model, tmp_path / "one.weights.h5")
+    model.save_weights(kept, max_shard_size=4000 / 1024**3)
+    assert ckpt("diff", kept, one) == ""
+    ckpt("convert", one, divided, "--shard-size", "3000B")
+    name = ckpt("ls", kept).split("\t")[0]
+    ckpt("set", kept, f"{name} *= 2", "-i")
+    ckpt("convert", kept, tmp_path / "elsewhere.weights.json")
+    for path, changes in ((divided, 0), (kept, 1), (tmp_path / "elsewhere.weights.json", 1)):
+        after = make()
+        after.load_weights(path)
+        assert sum(not np.array_equal(a, b) for a, b in zip(model.get_weights(), after.get_weights(), strict=True)) == changes

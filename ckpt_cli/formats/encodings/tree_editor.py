@@ -1,7 +1,7 @@
-"""Edits the tree of a torch pickle.
+"""Edits the tree of a pickle.
 
 The tree is read again, and only the entries whose tensor changed are edited. Everything else in it, of whatever class, is written again
-as the symbols that it was.
+as the symbols that it was. What a tensor's node is, a subclass says.
 """
 
 from __future__ import annotations
@@ -9,49 +9,43 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import CannotHold, EditError
-from ...storage.storage import Storage
 from ...tensors.checkpoint import Checkpoint
-from ..encodings.object_names import key_text, spellings
-from ..encodings.object_nodes import Call, Dict, node_of, text_of
-from ..encodings.object_walk import TreeEntry
-from ..encodings.pickle_reader import Unpickler
-from ..encodings.pickle_tree import TorchTree, sorted_leaves
-from ..encodings.pickle_writer import Pickler
-from ..encodings.pickled_arrays import array_node, is_array
-from ..encodings.pickled_tensors import TensorReader
-from .tensor_nodes import rewrapped, tensor_node, through_view
-from .written_storages import WrittenStorages
+from .object_names import key_text, spellings
+from .object_nodes import Call, Dict, node_of, text_of
+from .object_walk import TreeEntry
+from .pickle_tree import SortedLeaves
 
 
 class TreeEditor:
-    """Edits a freshly read tree so that it holds the tensors and objects of `checkpoint`."""
+    """Edits a freshly read tree so that it holds the tensors and objects of `checkpoint`.
 
-    def __init__(self, checkpoint: Checkpoint, tree: TorchTree) -> None:
-        machine = Unpickler(tree.pickle)
-        self.root = machine.load()
-        self.protocol = machine.protocol
-        self.checkpoint, self.tree = checkpoint, tree
-        self.leaves = sorted_leaves(self.root, TensorReader(tree.storage_of))
+    Attributes:
+        root: The tree.
+        leaves: Its leaves, sorted.
+        before: The checkpoint as it was read.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, root: Any, leaves: SortedLeaves) -> None:
+        self.checkpoint, self.root, self.leaves = checkpoint, root, leaves
         self.before = checkpoint.origin.read if checkpoint.origin else checkpoint
         sources = {name: checkpoint.sources.get(name, name) for name in checkpoint}
         self.now = {source: name for name, source in sources.items() if source in self.leaves.entries}
         self.added = [name for name, source in sources.items() if source not in self.leaves.entries]
-        self.storages = WrittenStorages(tree, self._replaced())
         self.edits: dict[tuple[int, int], tuple[str, Any]] = {}  # by container and position: the source, and what becomes of it
         self.removals = _Removals()
         self.keyed: dict[int, Any] = {}  # containers that have a new key
         self.inner: dict[int, list[tuple[str, Any]]] = {}  # the dicts in a container, by its id
 
-    def _replaced(self) -> dict[int, Storage]:
-        """The new storage in place of each old one whose values were edited, by `id`: bare storages in the tree may be the same."""
-        candidates: dict[int, set[Storage]] = {}
-        for source, name in self.now.items():
-            candidates.setdefault(id(self.before[source].storage), set()).add(self.checkpoint[name].storage)
-        only = {key: next(iter(storages)) for key, storages in candidates.items() if len(storages) == 1}
-        return {id(old): only[id(old)] for old in (t.storage for t in self.before.values()) if _fits(old, only.get(id(old)))}
+    def node(self, name: str, like: Any) -> Any:
+        """The node of a tensor, in place of the node `like` (None: there was none). Raises CannotHold."""
+        raise NotImplementedError
 
-    def written(self) -> tuple[bytes, dict[str, Storage]]:
-        """The edited pickle, and its storages by key, in the order in which the pickle names them.
+    def stays(self, node: Any) -> bool:
+        """Whether the node of a tensor that is as it was read is written as it is."""
+        return True
+
+    def edited(self) -> Any:
+        """The edited tree.
 
         Raises:
             CannotHold: There is no dict for a new entry, or a tensor cannot be written anew.
@@ -66,20 +60,20 @@ class TreeEditor:
             elif self.checkpoint.objects[name] is not read.get(name):
                 self._put(entry, node_of(self.checkpoint.objects[name]))
         for name in self.added:
-            self._insert(name, self._node(name, None))
+            self._insert(name, self.node(name, None))
         made = {name: node_of(value) for name, value in self.checkpoint.objects.items() if name not in read}
         for name, node in made.items():
             self._insert(name, node)
         self.removals.apply(self.root)
         for holder in self.keyed.values():
             _check_keys(holder)
-        return Pickler(self.protocol, self.storages.renumbered).dump(self.root), self.storages.written
+        return self.root
 
     def _edit(self, source: str, entry: TreeEntry) -> None:
         """Remove one entry, move it, or give it another tensor. Where two paths lead to one entry, both have to ask for the same edit."""
         name = self.now.get(source)
         tensor = None if name is None else self.checkpoint[name]
-        unchanged = tensor is self.before[source] and not through_view(entry.node)
+        unchanged = tensor is self.before[source] and self.stays(entry.node)
         wanted = (None if tensor is None else tensor.key, None if name == source or name is None else name)
         spot = (id(entry.holder), entry.position)
         if spot in self.edits:
@@ -92,22 +86,11 @@ class TreeEditor:
         if name is None:
             self.removals.add(entry)
             return
-        node = entry.node if unchanged else self._node(name, entry.node)
+        node = entry.node if unchanged else self.node(name, entry.node)
         if node is not entry.node:
             self._put(entry, node)
         if name != source:
             self._move(source, entry, name, node)
-
-    def _node(self, name: str, like: Any) -> Any:
-        """The node of a tensor, in place of the node `like` (None: there was none)."""
-        tensor = self.checkpoint[name]
-        if tensor.layout:
-            if like is None:
-                raise CannotHold(f"{name} is {tensor.layout}: it can stay where it is, not be written anew", "leave it out by a pattern")
-            return like
-        if is_array(like):
-            return array_node(tensor)
-        return rewrapped(like, tensor_node(tensor, self.storages.reserve(tensor.storage), like))
 
     def _put(self, entry: TreeEntry, node: Any) -> None:
         holder, position = entry.holder, entry.position
@@ -183,10 +166,6 @@ def _check_keys(holder: Any) -> None:
         if key in seen:
             raise EditError(f"the file has something else that is called {key!r}", "choose another name, or drop that first")
         seen.add(key)
-
-
-def _fits(old: Storage, new: Storage | None) -> bool:
-    return new is not None and new is not old and new.nbytes == old.nbytes
 
 
 def _is_dict(value: Any) -> bool:

@@ -1,0 +1,47 @@
+"""What a Keras config says of recurrent layers that their weights do not show: other functions than those that all frameworks share.
+
+The arguments are those of keras/src/layers/rnn/{gru,lstm,simple_rnn}.py; a function is a name, or {"class_name": …, "config": {"name": …}}.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from .layer_classes import Config, arguments_of, name_of
+
+_USUAL = {"activation": ("tanh",), "recurrent_activation": ("sigmoid",)}
+_RECURRENT = re.compile(r"(CuDNN)?(GRU|LSTM|SimpleRNN)(Cell)?")
+
+
+def unusual_arguments(config: Config | None) -> dict[str, str]:
+    """Return what is unusual about recurrent layers, as `recurrent_activation = hard_sigmoid`, by the names of the layers."""
+    found: dict[str, str] = {}
+    for layer in _configs(config):
+        arguments = arguments_of(layer)
+        if _RECURRENT.fullmatch(str(layer.get("class_name"))):
+            odd = {
+                key: _function(arguments[key])
+                for key, usual in _USUAL.items()
+                if key in arguments and _function(arguments[key]) not in usual
+            }
+            if odd:
+                found[name_of(layer)] = ", ".join(f"{key} = {value}" for key, value in odd.items())
+    return found
+
+
+def _configs(config: Any) -> Iterator[Config]:
+    """All configs within a config."""
+    open_values = [config]
+    while open_values:
+        value = open_values.pop()
+        if isinstance(value, dict):
+            yield value
+        open_values.extend(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ())
+
+
+def _function(value: Any) -> Any:
+    """The name of a function; other values as they are."""
+    inner = arguments_of(value).get("name") or value.get("class_name") if isinstance(value, dict) else value
+    return inner if isinstance(inner, (str, bool)) else str(inner)

@@ -1,0 +1,361 @@
+"""Recurrent layers, attention and separable convolutions across frameworks: what torch computes with the weights that a map made is what
+the other framework's own formula gives, written out here in numpy. The way back gives the file again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from conftest import Ckpt
+from oracles import all_bits, loaded
+from safetensors.numpy import save_file
+from torch import nn
+
+Arrays = dict[str, Any]
+RANDOM = np.random.default_rng(5)
+
+
+def drawn(*shape: int) -> Any:
+    return RANDOM.normal(size=shape).astype("float32") / 2
+
+
+def sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def written(path: Path, arrays: Arrays) -> Path:
+    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
+    return path
+
+
+def into_torch(arrays: Arrays, net: nn.Module, framework: str, folder: Path, ckpt: Ckpt, exact: bool = True) -> None:
+    """Give the network the weights of the other framework; back again, they are what they were."""
+    a, like = written(folder / "a.safetensors", arrays), folder / "like.pt"
+    torch.save(net.state_dict(), like)
+    out, back = folder / "out.pt", folder / "back.safetensors"
+    ckpt("convert", a, out, "--map", f"{framework}-to-torch", "--like", like)
+    assert list(loaded(out)) == list(net.state_dict())
+    net.load_state_dict(loaded(out))
+    ckpt("convert", out, back, "--map", f"torch-to-{framework}", "--like", a)
+    assert all_bits(loaded(back)) == all_bits(loaded(a))
+    assert ckpt("diff", a, out, "--map", f"{framework}-to-torch").out == "" or not exact
+
+
+def computed(net: nn.Module, *inputs: Any) -> Any:
+    result = net.eval()(*map(torch.from_numpy, inputs))
+    return (result[0] if isinstance(result, tuple) else result).detach().numpy()
+
+
+# Recurrent layers: a step is a function of x, h and the state
+
+
+def keras_gru(kernel: Any, recurrent: Any, bias: Any) -> Callable[[Any, Any], Any]:
+    """keras/src/layers/rnn/gru.py, reset_after: gates z, r, h side by side; rows of the bias for the input and the recurrence."""
+
+    def step(x: Any, h: Any) -> Any:
+        xz, xr, xh = np.split(x @ kernel + bias[0], 3, -1)
+        hz, hr, hh = np.split(h @ recurrent + bias[1], 3, -1)
+        z = sigmoid(xz + hz)
+        return z * h + (1 - z) * np.tanh(xh + sigmoid(xr + hr) * hh)
+
+    return step
+
+
+def flax_gru(cell: Arrays) -> Callable[[Any, Any], Any]:
+    """flax/linen/recurrent.py, GRUCell: a Dense for each gate."""
+
+    def dense(gate: str, x: Any) -> Any:
+        return x @ cell[f"{gate}.kernel"] + cell.get(f"{gate}.bias", 0)
+
+    def step(x: Any, h: Any) -> Any:
+        r, z = sigmoid(dense("ir", x) + dense("hr", h)), sigmoid(dense("iz", x) + dense("hz", h))
+        return (1 - z) * np.tanh(dense("in", x) + r * dense("hn", h)) + z * h
+
+    return step
+
+
+def run(step: Callable[[Any, Any], Any], xs: Any, units: int, backward: bool = False) -> Any:
+    """The outputs of all steps: xs is time × batch × features."""
+    h, outputs = np.zeros((xs.shape[1], units), "float32"), []
+    for x in xs[::-1] if backward else xs:
+        h = step(x, h)
+        outputs.append(h)
+    return np.array(outputs[::-1] if backward else outputs)
+
+
+def test_the_gru_of_keras_in_the_report(case: Callable[[str], Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    h5, right, out, back = (
+        case("reports/keras-gru/gru.weights.h5"),
+        case("reports/keras-gru/right.pt"),
+        tmp_path / "o.pt",
+        tmp_path / "b.weights.h5",
+    )
+    ckpt("convert", h5, out, "--map", "keras-to-torch", "--like", right)
+    assert all_bits(loaded(out)) == all_bits(loaded(right))
+    assert ckpt("diff", h5, right, "--map", "keras-to-torch").out == ckpt("diff", right, h5, "--map", "torch-to-keras").out == ""
+    for like in ((), ("--like", h5)):  # new names are those of Keras, too
+        ckpt("convert", right, back, "--map", "torch-to-keras", *like, "--force")
+        assert ckpt("diff", back, h5, "--exact").out == ""
+
+
+KERAS_CELLS = {
+    "weights.h5": ("layers/{}/cell/vars/", ("0", "1", "2"), ""),
+    "keras 2": ("model_weights/{0}/{0}/cell/", ("kernel", "recurrent_kernel", "bias"), ":0"),
+}
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("units", [3, 5])
+@pytest.mark.parametrize("style", KERAS_CELLS)
+def test_grus_of_keras_in_layers_and_directions(style: str, units: int, bidirectional: bool, tmp_path: Path, ckpt: Ckpt) -> None:
+    """With 5 units, input and recurrent kernel have one shape, and so have all layers but for their inputs."""
+    home, leaves, end = KERAS_CELLS[style]
+    arrays: Arrays = {}
+    xs = want = drawn(6, 2, 5)
+    for layer in range(3):
+        outputs = []
+        for backward in (False, True)[: 1 + bidirectional]:
+            name = f"gru{f'_{layer}' if layer else ''}" if not bidirectional else f"bidirectional{f'_{layer}' if layer else ''}/"
+            name += ("backward_layer" if backward else "forward_layer") if bidirectional else ""
+            cell = [drawn(want.shape[-1], 3 * units), drawn(units, 3 * units), drawn(2, 3 * units)]
+            arrays |= {f"{home.format(name)}{leaf}{end}": array for leaf, array in zip(leaves, cell, strict=True)}
+            outputs.append(run(keras_gru(*cell), want, units, backward))
+        want = np.concatenate(outputs, -1)
+    net = nn.GRU(5, units, 3, bidirectional=bidirectional)
+    into_torch({name: arrays[name] for name in sorted(arrays)}, net, "keras", tmp_path, ckpt)
+    assert np.allclose(computed(net, xs), want, atol=1e-5)
+
+
+def test_a_gru_of_flax_has_a_layer_for_each_gate(tmp_path: Path, ckpt: Ckpt) -> None:
+    xs = want = drawn(6, 2, 5)
+    arrays: Arrays = {}
+    for layer in range(2):
+        cell = {f"i{gate}.kernel": drawn(want.shape[-1], 4) for gate in "rzn"} | {f"h{gate}.kernel": drawn(4, 4) for gate in "rzn"}
+        cell |= {f"{name}.bias": drawn(4) for name in ("ir", "iz", "in", "hn")}
+        arrays |= {f"params.GRUCell_{layer}.{name}": array for name, array in cell.items()}
+        want = run(flax_gru(cell), want, 4)
+    net = nn.GRU(5, 4, 2)
+    into_torch(arrays, net, "flax", tmp_path, ckpt)
+    assert np.allclose(computed(net, xs), want, atol=1e-5)
+
+
+def test_the_lstm_of_flax_has_its_gates_apart(tmp_path: Path, ckpt: Ckpt) -> None:
+    """flax/linen/recurrent.py, LSTMCell: biases of the recurrence alone."""
+    cell = {f"i{gate}.kernel": drawn(5, 4) for gate in "ifgo"} | {f"h{gate}.kernel": drawn(4, 4) for gate in "ifgo"}
+    cell |= {f"h{gate}.bias": drawn(4) for gate in "ifgo"}
+    net, xs, c, h, want = nn.LSTM(5, 4), drawn(6, 2, 5), np.zeros((2, 4)), np.zeros((2, 4)), []
+    into_torch({f"params.RNN_0.cell.{name}": array for name, array in cell.items()}, net, "flax", tmp_path, ckpt)
+    for x in xs:
+        i, f, g, o = (x @ cell[f"i{gate}.kernel"] + h @ cell[f"h{gate}.kernel"] + cell[f"h{gate}.bias"] for gate in "ifgo")
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        want.append(h)
+    assert np.allclose(computed(net, xs), np.array(want), atol=1e-5)
+
+
+def test_a_simple_rnn_of_keras(tmp_path: Path, ckpt: Ckpt) -> None:
+    kernel, recurrent, bias = drawn(5, 4), drawn(4, 4), drawn(4)
+    net, xs = nn.RNN(5, 4), drawn(6, 2, 5)
+    into_torch({f"layers/simple_rnn/cell/vars/{k}": each for k, each in enumerate((kernel, recurrent, bias))}, net, "keras", tmp_path, ckpt)
+    assert np.allclose(computed(net, xs), run(lambda x, h: np.tanh(x @ kernel + h @ recurrent + bias), xs, 4), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("framework", ["mxnet", "paddle"])
+def test_gluon_and_paddle_have_the_gates_of_torch(framework: str, kind: type[nn.RNNBase], tmp_path: Path, ckpt: Ckpt) -> None:
+    """rnn_cell.py of Gluon: i2h and h2h, `l0_` and `r0_`; paddle/nn/layer/rnn.py writes torch's names."""
+    net = kind(5, 4, 2, bidirectional=True)
+    names = {name: name for name in net.state_dict()}
+    if framework == "mxnet":
+        for name in names:
+            what, gates, layer, *reverse = name.split("_")
+            names[name] = f"{'r' if reverse else 'l'}{layer[1:]}_{gates.replace('ih', 'i2h').replace('hh', 'h2h')}_{what}"
+    arrays = {f"rnn.{names[name]}": tensor.numpy() for name, tensor in net.state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    into_torch(arrays, net, framework, tmp_path, ckpt)
+    assert all_bits(dict(net.state_dict())) == all_bits(before)
+
+
+def test_a_gru_of_keras_without_reset_after_is_refused(tmp_path: Path, ckpt: Ckpt) -> None:
+    arrays = {f"layers/gru/cell/vars/{k}": each for k, each in enumerate((drawn(5, 12), drawn(4, 12), drawn(12)))}
+    a, like = written(tmp_path / "a.safetensors", arrays), tmp_path / "like.pt"
+    torch.save(nn.GRU(5, 4).state_dict(), like)
+    assert "no place for layers/gru" in ckpt("convert", a, tmp_path / "o.pt", "--map", "keras-to-torch", "--like", like, status=2).err
+
+
+# Attention
+
+
+def attention(query: Any, key: Any, value: Any, w: Arrays) -> Any:
+    """keras/src/layers/attention/multi_head_attention.py and flax's MultiHeadDotProductAttention: heads are an axis of the kernels."""
+    q, k, v = (np.einsum("bti,inh->btnh", x, w[f"{n}_w"]) + w[f"{n}_b"] for n, x in (("query", query), ("key", key), ("value", value)))
+    scores = np.einsum("btnh,bsnh->bnts", q, k) / np.sqrt(q.shape[-1])
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    return np.einsum("btnh,nho->bto", np.einsum("bnts,bsnh->btnh", weights, v), w["output_w"]) + w["output_b"]
+
+
+HEADS = {
+    "keras": ("layers/multi_head_attention/{}_dense/vars/", "0", "1", "output"),
+    "tensorflow": ("layer_with_weights-0/{}/", "kernel", "bias", "attention_output"),
+    "flax": ("params.MultiHeadDotProductAttention_0.{}.", "kernel", "bias", "out"),
+}
+
+
+@pytest.mark.parametrize("sizes", [(8, 8, 8), (8, 5, 3)], ids=["one width", "kdim and vdim"])
+@pytest.mark.parametrize("framework", HEADS)
+def test_attention_with_heads_as_an_axis(framework: str, sizes: tuple[int, int, int], tmp_path: Path, ckpt: Ckpt) -> None:
+    """torch has the projections in one matrix where all widths are one, and apart where they are not, with their biases in one."""
+    w = {f"{name}_w": drawn(size, 2, 4) for name, size in zip(("query", "key", "value"), sizes, strict=True)}
+    w |= {f"{name}_b": drawn(2, 4) for name in ("query", "key", "value")} | {"output_w": drawn(2, 4, 8), "output_b": drawn(8)}
+    home, kernel, bias, output = HEADS[framework]
+    arrays = {
+        home.format(output if name[:-2] == "output" else name[:-2]) + (kernel if name[-1] == "w" else bias): array
+        for name, array in w.items()
+    }
+    net = nn.MultiheadAttention(8, 2, kdim=sizes[1], vdim=sizes[2], batch_first=True)
+    into_torch(arrays, net, framework, tmp_path, ckpt)
+    inputs = [drawn(2, steps, size) for steps, size in zip((7, 6, 6), sizes, strict=True)]
+    assert np.allclose(computed(net, *inputs), attention(*inputs, w), atol=1e-5)
+    new = tmp_path / "new.pt"
+    ckpt("convert", tmp_path / "a.safetensors", new, "--map", f"{framework}-to-torch")
+    assert sorted(loaded(new)) == sorted(f"0.{name}" for name in net.state_dict())
+    says = ckpt("convert", new, tmp_path / "x.pt", "--map", f"torch-to-{framework}", status=2).err
+    assert "nothing tells the size of n" in says and "name a checkpoint that it is to be like" in says
+
+
+def test_heads_of_keras_are_layers_of_their_own_elsewhere(tmp_path: Path, ckpt: Ckpt) -> None:
+    """Projections of torch that are Linear layers: `attention.query`, and no nn.MultiheadAttention."""
+    home = "layers/multi_head_attention/{}_dense/vars/{}"
+    names = ("query", "key", "value", "output")
+    arrays = {home.format(name, 0): drawn(8, 2, 4) if name != "output" else drawn(2, 4, 8) for name in names}
+    arrays |= {home.format(name, 1): drawn(2, 4) if name != "output" else drawn(8) for name in names}
+    net = nn.ModuleDict({name: nn.Linear(8, 8) for name in ("value", "output", "query", "key")})
+    into_torch(arrays, net, "keras", tmp_path, ckpt)
+    for name in names[:3]:
+        assert np.array_equal(net[name].weight.detach().numpy().T, arrays[home.format(name, 0)].reshape(8, 8)), name
+    assert np.array_equal(net["output"].weight.detach().numpy().T, arrays[home.format("output", 0)].reshape(8, 8))
+
+
+# Convolutions
+
+
+@pytest.mark.parametrize("multiplier", [1, 2])
+@pytest.mark.parametrize(
+    ("depthwise", "pointwise", "bias"),
+    [
+        ("layers/separable_conv2d/vars/0", "layers/separable_conv2d/vars/1", "layers/separable_conv2d/vars/2"),
+        ("model_weights/sep/sep/depthwise_kernel:0", "model_weights/sep/sep/pointwise_kernel:0", "model_weights/sep/sep/bias:0"),
+    ],
+)
+def test_a_separable_convolution_is_two(depthwise: str, pointwise: str, bias: str, multiplier: int, tmp_path: Path, ckpt: Ckpt) -> None:
+    """keras/src/layers/convolutional/base_separable_conv.py: each channel alone, `multiplier` outputs for each; then 1×1."""
+    d, p, b = drawn(3, 2, 3, multiplier), drawn(1, 1, 3 * multiplier, 6), drawn(6)
+    net = nn.Sequential(nn.Conv2d(3, 3 * multiplier, (3, 2), groups=3, bias=False), nn.Conv2d(3 * multiplier, 6, 1))
+    into_torch({depthwise: d, pointwise: p, bias: b}, net, "keras", tmp_path, ckpt)
+    image = drawn(1, 5, 5, 3)
+    patches = np.lib.stride_tricks.sliding_window_view(image[0], (3, 2), axis=(0, 1))  # type: ignore[call-overload]
+    want = np.einsum("yxcHW,HWcm->yxcm", patches, d).reshape(3, 4, -1) @ p[0, 0] + b
+    assert np.allclose(computed(net, image.transpose(0, 3, 1, 2))[0].transpose(1, 2, 0), want, atol=1e-5)
+
+
+def test_a_convolution_transposed_of_flax_is_refused(tmp_path: Path, ckpt: Ckpt) -> None:
+    """Its kernel is not flipped: carried as it is, it would be another one."""
+    a, like = written(tmp_path / "a.safetensors", {"params.ConvTranspose_0.kernel": drawn(2, 2, 3, 4)}), tmp_path / "like.pt"
+    torch.save(nn.ConvTranspose2d(3, 4, 2, bias=False).state_dict(), like)
+    for options in ((), ("--like", like)):
+        assert (
+            "no place for params.ConvTranspose_0.kernel"
+            in ckpt("convert", a, tmp_path / "o.pt", "--map", "flax-to-torch", *options, status=2).err
+        )
+
+
+# Flax and Paddle
+
+
+def test_a_network_of_flax(tmp_path: Path, ckpt: Ckpt) -> None:
+    """Two collections, `params` and `batch_stats`, hold what is one layer; a grouped convolution has one input channel a group."""
+    arrays = {
+        "params.Conv_0.kernel": drawn(3, 2, 3, 6), "params.Conv_0.bias": drawn(6), "params.BatchNorm_0.scale": drawn(6),
+        "params.BatchNorm_0.bias": drawn(6), "batch_stats.BatchNorm_0.mean": drawn(6), "batch_stats.BatchNorm_0.var": drawn(6) ** 2,
+        "params.Conv_1.kernel": drawn(2, 2, 1, 12), "params.LayerNorm_0.scale": drawn(12), "params.LayerNorm_0.bias": drawn(12),
+        "params.Dense_0.kernel": drawn(12, 12), "params.Dense_1.kernel": drawn(12, 12), "params.Embed_0.embedding": drawn(12, 12),
+    }  # fmt: skip
+    net = nn.ModuleDict({"stem": nn.Conv2d(3, 6, (3, 2)), "bn": nn.BatchNorm2d(6), "depth": nn.Conv2d(6, 12, 2, groups=6, bias=False)})
+    net.update({"ln": nn.LayerNorm(12), "embed": nn.Embedding(12, 12), "fc1": nn.Linear(12, 12, False), "fc2": nn.Linear(12, 12, False)})
+    into_torch(arrays, net, "flax", tmp_path, ckpt)
+    x, image = drawn(2, 12), drawn(1, 4, 4, 3)
+    assert np.allclose(computed(net["fc2"], x), x @ arrays["params.Dense_1.kernel"], atol=1e-5)
+    assert np.array_equal(net["embed"].weight.detach().numpy(), arrays["params.Embed_0.embedding"])
+    patches = np.lib.stride_tricks.sliding_window_view(image[0], (3, 2), axis=(0, 1))  # type: ignore[call-overload]
+    conv = np.einsum("yxiHW,HWio->yxo", patches, arrays["params.Conv_0.kernel"]) + arrays["params.Conv_0.bias"]
+    normal = (conv - arrays["batch_stats.BatchNorm_0.mean"]) / np.sqrt(arrays["batch_stats.BatchNorm_0.var"] + 1e-5)
+    want = normal * arrays["params.BatchNorm_0.scale"] + arrays["params.BatchNorm_0.bias"]
+    found = computed(nn.Sequential(net["stem"], net["bn"]), image.transpose(0, 3, 1, 2))
+    assert np.allclose(found[0].transpose(1, 2, 0), want, rtol=1e-3, atol=1e-3)
+
+
+def test_a_network_of_paddle(tmp_path: Path, ckpt: Ckpt) -> None:
+    """paddle/nn/functional/common.py: linear is x @ weight + bias, with a weight of in × out; square ones, too."""
+    arrays = {f"{name}.{leaf}": drawn(4, 4) if leaf == "weight" else drawn(4) for name in ("0", "3") for leaf in ("weight", "bias")}
+    arrays |= {"1.weight": drawn(4), "1.bias": drawn(4), "1._mean": drawn(4), "1._variance": drawn(4) ** 2, "emb.weight": drawn(4, 4)}
+    net = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 4))
+    net.add_module("emb", nn.Embedding(4, 4))
+    into_torch(arrays, net, "paddle", tmp_path, ckpt)
+    x = drawn(3, 4)
+    assert np.allclose(computed(net[3], x), x @ arrays["3.weight"] + arrays["3.bias"], atol=1e-6)
+    normal = (x - arrays["1._mean"]) / np.sqrt(arrays["1._variance"] + 1e-5) * arrays["1.weight"] + arrays["1.bias"]
+    assert np.allclose(computed(net[1], x), normal, rtol=1e-3, atol=1e-3)
+    assert np.array_equal(net.emb.weight.detach().numpy(), arrays["emb.weight"])
+
+
+@pytest.mark.parametrize(("one", "two"), [("keras", "flax"), ("flax", "keras"), ("paddle", "keras"), ("keras", "mxnet")])
+def test_frameworks_without_torch_between_them(one: str, two: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    torch.save(nn.GRU(5, 4).state_dict(), tmp_path / "a.safetensors")
+    paths = [tmp_path / f"{name}.safetensors" for name in ("one", "two", "back")]
+    ckpt("convert", tmp_path / "a.safetensors", paths[0], "--map", f"torch-to-{one}")
+    ckpt("convert", paths[0], paths[1], "--map", f"{one}-to-{two}")
+    ckpt("convert", paths[1], paths[2], "--map", f"{two}-to-{one}")
+    if "flax" not in (one, two):  # where two biases are one, their sum is kept
+        assert ckpt("diff", paths[2], paths[0]).out == ""
+    assert ckpt("diff", paths[1], paths[2], "--map", f"{two}-to-{one}").out == ""
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_numbers_of_variables_say_nothing_where_some_are_missing(count: int, tmp_path: Path, ckpt: Ckpt) -> None:
+    """vars/0 of a LayerNormalization is beta with scale=False; with center=False or scale=False, BatchNormalization has three variables."""
+    kind = "layer_normalization" if count == 1 else "batch_normalization"
+    a = written(tmp_path / "a.safetensors", {f"layers/{kind}/vars/{k}": drawn(4) for k in range(count)})
+    assert f"no place for layers/{kind}/vars/0" in ckpt("convert", a, tmp_path / "o.pt", "--map", "keras-to-torch", status=2).err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"recurrent_activation": "hard_sigmoid", "activation": "tanh"}, "recurrent_activation = hard_sigmoid"),
+        ({"activation": {"class_name": "function", "config": {"name": "relu"}}}, "activation = relu"),
+        ({"activation": {"class_name": "Mine", "config": {}}}, "activation = Mine"),
+        ({"recurrent_activation": "sigmoid", "activation": "tanh"}, ""),
+        ({"activation": ["odd"]}, "activation = ['odd']"),
+    ],
+    ids=str,
+)
+def test_what_a_config_says_of_a_layer_is_told(arguments: Arrays, says: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    layer = {"class_name": "GRU", "config": {"name": "my_gru", "units": 4, "reset_after": True} | arguments}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"name": "s", "layers": [layer]}})
+        names = [f"my_gru/gru_cell/{name}:0" for name in ("kernel", "recurrent_kernel", "bias")]
+        for name, array in zip(names, (drawn(5, 12), drawn(4, 12), drawn(2, 12)), strict=True):
+            file[f"model_weights/my_gru/{name}"] = array
+        file["model_weights"].attrs["layer_names"] = [b"my_gru"]
+        file["model_weights/my_gru"].attrs["weight_names"] = [name.encode() for name in names]
+    said = ckpt("convert", tmp_path / "a.h5", tmp_path / "o.pt", "--map", "keras-to-torch").err
+    assert (f"has {says}: its weights are carried" in said) == bool(says)
+    assert ckpt("diff", tmp_path / "a.h5", tmp_path / "o.pt", "--map", "keras-to-torch").out == ""
