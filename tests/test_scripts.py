@@ -11,6 +11,7 @@ from importlib import import_module
 from inspect import signature
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -45,8 +46,12 @@ TRIED = {
         "check odd.pt --spec strict.toml", "check shared-mlp.pt --spec strict.toml", "check cut.pt",
         "check module.pt --safe", "check ranks",
         "check module.pt --safe", "check stale.index.json",
+        "check virtual.h5", "check raw.pt --finite", "check cut.pkl --safe", "check raw.pt --spec quantiser.toml",
     ],
-    "Diff": ["diff mlp.pt mlp.safetensors", "diff one.pt two.pt", "diff one.pt two.pt --stat", "diff one.pt two.pt --name-only"],
+    "Diff": [
+        "diff mlp.pt mlp.safetensors", "diff one.pt two.pt", "diff one.pt two.pt --stat", "diff one.pt two.pt --name-only",
+        "diff virtual.h5 other.h5",
+    ],
     "Edit": [
         "set mlp.pt '0.bias[0] = nan' -n", "set mlp.pt 0.bias=0 -o out.pt", "set odd.pt 'large[1] = 7' -n", "tie one.pt a b -n",
         "untie shared-mlp.pt '*' -n", "rename mlp.pt '0.*=first.*' -n", "drop training.ckpt 'optimizer.*' -n", "drop odd.pt lr -n",
@@ -119,6 +124,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     two = {"a": shared, "b": shared, "c": torch.ones(3), "d": torch.full((2,), math.nan, dtype=torch.float16), "e": torch.arange(4.0)}
     torch.save(two | {"new": torch.ones(1), "g": torch.eye(2).to_sparse()}, "two.pt")
     (tmp_path / "stale.index.json").write_text('{"weight_map": {"a": "gone.safetensors"}}')
+    for name in ("virtual.h5", "other.h5"):  # what a virtual dataset shows lies in other files, and is not read
+        with h5py.File(name, "w") as file:
+            file["w"] = [1.0, 2.0]
+            layout = h5py.VirtualLayout((2,), "f4")
+            layout[:] = h5py.VirtualSource("elsewhere.h5", "x", (2,))
+            file.create_virtual_dataset("shown", layout)
+    quantised = torch.quantize_per_tensor(torch.ones(2), 0.5, 0, torch.qint8)
+    torch.save({"w": torch.ones(2), "q": quantised, "raw": torch.UntypedStorage(4)}, "raw.pt")
+    (tmp_path / "quantiser.toml").write_text('[tensors]\nq = { quantiser = "per_tensor_affine, scale 0.25, zero point 0" }\n')
+    (tmp_path / "cut.pkl").write_bytes((tmp_path / "mlp.pkl").read_bytes()[:-9])
     _break(tmp_path)
     _train(tmp_path)
     (tmp_path / "good.toml").write_text("[[step]]\nset = ['0.bias = 1']\n")
