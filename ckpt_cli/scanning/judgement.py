@@ -26,11 +26,12 @@ def judge(search: Search, trace: Trace, rules: Rules, place: str) -> None:
 
 
 def _safe_calls(trace: Trace, names: list[str]) -> set[str]:
-    """The functions that are safe in one form of call, and are called in no other. What is called may not call them in turn."""
+    """The functions that are safe in one form of call, are called so, and in no other way. What is called may not call them in turn."""
     if CALLING & set(names):
         return set()
-    wrong = {path for call in trace.calls if (path := python3_name(call.function)) in CALLS and not CALLS[path](call)}
-    return {name for name in names if name in CALLS and name not in wrong}
+    called = [(python3_name(call.function), call) for call in trace.calls]
+    right = {path for path, call in called if path in CALLS and CALLS[path](call)}
+    return right - {path for path, call in called if path in CALLS and not CALLS[path](call)}
 
 
 def streams_in(trace: Trace) -> Iterator[bytes | None]:

@@ -218,6 +218,13 @@ def nested() -> Iterator[Unsafe]:
     )
 
 
+def uncalled() -> Iterator[Unsafe]:
+    """Functions that are safe in one form of call, and are named without that call."""
+    for module, attribute in [("builtins", "eval"), ("torch.storage", "_load_from_bytes")]:
+        yield Unsafe(f"{attribute} that is not called", (f"{module}.{attribute}",), pickled([name(module, attribute), 1]))
+        yield Unsafe(f"{attribute} as NEWOBJ of nothing", (f"{module}.{attribute}",), b"\x80\x02" + name(module, attribute) + b")\x81.")
+
+
 def positions() -> Iterator[Unsafe]:
     """Bytes before and behind, several pickles, pickles that are cut or broken (nullifAI)."""
     system = ("os.system",)
@@ -435,7 +442,7 @@ def keras() -> Iterator[Unsafe]:
 
 
 def cases() -> Iterator[Unsafe]:
-    for part in (gadgets, opcodes, nested, positions, containers, keras):
+    for part in (gadgets, opcodes, nested, uncalled, positions, containers, keras):
         yield from part()
 
 
