@@ -67,7 +67,8 @@ def matched(here: Side, there: Side) -> Matching:
     for likeliest_only in (True, False):
         still_open = []
         for group in _groups(here.layers, there.layers, likeliest_only):
-            known = {index: other for index, (other, _) in pairs.items() if index in group[0] or other in group[1]}
+            ours, theirs = map(set, group)
+            known = {index: other for index, (other, _) in pairs.items() if index in ours or other in theirs}
             found, left = _matched_group(group, here, there, known, likeliest_only)
             pairs |= found
             still_open += [left] if left[0] and left[1] else []
@@ -94,14 +95,16 @@ def _matched_group(
         if (pair := paired_as_one(here.layers[index], there.layers[other], likeliest_only)) is not None
     }
     done, taken = {*known, *found}, {*known.values(), *(other for other, _ in found.values())}
-    edges = [
-        (index, other)
-        for index in ours
-        for other in theirs
-        if index not in done and other not in taken and not names[index].contradicts(others[other])
-    ]
-    left = (dict.fromkeys(index for index, _ in edges), dict.fromkeys(other for _, other in edges))
+    open_ours = {index: names[index] for index in ours if index not in done}
+    open_theirs = {other: others[other] for other in theirs if other not in taken}
+    left = _that_could_be(open_ours, open_theirs), _that_could_be(open_theirs, open_ours)
     return found, ([here.layers[index] for index in left[0]], [there.layers[index] for index in left[1]])
+
+
+def _that_could_be(names: dict[int, LayerName], others: dict[int, LayerName]) -> list[int]:
+    """The layers whose names do not contradict the role of every other name."""
+    roles = {other.roles: other for other in others.values()}.values()  # thousands of names have a few roles
+    return [index for index, name in names.items() if not all(name.contradicts(other) for other in roles)]
 
 
 def _untied(indices: Iterable[int], side: Side) -> list[int]:
