@@ -129,10 +129,10 @@ def map_table() -> str:
         for key in keys:
             held = [one.kinds[kind].variables.get(key) if kind in one.kinds else None for one in frameworks.values()]
             cells = [
-                f"`{each.names[one.written]}`" + f" `{shown(each.axes)}`" * bool(each.axes) if each else ""
+                f"`{each.names[one.written].replace('.', one.separator)}`" + f" `{shown(each.axes)}`" * bool(each.axes) if each else ""
                 for one, each in zip(frameworks.values(), held, strict=True)
             ]
-            rows.append(f"| {kind.replace('_', ' ')} | {key.replace('_', ' ')} | {' | '.join(cells)} |\n")
+            rows.append(f"| {kind.replace('_', ' ')} | {key.replace('_', ' ').replace('|', chr(92) + '|')} | {' | '.join(cells)} |\n")
     return f"| layer | variable | {' | '.join(frameworks)} |\n|---|---|{'---|' * len(frameworks)}\n" + "".join(rows)
 
 
