@@ -455,7 +455,7 @@ def test_a_name_that_is_empty_already_hinders_no_other(ckpt: Ckpt, tmp_path: Pat
 
 @pytest.mark.parametrize(
     "args",
-    [["set", "epoch=3"], ["set", "epoch *= 3"], ["reinit", "epoch=zeros"], ["cast", "bf16", "epoch"], ["tie", "model.0.bias", "epoch"],
+    [["set", "epoch *= 3"], ["reinit", "epoch=zeros"], ["cast", "bf16", "epoch"], ["tie", "model.0.bias", "epoch"],
      ["untie", "epoch"], ["rename", "epoch=era"], ["get", "epo*"]],
     ids=" ".join,
 )  # fmt: skip
@@ -467,7 +467,7 @@ def test_what_is_no_tensor_is_said_to_be_none(ckpt: Ckpt, sample: Callable[[str]
 
 def test_a_group_of_what_is_no_tensor_is_told_so_too(ckpt: Ckpt, sample: Callable[[str], Path]) -> None:
     path = sample("training.ckpt")
-    assert "optimizer.param_groups is no tensor" in ckpt("set", path, "optimizer.param_groups = 1", "-n", status=2).err
+    assert "optimizer.param_groups holds 17 entries" in ckpt("set", path, "optimizer.param_groups = 1", "-n", status=2).err
     assert "optimizer.param_groups.0.lr is no tensor" in ckpt("set", path, "*.lr = 1", "-n", status=2).err
     assert "nothing matches 'epohc'" in ckpt("set", path, "epohc = 1", "-n", status=2).err
 
