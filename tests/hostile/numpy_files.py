@@ -153,7 +153,7 @@ def archives() -> Iterator[tuple[str, str, str, bytes]]:
         "compressed in a way that is not read",
         archive([good._replace(central={"method": 12}, local={"method": 12})]),
     )
-    yield "other members beside", "error", "a zip archive without a data.pkl", archive([good, Entry("evil.py", LURE.encode())])
+    yield "other members beside", "warning", "beside it lie evil.py", archive([good, Entry("evil.py", LURE.encode())])
     yield "a deflated size that lies", "error", "broken", archive([Entry("a.npy", b"", method=8, central={"size": 80}, local={"size": 80})])
     yield "deflated garbage", "error", "broken", archive([good._replace(central={"method": 8}, local={"method": 8})])
 

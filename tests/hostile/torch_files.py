@@ -85,7 +85,7 @@ def ambiguous() -> Iterator[Case]:
     yield Case("two other members of one name", "error", twin, archive([*plain(GOOD), Entry("a/x", b"1"), Entry("a/x", b"1")]))
     yield Case("two roots", "error", "more than one data.pkl", archive([*plain(GOOD), Entry("b/data.pkl", other)]))
     yield Case("a root and a nested one", "ok", LISTED, archive([*plain(GOOD), Entry("a/b/data.pkl", other)]))
-    yield Case("a data.pkl at the top", "error", "not a checkpoint", archive([Entry("data.pkl", GOOD)]))
+    yield Case("a data.pkl at the top", "error", "without its storages", archive([Entry("data.pkl", GOOD)]))
     yield Case("a zip that is no checkpoint", "error", "not a checkpoint", archive([Entry("word/document.xml", b"<x>")]))
     body = archive(plain(GOOD))
     yield Case("two archives in a row", "error", "", archive(plain(other)) + body)
@@ -395,7 +395,7 @@ def heads() -> Iterator[Case]:
         replaced(2, pickled(INFO | {"little_endian": False}), GOOD),
     )
     yield Case("facts of the system that are none", "ok", LISTED, replaced(2, pickled(None), GOOD))
-    yield Case("a magic number as text", "error", "not a checkpoint", replaced(0, pickled(str(MAGIC + 1)), GOOD))
+    yield Case("a magic number as text", "error", "stand after the end of the pickle", replaced(0, pickled(str(MAGIC + 1)), GOOD))
     yield Case("the magic number within another", "error", "", replaced(0, pickled([MAGIC, 5]), GOOD))
 
 
