@@ -16,7 +16,7 @@ from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .. import Patcher, Savable, SeveralFiles, Writer, formats
-from .parts import COUNT, NUMBER, TENSORS, PartName, WholeHeader, edited_parts, part_name, read_parts
+from .part_names import COUNT, NUMBER, TENSORS, PartName, part_name
 
 if TYPE_CHECKING:
     from ...disk.file_to_write import FileToWrite
@@ -62,6 +62,8 @@ class GgufSplit(SeveralFiles, Writer, Patcher):
 
     def read(self, file: File) -> Checkpoint:
         """The tensors of all parts; the key/values of the first one."""
+        from .parts import read_parts  # it takes the header, which a folder without GGUF does not
+
         return read_parts(file)
 
     def divided(self, size: int) -> Savable | None:
@@ -88,6 +90,8 @@ class GgufSplit(SeveralFiles, Writer, Patcher):
 
     def files_to_write(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         """The parts that changed, where the set is edited in its place; else all parts."""
+        from .parts import edited_parts
+
         form = formats["gguf"]
         if self._is_new(checkpoint, path):
             yield from self._files_of_new(checkpoint, path)
@@ -98,6 +102,8 @@ class GgufSplit(SeveralFiles, Writer, Patcher):
 
     def files_read(self, checkpoint: Checkpoint) -> list[File]:
         """All parts."""
+        from .parts import WholeHeader
+
         parts = checkpoint.rest.parts.values() if isinstance(checkpoint.rest, WholeHeader) else ()
         return [part.origin.file for part in parts if part.origin]
 
@@ -142,6 +148,8 @@ class GgufSplit(SeveralFiles, Writer, Patcher):
 
     def _groups(self, checkpoint: Checkpoint) -> list[dict[str, Tensor]]:
         """The tensors of each part: as they lie in the parts that were read, or up to a size."""
+        from .parts import WholeHeader, edited_parts
+
         if self.part_size is None and isinstance(checkpoint.rest, WholeHeader):
             return [dict(part.tensors) for part in edited_parts(checkpoint).values()]
         groups: list[dict[str, Tensor]] = [{}]

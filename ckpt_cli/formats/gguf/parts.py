@@ -1,4 +1,4 @@
-"""The parts of a GGUF that was split: their names, and one checkpoint of all of them.
+"""The parts of a GGUF that was split, as one checkpoint.
 
     m-00001-of-00003.gguf    all key/values, and split.no = 0, split.count = 3, split.tensors.count; perhaps no tensor
     m-00002-of-00003.gguf    split.no = 1, split.count = 3, split.tensors.count; tensors
@@ -9,9 +9,8 @@ As in tools/gguf-split/gguf-split.cpp and `llama_split_path` of ggml-org/llama.c
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...disk.opening import open_file
 from ...errors import CkptError, Malformed, about
@@ -20,27 +19,7 @@ from ...tensors.checkpoint import Checkpoint, Origin
 from ...tensors.tensor import Tensor
 from .. import formats
 from .header import Header, LazyValues
-
-NUMBER, COUNT, TENSORS = KEYS = ("split.no", "split.count", "split.tensors.count")
-_NAME = re.compile(r"(.+)-([0-9]{5})-of-([0-9]{5})\.gguf", re.DOTALL)
-
-
-class PartName(NamedTuple):
-    """What the path of a part says: the path before the number, its number from 1, and how many there are."""
-
-    prefix: str
-    number: int
-    total: int
-
-    def path(self, number: int) -> str:
-        """The path of a part of the same set."""
-        return f"{self.prefix}-{number:05d}-of-{self.total:05d}.gguf"
-
-
-def part_name(path: str) -> PartName | None:
-    """What the path of a part says; None for any other one."""
-    found = _NAME.fullmatch(path)
-    return PartName(found[1], int(found[2]), int(found[3])) if found and int(found[3]) else None
+from .part_names import COUNT, KEYS, NUMBER, TENSORS, PartName, part_name
 
 
 class WholeHeader(Header):

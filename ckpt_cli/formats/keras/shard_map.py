@@ -11,15 +11,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...disk.opening import open_file
 from ...errors import Malformed, about
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint, Origin
 from ..encodings import strict_json
-from .followed import merged
-from .hdf5_objects import HDF5Tree, Node, ObjectKind
+
+if TYPE_CHECKING:
+    from .hdf5_objects import HDF5Tree, Node
 
 SUFFIX = ".weights.json"
 _SHARD_NAME = re.compile(r"(.*)_(\d{5,})\.weights\.h5")
@@ -99,6 +100,9 @@ def _open(folder: str, name: str) -> Checkpoint:
 
 def _joined(said: ShardMap, shards: Mapping[str, Checkpoint]) -> HDF5Tree:
     """Join the trees of all shards. Raises Malformed where a dataset is in a file that the index does not say, or in two."""
+    from .followed import merged
+    from .hdf5_objects import HDF5Tree, ObjectKind
+
     nodes: dict[str, Node] = {}
     for file, shard in shards.items():
         for path, node in shard.rest.nodes.items():
