@@ -394,7 +394,10 @@ def test_a_quantised_tensor_differs_by_its_quantiser_alone(ckpt: Ckpt, tmp_path:
     }
     paths = {name: save({"w": tensor}, tmp_path / f"{name}.pt") for name, tensor in made.items()}
     for name in ("scale", "zero", "axis"):
-        assert [row[1] for row in differ(ckpt, paths["a"], paths[name])] == ["w"]
+        assert [row[:2] + row[4:5] for row in differ(ckpt, paths["a"], paths[name])] == [["changed", "w", "6/6"]]
+    integers[1, 2] = 9
+    other = save({"w": torch._make_per_tensor_quantized_tensor(integers, 0.5, 0)}, tmp_path / "other.pt")
+    assert ckpt("diff", paths["a"], other, status=1).rows[0][4::4] == ["1/6", "[1,2]"]
     ckpt("spec", paths["a"], "-o", tmp_path / "spec.toml")
     ckpt("check", paths["a"], "--spec", tmp_path / "spec.toml")
     for name in ("scale", "zero", "axis"):

@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..numbers.shapes import show_shape
-from ..storage.storage import READ_SIZE, Extent, Storage
+from ..storage.storage import Extent, Storage
 from ..tensors.blocks import ITEM, Progress, Reader, each
 from ..tensors.checkpoint import Checkpoint, Undecoded
 from ..tensors.tensor import Tensor
-from .contents import contents
+from .bytes_distance import compare_bytes, compare_contents
 from .distance import Distance, Numbers, Sums
 
 
@@ -167,7 +167,7 @@ def _compared(pairs: Sequence[Pair], how: How) -> dict[Any, Numbers | None]:
     plain: dict[Any, Pair] = {}
     for one, two in pairs:
         if not (one.numeric and two.numeric) or (how.exact and one.dtype == two.dtype and one.dtype.kind == "q"):
-            found[_key(one, two)] = _compare_contents(one, two)
+            found[_key(one, two)] = compare_contents(one, two)
         elif not same_bytes(one, two):
             plain.setdefault(_key(one, two), (one.decoded(), two.decoded()))
         else:
@@ -254,29 +254,6 @@ def _cut(streams: Sequence[tuple[int, Storage, Storage, int]]) -> list[list[_Par
     return items
 
 
-def _compare_contents(one: Tensor, two: Tensor) -> Numbers | None:
-    """Compare two tensors without plain elements by all that makes up their values: bytes are counted, not elements."""
-    if (one.layout, one.dtype) != (two.layout, two.dtype):
-        return None
-    return _compare_bytes(contents(one).storage, contents(two).storage)
-
-
-def _compare_bytes(one: Storage, two: Storage) -> Numbers | None:
-    """Count the bytes that differ. Those that one has and the other has not differ, too."""
-    import numpy
-
-    longer, shorter = max(one.nbytes, two.nbytes), min(one.nbytes, two.nbytes)
-    changed, first = longer - shorter, shorter
-    for start in range(0, shorter, READ_SIZE):
-        stop = min(start + READ_SIZE, shorter)
-        a, b = (numpy.frombuffer(storage.read(start, stop), "u1") for storage in (one, two))
-        places = numpy.flatnonzero(a != b)
-        if places.size:
-            changed, first = changed + int(places.size), min(first, start + int(places[0]))
-    nan = float("nan")
-    return Numbers(longer, changed, (first,), nan, nan, nan) if changed else None
-
-
 def _undecoded(a: Mapping[str, Undecoded], b: Mapping[str, Undecoded]) -> Iterator[Difference]:
     """Compare what is in no tensor of two checkpoints by its bytes. What is not read is not the same."""
     if a is b:
@@ -287,6 +264,6 @@ def _undecoded(a: Mapping[str, Undecoded], b: Mapping[str, Undecoded]) -> Iterat
             yield Difference("removed", name, before=what)
         elif storage is None or other.storage is None:
             yield Difference("unread", name, what, other.what)
-        elif numbers := _compare_bytes(storage, other.storage):
+        elif numbers := compare_bytes(storage, other.storage):
             yield Difference("changed", name, numbers=numbers)
     yield from (Difference("added", name, after=what) for name, (what, _) in b.items() if name not in a)
