@@ -258,7 +258,7 @@ def _undecoded(a: Mapping[str, Undecoded], b: Mapping[str, Undecoded]) -> Iterat
     """Compare what is in no tensor of two checkpoints by its bytes. What is not read is not the same."""
     if a is b:
         return
-    for name, (what, storage) in a.items():
+    for name, (what, storage, _) in a.items():
         other = b.get(name)
         if other is None:
             yield Difference("removed", name, before=what)
@@ -266,4 +266,4 @@ def _undecoded(a: Mapping[str, Undecoded], b: Mapping[str, Undecoded]) -> Iterat
             yield Difference("unread", name, what, other.what)
         elif numbers := compare_bytes(storage, other.storage):
             yield Difference("changed", name, numbers=numbers)
-    yield from (Difference("added", name, after=what) for name, (what, _) in b.items() if name not in a)
+    yield from (Difference("added", name, after=what) for name, (what, *_) in b.items() if name not in a)

@@ -85,7 +85,7 @@ def undecoded_digests(undecoded: Mapping[str, Undecoded]) -> Iterator[Digest]:
     Raises:
         Opaque: Some are not read at all.
     """
-    for name, (what, storage) in undecoded.items():
+    for name, (what, storage, _) in undecoded.items():
         if storage is None:
             raise Opaque(f"{name} is {what}, which is not read", "choose the tensors by patterns")
         running = sha256()

@@ -157,7 +157,7 @@ def _covers(tensor: Tensor, storage: Storage) -> bool:
 
 def _records(checkpoint: Checkpoint) -> Iterator[tuple[str, Storage]]:
     """What has a checksum besides the tensors: what the format says, else every member of every zip that the checkpoint is in."""
-    for name, (_, raw) in checkpoint.undecoded.items():
+    for name, (_, raw, _) in checkpoint.undecoded.items():
         yield from ((name, below) for below in _bottom(raw)) if raw else ()
     if checkpoint.origin is None:
         return

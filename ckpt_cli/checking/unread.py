@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from math import isfinite
 
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Layout, Tensor
@@ -19,11 +20,20 @@ def undecoded(checkpoint: Checkpoint, values: bool) -> Iterator[Violation]:
         checkpoint: The checkpoint.
         values: Whether something is said of all values, and not only of bytes and their checksums.
     """
-    for name, (what, storage) in checkpoint.undecoded.items():
-        if storage is None:
+    for name, (what, storage, known) in checkpoint.undecoded.items():
+        if known:
+            yield from _not_finite(name, checkpoint.objects.get(name)) if values else ()
+        elif storage is None:
             yield violation("unread", name, f"{what}: its bytes are not read", bytes=None)
         elif values:
             yield violation("unread", name, f"{what}: what they say is not known", bytes=storage.nbytes)
+
+
+def _not_finite(name: str, value: object) -> Iterator[Violation]:
+    """A number that is no tensor, where it is NaN or infinite."""
+    if isinstance(value, (float, complex)) and not isfinite(abs(value)):
+        nan = value != value
+        yield violation("finite", name, f"it is {value}", index=[], value=value, nan=int(nan), inf=int(not nan))
 
 
 def not_numbers(checkpoint: Checkpoint, names: Iterable[str]) -> Iterator[Violation]:

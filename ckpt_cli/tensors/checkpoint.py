@@ -78,10 +78,12 @@ class Undecoded(NamedTuple):
     Attributes:
         what: What they are, in words.
         storage: The bytes; None where they are not read at all.
+        known: Whether they are a number that is among the objects of the checkpoint.
     """
 
     what: str
     storage: Storage | None = None
+    known: bool = False
 
 
 class Origin(NamedTuple):

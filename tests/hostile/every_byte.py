@@ -131,7 +131,7 @@ def spots(checkpoint: Checkpoint, choose: random.Random) -> Iterator[tuple[str, 
         whole = contents(tensor)
         if whole.nbytes and (spot := _spot(whole.storage, _byte(whole, choose))):
             yield spot
-    for _, storage in checkpoint.undecoded.values():
+    for _, storage, _ in checkpoint.undecoded.values():
         if storage and storage.nbytes and (spot := _spot(storage, choose.randrange(storage.nbytes))):
             yield spot
 

@@ -32,12 +32,14 @@ class TreeEntry(NamedTuple):
         node: The node itself.
         holder: The container whose pairs or items it is in; None for the root.
         position: Its index among them.
+        in_object: Whether it lies in an object of another class, of which nothing but numbers and bytes is listed.
     """
 
     path: Path
     node: Any
     holder: Any
     position: int
+    in_object: bool = False
 
 
 class Walk:
@@ -49,26 +51,24 @@ class Walk:
 
     def leaves(self, root: Any) -> Iterator[TreeEntry]:
         """The leaves below `root`, in the order of the pickle. Raises Malformed where the tree is too large to be walked."""
-        # An entry and whether only tensors below it are leaves, or the id of a container that is left again.
-        steps: list[tuple[TreeEntry, bool] | int] = [(TreeEntry((), root, None, 0), False)]
+        steps: list[TreeEntry | int] = [TreeEntry((), root, None, 0)]  # entries, and ids of containers that are left again
         above: set[int] = set()
         keys = 0
         for _ in range(_MOST_STEPS):
             if not steps:
                 return
             step = steps.pop()
-            if type(step) is int:
+            if isinstance(step, int):
                 above.discard(step)
                 continue
-            entry, tensors_only = step  # type: ignore[misc]
-            node = entry.node
+            entry, node = step, step.node
             if not isinstance(node, Node) or self.is_leaf(node) or id(node) in above or self._is_plain_array(node):
-                if not tensors_only or is_long(node) or (isinstance(node, Node) and self.is_leaf(node)):
+                if not entry.in_object or is_bytes(node) or (isinstance(node, Node) and self.is_leaf(node)):
                     yield entry
                 if type(node) is Call and node.path in _WITH_STATE and id(node) not in above:
                     above.add(id(node))
                     steps.append(id(node))
-                    steps.extend((child, True) for child in reversed(_beside(entry.path, node)))
+                    steps.extend(reversed(_inside(_beside(entry.path, node))))
                 continue
             count = _count_children(node)
             if count > _MOST_STEPS:
@@ -76,12 +76,12 @@ class Walk:
             keys += count * (len(entry.path) + 1)
             if len(above) > _DEEPEST or keys > _MOST_KEYS:
                 break
-            children, foreign = self._children(entry)
-            if not tensors_only and (foreign or not children):
+            children, is_container = self._children(entry)
+            if not entry.in_object and (not is_container or not children):
                 yield entry
             above.add(id(node))
             steps.append(id(node))
-            steps.extend((child, tensors_only or foreign) for child in reversed(children))
+            steps.extend(reversed(_inside(children) if entry.in_object else children))
         raise Malformed("the pickle holds its containers within one another too often to be walked")
 
     def _is_plain_array(self, node: Node) -> bool:
@@ -100,35 +100,49 @@ class Walk:
         return True
 
     def _children(self, entry: TreeEntry) -> tuple[list[TreeEntry], bool]:
-        """The entries of a container, and whether it is an object of another class, of which only the tensors are listed."""
+        """The entries of a node, and whether it is a container of them, or an object of another class that holds them somewhere."""
         node, path = entry.node, entry.path
         cls = type(node)
         if cls is Dict:
-            return _of_pairs(path, node, node.pairs), False
+            return _of_pairs(path, node, node.pairs), True
         if cls in (List, Tuple, Set):
-            return _of_items(path, node, node.items), False
+            return _of_items(path, node, node.items), True
         if cls is not Call:
-            return [], False
+            return [], True
         state = node.state()
         if state is not None and type(state.get("_modules")) in (Dict, Call):
             self.layers[path] = node.path.rpartition(".")[2] or _module_class(node)
-            return _of_module(path, state), False
+            return _of_module(path, state), True
         return self._of_call(path, node, state)
 
     def _of_call(self, path: Path, node: Call, state: Dict | None) -> tuple[list[TreeEntry], bool]:
         elements = pickled_arrays.objects_in(node)
         if elements is not None:
-            return [TreeEntry((*path, *index), item, holder, i) for i, (index, item, holder) in enumerate(elements)], False
+            return [TreeEntry((*path, *index), item, holder, i) for i, (index, item, holder) in enumerate(elements)], True
         if node.path in _SEQUENCES and node.arguments() and type(node.arguments()[0]) in (Tuple, List):
             inner = node.arguments()[0]
-            return _of_items(path, inner, inner.items), False
+            return _of_items(path, inner, inner.items) + _inside(_of_states(path, node)), True
         if node.path == "collections.OrderedDict" and node.arguments():
-            return _of_old_ordered(path, node.arguments()[0]), False
-        if node.pairs or node.path in _MAPPINGS:
-            return _of_pairs(path, node, node.pairs), False
-        if node.items:
-            return _of_items(path, node, node.items), False
-        return _of_object(path, node), node.path != "argparse.Namespace"
+            return _of_old_ordered(path, node.arguments()[0]) + _inside(_of_states(path, node)), True
+        if node.path == "argparse.Namespace":
+            return _of_object(path, node), True
+        if node.pairs or node.items or node.path in _MAPPINGS:
+            return _of_items(path, node, node.items) + _of_pairs(path, node, node.pairs) + _inside(_of_call_and_states(path, node)), True
+        return _inside(_of_object(path, node)), False
+
+
+def _inside(entries: list[TreeEntry]) -> list[TreeEntry]:
+    """The same entries as those of an object of another class."""
+    return [entry._replace(in_object=True) for entry in entries]
+
+
+def is_bytes(node: Any) -> bool:
+    """Whether a node is a run of bytes, of any length but none."""
+    if type(node) is bytes:
+        return len(node) > 0
+    if type(node) is Call:
+        return bool(pickled_arrays.as_bytes(node))
+    return type(node) is BytesInFile or (isinstance(node, (ByteString, ByteArray)) and len(node.data) > 0)
 
 
 def is_long(node: Any) -> bool:
@@ -152,12 +166,12 @@ def _beside(path: Path, node: Call) -> list[TreeEntry]:
         args = node.arguments()
         if is_sharded(args) or (len(args) > 3 and local_tensor(args[3]) is not None):
             return []  # the local part is the tensor itself
-        entries += _of_state(path, args[3]) if len(args) > 3 else []
+        entries += _of_state(path, args[3], node.args, 3) if len(args) > 3 else []
         inner = args[2].items[:1] if len(args) > 2 and type(args[2]) is Tuple else args[:1]
         if not inner or type(inner[0]) is not Call or inner[0].path not in _WITH_STATE:
             break
         node = inner[0]
-    return [entry for entry in entries if isinstance(entry.node, Node)]
+    return [entry for entry in entries if isinstance(entry.node, Node) or is_bytes(entry.node)]
 
 
 def is_sharded(args: list[Any]) -> bool:
@@ -172,22 +186,41 @@ def local_tensor(state: Any) -> Any:
 
 
 def _of_object(path: Path, node: Call) -> list[TreeEntry]:
-    """The arguments that an object was made with, then what its states say; of a tensor subclass, its state alone."""
+    """What an object was made with, then what its states say; of a tensor subclass, its state alone; of times and the like, nothing."""
     if node.path in _WITH_STATE:
         return _beside(path, node)
-    entries = _of_items(path, node.args, node.args.items) if type(node.args) is Tuple else []
-    for state in node.states:
-        entries += _of_state(path, state)
-    return entries
+    if node.path.partition(".")[0] in _WITHOUT_NUMBERS:
+        return []
+    args = _of_items(path, node.args, node.args.items) if type(node.args) is Tuple else []
+    return args + _of_keywords(path, node) + _of_states(path, node, beside=bool(args))
 
 
-def _of_state(path: Path, state: Any) -> list[TreeEntry]:
-    """The entries of a state: of a dict, of a pair of a dict and the slots, or the state itself."""
+def _of_call_and_states(path: Path, node: Call) -> list[TreeEntry]:
+    """What a container was made with, and its attributes, apart from its items."""
+    args = _of_items((*path, "args"), node.args, node.args.items) if type(node.args) is Tuple else []
+    return args + _of_keywords(path, node) + _of_states(path, node, beside=True)
+
+
+def _of_keywords(path: Path, node: Call) -> list[TreeEntry]:
+    return _of_pairs(path, node.kwargs, node.kwargs.pairs) if type(node.kwargs) is Dict else []
+
+
+def _of_states(path: Path, node: Call, beside: bool = False) -> list[TreeEntry]:
+    """The entries of all states. `beside`: what has no name of its own is told apart from the items and arguments of the object."""
+    holder = List(node.states) if node.states else None  # the same list: what is put into it is put into the node
+    return [entry for i, state in enumerate(node.states) for entry in _of_state(path, state, holder, i, beside)]
+
+
+def _of_state(path: Path, state: Any, holder: Any, position: int, beside: bool = False) -> list[TreeEntry]:
+    """The entries of a state: of a dict, of a pair of a dict and the slots, of a sequence, or the state itself."""
     if type(state) is Dict:
-        return _of_pairs(path, state, state.pairs)
+        return [entry for entry in _of_pairs(path, state, state.pairs) if key_text(entry.path[-1]) != "_metadata"]
     if type(state) is Tuple and len(state.items) == 2 and all(part is None or type(part) is Dict for part in state.items):
-        return [entry for part in state.items if part is not None for entry in _of_state(path, part)]
-    return _of_items(path, state, state.items) if type(state) in (Tuple, List) else []
+        return [entry for i, part in enumerate(state.items) if part is not None for entry in _of_state(path, part, state, i)]
+    inner = (*path, "state") if beside else path
+    if type(state) in (Tuple, List):
+        return _of_items(inner, state, state.items)
+    return [TreeEntry((*path, "state"), state, holder, position)]
 
 
 def _count_children(node: Any) -> int:
@@ -198,6 +231,7 @@ def _count_children(node: Any) -> int:
     return sum(len(getattr(part, "pairs", [])) + len(getattr(part, "items", [])) for part in parts)
 
 
+_WITHOUT_NUMBERS = {"datetime", "uuid", "decimal", "fractions", "zoneinfo", "pathlib"}  # modules whose objects hold no contents of a model
 _SEQUENCES = {"torch.Size", "builtins.list", "builtins.tuple", "__builtin__.list"}
 _MAPPINGS = {"collections.OrderedDict", "collections.defaultdict"}
 

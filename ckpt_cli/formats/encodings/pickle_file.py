@@ -122,4 +122,6 @@ def load_within(file: File, at: int, stop: int) -> tuple[Any, int]:
 def checkpoint_of(root: Any, reader: TensorReader) -> Checkpoint:
     """Every tensor in the tree below `root` under the path by which it is reached, and everything else as objects. Raises Malformed."""
     leaves = sorted_leaves(root, reader)
-    return Checkpoint(leaves.tensors, objects=objects_of(leaves), layers=leaves.layers, undecoded=undecoded_of(leaves, reader))
+    return Checkpoint(
+        leaves.tensors, objects=objects_of(leaves), layers=leaves.layers, undecoded=undecoded_of(leaves, reader, numbers=True)
+    )

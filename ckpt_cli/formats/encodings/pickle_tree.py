@@ -6,14 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from ...numbers.dtypes import DType
-from ...storage.storage import Storage
+from ...storage.storage import Memory, Storage
 from ...tensors.checkpoint import Checkpoint, Undecoded
 from ...tensors.tensor import Tensor
+from . import pickled_arrays
 from .object_names import joined, names
 from .object_nodes import Call
-from .object_walk import TreeEntry, Walk
+from .object_walk import TreeEntry, Walk, is_bytes, is_long
 from .pickle_reader import load
-from .pickled_tensors import TensorReader
+from .pickled_tensors import TensorReader, is_tensor
+from .storage_ids import is_storage_id
 
 
 class TorchTree(NamedTuple):
@@ -89,10 +91,31 @@ def objects_of(leaves: SortedLeaves) -> dict[str, Any]:
     return {name: plain(entry.node) for name, entry in leaves.others.items()}
 
 
-def undecoded_of(leaves: SortedLeaves, reader: TensorReader) -> dict[str, Undecoded]:
-    """The leaves that are bytes and no tensors: bare storages, long runs of bytes."""
-    found = {name: reader.bytes_of(entry.node) for name, entry in leaves.others.items()}
-    return {name: Undecoded(f"{storage.nbytes:,} bytes of no dtype", storage) for name, storage in found.items() if storage is not None}
+def undecoded_of(leaves: SortedLeaves, reader: TensorReader, numbers: bool = False) -> dict[str, Undecoded]:
+    """The leaves that are bytes and no tensors: bare storages, runs of bytes, numpy's numbers in objects of other classes.
+
+    `numbers`: those that stand by themselves count, too, since the file is numpy's.
+    """
+    found: dict[str, Undecoded] = {}
+    for name, entry in leaves.others.items():
+        raw = pickled_arrays.scalar_bytes(entry.node) if numbers or entry.in_object else None
+        storage = Memory(raw) if raw is not None else reader.bytes_of(entry.node, entry.in_object)
+        if storage is not None:
+            what = "a number of numpy's" if raw is not None else f"{storage.nbytes:,} bytes of no dtype"
+            found[name] = Undecoded(what, storage, raw is not None)
+    return found
+
+
+def holds_contents(root: Any, reader: TensorReader) -> bool:
+    """Whether there are tensors, arrays, numpy's numbers or runs of bytes in the tree below `root`."""
+    return any(_is_content(entry) for entry in Walk(reader.is_leaf).leaves(root))
+
+
+def _is_content(entry: TreeEntry) -> bool:
+    node = entry.node
+    if is_tensor(node) or is_storage_id(node) or is_long(node) or (entry.in_object and is_bytes(node)):
+        return True
+    return pickled_arrays.is_array(node) or pickled_arrays.scalar_bytes(node) is not None
 
 
 def sorted_leaves(root: Any, reader: TensorReader) -> SortedLeaves:

@@ -227,6 +227,16 @@ _BYTES_CALLS = {"_codecs.encode", "builtins.bytes", "__builtin__.bytes", "builti
 
 def scalar(node: Any) -> Any:
     """The number that a pickled numpy scalar is; None where `node` is none."""
+    raw = scalar_bytes(node)
+    if raw is None:
+        return None
+    from ...numbers.values import item
+
+    return item(dtype_of(node.arguments()[0])[0], raw)
+
+
+def scalar_bytes(node: Any) -> bytes | None:
+    """The little-endian bytes of a pickled numpy scalar; None where `node` is none."""
     if type(node) is not Call or not _calls_numpy(node, "scalar") or len(node.arguments()) != 2:
         return None
     try:
@@ -236,9 +246,7 @@ def scalar(node: Any) -> Any:
     raw = as_bytes(node.arguments()[1])
     if raw is None or not dtype.addressable or len(raw) != dtype.nbytes:
         return None
-    from ...numbers.values import item
-
-    return item(dtype, _swapped(Memory(raw), dtype.part).read() if order == ">" else raw)
+    return _swapped(Memory(raw), dtype.part).read() if order == ">" else raw
 
 
 def array_node(tensor: Tensor) -> Call:

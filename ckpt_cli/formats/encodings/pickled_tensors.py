@@ -15,7 +15,7 @@ from ...storage.storage import Storage
 from ...tensors.tensor import Layout, Tensor
 from . import pickled_arrays
 from .object_nodes import BytesInFile, Call, CallOpcode, Dict, Global, List, Persistent, Tuple, text_of
-from .object_walk import is_long, is_sharded, local_tensor
+from .object_walk import is_bytes, is_long, is_sharded, local_tensor
 from .pickle_strictness import check_geometry, rebuild_arguments
 from .storage_ids import STORAGE_IN_BYTES, StorageId, is_storage_id
 
@@ -75,7 +75,7 @@ class TensorReader:
         if is_tensor(node) or is_storage_id(node):
             return True
         if type(node) is Call:
-            return pickled_arrays.is_array(node) or node.path in _PLAIN_CALLS
+            return pickled_arrays.is_array(node) or node.path in _PLAIN_CALLS or pickled_arrays.scalar_bytes(node) is not None
         return type(node) is BytesInFile
 
     def tensor(self, node: Any) -> Tensor | None:
@@ -143,11 +143,14 @@ class TensorReader:
             self.pickled[id(node)] = storage_in_bytes(node)
         return (*self.pickled[id(node)], 0)
 
-    def bytes_of(self, node: Any) -> Storage | None:
-        """The bytes of a leaf that is no tensor: a bare storage, a long run of bytes. None for any other."""
+    def bytes_of(self, node: Any, in_object: bool = False) -> Storage | None:
+        """The bytes of a leaf that is no tensor: a bare storage, a run of bytes. None for any other.
+
+        A short run is a value of its own, but for one within an object that is not decoded.
+        """
         if is_storage_id(node) or (type(node) is Call and node.path == STORAGE_IN_BYTES):
             return self._storage(node)[0]
-        return pickled_arrays.storage_of(node) if is_long(node) else None
+        return pickled_arrays.storage_of(node) if is_long(node) or (in_object and is_bytes(node)) else None
 
 
 def _in_values(dtype: DType, shape: tuple[int, ...], strides: tuple[int, ...], offset: int) -> Geometry:

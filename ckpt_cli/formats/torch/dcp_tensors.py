@@ -14,6 +14,7 @@ from ...tensors.tensor import Layout, Tensor
 from ..encodings import zip as zips
 from ..encodings.object_nodes import Dict, List, Tuple
 from ..encodings.pickle_reader import load
+from ..encodings.pickle_tree import holds_contents
 from ..encodings.pickled_tensors import TensorReader
 from .archive import Archive
 from .dcp_metadata import Chunk, Metadata, Run
@@ -100,7 +101,7 @@ class Objects(Mapping[str, Any]):
 
 
 class UndecodedObjects(Mapping[str, Undecoded]):
-    """Those objects that hold tensors or other storages: of an object alone that is known when it is read."""
+    """Those objects that hold tensors, arrays or bytes: of an object alone that is known when it is read."""
 
     def __init__(self, runs: dict[str, Run]) -> None:
         self.runs = runs
@@ -109,8 +110,8 @@ class UndecodedObjects(Mapping[str, Undecoded]):
     @property
     def _known(self) -> dict[str, Undecoded]:
         if self._found is None:
-            what = "an object with tensors in it"
-            self._found = {name: Undecoded(what, Extent(*run)) for name, run in self.runs.items() if _holds_storages(run)}
+            what = "an object with numbers in it"
+            self._found = {name: Undecoded(what, Extent(*run)) for name, run in self.runs.items() if _holds_contents(run)}
         return self._found
 
     def __getitem__(self, name: str) -> Undecoded:
@@ -123,9 +124,10 @@ class UndecodedObjects(Mapping[str, Undecoded]):
         return len(self._known)
 
 
-def _holds_storages(run: Run) -> bool:
+def _holds_contents(run: Run) -> bool:
     with about(run.file.path):
-        return any("/data/" in name for name in zips.within(*run))
+        archive = Archive(zips.within(*run))
+        return holds_contents(load(archive.pickle), TensorReader(archive.storage))
 
 
 def _object(run: Run) -> Any:

@@ -16,7 +16,7 @@ from ...errors import CannotHold, Malformed
 from ...numbers.dtypes import DType
 from ...storage.file import File
 from ...storage.storage import Extent, Storage
-from ...tensors.checkpoint import Checkpoint
+from ...tensors.checkpoint import Checkpoint, Undecoded
 from .. import Writer, formats
 from ..encodings.object_nodes import ByteString, List
 from ..encodings.pickle_machine import Truncated
@@ -140,6 +140,7 @@ class _Storages:
     def __init__(self, file: File, keys: Any, persistents: list[Any], at: int) -> None:
         pids = {pid.key: pid for pid in (StorageId(node) for node in persistents if is_storage_id(node))}
         self.by_key: dict[str, Storage] = {}
+        self.asked: set[str] = set()
         for item in keys.items if type(keys) is List else ():
             if type(item) not in (str, int, ByteString):
                 raise Malformed("the list of storages holds what is no key")
@@ -157,12 +158,18 @@ class _Storages:
             at += 8 + extent.nbytes
         self.end = at
 
+    def unasked(self) -> dict[str, Undecoded]:
+        """The storages that no tensor has."""
+        left = [key for key in self.by_key if key not in self.asked] if len(self.asked) < len(self.by_key) else []
+        return {f"storage {key}": Undecoded("a storage that no tensor has", self.by_key[key]) for key in left}
+
     def find(self, key: str, dtype: DType | None, nbytes: int) -> Storage:
         """The storage of a key. Raises Malformed where the file has none of that size."""
         if key not in self.by_key:
             raise Malformed(f"storage {key!r} is not in the file")
         if self.by_key[key].nbytes != nbytes:
             raise Malformed(f"storage {key!r} has {self.by_key[key].nbytes:,} bytes, the pickle says {nbytes:,}")
+        self.asked.add(key)
         return self.by_key[key]
 
 

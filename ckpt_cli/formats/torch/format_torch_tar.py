@@ -102,7 +102,7 @@ class _Reader(TensorReader):
             raise Malformed(f"tensor {key!r} is not in the file")
         return self.tensors.get(key)
 
-    def bytes_of(self, node: Any) -> Storage | None:
+    def bytes_of(self, node: Any, in_object: bool = False) -> Storage | None:
         """The bytes of a storage that is no tensor's."""
         key = _key_of(node)
         return super().bytes_of(node) if key is None or key not in self.storages else self.storages[key].storage
