@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array
 import base64
 import bz2
+import functools
 import gzip
 import lzma
 import pickle
@@ -15,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -178,6 +181,46 @@ class InTupleState:
         self.held = state[1][0]
 
 
+class InBareState:
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.held = tensor
+
+    def __getstate__(self) -> Any:
+        return self.held
+
+    def __setstate__(self, state: Any) -> None:
+        self.held = state
+
+
+class InKeywords:
+    def __new__(cls, *, tensor: Any) -> InKeywords:
+        made = super().__new__(cls)
+        made._held = tensor
+        return made
+
+    def __getnewargs_ex__(self) -> Any:
+        return (), {"tensor": self._held}
+
+    def __getstate__(self) -> Any:
+        return None
+
+    _held: Any
+
+
+class ListWithAttributes(list[Any]):
+    pass
+
+
+def beside_items(tensor: torch.Tensor) -> Any:
+    made = ListWithAttributes([1, 2])
+    made.tensor = tensor  # type: ignore[attr-defined]
+    return made
+
+
+def nested_part(tensor: torch.Tensor) -> Any:
+    return functools.partial(len, tensor)
+
+
 class Subclass(torch.Tensor):
     """A tensor that keeps another one beside its elements."""
 
@@ -223,6 +266,9 @@ HOLDERS: dict[str, tuple[Callable[[torch.Tensor], Any], str]] = {
     "slots": (InSlots, "x.tensor"),
     "arguments": (InArguments, "x.0"),
     "state that is a tuple": (InTupleState, "x.1.0"),
+    "bare state": (InBareState, "x.state"),
+    "attributes of a list": (beside_items, "x.tensor"),
+    "partial": (nested_part, "x.state.1.0"),
     "subclass": (with_scale, "x.scale"),
     "parameter": (parameter_with_state, "x.scale"),
     "wrapper": (Wrapper, "x.inner"),
@@ -246,7 +292,7 @@ def test_tensors_inside_objects_are_listed_and_compared(kind: str, suffix: str, 
     assert [row[:2] for row in rows] == [["changed", name]] and rows[0][4] == "1/2"
 
 
-@pytest.mark.parametrize("kind", ["state", "slots", "arguments", "state that is a tuple", "subclass", "parameter", "wrapper"])
+@pytest.mark.parametrize("kind", [kind for kind in HOLDERS if kind != "array of objects"])
 def test_an_edit_carries_objects_and_changes_what_lies_in_them(kind: str, ckpt: Ckpt, tmp_path: Path) -> None:
     hold, name = HOLDERS[kind]
     path = save({"w": torch.ones(2), "x": hold(torch.tensor([1.0, 2.0]))}, tmp_path / "a.pt")
@@ -297,6 +343,17 @@ def test_the_same_storages_elsewhere_in_the_file_are_the_same(ckpt: Ckpt, tmp_pa
     assert ckpt("diff", one, two).out == ""
 
 
+def test_a_record_that_torch_does_not_write_is_compared_and_carried(ckpt: Ckpt, tmp_path: Path) -> None:
+    paths = [save({"w": torch.ones(2)}, tmp_path / f"{byte}.pt") for byte in (1, 2)]
+    for byte, path in enumerate(paths):
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(f"{path.stem}/extra.bin", bytes([byte]) * 8)
+    assert [row[:2] for row in differ(ckpt, *paths)] == [["changed", "extra.bin"]]
+    assert ckpt("rename", paths[0], "w=v", "-i").err == ""
+    with zipfile.ZipFile(paths[0]) as archive:
+        assert archive.read("1/extra.bin") == bytes(8)
+
+
 # Several objects in one file
 
 
@@ -315,6 +372,60 @@ def test_every_object_that_was_saved_to_one_file_is_read(how: str, ckpt: Ckpt, t
 
 
 # joblib
+
+# Numbers of numpy's, and bytes within objects
+
+
+class Holder:
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (np.float32, "x"),
+        (lambda number: Holder(np.float64(number)), "x.held"),
+        (lambda number: np.ma.array([number, 2.0], mask=[False, True]), "x.state.4"),
+        (lambda number: Holder(bytes([number, 1, 2])), "x.held"),
+        (lambda number: InKeywords(tensor=np.full(2, number)), "x.tensor"),
+        (lambda number: Holder(array.array("B", [number, 7])), "x.held.3"),
+    ],
+    ids=["scalar", "scalar in an object", "masked array", "bytes in an object", "keywords", "array of Python"],
+)
+def test_numbers_that_are_no_arrays_are_compared_and_hashed(make: Callable[[int], Any], name: str, ckpt: Ckpt, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.pkl" for number in (1, 2)]
+    for number, path in enumerate(paths, 1):
+        path.write_bytes(pickle.dumps({"w": np.ones(2), "x": make(number)}))
+    assert name in [row[1] for row in differ(ckpt, *paths)]
+
+
+def test_a_number_of_numpys_that_is_not_finite_is_found(ckpt: Ckpt, tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"w": np.ones(2), "x": np.float32(np.inf), "y": np.float32(1)}))
+    assert [row[:2] for row in ckpt("check", path, "--finite", status=1).rows] == [["finite", "x"]]
+
+
+def test_a_link_to_another_file_is_not_said_to_be_the_same(ckpt: Ckpt, tmp_path: Path) -> None:
+    for folder, value in (("a", 1.0), ("b", 2.0)):
+        (tmp_path / folder).mkdir()
+        with h5py.File(tmp_path / folder / "t.h5", "w") as file:
+            file["q"] = [value]
+        with h5py.File(tmp_path / folder / "m.h5", "w") as file:
+            file["w"], file["x"] = [1.0], h5py.ExternalLink("t.h5", "q")
+    one, two = tmp_path / "a/m.h5", tmp_path / "b/m.h5"
+    assert [row[:2] for row in ckpt("diff", one, two, status=1).rows] == [["unread", "x"]]
+    assert [row[:2] for row in ckpt("check", one, status=1).rows] == [["unread", "x"]]
+    assert "x is a link to another file" in ckpt("hash", one, status=2).err
+
+
+def test_datasets_of_texts_are_compared(ckpt: Ckpt, tmp_path: Path) -> None:
+    for name in "ab":
+        with h5py.File(tmp_path / f"{name}.h5", "w") as file:
+            file["w"], file["words"] = [1.0], ["x", name]
+    assert [row[:2] for row in differ(ckpt, tmp_path / "a.h5", tmp_path / "b.h5")] == [["changed", "words"]]
+    ckpt("check", tmp_path / "a.h5", "--finite")
+
 
 # joblib 1.6: dump({"w": float32 2x3, "f": float64 2x3 in Fortran order, "o": [int64 2, None] of objects, "name": "x"}), counting from 0.
 JOBLIB = base64.b64decode(

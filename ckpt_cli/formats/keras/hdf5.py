@@ -33,8 +33,8 @@ def read_tree(source: Storage) -> HDF5Tree:
         raise Malformed("two objects of the HDF5 file have one name")
     datasets = Datasets(source)
     tensors = {path: datasets.tensor(node) for path, node in nodes.items() if node.kind == ObjectKind.DATASET}
-    kinds = (ObjectKind.OBJECT, ObjectKind.VIRTUAL)
-    undecoded = {path: datasets.undecoded(node) for path, node in nodes.items() if node.kind in kinds and node.record["shape"] is not None}
+    found = {path: datasets.undecoded(node) for path, node in nodes.items()}
+    undecoded = {path: each for path, each in found.items() if each is not None}
     datasets.check_apart()
     return HDF5Tree(nodes, tensors, undecoded)
 

@@ -57,9 +57,19 @@ class Datasets:
                 raise Malformed(f"dataset {node.path!r}: {error.what}", error.mend) from None
         return self._tensors[address]
 
-    def undecoded(self, node: Node) -> Undecoded:
-        """Return what is known of a dataset that is no tensor; its bytes as they lie in the file, where all of them do."""
+    def undecoded(self, node: Node) -> Undecoded | None:
+        """Return what is known of a dataset that is no tensor, or of a link to another file; None for any other object.
+
+        Its bytes are those in the file, where all of them are there.
+        """
         record = node.record
+        if node.kind == ObjectKind.EXTERNAL_LINK:
+            return Undecoded("a link to another file")
+        if node.kind == ObjectKind.TEXT:
+            texts = node.as_attribute().texts if "value" in record else None
+            return Undecoded("texts", None if texts is None else Memory("\0".join(texts).encode("utf-8", "surrogatepass")), known=True)
+        if node.kind not in (ObjectKind.OBJECT, ObjectKind.VIRTUAL) or record["shape"] is None:
+            return None
         if node.kind == ObjectKind.VIRTUAL:
             return Undecoded("a dataset made of others (virtual)")
         what = f"a dataset, {record['type'][1]}"

@@ -85,6 +85,19 @@ class Archive:
         left = [key for key in keys if key not in self._asked] if len(keys) > len(self._asked) else []
         return {f"data/{key}": Undecoded("a storage that no tensor has", self.members[self._data + key]) for key in left}
 
+    def strange(self) -> dict[str, Undecoded]:
+        """The records that torch.save does not write, by their name below the root, or by their whole name where they lie elsewhere."""
+        start = self.root + "/"
+        known = {f"{start}{name}" for name in ("data.pkl", "version", "byteorder")}
+        names = [name for name in self.members if name not in known and not name.startswith((self._data, f"{start}."))]
+        if not names:
+            return {}
+        from ..encodings.zip_inflate import inflated
+
+        return {
+            name.removeprefix(start): Undecoded("a record that torch.save does not write", inflated(self.members[name])) for name in names
+        }
+
     def carried(self) -> dict[str, Storage]:
         """The records besides the pickle and its storages, by their name below the root."""
         start = self.root + "/"

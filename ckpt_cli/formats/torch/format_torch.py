@@ -48,11 +48,11 @@ class TorchZip(Writer, Patcher):
         """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
         archive = Archive(zips.members(file))
         read = read_tree(TorchTree(archive.pickle, archive.storage, archive.carried(), archive.root))
-        left = archive.unasked()
-        if not left:
+        left, strange = archive.unasked(), archive.strange()
+        if not left and not strange:
             return read
         records = {**read.rest.records, **{name: each.storage for name, each in left.items()}}
-        return read.replacing(undecoded={**read.undecoded, **left}, rest=read.rest._replace(records=records))
+        return read.replacing(undecoded={**read.undecoded, **left, **strange}, rest=read.rest._replace(records=records))
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """A zip as torch writes it; records that are no storages are copied from the file that was read."""

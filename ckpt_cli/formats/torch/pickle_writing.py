@@ -42,7 +42,7 @@ def written_objects(checkpoint: Checkpoint) -> list[str]:
     Objects that were read from another format are left out: with them, the file would be no state dict.
     """
     if isinstance(checkpoint.rest, TorchTree):
-        return [*checkpoint.objects, *(name for name in checkpoint.undecoded if name not in checkpoint.objects)]
+        return [*checkpoint.objects, *(name for name in checkpoint.undecoded if name in checkpoint.rest.records)]
     read = checkpoint.origin.read.objects if checkpoint.origin else {}
     return [name for name in checkpoint.objects if name not in read]
 
