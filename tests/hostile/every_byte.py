@@ -28,6 +28,7 @@ from mutations import SAMPLES
 from ckpt_cli import reading
 from ckpt_cli.analysis.contents import contents
 from ckpt_cli.errors import CkptError
+from ckpt_cli.storage.file import File, FileWindow
 from ckpt_cli.storage.mapped import Mapped
 from ckpt_cli.storage.storage import Extent, Slice, Storage
 from ckpt_cli.tensors.checkpoint import Checkpoint
@@ -147,10 +148,17 @@ def _byte(tensor: Tensor, choose: random.Random) -> int:
 def _spot(storage: Storage, at: int) -> tuple[str, int] | None:
     """Where byte `at` of a storage lies; None where it is made of others in a way that does not say so."""
     if isinstance(storage, Extent):
-        return (storage.file.path, storage.place() + at) if not getattr(storage, "method", 0) else None
+        return _in_file(storage.file, storage.place() + at) if not getattr(storage, "method", 0) else None
     if isinstance(storage, Slice):
         return _spot(storage.of, storage.offset + at)
     return _spot(storage.of, at) if isinstance(storage, Mapped) and storage.before == storage.after else None
+
+
+def _in_file(file: File, at: int) -> tuple[str, int] | None:
+    """The same byte in the file that a window is of; None where it is in memory alone."""
+    while isinstance(file, FileWindow):
+        file, at = file.file, at + file.start
+    return (file.path, at) if os.path.isfile(file.path) else None
 
 
 # The rule
