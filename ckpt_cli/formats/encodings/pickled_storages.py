@@ -49,8 +49,8 @@ def _described(head: bytes) -> tuple[StorageId, int]:
             machine = Unpickler(head, at)
             pickles.append(machine.load())
             at = machine.at
-    except Malformed as error:  # the pickle around these is whole
-        kind = "a zip, as torch.save writes files" if head.startswith(b"PK\3\4") else f"bytes that torch.save did not write, {error.what}"
+    except Malformed:  # the pickle around these is whole
+        kind = "a zip, as torch.save writes files" if head.startswith(b"PK\3\4") else "bytes that torch.save did not write"
         raise Malformed(f"{_NOT_READ}: {kind}", _MEND) from None
     if type(pickles[0]) is not int or pickles[0] != _MAGIC or not is_storage_id(pickles[3]):
         raise Malformed(f"{_NOT_READ}: bytes of torch.save that are another object", _MEND)
