@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator, Set
 from typing import Any
 
-from ..errors import CkptError, Malformed
+from ..errors import CkptError, Malformed, about
 from ..formats.encodings import strict_json
-from ..scanning import Search, within
+from ..scanning import Search, objects_in, within
 from ..scanning.containers import Searching
 from ..storage.file import File
 
@@ -29,7 +29,9 @@ def search_beside(folder: str, read: Set[str]) -> Iterator[tuple[str, Search]]:
         folder: The folder.
         read: The real paths of the files that were searched before.
     """
-    for name in sorted(os.listdir(folder)):
+    with about(folder):
+        names = sorted(os.listdir(folder))
+    for name in names:
         path = os.path.join(folder, name)
         if not os.path.isfile(path) or os.path.realpath(path) in read:
             continue
@@ -50,18 +52,13 @@ def _scan_config(search: Search, file: File, name: str) -> None:
         search.unread(f"its {file.size:,} bytes are not looked at", name)
         return
     try:
-        waiting: list[Any] = [strict_json.loads(file.read(0, file.size))]
+        document = strict_json.loads(file.read(0, file.size))
     except Malformed as error:
         search.unread(f"the config is not read: {error.what}", name)
         return
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            for key, imported in _imported(value):
-                search.add(imported, "transformers imports it, where it is told trust_remote_code", within(name, key))
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
+    for value in objects_in(document):
+        for key, imported in _imported(value):
+            search.add(imported, "transformers imports it, where it is told trust_remote_code", within(name, key))
 
 
 def _imported(value: dict[str, Any]) -> Iterator[tuple[str, str]]:

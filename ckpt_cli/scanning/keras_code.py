@@ -17,7 +17,7 @@ from ..errors import Malformed
 from ..formats.encodings import protobuf, strict_json
 from ..storage.file import File
 from ..tensors.checkpoint import Checkpoint
-from . import Search
+from . import Search, objects_in
 from .safe_names import KERAS_FORMS, KERAS_FUNCTIONS
 
 _CODE = {
@@ -43,14 +43,8 @@ def scan_config(search: Search, raw: bytes, place: str) -> None:
 
 
 def _scan_json(search: Search, document: Any, place: str) -> None:
-    waiting = [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            _scan_object(search, value, place)
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
+    for value in objects_in(document):
+        _scan_object(search, value, place)
 
 
 def _scan_object(search: Search, value: dict[str, Any], place: str) -> None:
