@@ -18,6 +18,7 @@ from ..scanning.streams import scan_pickle
 from ..storage.file import File
 from ..tensors.checkpoint import Checkpoint
 from . import Violation, violation
+from .code_beside import search_beside
 
 if TYPE_CHECKING:
     from ..formats.torch.dcp_metadata import Metadata
@@ -28,9 +29,11 @@ def names_no_code(checkpoint: Checkpoint) -> Iterator[Violation]:
     if checkpoint.origin is None:
         return
     files = formats[checkpoint.origin.format].files_read(checkpoint)
-    if checkpoint.origin.format == "dcp":
-        yield from _in_distributed(checkpoint.rest, files[0])
-        return
+    yield from _in_distributed(checkpoint.rest, files[0]) if checkpoint.origin.format == "dcp" else _in_files(files)
+    yield from _beside(checkpoint.origin.file.stands_for, files)
+
+
+def _in_files(files: list[File]) -> Iterator[Violation]:
     for file in files:
         search = Searching()
         search.look(file, "", known=True)
@@ -39,12 +42,22 @@ def names_no_code(checkpoint: Checkpoint) -> Iterator[Violation]:
         yield from _violations(search, file.path)
 
 
+def _beside(asked: str, files: list[File]) -> Iterator[Violation]:
+    """What lies in the folder that was asked for, and in those of the files that were read: no other is looked into."""
+    if not os.path.isdir(asked):
+        return
+    read = {os.path.realpath(file.path) for file in files}
+    for folder in dict.fromkeys([os.path.abspath(asked), *(os.path.dirname(os.path.abspath(file.path)) for file in files)]):
+        for path, search in search_beside(folder, read):
+            yield from _violations(search, os.path.relpath(path) if not os.path.isabs(asked) else path)
+
+
 def code_in(path: str) -> list[Violation] | None:
     """What speaks against loading a file that is no checkpoint. None where it holds nothing to be loaded. Raises ReadError."""
     search, file = Searching(), File(locate(path))
     if not (search.look(file, "") and search.pickles):
         return None
-    return list(_violations(search, file.path))
+    return [*_violations(search, file.path), *_beside(path, [file])]
 
 
 def _in_distributed(listed: Metadata, metadata: File) -> Iterator[Violation]:

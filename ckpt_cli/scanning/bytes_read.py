@@ -1,4 +1,4 @@
-"""Bytes that are searched: a file, a part of one, what a part inflates to; and a reader that goes through them from front to back."""
+"""Bytes that are searched: a part of a file, and a reader that goes through them from front to back."""
 
 from __future__ import annotations
 
@@ -7,39 +7,9 @@ from ..storage.file import File, FileWindow
 _AHEAD = 1 << 16
 
 
-class BytesInMemory(File):
-    """Bytes that were inflated, read as a file is."""
-
-    is_mappable = False
-
-    def __init__(self, path: str, data: bytes) -> None:
-        """`path`: the file that they come from."""
-        self.path, self.size, self.data, self.facts = path, len(data), data, {}
-        self.identity, self.changed = (0, id(self)), 0  # no other file has it
-        self.head = data[:512]
-
-    def read(self, offset: int, count: int) -> bytes:
-        """Read `count` bytes from `offset`. Raises Malformed where there are fewer."""
-        self._check_range(offset, count)
-        return self.data[offset : offset + count]
-
-    def readinto(self, offset: int, view: memoryview) -> None:
-        """Fill `view` with the bytes from `offset` on. Raises Malformed where there are fewer."""
-        view[:] = self.read(offset, len(view))
-
-
-class Part(FileWindow):
-    """A run of the bytes of a file, or of bytes in memory."""
-
-    def readinto(self, offset: int, view: memoryview) -> None:
-        """Fill `view` with the bytes from `offset` of the run on. Raises Malformed where there are fewer."""
-        self._check_range(offset, len(view))
-        self.file.readinto(self.start + offset, view)
-
-
 def part(file: File, start: int, nbytes: int | None = None) -> File:
     """The bytes of `file` from `start` on, as a file. Raises Malformed where there are fewer than `nbytes`."""
-    return Part(file, start, file.size - start if nbytes is None else nbytes)
+    return FileWindow(file, start, file.size - start if nbytes is None else nbytes)
 
 
 class Reader:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..storage.file import File
+from ..storage.memory_file import MemoryFile
 from . import Search, within
-from .bytes_read import BytesInMemory
 
 _BLOCK = 1 << 20
 MOST_OF_ONE = 256 << 20
@@ -64,7 +64,7 @@ def scan_compressed(search: Search, file: File, place: str) -> bool:
     inner = within(place, "decompressed")
     if wrong:
         search.unread(f"the compressed data: {wrong}", place)
-    if data and not search.look(BytesInMemory(file.path, data), inner):
+    if data and not search.look(MemoryFile(file.path, data), inner):
         search.unread("it is of no kind that is known here", inner)
     return True
 

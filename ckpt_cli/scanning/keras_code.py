@@ -1,7 +1,8 @@
 """Code in Keras' configs: `Lambda` layers, whose functions are marshalled into the JSON, and names of modules outside of Keras.
 
-As in keras/src/saving/serialization_lib.py (`__lambda__`; `module` and `class_name` are imported, CVE-2025-1550), keras/src/layers/core/
-lambda_layer.py and keras/src/utils/torch_utils.py (`TorchModuleWrapper`, a pickle). SavedModel keeps the configs in keras_metadata.pb
+As in keras/src/saving/serialization_lib.py (`__lambda__`; `module` and `class_name` are imported, CVE-2025-1550; `registered_name` stands
+in where a module has no `class_name`), keras/src/layers/core/lambda_layer.py, keras/src/utils/torch_utils.py (`TorchModuleWrapper`, a
+pickle) and keras/src/export/tfsm_layer.py. SavedModel keeps the configs in keras_metadata.pb
 (keras/protobuf/saved_metadata.proto), or in saved_model.pb (tensorflow/core/protobuf/saved_object_graph.proto).
 """
 
@@ -16,17 +17,19 @@ from ..errors import Malformed
 from ..formats.encodings import protobuf, strict_json
 from ..storage.file import File
 from ..tensors.checkpoint import Checkpoint
-from . import Search
+from . import Search, objects_in
+from .safe_names import KERAS_FORMS, KERAS_FUNCTIONS
 
 _CODE = {
     "Lambda": "a Lambda layer, whose function is code in the file",
     "__lambda__": "a function as marshalled code",
     "TorchModuleWrapper": "a module of torch's as a pickle",
+    "TFSMLayer": "a layer that loads a SavedModel from any path",
 }
-_SAFE_MODULES = ("keras", "builtins", "tensorflow.keras", "tf_keras", "tensorflow.python.keras", "numpy")
+_SAFE_MODULES = ("keras", "tensorflow.keras", "tf_keras", "tensorflow.python.keras")
 _UNSAFE_MODULES = ("keras.utils", "keras.src.utils", "keras.saving", "keras.src.saving", "keras.src.legacy")
 _MOST = 64 << 20  # bytes of a file of configs
-_WORDS = re.compile(rb"(?i)lambda|TorchModule|\\u00|\"module\"")  # without one of these there is no code in a config
+_WORDS = re.compile(rb"(?i)lambda|TorchModule|TFSM|\\u00|\"module\"")  # without one of these there is no code in a config
 # The fields that lead to the texts: SavedMetadata.nodes.metadata; SavedModel.meta_graphs.object_graph_def.nodes.user_object.metadata.
 _PATHS = {"keras_metadata.pb": (1, 5), "saved_model.pb": (2, 7, 1, 4, 3)}
 
@@ -40,26 +43,46 @@ def scan_config(search: Search, raw: bytes, place: str) -> None:
 
 
 def _scan_json(search: Search, document: Any, place: str) -> None:
-    waiting = [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            _scan_object(search, value, place)
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
+    for value in objects_in(document):
+        _scan_object(search, value, place)
 
 
 def _scan_object(search: Search, value: dict[str, Any], place: str) -> None:
-    name, module = value.get("class_name"), value.get("module")
-    if isinstance(name, str) and name.rpartition(">")[2] in _CODE:
-        config = value.get("config")
-        called = config.get("name") if isinstance(config, dict) else None
-        what = _CODE[name.rpartition(">")[2]] + (f": {called}" if isinstance(called, str) else "")
-        search.add(name, f"{what}; loading or calling the model elsewhere may run it", place)
-    if isinstance(module, str) and isinstance(name, str) and not _is_safe(module):
-        function = value.get("config") if name == "function" and isinstance(value.get("config"), str) else name
-        search.add(f"{module}.{function}", "loading the model elsewhere imports it, and may call it", place)
+    names, module, config = _names_in(value), value.get("module"), value.get("config")
+    for name in names:
+        if (kind := name.rpartition(">")[2]) in _CODE:
+            called = config.get("name") if isinstance(config, dict) else None
+            what = _CODE[kind] + (f": {called}" if isinstance(called, str) else "")
+            search.add(name, f"{what}; loading or calling the model elsewhere may run it", place)
+    if not isinstance(module, str):
+        return
+    is_function = value.get("class_name") == "function"
+    if module == "builtins":
+        imported = [name for name in names if not _is_safe_builtin(name, is_function)]
+    else:
+        imported = [] if _is_safe(module) else names[:1]
+    for name in imported:
+        search.add(f"{module}.{name}", "loading the model elsewhere imports it, and may call it", place)
+
+
+def _names_in(value: dict[str, Any]) -> list[str]:
+    """The names that Keras looks up for an object: that of its function or class, and the registered one, which may stand in for it."""
+    name, config, registered = value.get("class_name"), value.get("config"), value.get("registered_name")
+    if not isinstance(name, str):
+        return []
+    found = [config if name == "function" and isinstance(config, str) else name]
+    if isinstance(registered, str) and registered not in (name, "function"):
+        found.append(registered)
+    return found
+
+
+def _is_safe_builtin(name: str, is_function: bool) -> bool:
+    """Whether a name in the module `builtins` is none of Python's: a function of Keras, or one that the program has registered.
+
+    Keras looks for functions among its own first; a name with a `>` is a package's and no attribute of a module. Names such as
+    `__tensor__` are read before any module is imported.
+    """
+    return ">" in name or (name in KERAS_FUNCTIONS if is_function else name in KERAS_FORMS)
 
 
 def _is_safe(module: str) -> bool:

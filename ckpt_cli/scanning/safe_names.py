@@ -5,6 +5,7 @@
     `.metadata` of a distributed checkpoint         pickle.load                       DISTRIBUTED: PLAIN, and the records of that module
     TorchScript, its pickles                        torch.jit.load, in C++            SCRIPT: TORCH, and torch.jit._pickle
     .npy, .npz, .pkl, joblib, Paddle, all others    pickle.load, numpy.load, …        PLAIN: TORCH, numpy's arrays, data types of Python
+    Keras' configs, in the module `builtins`        keras.saving                      KERAS_FUNCTIONS, KERAS_FORMS
 
 A name is safe where importing it runs nothing of its author's and calling it with any arguments makes data. Two functions that some
 writers need are safe in one form of call alone (`CALLS`): they do whatever their argument says.
@@ -30,6 +31,22 @@ _ML_DTYPES += "float4_e2m1fn float6_e2m3fn float6_e3m2fn int2 int4 uint2 uint4 i
 _DISTRIBUTED = "Metadata TensorStorageMetadata BytesStorageMetadata ChunkStorageMetadata MetadataIndex TensorProperties StorageMeta "
 _DISTRIBUTED += "_MEM_FORMAT_ENCODING"
 _SCRIPT = "build_intlist build_tensorlist build_doublelist build_boollist build_tensor_from_id restore_type_tag"
+
+# keras/{activations,constraints,initializers,losses,metrics,regularizers}/__init__.py, but for those that make an object of any name.
+_KERAS = "binary_accuracy binary_crossentropy binary_focal_crossentropy categorical_accuracy categorical_crossentropy "
+_KERAS += "categorical_focal_crossentropy categorical_generalized_cross_entropy categorical_hinge celu circle concordance_correlation "
+_KERAS += "constant cosine_similarity ctc dice elu exponential gelu glorot_normal glorot_uniform glu hard_shrink hard_sigmoid hard_silu "
+_KERAS += "hard_swish hard_tanh he_normal he_uniform hinge huber identity kl_divergence l1 l1_l2 l2 leaky_relu lecun_normal "
+_KERAS += "lecun_uniform linear log_cosh log_sigmoid log_softmax max_norm mean_absolute_error mean_absolute_percentage_error "
+_KERAS += "mean_squared_error mean_squared_logarithmic_error min_max_norm mish non_neg ones orthogonal orthogonal_regularizer "
+_KERAS += "pearson_correlation poisson random_normal random_uniform relu relu6 selu sigmoid silu soft_shrink softmax softplus softsign "
+_KERAS += "sparse_categorical_accuracy sparse_categorical_crossentropy sparse_plus sparse_sigmoid sparse_top_k_categorical_accuracy "
+_KERAS += "sparsemax squared_hinge squareplus stft swish tanh tanh_shrink threshold top_k_categorical_accuracy truncated_normal tversky "
+_KERAS += "unit_norm variance_scaling zeros KLD MAE MAPE MSE MSLE kld kullback_leibler_divergence logcosh mae mape mse msle"
+KERAS_FUNCTIONS = frozenset(_KERAS.split())
+# Forms that keras/src/saving/serialization_lib.py reads without an import; a __lambda__ is code by itself.
+_FORMS = "__keras_tensor__ __tensor__ __numpy__ __bytes__ __ellipsis__ __slice__ __tuple__ __lambda__ object"
+KERAS_FORMS = frozenset(_FORMS.split())
 
 _plain = {f"builtins.{name}" for name in _BUILTINS.split()} | {f"collections.{name}" for name in _COLLECTIONS.split()}
 _plain |= {f"numpy.{core}.{name}" for core in ("core", "_core") for name in _NUMPY.split()}

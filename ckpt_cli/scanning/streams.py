@@ -9,8 +9,9 @@ from ..formats.encodings.object_nodes import List, text_of
 from ..formats.encodings.storage_ids import StorageId, is_storage_id
 from ..formats.numpy import npy
 from ..storage.file import File
+from ..storage.memory_file import MemoryFile
 from . import Search, within
-from .bytes_read import BytesInMemory, part
+from .bytes_read import part
 from .judgement import judge, streams_in
 from .safe_names import TORCH, Rules
 from .search import MOST_SEARCHED, is_pickle, pickles_within
@@ -83,7 +84,7 @@ class Stream:
     def _look_within(self, raw: bytes) -> None:
         """Search bytes in a pickle that are loaded with it."""
         before = self.outer.pickles
-        self.outer.look(BytesInMemory(self.file.path, raw), within(self.place, "bytes in the pickle"))
+        self.outer.look(MemoryFile(self.file.path, raw), within(self.place, "bytes in the pickle"))
         if self.outer.pickles == before:
             self.outer.unread("bytes that are loaded as a file of torch's are none", self.place)
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from ..errors import Malformed
 from ..formats.encodings import zip as zips
 from ..storage.file import File
+from ..storage.memory_file import MemoryFile
 from . import Search, within
-from .bytes_read import BytesInMemory, part
+from .bytes_read import part
 from .compressed import BY_METHOD, inflate
 from .keras_code import scan_config
 from .safe_names import SCRIPT, TORCH, Rules
@@ -134,11 +135,11 @@ def _checksum(content: File) -> int:
 def _inflated(search: Search, content: File, method: int, place: str) -> File:
     if method not in BY_METHOD:
         search.unread(f"it is compressed by method {method}, and is not looked at", place)
-        return BytesInMemory(content.path, b"")
+        return MemoryFile(content.path, b"")
     data, wrong = inflate(search, content, BY_METHOD[method])
     if wrong:
         search.unread(f"it does not inflate: {wrong}", place)
-    return BytesInMemory(content.path, data)
+    return MemoryFile(content.path, data)
 
 
 def _found(search: Search, file: File, place: str) -> Iterator[tuple[str, File]]:

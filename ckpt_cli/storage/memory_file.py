@@ -1,8 +1,7 @@
-"""Bytes in memory, read as a file: what a format has unpacked, and another part of it reads by offsets."""
+"""Bytes in memory, read as a file: what was inflated or unpacked, and is read by offsets."""
 
 from __future__ import annotations
 
-from ..errors import Malformed
 from .file import File
 from .open_files import OpenFile
 
@@ -23,8 +22,7 @@ class MemoryFile(File):
 
     def read(self, offset: int, count: int) -> bytes:
         """Read `count` bytes from `offset`. Raises Malformed where there are fewer."""
-        if offset < 0 or count < 0 or offset + count > self.size:
-            raise Malformed("truncated: its bytes end too early", where=self.path)
+        self._check_range(offset, count)
         return self.data[offset : offset + count]
 
     def readinto(self, offset: int, view: memoryview) -> None:
