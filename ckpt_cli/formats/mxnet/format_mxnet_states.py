@@ -13,15 +13,13 @@ from typing import Any
 
 from ...errors import Malformed
 from ...storage.file import File, FileWindow
-from ...storage.memory_file import MemoryFile
 from ...storage.storage import Extent
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .. import Format, formats
 from ..encodings import pickled_arrays
 from ..encodings.object_nodes import Call
-from ..encodings.pickle_file import no_storage, read_pickles
-from ..encodings.pickled_tensors import TensorReader
+from ..encodings.pickled_tensors import StorageOf, TensorReader
 
 _NAMED = re.compile(rb"c?mxnet\.(?:ndarray|numpy|nd|np)[\w.]*")
 _CLASSES = re.compile(r"mxnet\.[\w.]+\.(?:NDArray|ndarray|CSRNDArray|RowSparseNDArray)")
@@ -43,14 +41,16 @@ class MXNetStates(Format):
 
     def read(self, file: File) -> Checkpoint:
         """The arrays under the paths by which they are reached; the optimizer, and all else, as objects."""
-        return read_pickles(file, _StatesReader(file.path))
+        from ..encodings.pickle_file import no_storage, read_pickles
+
+        return read_pickles(file, _StatesReader(no_storage, file.path))
 
 
 class _StatesReader(TensorReader):
     """Reads MXNet's arrays in a pickle."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__(no_storage)
+    def __init__(self, storage_of: StorageOf, path: str) -> None:
+        super().__init__(storage_of)
         self.path = path
 
     def is_leaf(self, node: Any) -> bool:
@@ -74,6 +74,8 @@ class _StatesReader(TensorReader):
             raise Malformed("an array of MXNet's without its bytes")
         if isinstance(storage, Extent):
             return read_array(FileWindow(storage.file, storage.place(), storage.nbytes)).tensor
+        from ...storage.memory_file import MemoryFile
+
         return read_array(MemoryFile(self.path, storage.read())).tensor
 
 
