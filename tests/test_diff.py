@@ -104,7 +104,8 @@ def test_the_numbers_are_what_float64_gives(ckpt: Ckpt, tmp_path: Path, rows: li
     want = oracle(a.double().numpy(), b.double().numpy())
     document = ckpt("diff", *pair(tmp_path, a, b), "--json", status=int(want["changed"] > 0)).json
     if not want["changed"]:
-        assert document == {"a": str(tmp_path / "a.pt"), "b": str(tmp_path / "b.pt"), "same": True, "differences": []}
+        paths = {"a": str(tmp_path / "a.pt"), "b": str(tmp_path / "b.pt")}
+        assert document == paths | {"same": True, "differences": [], "objects": [], "metadata": []}
         return
     (found,) = document["differences"]
     assert list(found) == ["status", "name", "elements", "changed", "first", "max_abs", "rel_l2", "cosine"]
@@ -410,3 +411,33 @@ def test_a_file_that_is_not_there_is_an_error_and_no_difference(ckpt: Ckpt, tmp_
     assert ckpt("diff", SAMPLES / "mlp.pt", tmp_path / "no.pt", status=2).err == (
         f"ckpt: error: {tmp_path / 'no.pt'}: no such file or directory (check the path)\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "paths"),
+    [
+        ({}, {"epoch": 1}, ["epoch"]),
+        ({"epoch": 1}, {}, ["epoch"]),
+        ({"epoch": 1, "args": {"lr": 0.1, "seed": 0}}, {"epoch": 2, "args": {"lr": 0.2, "seed": 0}}, ["epoch", "args.lr"]),
+        ({"epoch": 1, "loss": math.nan}, {"epoch": 1, "loss": math.nan}, []),
+        ({"run": dict.fromkeys("abcdef", 1)}, {"run": dict.fromkeys("abcdef", 2)}, [f"run.{name}" for name in "abcdef"]),
+    ],
+)
+def test_objects_that_differ_are_named_and_are_no_difference(
+    one: dict[str, Any], two: dict[str, Any], paths: list[str], ckpt: Ckpt, tmp_path: Path
+) -> None:
+    files = pair(tmp_path, {"w": torch.ones(2), **one}, {"w": torch.ones(2), **two})
+    told = ckpt("diff", *files, status=0)
+    shown = ", ".join(paths[:5]) + ", …" * (len(paths) > 5)
+    assert told.out == "" and told.err == (f"ckpt: objects that are no tensors differ: {shown}\n" if paths else "")
+    document = ckpt("diff", *files, "--json", status=0).json
+    assert document["same"] and document["objects"] == paths and document["metadata"] == []
+
+
+def test_no_object_is_missed_where_a_format_has_no_place_for_any(ckpt: Ckpt, tmp_path: Path) -> None:
+    torch.save({"w": torch.ones(2), "epoch": 3}, tmp_path / "a.pt")
+    for suffix in ("safetensors", "gguf", "npz", "h5"):
+        ckpt("convert", tmp_path / "a.pt", tmp_path / f"a.{suffix}")
+        for files in (("a.pt", f"a.{suffix}"), (f"a.{suffix}", "a.pt")):
+            told = ckpt("diff", *(tmp_path / file for file in files), status=0)
+            assert "objects" not in told.err, suffix

@@ -156,12 +156,17 @@ def test_structure_is_edited_into_a_new_file_alone(ranks: Callable[[str], Path],
 
 def test_copies_that_differ_are_found(ranks: Callable[[str], Path], ckpt: Ckpt, tmp_path: Path) -> None:
     folder = ranks("uneven")
+    shutil.copytree(folder, tmp_path / "alike")
     ckpt("set", folder / "model_world_size_3_rank_2.pt", "every[0, 0] = 9", "-i")
     ckpt("set", folder / "model_world_size_3_rank_1.pt", "count = 9", "-i")
     assert [row[:2] for row in ckpt("check", folder, status=1).rows] == [["copies", "every"], ["copies", "count"]]
     assert len(ckpt("ls", folder).rows) == 9
-    for odd, other in (("count", "every"), ("every", "count")):
-        assert f"{odd} is to be the same in all parts" in ckpt("convert", folder, tmp_path / "out.pt", "--drop", other, status=2).err
+    for odd, other, rank in (("count", "every", 1), ("every", "count", 2)):
+        part = folder / f"model_world_size_3_rank_{rank}.pt"
+        convert, diff = ("convert", folder, tmp_path / "out.pt", "--drop", other), ("diff", folder, tmp_path / "alike", odd)
+        for command in (convert, diff):
+            said = ckpt(*command, status=2).err
+            assert said.startswith(f"ckpt: error: {part}: {odd} is to be the same in all parts") and f"--drop '{odd}'`" in said
     assert not (tmp_path / "out.pt").exists()
     ckpt("convert", folder, tmp_path / "out.pt", "--drop", "count", "--drop", "every")
 

@@ -125,7 +125,8 @@ def test_a_wrong_index_is_reported_and_what_is_there_is_read_without_it(what: st
     elif size == 16:
         for args in (["ls"], ["stats"], ["hash"], ["convert", tmp_path / "x.pt"]):
             refused = ckpt(args[0], folder, *args[1:], status=2).err
-            assert "--ignore-index" in refused and refused.startswith(f"ckpt: error: {folder}/model.safetensors.index.json: ")
+            assert "`ckpt convert SRC DST --ignore-index`" in refused
+            assert refused.startswith(f"ckpt: error: {folder}/model.safetensors.index.json: ")
 
 
 READING = [["summary", "--json"], ["stats"], ["get", "b"], ["tied"], ["hash"], ["spec"], ["check", "--finite"]]

@@ -194,6 +194,17 @@ def test_what_names_leave_open_is_refused_and_listed(kind: str, tmp_path: Path, 
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("groups", "more"), [(1, ""), (2, " (and so for 1 more group of layers)"), (3, " (and so for 2 more groups of layers)")]
+)
+def test_groups_that_are_open_are_counted(groups: int, more: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    sizes = range(2, 2 + groups)
+    a = written(tmp_path, "a", {f"{name}{n}/kernel": torch.ones(n, n) for n in sizes for name in ("ax", "bx")})
+    b = written(tmp_path, "b", {f"{name}{n}.weight": torch.ones(n, n) for n in sizes for name in ("cy", "dy")})
+    said = ckpt("diff", a, b, "--map", "tensorflow-to-torch", status=2).err
+    assert f"neither names nor sizes decide{more} (say which by rules" in said
+
+
 def test_a_long_list_of_what_is_open_is_cut(tmp_path: Path, ckpt: Ckpt) -> None:
     a = written(tmp_path, "a", {f"{chr(97 + k)}x/kernel": torch.ones(2, 2) for k in range(14)})
     b = written(tmp_path, "b", {f"{chr(97 + k)}y.weight": torch.ones(2, 2) for k in range(14)})

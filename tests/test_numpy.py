@@ -164,6 +164,26 @@ def test_objects_are_pickles_that_are_carried_along_and_never_loaded(suffix: str
             assert one.read("a.npy") == two.read("a.npy") and two.namelist() == ["a.npy"]
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz"])
+def test_an_edit_keeps_the_objects_of_an_array_of_objects_and_says_so(suffix: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    path, out = tmp_path / f"a{suffix}", tmp_path / f"b{suffix}"
+    array = numpy.array([numpy.zeros(2000), {"x": numpy.ones(1), "y": 7, "n": "text"}], object)
+    numpy.save(path, array, allow_pickle=True) if suffix == ".npy" else numpy.savez(path, o=array, w=numpy.ones(2))
+    below = "o." if suffix == ".npz" else ""
+    assert ckpt("set", path, f"{below}0[5] = 3", "-i").err == "" and ckpt("convert", path, out).err == ""
+    for file in (path, out):
+        read = numpy.load(file, allow_pickle=True)
+        first, second = read["o"] if suffix == ".npz" else read
+        assert first[5] == 3 and first.sum() == 3 and second == {"x": numpy.ones(1), "y": 7, "n": "text"}
+    said = ckpt("drop", path, f"{below}1.y", "-i", status=2).err  # which stays in the pickle
+    assert f"{below}1.y lies in a pickle, from which no object is taken out" in said
+    said = ckpt("convert", path, tmp_path / "a.safetensors").err
+    assert f"2 objects besides tensors ({below}1.y, {below}1.n): left behind" in said
+    if suffix == ".npz":
+        assert ckpt("convert", path, tmp_path / "w.npz", "--select", "w").err == ""
+        assert set(numpy.load(tmp_path / "w.npz")) == {"w"}
+
+
 @pytest.mark.parametrize("name", DTYPES)
 def test_what_numpy_has_no_dtype_for_is_refused_before_a_byte(name: str, tmp_path: Path, ckpt: Ckpt) -> None:
     torch.save({"a": example(name, 2, 3)}, tmp_path / "a.pt")

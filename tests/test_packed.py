@@ -375,3 +375,13 @@ def test_models_of_llama_are_known(name: str, title: str, count: int, ckpt: Ckpt
     assert summary["packed"][title]["parameters"] == count and summary["packed"][title]["elements"] == 36864
     rows = ckpt("diff", CASES / "quant" / name, CASES / "quant/ct_int8", "*proj.weight", "--dequantise", status=None).rows
     assert all(float(row[7]) > 0.99 for row in rows if row[0] == "changed")
+
+
+def test_the_advice_on_an_edit_of_a_quantised_tensor_works(tmp_path: Path, ckpt: Ckpt) -> None:
+    path = tmp_path / "a.pt"
+    torch.save({"w": torch.quantize_per_tensor(torch.ones(2, 3), 0.5, 0, torch.qint8)}, path)
+    said = ckpt("set", path, "w[0,0] = 7", "-i", status=2).err
+    assert "`ckpt cast … float32 'w' --dequantise`" in said
+    ckpt("cast", path, "float32", "w", "--dequantise", "-i")
+    ckpt("set", path, "w[0,0] = 7", "-i")
+    assert torch.load(path)["w"].tolist() == [[7, 1, 1], [1, 1, 1]]

@@ -14,6 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from conftest import ROOT, SAMPLES, Ckpt
 from shapes import Shapes, strict
@@ -50,7 +51,7 @@ TRIED = {
     ],
     "Diff": [
         "diff mlp.pt mlp.safetensors", "diff one.pt two.pt", "diff one.pt two.pt --stat", "diff one.pt two.pt --name-only",
-        "diff virtual.h5 other.h5",
+        "diff virtual.h5 other.h5", "diff mlp.pt training.ckpt", "diff mine.safetensors yours.safetensors",
     ],
     "Edit": [
         "set mlp.pt '0.bias[0] = nan' -n", "set mlp.pt 0.bias=0 -o out.pt", "set odd.pt 'large[1] = 7' -n", "tie one.pt a b -n",
@@ -123,6 +124,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     two = {"a": shared, "b": shared, "c": torch.ones(3), "d": torch.full((2,), math.nan, dtype=torch.float16), "e": torch.arange(4.0)}
     torch.save(two | {"new": torch.ones(1), "g": torch.eye(2).to_sparse()}, "two.pt")
+    for author in ("mine", "yours"):
+        safetensors.torch.save_file({"w": torch.ones(2)}, f"{author}.safetensors", {"author": author})
     (tmp_path / "stale.index.json").write_text('{"weight_map": {"a": "gone.safetensors"}}')
     for name in ("virtual.h5", "other.h5"):  # what a virtual dataset shows lies in other files, and is not read
         with h5py.File(name, "w") as file:

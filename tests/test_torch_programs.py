@@ -170,3 +170,11 @@ def test_a_real_one_is_as_told(record: dict[str, Any], ckpt: Ckpt) -> None:
     checkpoint = cases.opened(record)
     assert sorted(map(sorted, checkpoint.ties())) == sorted(map(sorted, cases.expected(record)["same_view"]))
     assert list(checkpoint) == [tensor["name"] for tensor in cases.expected(record)["tensors"]]
+
+
+def test_the_files_of_a_program_are_counted(tmp_path: Path, ckpt: Ckpt) -> None:
+    path = tmp_path / "a.pt"
+    torch.jit.save(torch.jit.trace(torch.nn.Identity(), torch.ones(1)), str(path))
+    with zipfile.ZipFile(path) as archive:
+        count = sum(name.partition("/")[2].startswith("code/") and name.endswith(".py") for name in archive.namelist())
+    assert count == 1 and "a TorchScript program of 1 file, which" in ckpt("check", path, "--safe", status=1).out

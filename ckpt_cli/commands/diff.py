@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
+from ..analysis.besides import besides
 from ..analysis.diff import Difference, diff
 from ..errors import UsageError, about
-from ..formats import formats
 from ..show.answer import Answer, Color, note, verdict
 from ..show.differences import show_differences
 from ..show.progress import Progress
@@ -53,6 +53,7 @@ def diff_command(
 
     NaN equals NaN and -0 equals 0, except with --exact. Tensors of two dtypes are different, and their elements are compared by value.
     Bytes that are in no tensor are compared, too, where no PATTERN is given; those that cannot be read are `unread`, a difference.
+    Objects that are no tensors, and metadata, are no difference: a note names those that are not the same.
     In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated.
     """
     _check_together(stat and name_only, exact and bool(rtol or atol))
@@ -62,12 +63,13 @@ def diff_command(
         mapped = _mapped(one, two, maps or [])
         names = _names(mapped, two, patterns)
     differences = _differences(mapped, two, names, Tolerance(rtol, atol, exact))
+    others = besides(mapped.checkpoint, two)
     with verdict():
         if name_only and not as_json:
             Answer().lines(dict.fromkeys(difference.name for difference in differences))
         else:
-            show_differences(Answer(as_json, color), differences, stat, {"a": a, "b": b})
-    for line in (*mapped.notes, *_notes(mapped.checkpoint, two)):
+            show_differences(Answer(as_json, color), differences, stat, {"a": a, "b": b}, others._asdict())
+    for line in (*mapped.notes, *others.notes()):
         note(line)
     return 1 if differences else 0
 
@@ -157,28 +159,6 @@ def _picked(mapped: _Mapped, known: Named, patterns: list[str]) -> list[str]:
         names = {new for name in found for new in (*new_names.get(name, ()), *((name,) if name in known else ()))}
         picked = picked - names if out else picked | names
     return [name for name in known if name in picked]
-
-
-def _notes(one: Checkpoint, two: Checkpoint) -> Iterator[str]:
-    """What differs besides tensors, where both files have such things: objects and metadata."""
-    if one.objects and two.objects and not _same_objects(one, two):
-        yield "what is in the files besides tensors differs, too; `ckpt summary` shows it"
-    keys = [key for key in {**one.metadata, **two.metadata} if one.metadata.get(key) != two.metadata.get(key)]
-    keys = keys if one.metadata and two.metadata else []
-    mine, yours = _attributes(one), _attributes(two)
-    keys += [key for key in {**mine, **yours} if mine.get(key) != yours.get(key)] if mine and yours else []
-    if keys:
-        yield f"metadata differ, too: {', '.join(keys[:5])}{', …' if len(keys) > 5 else ''}"
-
-
-def _attributes(checkpoint: Checkpoint) -> Mapping[str, object]:
-    """What its file says of single tensors and groups."""
-    return formats[checkpoint.origin.format].attributes(checkpoint) if checkpoint.origin else {}
-
-
-def _same_objects(one: Checkpoint, two: Checkpoint) -> bool:
-    """Whether the objects have the same text, by which NaN equals NaN."""
-    return {name: repr(value) for name, value in one.objects.items()} == {name: repr(value) for name, value in two.objects.items()}
 
 
 def _mapped(one: Checkpoint, two: Checkpoint, maps: list[str]) -> _Mapped:

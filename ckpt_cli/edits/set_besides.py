@@ -20,7 +20,7 @@ def with_besides(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
         text: The assignment. `metadata:KEY = VALUE` makes a new entry, too. What a tensor is called means the tensor.
 
     Raises:
-        UsageError: The value of an object is no JSON.
+        UsageError: The value of an object is no JSON, or the object is called as an element of a tensor is.
         EditError: The format has no place for it.
     """
     form = formats[checkpoint.origin.format] if checkpoint.origin else None
@@ -34,6 +34,8 @@ def with_besides(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
             return checkpoint.replacing(objects={**checkpoint.objects, key: _plain(key, value)}, undecoded=undecoded)
     key, value = next(iter(_splits(text)), ("", ""))
     if not key.startswith(_METADATA):
+        if isinstance(form, Savable) and form.edits_objects:
+            _check_has_no_index(checkpoint, key)
         _check_is_no_container(checkpoint, key)
         return None
     if not (isinstance(form, Savable) and form.edits_metadata):
@@ -77,6 +79,18 @@ def _plain(key: str, text: str) -> Any:
         return words[text] if text in words else json.loads(text)
     except (ValueError, RecursionError):
         raise UsageError(f"{key} is no tensor, and {text[:40]!r} is no JSON", 'a value is a number, true, null, "a text", [1, 2]') from None
+
+
+def _check_has_no_index(checkpoint: Checkpoint, key: str) -> None:
+    """Raises UsageError where `key` is an object with an index behind it: an entry of a list is called by its path."""
+    base, bracket, index = key.partition("[")
+    if not bracket or index[-1:] != "]" or base in checkpoint or key in checkpoint.objects:
+        return
+    path = ".".join([base, *(part.strip() for part in index.rstrip("] ").split(","))])
+    known = next((name for name in (path, base) if name in checkpoint.objects), None)
+    if known is not None:
+        raise UsageError(f"{base} is no tensor, and has no [index]", f"write '{known} = …'")
+    _check_is_no_container(checkpoint, base)
 
 
 def _check_is_no_container(checkpoint: Checkpoint, key: str) -> None:

@@ -154,13 +154,13 @@ class Savable(Format):
         lines, written = [], set(self.objects_to_write(checkpoint)) if checkpoint.objects or checkpoint.undecoded else set()
         lost = [name for name in {**checkpoint.objects, **checkpoint.undecoded} if name not in written]
         if lost:
-            lines.append(f"{len(lost):,} object{'s' * (len(lost) != 1)} besides tensors ({', '.join(_first_keys(lost))})")
+            lines.append(f"{len(lost):,} object{'s' * (len(lost) != 1)} besides tensors ({_first(lost)})")
         metadata = sorted(set(checkpoint.metadata) - {"format"})  # the framework's name says nothing that the file does not
         if metadata and not self.metadata:
-            lines.append(f"metadata ({', '.join(metadata[:5])})")
+            lines.append(f"metadata ({_first(metadata)})")
         if not self.ties and (tied := checkpoint.tied_to()):
             shown = [f"{name} = {first}" for name, first in tied.items()]
-            lines.append(f"ties, and each name has its own copy ({', '.join(shown[:5] + ['…'] * (len(shown) > 5))})")
+            lines.append(f"ties, and each name has its own copy ({_first(shown)})")
         return lines
 
 
@@ -263,7 +263,6 @@ class HasChecksums(Format):
         raise NotImplementedError
 
 
-def _first_keys(paths: Iterable[str]) -> list[str]:
-    """The first parts of dotted paths, five at most."""
-    keys = list(dict.fromkeys(path.split(".")[0] for path in paths))
-    return keys[:5] + (["…"] if len(keys) > 5 else [])
+def _first(names: Sequence[str]) -> str:
+    """The first five of some names, and a sign that there are more."""
+    return ", ".join([*names[:5], *(["…"] if len(names) > 5 else [])])

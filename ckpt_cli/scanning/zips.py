@@ -94,11 +94,12 @@ class _Kinds:
         """Add what is about the whole zip: the code of a program."""
         if len(self.roots) > 1:
             search.unread(f"the zip has {len(self.roots)} data.pkl, and it depends on the program which one is loaded", place)
+        files = f"file{'s' * (len(self.code) != 1)}"
         if self.is_script:
-            what = f"a TorchScript program of {len(self.code):,} files, which torch.jit.load and a call of the module run"
+            what = f"a TorchScript program of {len(self.code):,} {files}, which torch.jit.load and a call of the module run"
             search.add("code/__torch__", what, place)
         elif self.code:
-            what = f"a torch.package with {len(self.code):,} Python files, which loading it imports: {', '.join(self.code[:3])}"
+            what = f"a torch.package with {len(self.code):,} Python {files}, which loading it imports: {', '.join(self.code[:3])}"
             search.add(self.code[0], what, place)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ..analysis.diff import Difference
@@ -12,7 +13,13 @@ from .answer import Answer
 _HEADER = ("STATUS", "NAME", "BEFORE", "AFTER", "CHANGED", "MAX ABS", "REL L2", "COSINE", "FIRST")
 
 
-def show_differences(out: Answer, differences: Sequence[Difference], stat: bool = False, paths: Mapping[str, str] | None = None) -> None:
+def show_differences(
+    out: Answer,
+    differences: Sequence[Difference],
+    stat: bool = False,
+    paths: Mapping[str, str] | None = None,
+    besides: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> None:
     """Write the differences.
 
     Args:
@@ -20,10 +27,11 @@ def show_differences(out: Answer, differences: Sequence[Difference], stat: bool 
         differences: What differs.
         stat: Whether to count the differences of each status instead of listing them.
         paths: The compared files by their key in the JSON document, which then also says whether they are the same.
+        besides: What differs besides tensors, by its key in the JSON document.
     """
     if out.as_json:
         head = {**paths, "same": not differences} if paths else {}
-        out.json(head | {"differences": [_document(difference) for difference in differences]})
+        out.json(head | {"differences": [_document(difference) for difference in differences], **besides})
     elif stat:
         out.table(("STATUS", "COUNT"), Counter(difference.status for difference in differences).items(), right=("COUNT",))
     elif differences:

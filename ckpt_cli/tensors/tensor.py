@@ -141,11 +141,11 @@ class Tensor:
         """
         if not self.layout and self.dtype.addressable:
             return self
-        who, kind = name or "the tensor", self.layout or self.dtype.name
+        who, kind, pattern = name or "the tensor", self.layout or self.dtype.name, name or "*"
         if self.numeric:
-            raise Opaque(f"{who} is {kind}: values in blocks cannot be edited", f"make them numbers first: ckpt cast … float32 '{name}'")
-        mend = "decode it with --dequantise, or leave it out by a pattern" if self.layout == "quantised" else "leave it out by a pattern"
-        raise Opaque(f"{who} is {kind}: its values cannot be edited or read element by element", mend)
+            raise Opaque(f"{who} is {kind}: values in blocks cannot be edited", f"make them numbers first: ckpt cast … float32 '{pattern}'")
+        decoded = f"decode it first: `ckpt cast … float32 '{pattern}' --dequantise`, or " if self.layout == "quantised" else ""
+        raise Opaque(f"{who} is {kind}: its values cannot be edited or read element by element", f"{decoded}leave it out by a pattern")
 
     @property
     def numeric(self) -> bool:

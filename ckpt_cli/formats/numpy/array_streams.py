@@ -129,7 +129,7 @@ def written_parts(checkpoint: Checkpoint, rest: Rest) -> Iterator[tuple[str, byt
     done: set[str] = set()
     for name, array in checkpoint.items():
         source = checkpoint.sources.get(name, name)
-        holder = next((prefix for prefix in rest.pickles if not prefix or source.startswith(f"{prefix}.")), None)
+        holder = _holder(source, rest)
         if holder is None:
             yield name, *written(name, array, rest.headers.get(source))
         elif holder not in done:
@@ -137,9 +137,24 @@ def written_parts(checkpoint: Checkpoint, rest: Rest) -> Iterator[tuple[str, byt
             yield holder, header_bytes(rest.headers[holder]), _edited(checkpoint, holder, rest.pickles[holder])
 
 
+def kept_objects(checkpoint: Checkpoint, same_format: bool) -> list[str]:
+    """The objects that are written again: those in arrays of objects whose pickles are."""
+    rest = Rest.for_writing(checkpoint, same_format)
+    written = {_holder(checkpoint.sources.get(name, name), rest) for name in checkpoint} if rest.pickles else set()
+    return [name for name in checkpoint.objects if (holder := _holder(name, rest)) is not None and holder in written]
+
+
+def _holder(name: str, rest: Rest) -> str | None:
+    """The array of objects whose pickle holds what is called so; None for what lies in none."""
+    return next((prefix for prefix in rest.pickles if not prefix or name.startswith(f"{prefix}.")), None)
+
+
 def _edited(checkpoint: Checkpoint, prefix: str, pickle: Storage) -> Storage:
     """The pickle of an array of objects with the values that its arrays have now."""
     before, raw = checkpoint.origin.read if checkpoint.origin else checkpoint, pickle
+    for name in (name for name in before.objects if not prefix or name.startswith(f"{prefix}.")):
+        if name not in checkpoint.objects:
+            raise CannotHold(f"{name} lies in a pickle, from which no object is taken out", "convert it, say to .pt")
     for name in (name for name in before if not prefix or name.startswith(f"{prefix}.")):
         old, new = before[name], checkpoint.tensors.get(name)
         if new is old:

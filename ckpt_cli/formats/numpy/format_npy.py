@@ -13,7 +13,7 @@ As in numpy/lib/format.py; the header is read and written by npy.py. Peculiariti
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import CannotHold
@@ -71,6 +71,12 @@ class Npy(Writer, Patcher):
         for _, header, elements in parts:
             file_layout.write(header)
             file_layout.put(elements)
+
+    def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
+        """Those in arrays of Python objects, which stay in a file of the same format."""
+        from .array_streams import kept_objects
+
+        return kept_objects(checkpoint, self.is_origin_of(checkpoint))
 
     def losses(self, checkpoint: Checkpoint) -> list[str]:
         """What has no place in the file, the array's name included."""

@@ -11,7 +11,7 @@ As in numpy/lib/_npyio_impl.py; a member is read and written as a .npy is (npy.p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import CannotHold, Malformed
@@ -71,6 +71,12 @@ class Npz(Writer, Patcher):
         for name, header, elements in arrays:
             archive.add(name, header, elements)
         archive.close()
+
+    def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
+        """Those in arrays of Python objects, which stay in a file of the same format."""
+        from .array_streams import kept_objects
+
+        return kept_objects(checkpoint, self.is_origin_of(checkpoint))
 
     def patch_of(self, file: File, pairs: Sequence[tuple[Storage, Storage]]) -> Patch | None:
         """The elements of stored members written over, with the members' checksums."""

@@ -31,6 +31,7 @@ class Agreed(Storage):
         for piece, storage in zip(self.copies, self.storages, strict=True):
             if storage.read(start, start + len(view)) != view:
                 raise Malformed(
-                    f"{self.name} is to be the same in all parts, and its values in {piece.file.path} are others",
-                    "leave it out by --drop, or edit that part by itself",
+                    f"{self.name} is to be the same in all parts, and its values here are others",
+                    f"edit this part by itself, or leave the tensor out: `ckpt convert SRC DST --drop '{self.name}'`",
+                    piece.file.path,
                 )

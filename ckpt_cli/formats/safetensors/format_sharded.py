@@ -79,7 +79,8 @@ class Sharded(Index, Writer, Patcher):
             return None
         count = f"{shards[0].total}" if len(shards) == shards[0].total else f"{len(shards)} of {shards[0].total}"
         what = f"{count} shards, whose index ({shards[0].whole}{SUFFIX}) is missing"
-        return ReadError(what, "download it, too, name one of the shards, or take all with --ignore-index", folder)
+        mend = "download it, too, name one of the shards, or make one model of all: `ckpt convert SRC DST --ignore-index`"
+        return ReadError(what, mend, folder)
 
     def sniff(self, file: File) -> bool:
         """JSON with a map of weights to files."""

@@ -15,7 +15,7 @@ from .. import formats
 from ..encodings import strict_json
 
 _MOST_INDEX = 100_000_000  # bytes
-CURE = "download what is missing, or see what is there: --ignore-index, with `ckpt convert` for a right index"
+CURE = "download what is missing, or make a right model of what is there: `ckpt convert SRC DST --ignore-index`"
 
 
 class ShardIndex(NamedTuple):
