@@ -497,3 +497,20 @@ def test_what_a_config_says_of_a_layer_is_told(arguments: Arrays, says: str, tmp
     said = ckpt("convert", tmp_path / "a.h5", tmp_path / "o.pt", "--map", "keras-to-torch").err
     assert (f"has {says}: its weights are carried" in said) == bool(says)
     assert ckpt("diff", tmp_path / "a.h5", tmp_path / "o.pt", "--map", "keras-to-torch").out == ""
+
+
+@pytest.mark.parametrize(("merge", "says"), [("concat", ""), ("sum", "merge_mode = sum"), (None, "merge_mode = None"), ("", "")])
+def test_how_a_bidirectional_merges_its_directions_is_told(merge: str | None, says: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    inner = {"class_name": "GRU", "config": {"name": "gru", "units": 4, "reset_after": True, "activation": "tanh"}}
+    layer = {"class_name": "Bidirectional", "config": {"name": "bi", "layer": inner} | ({} if merge == "" else {"merge_mode": merge})}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"name": "s", "layers": [layer]}})
+        leaves = {"kernel": (5, 12), "recurrent_kernel": (4, 12), "bias": (2, 12)}
+        names = {f"bi/{way}_gru/gru_cell/{leaf}:0": shape for way in ("forward", "backward") for leaf, shape in leaves.items()}
+        for name, shape in names.items():
+            file[f"model_weights/bi/{name}"] = drawn(*shape)
+        file["model_weights"].attrs["layer_names"] = [b"bi"]
+        file["model_weights/bi"].attrs["weight_names"] = [name.encode() for name in names]
+    said = ckpt("convert", tmp_path / "a.h5", tmp_path / "o.pt", "--map", "keras-to-torch").err
+    assert (f"has {says}: its weights are carried" in said) == bool(says)
+    assert "0.weight_ih_l0_reverse" in loaded(tmp_path / "o.pt")
