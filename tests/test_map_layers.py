@@ -183,6 +183,144 @@ def test_gluon_and_paddle_have_the_gates_of_torch(framework: str, kind: type[nn.
     assert all_bits(dict(net.state_dict())) == all_bits(before)
 
 
+class Stack(nn.Module):
+    """Bidirectional layers, each a module of its own: as maps number them where nothing says their names."""
+
+    def __init__(self, kind: type[nn.RNNBase], layers: int) -> None:
+        super().__init__()
+        for layer in range(layers):
+            self.add_module(str(layer), kind(8 if layer else 5, 4, bidirectional=True))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.children():
+            x, _ = layer(x)
+        return x
+
+
+@pytest.mark.parametrize("layers", [1, 2, 3, 11])
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+@pytest.mark.parametrize("framework", ["keras", "tensorflow", "mxnet", "flax", "paddle"])
+def test_both_directions_stay_one_layer_under_new_names(
+    framework: str, kind: type[nn.RNNBase], layers: int, tmp_path: Path, ckpt: Ckpt
+) -> None:
+    """There and back without --like: what torch computes is the same."""
+    if framework == "flax" and kind is nn.RNN:
+        return
+    net, stack, xs = kind(5, 4, layers, bidirectional=True), Stack(kind, layers), drawn(6, 2, 5)
+    a, there, back = (tmp_path / f"{name}.safetensors" for name in ("a", "there", "back"))
+    written(a, {name: tensor.numpy() for name, tensor in net.state_dict().items()})
+    ckpt("convert", a, there, "--map", f"torch-to-{framework}")
+    ckpt("convert", there, back, "--map", f"{framework}-to-torch")
+    stack.load_state_dict(loaded(back))
+    assert np.allclose(computed(stack, xs), computed(net, xs), atol=1e-5)
+    for like in ((), ("--like", a)):
+        ckpt("convert", there, back, "--map", f"{framework}-to-torch", *like, "--force")
+        assert ckpt("diff", there, back, "--map", f"{framework}-to-torch").out == ""
+
+
+NEW_NAMES = {
+    "keras": "layers/bidirectional_1/backward_layer/cell/vars/0",
+    "tensorflow": "layer_with_weights-1/backward_layer/cell/kernel",
+    "mxnet": "1.r0_i2h_weight",
+    "flax": "params.Bidirectional_1.backward_rnn.cell.ii.kernel",
+    "paddle": "1.weight_ih_l0_reverse",
+}
+
+
+@pytest.mark.parametrize("framework", NEW_NAMES)
+def test_the_second_layer_backward_is_called_as_the_framework_calls_it(framework: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    a, out = tmp_path / "a.safetensors", tmp_path / "out.safetensors"
+    net = nn.LSTM(5, 4, 2, bidirectional=True)
+    written(a, {f"rnn.{name}": tensor.numpy() for name, tensor in net.state_dict().items()})
+    ckpt("convert", a, out, "--map", f"torch-to-{framework}")
+    weight = net.weight_ih_l1_reverse.detach()
+    found = loaded(out)[NEW_NAMES[framework]]
+    assert torch.equal(found, weight[:4].T if framework == "flax" else weight if framework in ("mxnet", "paddle") else weight.T)
+
+
+BIDIRECTIONAL = {
+    "keras 3": ("layers/bidirectional/{}_layer/cell/vars/", ("0", "1", "2")),
+    "keras 3, in a model": ("functional/layers/encoder/bidirectional_3/{}_layer/cell/vars/", ("0", "1", "2")),
+    "keras 2": ("model_weights/my_bi/my_bi/{}_gru/gru_cell_{}/", ("kernel:0", "recurrent_kernel:0", "bias:0")),
+    "keras 2, the layer alone": ("bidirectional/{}_gru/", ("kernel:0", "recurrent_kernel:0", "bias:0")),
+}
+
+
+@pytest.mark.parametrize("style", BIDIRECTIONAL)
+def test_a_bidirectional_of_keras_becomes_one_of_torch(style: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    """Cells of Keras 2 are numbered throughout the model, so that the two directions have other numbers."""
+    home, leaves = BIDIRECTIONAL[style]
+    cells = {direction: [drawn(5, 12), drawn(4, 12), drawn(2, 12)] for direction in ("backward", "forward")}
+    arrays = {
+        home.format(direction, number) + leaf: array
+        for number, direction in enumerate(cells, 1)
+        for leaf, array in zip(leaves, cells[direction], strict=True)
+    }
+    net, xs = Stack(nn.GRU, 1), drawn(6, 2, 5)
+    ckpt("convert", written(tmp_path / "a.safetensors", arrays), tmp_path / "out.pt", "--map", "keras-to-torch")
+    net.load_state_dict(loaded(tmp_path / "out.pt"))
+    want = [run(keras_gru(*cells[direction]), xs, 4, direction == "backward") for direction in ("forward", "backward")]
+    assert np.allclose(computed(net, xs), np.concatenate(want, -1), atol=1e-5)
+
+
+def test_names_of_mxnet_keep_their_directions(tmp_path: Path, ckpt: Ckpt) -> None:
+    arrays = {f"arg:enc_{end}0_{name}_weight": drawn(16, 5 if name == "i2h" else 4) for end in "rl" for name in ("i2h", "h2h")}
+    ckpt("convert", written(tmp_path / "a.safetensors", arrays), tmp_path / "out.pt", "--map", "mxnet-to-torch")
+    found = loaded(tmp_path / "out.pt")
+    ends = {name.rpartition(".")[2]: tensor for name, tensor in found.items()}
+    assert len({name.rpartition(".")[0] for name in found}) == 1
+    assert np.array_equal(ends["weight_ih_l0_reverse"].numpy(), arrays["arg:enc_r0_i2h_weight"])
+
+
+def halves(*sides: tuple[str, tuple[tuple[int, int], ...]], cells: tuple[str, ...] = ("cell",)) -> dict[str, tuple[int, int]]:
+    """The shapes of a Bidirectional of Keras: those of the kernels of each direction."""
+    home = "layers/bidirectional/{}_layer/{}/vars/{}"
+    return {home.format(way, cell, k): shape for way, shapes in sides for cell in cells for k, shape in enumerate(shapes)}
+
+
+LSTM_4, LSTM_3, RNN_4 = ((4, 16), (4, 16)), ((4, 12), (3, 12)), ((4, 4), (4, 4))
+ODD = {
+    "no forward direction": ("torch-to-keras", {"weight_ih_l0_reverse": (16, 5), "weight_hh_l0_reverse": (16, 4)}),
+    "other sizes": ("keras-to-torch", halves(("forward", LSTM_4), ("backward", LSTM_3))),
+    "other kinds": ("keras-to-torch", halves(("forward", LSTM_4), ("backward", RNN_4))),
+    "stacked": (
+        "keras-to-torch",
+        halves(("forward", LSTM_4), ("backward", LSTM_4), cells=("cell/cells/lstm_cell", "cell/cells/lstm_cell_1")),
+    ),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_directions_that_are_no_pair_are_refused(odd: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    way, shapes = ODD[odd]
+    a, out = written(tmp_path / "a.safetensors", {name: drawn(*shape) for name, shape in shapes.items()}), tmp_path / "o.safetensors"
+    said = ckpt("convert", a, out, "--map", way, status=2).err
+    assert not out.exists() and said.count("\n") == 1 and said.count("(") == 1
+    assert any(name in said for name in shapes if "backward" in name or "reverse" in name) and "(--like FILE says what it becomes)" in said
+
+
+def test_one_direction_goes_on_alone(tmp_path: Path, ckpt: Ckpt) -> None:
+    """Names with such words are of layers of one direction where nothing makes them two of one."""
+    net = nn.ModuleDict({"reverse_lstm": nn.LSTM(5, 4), "r": nn.LSTM(5, 4), "forward_lstm": nn.LSTM(5, 4), "backward": nn.LSTM(5, 4)})
+    torch.save(net.state_dict(), tmp_path / "a.pt")
+    ckpt("convert", tmp_path / "a.pt", tmp_path / "o.safetensors", "--map", "torch-to-keras")
+    layers = {name.split("/cell")[0] for name in loaded(tmp_path / "o.safetensors")}
+    assert layers == {"layers/lstm", "layers/lstm_1", "layers/lstm_2", "layers/lstm_3"}
+
+
+def test_layers_of_one_direction_are_not_those_of_two(tmp_path: Path, ckpt: Ckpt) -> None:
+    """Four layers of one direction do not compare with two of both."""
+    state = nn.LSTM(5, 4, 2, bidirectional=True).state_dict()
+    apart = {f"{n}.{name.split('_l')[0]}_l0": tensor.numpy() for n, at in enumerate(("l0_reverse", "l0", "l1_reverse", "l1"))
+             for name, tensor in state.items() if name.endswith(at)}  # fmt: skip
+    a, b, h5 = written(tmp_path / "a.safetensors", apart), tmp_path / "b.pt", tmp_path / "c.safetensors"
+    torch.save(state, b)
+    ckpt("convert", b, h5, "--map", "torch-to-keras")
+    said = ckpt("diff", h5, a, "--map", "keras-to-torch", status=2).err
+    assert "neither names nor sizes decide, and so for 1 more group of layers (say which" in said and said.count("(") == 1
+    assert ckpt("diff", b, h5, "--map", "torch-to-keras").out == ""
+
+
 def test_a_gru_of_keras_without_reset_after_is_refused(tmp_path: Path, ckpt: Ckpt) -> None:
     arrays = {f"layers/gru/cell/vars/{k}": each for k, each in enumerate((drawn(5, 12), drawn(4, 12), drawn(12)))}
     a, like = written(tmp_path / "a.safetensors", arrays), tmp_path / "like.pt"
@@ -359,3 +497,20 @@ def test_what_a_config_says_of_a_layer_is_told(arguments: Arrays, says: str, tmp
     said = ckpt("convert", tmp_path / "a.h5", tmp_path / "o.pt", "--map", "keras-to-torch").err
     assert (f"has {says}: its weights are carried" in said) == bool(says)
     assert ckpt("diff", tmp_path / "a.h5", tmp_path / "o.pt", "--map", "keras-to-torch").out == ""
+
+
+@pytest.mark.parametrize(("merge", "says"), [("concat", ""), ("sum", "merge_mode = sum"), (None, "merge_mode = None"), ("", "")])
+def test_how_a_bidirectional_merges_its_directions_is_told(merge: str | None, says: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    inner = {"class_name": "GRU", "config": {"name": "gru", "units": 4, "reset_after": True, "activation": "tanh"}}
+    layer = {"class_name": "Bidirectional", "config": {"name": "bi", "layer": inner} | ({} if merge == "" else {"merge_mode": merge})}
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": {"name": "s", "layers": [layer]}})
+        leaves = {"kernel": (5, 12), "recurrent_kernel": (4, 12), "bias": (2, 12)}
+        names = {f"bi/{way}_gru/gru_cell/{leaf}:0": shape for way in ("forward", "backward") for leaf, shape in leaves.items()}
+        for name, shape in names.items():
+            file[f"model_weights/bi/{name}"] = drawn(*shape)
+        file["model_weights"].attrs["layer_names"] = [b"bi"]
+        file["model_weights/bi"].attrs["weight_names"] = [name.encode() for name in names]
+    said = ckpt("convert", tmp_path / "a.h5", tmp_path / "o.pt", "--map", "keras-to-torch").err
+    assert (f"has {says}: its weights are carried" in said) == bool(says)
+    assert "0.weight_ih_l0_reverse" in loaded(tmp_path / "o.pt")

@@ -4,6 +4,7 @@
     conventions/     what each framework calls the variables of its layers: data, one file a framework
     convention.py    these files, and the layers that a checkpoint has by one of them
     kinds.py         kinds of layers, and what their variables are made of
+    directions.py    recurrent layers that are the two directions of one
     words.py         names of layers, taken apart
     deciding.py      which layer is which, by names alone
     matching.py      which layer is which, by kinds, sizes and names

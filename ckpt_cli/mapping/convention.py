@@ -12,6 +12,7 @@ own        names that begin with this give layers their own name, which new name
 graph      names of tensors whose values only a graph beside the file tells
 embedding  names of embeddings that have no layer: the variable's name is the layer's
 split      a layer that is two elsewhere: which of its variables are which of the two layers'
+directions how the two directions of a recurrent layer are told, and called where they are new (directions.py)
 
 A kind of layer is its variables, each with the names it goes by and the letters of its axes; a letter has one size throughout the layer.
 What a variable is made of is said in kinds.py. `equal` lists letters of one size. A variable with `fill` is made of that value where the
@@ -29,6 +30,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ..errors import UnknownName, did_you_mean
+from .directions import Directions
 from .kinds import Candidate, LayerKind, LayerTensors, Shapes, Told, candidate, kind_of
 
 
@@ -75,6 +77,7 @@ class Convention:
         self.written, self.under = int(table.get("written", 0)), str(table.get("under", ""))
         self.strict, self.once, self.constants = (bool(table.get(key, False)) for key in ("strict", "once", "constants"))
         self.kinds = {kind: kind_of(kind, facts) for kind, facts in kinds["kind"].items()}
+        self.directions = Directions.of(table["directions"])
         self._split = [_Split.of(each) for each in kinds.get("split", {}).values()]
         self._pattern, self._training = str(table["pattern"]), re.compile(str(table["training"]), re.IGNORECASE)
         self._group, self._own = re.compile(str(table.get("groups", "$^"))), re.compile(str(table.get("own", "$^")))
@@ -101,7 +104,8 @@ class Convention:
         variable = kind.variables[key]
         leaf = variable.names[self.written].replace(".", self.separator)
         under = self.under if variable.under is None else variable.under
-        return f"{under}{layer}{self.separator}{kind.prefix}{leaf}{kind.suffix}"
+        prefix = "" if leaf.startswith(kind.prefix) else kind.prefix
+        return f"{under}{layer}{self.separator}{prefix}{leaf}{kind.suffix}"
 
     def layers(self, shapes: Shapes, composite: bool = True, told: Told = Told()) -> list[LayerTensors]:  # noqa: B008
         """Return the layers that have these tensors, in their order; in natural order where the names are sorted, as some formats do.

@@ -49,8 +49,8 @@ class Matching(NamedTuple):
         if not self.open:
             return
         here, there = ([layer.names[0] for layer in side] for side in self.open[0])
-        others = len(self.open) - 1
-        more = f" (and so for {others:,} more group{'s' * (others > 1)} of layers)" if others else ""
+        count = len(self.open) - 1
+        more = f", and so for {count:,} more group{'s' * (count > 1)} of layers" if count else ""
         raise EditError(
             f"{_listed(here)} could {'each ' * (len(here) > 1)}become {_listed(there)}: neither names nor sizes decide{more}",
             "say which by rules: --map RULES.toml; or leave out by --select and --drop what is not meant",

@@ -13,7 +13,8 @@ from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
 from .axes import spatial_count
 from .convention import Convention
-from .kinds import Candidate, LayerTensors, Shapes, Told, told_by
+from .directions import Together
+from .kinds import Candidate, LayerKind, LayerTensors, Shapes, Told, told_by
 from .matching import Matching, Pair, Side, matched
 from .outcome import Outcome
 from .variables import has_place, made_there
@@ -102,7 +103,8 @@ def _layers_and_pairs(
     told = told_by(checkpoint)
     layers = ours.layers(shapes, told=told)
     if like is None:
-        numbered = _numbered(_untied(checkpoint, layers) if theirs.once else layers, theirs)
+        units = ours.directions.together(layers)
+        numbered = _numbered(_untied(checkpoint, units) if theirs.once else units, theirs)
         return layers, [pair for _, pair in numbered], _guesses(numbered)
     others, ties = theirs.layers(like.shapes, told=like.told), checkpoint.ties()
     matching = matched(Side(layers, ties, told.paths), Side(others, like.ties, like.told.paths))
@@ -153,31 +155,37 @@ def _tied_layers(checkpoint: Checkpoint, layers: list[LayerTensors], done: Colle
     return {name for layer in layers for name in layer.names if all(checkpoint[each].key in keys for each in layer.names)}
 
 
-def _untied(checkpoint: Checkpoint, layers: list[LayerTensors]) -> list[LayerTensors]:
+def _untied(checkpoint: Checkpoint, units: list[Together]) -> list[Together]:
     """The layers that are not tied to an earlier one."""
-    first: dict[frozenset[object], LayerTensors] = {}
-    for layer in layers:
-        first.setdefault(frozenset(checkpoint[name].key for name in layer.names), layer)
+    first: dict[tuple[frozenset[object], ...], Together] = {}
+    for unit in units:
+        first.setdefault(tuple(frozenset(checkpoint[name].key for name in layer.names) for layer in unit), unit)
     return list(first.values())
 
 
-def _numbered(layers: Sequence[LayerTensors], theirs: Convention) -> list[tuple[LayerTensors, Pair]]:
+def _numbered(units: Sequence[Together], theirs: Convention) -> list[tuple[LayerTensors, Pair]]:
     """Each layer with a new one there, of the likeliest kind that the other framework has."""
     pairs = []
     counts: dict[str, int] = {}
-    for number, layer in enumerate(layers):
-        here = next((candidate for candidate in layer.candidates if candidate.kind.name in theirs.kinds), None)
+    for number, unit in enumerate(units):
+        here = next((candidate for candidate in unit[0].candidates if candidate.kind.name in theirs.kinds), None)
         if here is None:
             continue
         kind = theirs.kinds[here.kind.name]
-        home = kind.home.format(d=spatial_count(here.sizes))
+        kinds = (kind,) if len(unit) == 1 else theirs.directions.kinds(kind)
+        home = kinds[0].home.format(d=spatial_count(here.sizes))
         count = counts[home] = counts.get(home, -1) + 1
         numbered = theirs.child.format(n=number, home=f"{home}_{count}" if count else home, count=count, kind=home)
-        place = layer.path if layer.named else numbered
-        keys = [key for key, variable in kind.variables.items() if variable.terms <= here.terms or variable.fill is not None]
-        tensors = {key: theirs.new_name(kind, key, place) for key in keys}
-        pairs.append((layer, Pair(here, Candidate(kind, tensors, {}), here.sizes)))
+        place = unit[0].path if unit[0].named else numbered
+        pairs += [(layer, _new_pair(layer, each, theirs, place)) for layer, each in zip(unit, kinds, strict=True)]
     return pairs
+
+
+def _new_pair(layer: LayerTensors, kind: LayerKind, theirs: Convention, place: str) -> Pair:
+    """A layer with a new one of that kind, which is called `place`."""
+    here = next(candidate for candidate in layer.candidates if candidate.kind.name == kind.name)
+    keys = [key for key, variable in kind.variables.items() if variable.terms <= here.terms or variable.fill is not None]
+    return Pair(here, Candidate(kind, {key: theirs.new_name(kind, key, place) for key in keys}, {}), here.sizes)
 
 
 def _tied_names(like: Template | None, tensors: Mapping[str, Tensor]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """What a Keras config says of recurrent layers that their weights do not show: other functions than those that all frameworks share.
 
-The arguments are those of keras/src/layers/rnn/{gru,lstm,simple_rnn}.py; a function is a name, or {"class_name": …, "config": {"name": …}}.
+The arguments are those of keras/src/layers/rnn/{gru,lstm,simple_rnn,bidirectional}.py: others put the outputs of both directions one after
+the other, merge_mode = concat. A function is a name, or {"class_name": …, "config": {"name": …}}.
 """
 
 from __future__ import annotations
@@ -17,18 +18,16 @@ _RECURRENT = re.compile(r"(CuDNN)?(GRU|LSTM|SimpleRNN)(Cell)?")
 
 def unusual_arguments(config: Config | None) -> dict[str, str]:
     """Return what is unusual about recurrent layers, as `recurrent_activation = hard_sigmoid`, by the names of the layers."""
-    found: dict[str, str] = {}
+    found: dict[str, dict[str, Any]] = {}
     for layer in _configs(config):
         arguments = arguments_of(layer)
         if _RECURRENT.fullmatch(str(layer.get("class_name"))):
-            odd = {
-                key: _function(arguments[key])
-                for key, usual in _USUAL.items()
-                if key in arguments and _function(arguments[key]) not in usual
-            }
-            if odd:
-                found[name_of(layer)] = ", ".join(f"{key} = {value}" for key, value in odd.items())
-    return found
+            odd = {key: _function(arguments[key]) for key in _USUAL if key in arguments}
+            found.setdefault(name_of(layer), {}).update({key: value for key, value in odd.items() if value not in _USUAL[key]})
+        elif layer.get("class_name") == "Bidirectional" and arguments.get("merge_mode", "concat") != "concat":
+            inner = arguments.get("layer")
+            found.setdefault(name_of(inner) if isinstance(inner, dict) else "", {})["merge_mode"] = arguments["merge_mode"]
+    return {name: ", ".join(f"{key} = {value}" for key, value in odd.items()) for name, odd in found.items() if odd}
 
 
 def _configs(config: Any) -> Iterator[Config]:
