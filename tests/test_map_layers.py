@@ -514,3 +514,19 @@ def test_how_a_bidirectional_merges_its_directions_is_told(merge: str | None, sa
     said = ckpt("convert", tmp_path / "a.h5", tmp_path / "o.pt", "--map", "keras-to-torch").err
     assert (f"has {says}: its weights are carried" in said) == bool(says)
     assert "0.weight_ih_l0_reverse" in loaded(tmp_path / "o.pt")
+
+
+def test_cells_of_flax_that_could_be_directions_are_told(tmp_path: Path, ckpt: Ckpt) -> None:
+    """linen names cells by class and number where Bidirectional and its cells are made in one compact method: no name says a direction."""
+    arrays = {
+        f"params.OptimizedLSTMCell_{n}.{side}{gate}.kernel": drawn(4 if side == "h" else size, 4)
+        for n, size in enumerate((8, 8, 5))
+        for side in "ih"
+        for gate in "ifgo"
+    }
+    said = ckpt("convert", written(tmp_path / "a.safetensors", arrays), tmp_path / "o.pt", "--map", "flax-to-torch").err
+    assert "one direction, which their names do not say: OptimizedLSTMCell_0, OptimizedLSTMCell_1 (rules tell it" in said
+    like, two = tmp_path / "like.pt", {name: array for name, array in arrays.items() if "Cell_2" not in name}
+    torch.save(nn.LSTM(8, 4, bidirectional=True, bias=False).state_dict(), like)
+    a = written(tmp_path / "a.safetensors", two)
+    ckpt("convert", a, tmp_path / "o2.pt", "--map", "flax-to-torch", "--like", like, status=2)

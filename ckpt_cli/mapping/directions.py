@@ -28,17 +28,20 @@ class Directions(NamedTuple):
         home: what new bidirectional layers are called; empty where that is what layers of one direction are called, too.
         forward: the ends of new names in this direction.
         backward: the same in the other one.
+        untold: the path of a cell that may be a direction, though its name does not say so.
     """
 
     pattern: re.Pattern[str]
     home: str
     forward: Ends
     backward: Ends
+    untold: re.Pattern[str]
 
     @classmethod
     def of(cls, table: Mapping[str, Any]) -> Directions:
         """Return what the table of a convention's file says."""
-        return cls(re.compile(str(table["told"])), str(table.get("home", "")), Ends(**table["forward"]), Ends(**table["backward"]))
+        told, untold = (re.compile(str(table.get(key, "$^"))) for key in ("told", "untold"))
+        return cls(told, str(table.get("home", "")), Ends(**table["forward"]), Ends(**table["backward"]), untold)
 
     def kinds(self, kind: LayerKind) -> tuple[LayerKind, LayerKind]:
         """Return the kind as new layers of either direction have it."""
@@ -60,6 +63,21 @@ class Directions(NamedTuple):
             group = groups.setdefault((deeper, *facts.values()), _Group([], [], deeper))
             (group.backward if backward else group.forward).append(layer)
         return [together for group in groups.values() for together in group.checked()]
+
+    def guesses(self, units: Sequence[Together]) -> list[str]:
+        """Return a line for cells of the same sizes, two of which could be the directions of one layer."""
+        alike: dict[tuple[object, ...], list[str]] = {}
+        for unit in units:
+            cell = unit[0].candidates[0]
+            if len(unit) == 1 and _is_recurrent(cell) and self.untold.fullmatch(unit[0].path):
+                alike.setdefault((cell.kind.name, *sorted(cell.sizes.items())), []).append(unit[0].path)
+        paths = [path for group in alike.values() if len(group) > 1 for path in group]
+        listed = ", ".join(paths[:5]) + ", …" * (len(paths) > 5)
+        return (
+            [f"taken for layers of one direction, which their names do not say: {listed} (rules tell it: --map RULES.toml)"]
+            if paths
+            else []
+        )
 
 
 class _Group(NamedTuple):

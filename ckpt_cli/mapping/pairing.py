@@ -105,7 +105,7 @@ def _layers_and_pairs(
     if like is None:
         units = ours.directions.together(layers)
         numbered = _numbered(_untied(checkpoint, units) if theirs.once else units, theirs)
-        return layers, [pair for _, pair in numbered], _guesses(numbered)
+        return layers, [pair for _, pair in numbered], _guesses(numbered) + ours.directions.guesses(units)
     others, ties = theirs.layers(like.shapes, told=like.told), checkpoint.ties()
     matching = matched(Side(layers, ties, told.paths), Side(others, like.ties, like.told.paths))
     if _has_composites(matching, layers, others):
