@@ -195,7 +195,7 @@ def test_what_names_leave_open_is_refused_and_listed(kind: str, tmp_path: Path, 
 
 
 @pytest.mark.parametrize(
-    ("groups", "more"), [(1, ""), (2, " (and so for 1 more group of layers)"), (3, " (and so for 2 more groups of layers)")]
+    ("groups", "more"), [(1, ""), (2, ", and so for 1 more group of layers"), (3, ", and so for 2 more groups of layers")]
 )
 def test_groups_that_are_open_are_counted(groups: int, more: str, tmp_path: Path, ckpt: Ckpt) -> None:
     sizes = range(2, 2 + groups)

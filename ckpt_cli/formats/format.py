@@ -264,5 +264,7 @@ class HasChecksums(Format):
 
 
 def _first(names: Sequence[str]) -> str:
-    """The first five of some names, and a sign that there are more."""
-    return ", ".join([*names[:5], *(["…"] if len(names) > 5 else [])])
+    """The first five of some names, long ones shortened, and a sign that there are more."""
+    from ..errors import shortened
+
+    return ", ".join([*map(shortened, names[:5]), *(["…"] if len(names) > 5 else [])])

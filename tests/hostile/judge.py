@@ -116,7 +116,7 @@ def untouched(folder: Path, but: str = "") -> Iterator[None]:
 
 # Control characters but tab and line feed, escapes, C1, separators, bidi marks.
 RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
-FAULTS = ("Traceback", "a fault in ckpt itself", "MemoryError", "RecursionError", "caught at")
+FAULTS = ("Traceback", "a fault in ckpt itself", "MemoryError", "RecursionError")
 
 
 def judge(found: Answer, folder: Path, statuses: tuple[int, ...] = (0, 2)) -> None:
@@ -125,6 +125,7 @@ def judge(found: Answer, folder: Path, statuses: tuple[int, ...] = (0, 2)) -> No
     assert not found.late, f"not done after {found.seconds:.0f} s"
     assert found.status in statuses, (found.status, text[-2000:])
     assert not any(fault in found.err for fault in FAULTS), found.err[-2000:]
+    assert not any(line.startswith("caught at") for line in found.err.splitlines()), found.err[-2000:]  # what was run would say so
     assert not RAW.search(text), repr(text[:2000])
     assert "object at 0x" not in text, text[:2000]
     if found.status == 2:
