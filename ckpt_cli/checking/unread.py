@@ -21,10 +21,10 @@ def undecoded(checkpoint: Checkpoint, values: bool) -> Iterator[Violation]:
         values: Whether something is said of all values, and not only of bytes and their checksums.
     """
     for name, (what, storage, known) in checkpoint.undecoded.items():
-        if known:
-            yield from _not_finite(name, checkpoint.objects.get(name)) if values else ()
-        elif storage is None:
+        if storage is None:
             yield violation("unread", name, f"{what}: its bytes are not read", bytes=None)
+        elif known:
+            yield from _not_finite(name, checkpoint.objects.get(name)) if values else ()
         elif values:
             yield violation("unread", name, f"{what}: what they say is not known", bytes=storage.nbytes)
 
