@@ -233,7 +233,7 @@ def test_who_opens_a_file_whose_edit_died_finds_the_old_one_or_the_new_one(edit:
 )
 def test_an_edit_of_several_shards_that_died_is_undone_in_all_of_them(first: str, edit: list[str], shards: Path, ckpt: Ckpt) -> None:
     seen = set()
-    for death, before, after in every_death(shards.parent, [edit[0], str(shards), *edit[1:], "-i"], 1 if WHOLE else 5):
+    for death, before, after in every_death(shards.parent, [edit[0], str(shards), *edit[1:], "-i"], 1 if WHOLE else 7):
         if first == "shard":
             for shard in sorted(shards.parent.glob("m-*.safetensors"), reverse=True):
                 ckpt("ls", shard)
@@ -668,7 +668,7 @@ def test_several_shards_where_there_are_no_hard_links(shards: Path, ckpt: Ckpt, 
 
     monkeypatch.setattr(os, "link", refused)
     names = sorted(contents(shards.parent))
-    for death, before, after in every_death(shards.parent, ["cast", str(shards), "float16", "-i"], 1 if WHOLE else 4):
+    for death, before, after in every_death(shards.parent, ["cast", str(shards), "float16", "-i"], 1 if WHOLE else 8):
         ckpt("ls", shards)
         found = {name: data for name, data in contents(shards.parent).items() if not litter(name)}
         assert found in (before, after), death

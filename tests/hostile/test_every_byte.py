@@ -21,7 +21,7 @@ def warm() -> Iterator[Warm]:
     process.close()
 
 
-@pytest.mark.parametrize("source", SOURCES[:: 1 if WHOLE else 4], ids=lambda path: f"{path.parent.name}/{path.name}")
+@pytest.mark.parametrize("source", SOURCES[:: 1 if WHOLE else 6], ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_changed_byte_is_never_the_same(source: Path, tmp_path: Path, warm: Warm) -> None:
     for seed in range(8 if WHOLE else 1):
         every_byte.check(source, random.Random(f"{source.name} {seed}"), tmp_path, warm)
