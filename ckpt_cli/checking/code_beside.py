@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import CkptError, Malformed, about
 from ..formats.encodings import strict_json
-from ..scanning import Search, objects_in, within
+from ..scanning import Search, within
 from ..scanning.containers import Searching
 from ..storage.file import File
 
@@ -56,7 +56,7 @@ def _scan_config(search: Search, file: File, name: str) -> None:
     except Malformed as error:
         search.unread(f"the config is not read: {error.what}", name)
         return
-    for value in objects_in(document):
+    for value in strict_json.objects_in(document):
         for key, imported in _imported(value):
             search.add(imported, "transformers imports it, where it is told trust_remote_code", within(name, key))
 

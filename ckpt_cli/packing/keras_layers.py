@@ -5,7 +5,7 @@ The config in a .keras has each layer's arguments and dtype policy; a .weights.h
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -23,18 +23,6 @@ class Variables(NamedTuple):
     zero: str | None
     order: str | None
     bias: str | None
-
-
-def objects_in(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects in a document of JSON, an outer one before those in it."""
-    waiting = [value]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield value
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)
 
 
 def variables_of(headers: Headers, name: str) -> Variables | None:
@@ -103,7 +91,7 @@ def _layers(headers: Headers) -> dict[str, list[dict[str, Any]]]:
     records = getattr(headers.checkpoint.rest, "records", None)
     raw = records["config.json"].read() if isinstance(records, dict) and "config.json" in records else b""
     layers: dict[str, list[dict[str, Any]]] = {}
-    for layer in objects_in(strict_json.loads(raw) if raw else None):
+    for layer in strict_json.objects_in(strict_json.loads(raw) if raw else None):
         inner = layer.get("config")
         if "class_name" in layer and isinstance(inner, dict) and isinstance(inner.get("name"), str):
             layers.setdefault(inner["name"], []).append(inner)

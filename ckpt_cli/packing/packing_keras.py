@@ -24,7 +24,7 @@ from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
 from .headers import Headers, check_shape
 from .integers import nibbles
-from .keras_layers import Variables, arguments_of, bits_of, kernels, objects_in, own_shape, variables_of
+from .keras_layers import Variables, arguments_of, bits_of, kernels, own_shape, variables_of
 from .matrices import FLOAT, FLOATS, Blocks, Matrix, decoded, storages
 from .packed import Packed, Packing, packings
 
@@ -57,7 +57,7 @@ class Keras(Packing):
         if not isinstance(records, dict) or "config.json" not in records:
             return checkpoint
         config = strict_json.loads(records["config.json"].read())
-        for layer in objects_in(config):
+        for layer in strict_json.objects_in(config):
             if str(layer.get("class_name", "")).startswith("Quantized") and isinstance(layer.get("config"), dict):
                 layer |= {"module": "keras", "class_name": "DTypePolicy", "config": {"name": str(layer["config"].get("source_name"))}}
             if "quantization_config" in layer:

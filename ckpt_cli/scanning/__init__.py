@@ -88,15 +88,3 @@ class Search:
 def within(place: str, name: str) -> str:
     """What a part of `place` is called."""
     return f"{place}, {name}" if place else name
-
-
-def objects_in(document: Any) -> Iterator[dict[str, Any]]:
-    """All objects in a JSON document, however deep."""
-    waiting = [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield value
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)

@@ -17,7 +17,7 @@ from ..errors import Malformed
 from ..formats.encodings import protobuf, strict_json
 from ..storage.file import File
 from ..tensors.checkpoint import Checkpoint
-from . import Search, objects_in
+from . import Search
 from .safe_names import KERAS_FORMS, KERAS_FUNCTIONS
 
 _CODE = {
@@ -43,7 +43,7 @@ def scan_config(search: Search, raw: bytes, place: str) -> None:
 
 
 def _scan_json(search: Search, document: Any, place: str) -> None:
-    for value in objects_in(document):
+    for value in strict_json.objects_in(document):
         _scan_object(search, value, place)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import Malformed
 from ..formats.encodings.object_nodes import List, text_of
-from ..formats.encodings.storage_ids import StorageId, is_storage_id
+from ..formats.encodings.storage_ids import LEGACY_MAGIC, StorageId, is_storage_id
 from ..formats.numpy import npy
 from ..storage.file import File
 from ..storage.memory_file import MemoryFile
@@ -18,7 +18,6 @@ from .search import MOST_SEARCHED, is_pickle, pickles_within
 from .trace import traced
 from .trace_machine import WRAPPER, Trace
 
-_MAGIC = 0x1950A86A20F9469CFC6C
 _PICKLES_BEHIND_MAGIC = 4
 _MOST_ITEMS = 100_000
 _MOST_AT_START = 10_000  # opcodes
@@ -56,7 +55,7 @@ class Stream:
         trace = self._trace(at)
         if not is_pickle(trace, at) and not (at and not trace.wrong):
             return None
-        is_legacy = not trace.wrong and type(trace.stack[-1]) is int and trace.stack[-1] == _MAGIC
+        is_legacy = not trace.wrong and type(trace.stack[-1]) is int and trace.stack[-1] == LEGACY_MAGIC
         if known and not (is_legacy or trace.globals or head[:1] == b"\x80" or trace.end == self.file.size):
             return None  # other bytes, which happen to be opcodes
         self._judge(trace)

@@ -90,12 +90,6 @@ def array_tensor(node: Call) -> Tensor:
     return _tensor(data, dtype, shape, fortran is True or fortran == 1)
 
 
-def _swapped(storage: Storage, width: int) -> Storage:
-    from ...storage.mapped import swapped  # few files are big-endian
-
-    return swapped(storage, width)
-
-
 class _PickledObjects(Storage):
     """Objects as the pickle that is written for them, which is made when it is asked for."""
 
@@ -246,7 +240,7 @@ def scalar_bytes(node: Any) -> bytes | None:
     raw = as_bytes(node.arguments()[1])
     if raw is None or not dtype.addressable or len(raw) != dtype.nbytes:
         return None
-    return _swapped(Memory(raw), dtype.part).read() if order == ">" else raw
+    return swapped(Memory(raw), dtype.part).read() if order == ">" else raw
 
 
 def array_node(tensor: Tensor) -> Call:

@@ -13,9 +13,8 @@ from ...storage.storage import Slice, Storage
 from . import pickled_arrays
 from .object_nodes import Call
 from .pickle_reader import Unpickler
-from .storage_ids import StorageId, is_storage_id
+from .storage_ids import LEGACY_MAGIC, StorageId, is_storage_id
 
-_MAGIC = 0x1950A86A20F9469CFC6C
 _NOT_READ = "a storage in the pickle is kept in a way that is not read"
 _MEND = "`ckpt check --safe` tells what code it names"
 _MOST_HEAD = 4096  # bytes: the pickles at the head of such a stream have some three hundred
@@ -52,6 +51,6 @@ def _described(head: bytes) -> tuple[StorageId, int]:
     except Malformed:  # the pickle around these is whole
         kind = "a zip, as torch.save writes files" if head.startswith(b"PK\3\4") else "bytes that torch.save did not write"
         raise Malformed(f"{_NOT_READ}: {kind}", _MEND) from None
-    if type(pickles[0]) is not int or pickles[0] != _MAGIC or not is_storage_id(pickles[3]):
+    if type(pickles[0]) is not int or pickles[0] != LEGACY_MAGIC or not is_storage_id(pickles[3]):
         raise Malformed(f"{_NOT_READ}: bytes of torch.save that are another object", _MEND)
     return StorageId(pickles[3]), at

@@ -17,6 +17,9 @@ STORAGES = {
     "QUInt4x2Storage": "quint4x2", "QUInt2x4Storage": "quint2x4",
 }  # fmt: skip
 
+# The first pickle of each stream that torch.save wrote before 1.6, as in torch/serialization.py.
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+
 # A storage that pickle.dump pickled: its argument is the stream that torch.save wrote of it. As in torch/storage.py.
 STORAGE_IN_BYTES = "torch.storage._load_from_bytes"
 

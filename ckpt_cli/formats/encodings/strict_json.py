@@ -6,6 +6,7 @@ infinities, lone surrogates, numbers and nests without a bound.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ...errors import Malformed
@@ -45,3 +46,15 @@ def value(text: str, at: int) -> tuple[Any, int]:
     import json
 
     return json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant).raw_decode(text, at)
+
+
+def objects_in(document: Any) -> Iterator[dict[str, Any]]:
+    """All objects in a document, however deep, an outer one before those in it."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)

@@ -13,6 +13,7 @@ from ...errors import CannotHold, Malformed
 from ...storage.file import File
 from ...storage.storage import Extent, Overlay, Storage
 from ...tensors.checkpoint import Checkpoint
+from ..encodings.one_of_several import one_of_several
 from .npy import MAGIC, Header, elements_nbytes, header, tensor
 
 _MOST_LINE = 1 << 16  # bytes
@@ -111,11 +112,7 @@ def objects_in(found: Header, root: Any, pickle: Storage) -> ReadArray:
 
 def gathered(arrays: Mapping[str, ReadArray]) -> Checkpoint:
     """One checkpoint of several arrays: what each makes, below its name."""
-    parts: dict[str, Any] = {"tensors": {}, "objects": {}, "undecoded": {}}
-    for prefix, array in arrays.items():
-        for part, things in parts.items():
-            things |= {_below(prefix, name): thing for name, thing in getattr(array.checkpoint, part).items()}
-    return Checkpoint(**parts)
+    return one_of_several({name: array.checkpoint for name, array in arrays.items()})
 
 
 def written_parts(checkpoint: Checkpoint, rest: Rest) -> Iterator[tuple[str, bytes, Storage]]:
@@ -168,7 +165,3 @@ def _edited(checkpoint: Checkpoint, prefix: str, pickle: Storage) -> Storage:
 
 def _place(storage: Storage) -> int:
     return storage.place() if isinstance(storage, Extent) else 0
-
-
-def _below(prefix: str, name: str) -> str:
-    return f"{prefix}.{name}" if prefix and name else prefix or name

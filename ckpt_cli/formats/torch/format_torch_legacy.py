@@ -19,16 +19,16 @@ from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint, Undecoded
 from .. import Writer, formats
 from ..encodings.object_nodes import ByteString, List
+from ..encodings.one_of_several import one_of_several
 from ..encodings.pickle_machine import Truncated
 from ..encodings.pickle_reader import Unpickler
 from ..encodings.pickle_tree import TorchTree, read_tree
-from ..encodings.storage_ids import StorageId, is_storage_id
+from ..encodings.storage_ids import LEGACY_MAGIC, StorageId, is_storage_id
 from .format_torch import TorchZip
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
 
-_MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 # Bytes of a pickle: of the three small ones at the head, and of the others. Files that torch writes stay far below.
 _MOST_HEAD = 1 << 16
@@ -45,7 +45,7 @@ class TorchLegacy(Writer):
 
     def sniff(self, file: File) -> bool:
         """The magic number near the beginning, as the bytes or the digits that a pickle has for it."""
-        return _MAGIC.to_bytes(10, "little") in file.head[:32] or str(_MAGIC).encode() in file.head[:32]
+        return LEGACY_MAGIC.to_bytes(10, "little") in file.head[:32] or str(LEGACY_MAGIC).encode() in file.head[:32]
 
     def read(self, file: File) -> Checkpoint:
         """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
@@ -89,7 +89,7 @@ def _streams(file: File) -> Iterator[Checkpoint]:
 
 
 _HEAD = (
-    (_MAGIC, "the file does not begin with torch's magic number"),
+    (LEGACY_MAGIC, "the file does not begin with torch's magic number"),
     (_PROTOCOL, "a legacy file of another protocol than 1001 is not known"),
 )
 
@@ -102,16 +102,13 @@ def _check_head(wanted: int, otherwise: str, root: Any) -> None:
 def _begins(file: File, at: int) -> bool:
     """Whether another object begins at byte `at`."""
     head = file.read(at, min(32, file.size - at))
-    return _MAGIC.to_bytes(10, "little") in head or str(_MAGIC).encode() in head
+    return LEGACY_MAGIC.to_bytes(10, "little") in head or str(LEGACY_MAGIC).encode() in head
 
 
 def _numbered(streams: Sequence[Checkpoint]) -> Checkpoint:
     """One checkpoint of several, the names of each below its number."""
-    parts: dict[str, Any] = {"tensors": {}, "objects": {}, "layers": {}, "undecoded": {}}
-    for number, stream in enumerate(streams):
-        for part, things in parts.items():
-            things |= {f"{number}.{name}" if name else f"{number}": thing for name, thing in getattr(stream, part).items()}
-    return Checkpoint(**parts, rest=Streams([stream.rest for stream in streams]))
+    numbered = one_of_several({str(number): stream for number, stream in enumerate(streams)})
+    return numbered.replacing(rest=Streams([stream.rest for stream in streams]))
 
 
 def load_at(file: File, at: int, most: int = _MOST_PICKLE, make: type[Unpickler] = Unpickler) -> tuple[Any, Unpickler, int]:
