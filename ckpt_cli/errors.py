@@ -5,6 +5,7 @@
     ├── UnknownName             a name that is in no registry and no file; the mend lists the nearest ones
     ├── NoMatch                 a pattern that matches nothing
     ├── UserCodeError           the user's own architecture or scheme failed
+    ├── LibraryError            a library of models is not installed, or cannot build what a config names
     ├── ReadError               a file cannot be read
     │   ├── UnknownFormat       no format claims it
     │   └── Malformed           a format claims it, and it is broken
@@ -57,6 +58,10 @@ class NoMatch(CkptError):
 
 class UserCodeError(CkptError):
     """The user's own architecture or scheme failed."""
+
+
+class LibraryError(CkptError):
+    """A library of models is not installed, is too old, or cannot build what a config names."""
 
 
 class ReadError(CkptError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +12,7 @@ from ..tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from ..reading import IndexUse
+    from ..tensors.selection import Layers
 
 Path = Annotated[str, typer.Argument(metavar="CKPT", help="A checkpoint: a file, or the folder of a model.", show_default=False)]
 Patterns = Annotated[
@@ -87,13 +88,13 @@ def decoded(checkpoint: Checkpoint, path: str) -> Checkpoint:
         return dequantised(checkpoint)
 
 
-def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Callable[[], Mapping[str, str]]:
+def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Layers:
     """Return a function that gives the type of each layer by its path, which `@Type` patterns ask for.
 
     The types come from the architecture that `arch` names or that is recognised, else from the file. Nothing is recognised before the call.
     """
 
-    def layers() -> Mapping[str, str]:
+    def layers(kind: str = "") -> Mapping[str, str]:
         from ..architectures import recognition
 
         model = recognition.model_of(checkpoint, arch)

@@ -59,6 +59,7 @@ class Target(NamedTuple):
         old: returns the present elements, C-contiguous and little-endian.
         shapes: the shapes of all tensors of the checkpoint, by name, for schemes that depend on a sibling.
         open: opens another checkpoint by its path.
+        config: the entries of the config beside the checkpoint (`initializer_range`, `pad_token_id`), not checked.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Target(NamedTuple):
     old: Callable[[], bytes] = _no_old_values
     shapes: Mapping[str, tuple[int, ...]] = {}
     open: Callable[[str], Mapping[str, Source]] = _opens_nothing
+    config: Mapping[str, object] = {}
 
 
 def layout_of(target: Target) -> str:

@@ -16,15 +16,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 from ..errors import NoMatch, UsageError, did_you_mean
 from .checkpoint import Checkpoint
 
-Layers = Callable[[], Mapping[str, str]]  # finds the type of each layer by its path, when a pattern asks for it
+
+class Layers(Protocol):
+    """Finds the types of layers, when a pattern asks for them."""
+
+    def __call__(self, kind: str = "") -> Mapping[str, str]:
+        """Return the type of each layer by its path. `kind` is the type that is asked for: where it is not known, more is asked."""
 
 
-def no_layers() -> Mapping[str, str]:
+def no_layers(kind: str = "") -> Mapping[str, str]:
     """Return the layer types of a checkpoint of which none are known."""
     return {}
 
@@ -141,7 +147,7 @@ def names_matching(names: Mapping[str, object], pattern: str, layers: Layers) ->
     if pattern.startswith("re:"):
         return _searched(names, pattern[3:])
     if pattern.startswith("@"):
-        return _of_layers(names, pattern[1:], layers())
+        return _of_layers(names, pattern[1:], layers)
     if _POSITIONS.fullmatch(pattern):
         picked = _by_position(names, pattern, layers)
         if picked:
@@ -167,9 +173,10 @@ def _compiled(expression: str, pattern: str, flags: int = 0) -> re.Pattern[str]:
         raise UsageError(f"{pattern!r} is no pattern: {error}") from None
 
 
-def _of_layers(names: Mapping[str, object], wanted: str, layers: Mapping[str, str]) -> list[str]:
+def _of_layers(names: Mapping[str, object], wanted: str, find: Layers) -> list[str]:
     """The tensors directly in layers of a type, `Linear`; of each those called `weight`, for `Linear.weight`."""
     kind, _, leaf = wanted.partition(".")
+    layers = find(kind)
     if not layers:
         raise NoMatch(f"the layer types of this file are not known, so @{kind} means nothing", "name the architecture with --arch")
     if kind not in layers.values():
