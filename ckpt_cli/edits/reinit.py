@@ -61,8 +61,7 @@ def reinit(
         The filled checkpoint, and how each tensor is filled.
 
     Raises:
-        NoMatch: A rule matches no tensor.
-        UnknownName: There is no such preset.
+        NoMatch, UnknownName: A rule matches no tensor, or there is no such preset.
         LibraryError: The library of the model cannot be asked.
         EditError: A tensor cannot be filled so, or two that are filled overlap.
         Opaque: A tensor has no plain elements.
