@@ -56,7 +56,8 @@ def _of_scheme(scheme: Scheme[Any]) -> dict[str, Any]:
     from ..schemes import schemes
 
     aliases = [name for name, other in schemes.items() if other is scheme and name != scheme.name]
-    parameters = [{"name": p.name} if p.default is p.empty else {"name": p.name, "default": p.default} for p in scheme.parameters.values()]
+    bare = [p.replace(annotation=p.empty) for p in scheme.parameters.values()]  # as text: `val`, `**rows`
+    parameters = [{"name": str(p)} if p.default is p.empty else {"name": p.name, "default": p.default} for p in bare]
     return _entry(scheme.name, scheme.family, scheme.doc, parameters, aliases)
 
 

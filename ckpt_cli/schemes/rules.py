@@ -1,7 +1,8 @@
 """Rules: PATTERN=SCHEME or PATTERN=SCHEME(ARG, KEY=VALUE). They are parsed, never evaluated.
 
 A SCHEME is a registered name (`zeros`, `mxnet.Xavier`) or `FILE.py:FUNCTION`. Arguments are Python literals. Anything else is text as it
-stands (`mode=fan_out`, `fan=768x2304`, `copy_from(other.pt)`), except nan and inf, which are numbers.
+stands (`mode=fan_out`, `fan=768x2304`, `copy_from(other.pt)`), except nan and inf, which are numbers. Some schemes take schemes:
+`rows(normal(0, 0.02), 0=zeros)`.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from .user_function import load
 
 _CALL = re.compile(r"(?P<name>[^()=,'\"]+\.py:[^\W\d]\w*|[^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL)
 _TOKEN = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\[\]{}()"',]+|.""", re.DOTALL)
-_KEYWORD = re.compile(r"\s*([^\W\d]\w*)\s*=(?!=)\s*(.*)", re.DOTALL)
+_KEYWORD = re.compile(r"\s*([^\W\d]\w*|-?\d+|-?\d*:(?:-?\d+)?)\s*=(?!=)\s*(.*)", re.DOTALL)  # a name, or the rows of `rows`
+_DEEPEST = 20  # brackets within brackets
 _MEND = "write PATTERN=SCHEME or PATTERN=SCHEME(ARG, KEY=VALUE), quoted for the shell"
 
 
@@ -40,7 +42,12 @@ class Call(NamedTuple):
     def __str__(self) -> str:
         if not self.arguments:
             return self.scheme.name
-        return f"{self.scheme.name}({', '.join(f'{key}={_written(value)}' for key, value in self.arguments.items())})"
+        return f"{self.scheme.name}({', '.join(map(self._argument, self.arguments))})"
+
+    def _argument(self, key: str) -> str:
+        """An argument with its name, which the first does without where it is a scheme: `rows(zeros, 0=ones)`."""
+        value = self.arguments[key]
+        return str(value) if isinstance(value, Call) and key == next(iter(self.scheme.parameters)) else f"{key}={_written(value)}"
 
 
 class Rule(NamedTuple):
@@ -93,7 +100,8 @@ def parse_call(text: str) -> Call:
         else:
             named[keyword[1]] = _value(keyword[2])
     scheme = named_scheme(call["name"])
-    return Call(scheme, scheme.bind(positional, named))
+    bound = scheme.bind(positional, named)
+    return Call(scheme, {key: parse_call(value) if scheme.takes_scheme(key) else value for key, value in bound.items()})
 
 
 def named_scheme(name: str) -> Scheme[Any]:
@@ -125,6 +133,8 @@ def _pieces(text: str) -> list[str] | None:
     for token in _TOKEN.findall(text):
         if token in "([{":
             open_brackets.append(token)
+            if len(open_brackets) > _DEEPEST:
+                return None
         elif token in "'\"" or (token in ")]}" and (not open_brackets or open_brackets.pop() + token not in ("()", "[]", "{}"))):
             return None
         if token == "," and not open_brackets:
@@ -154,6 +164,6 @@ def _value(text: str) -> Any:
 def _written(value: Any) -> str:
     """The text that `_value` parses to this value, without quotes where possible."""
     if not isinstance(value, str):
-        return repr(value)
+        return str(value) if isinstance(value, Call) else repr(value)
     plain = re.fullmatch(r"[\w./:@+~ -]+", value) and value == value.strip() and _value(value) == value
     return value if plain else repr(value)
