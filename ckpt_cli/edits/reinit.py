@@ -11,10 +11,9 @@ from ..errors import EditError, UsageError, about
 from ..formats import formats
 from ..numbers.shapes import span
 from ..schemes.distribution import Computed, Constant, Distribution
-from ..schemes.plan import Planned
-from ..schemes.presets import Preset, presets
+from ..schemes.plan import KEPT, Planned
 from ..schemes.roles import Role, role_of
-from ..schemes.rules import Rule
+from ..schemes.rules import Call, PresetCall, Rule, parse_preset
 from ..schemes.sampling import blocks, constant_bytes, portable, require_drawable
 from ..schemes.seeds import generator, import_torch, subseed
 from ..schemes.target import Source, Target, layout_of
@@ -38,11 +37,13 @@ class Wish(NamedTuple):
         draw: The draw for a target; None leaves the tensor as it is.
         scheme: See `Planned`.
         reason: See `Planned`.
+        told: The plan has a line for this tensor even where nothing is drawn.
     """
 
     draw: Callable[[Target], Distribution | None]
     scheme: str
     reason: str
+    told: bool = False
 
 
 def reinit(
@@ -62,7 +63,7 @@ def reinit(
         checkpoint: The checkpoint.
         rules: Rules; the last that matches a tensor wins. Tied tensors are drawn once, under their first name.
         seed: The seed, from 0 to 2⁶³ - 1.
-        preset: The name of a preset; empty for none.
+        preset: A preset, with its arguments in brackets; empty for none.
         rng: `tensor` gives each tensor a generator of its own; `torch` draws all from one, in file order, like torch.manual_seed(seed) and
             torch.nn.init.
         layers: Gives the types of layers by path, for roles and patterns `@Type`.
@@ -96,6 +97,8 @@ def _filled(
     for target, (name, wish) in zip(targets, wishes.items(), strict=True):
         draw = _decided(wish, target)
         if draw is None:
+            if wish.told:
+                plan.append(Planned(name, wish.scheme, KEPT, None, wish.reason))
             continue
         tensor, seed_of_tensor = checkpoint[name], subseed(seed, name)
         random = stream is None and not isinstance(draw, Constant | Computed)
@@ -108,13 +111,22 @@ def _filled(
 
 def _wishes(checkpoint: Checkpoint, rules: Sequence[Rule], preset: str, layers: Layers) -> dict[str, Wish]:
     """The wish for each tensor, in file order; tied tensors have one, under their first name."""
-    wishes = _by_preset(checkpoint, preset, layers) if preset else {}
+    wishes = _by_preset(checkpoint, checkpoint.distinct(), parse_preset(preset), layers) if preset else {}
     first = checkpoint.tied_to()
     for rule in rules:
-        for name in matches(checkpoint, rule.pattern, layers):
-            checkpoint[name].plain(name)
-            wishes[first.get(name, name)] = Wish(rule.call.distribution, str(rule.call), rule.pattern)
+        names = {name: first.get(name, name) for name in matches(checkpoint, rule.pattern, layers)}
+        if isinstance(rule.call, PresetCall):
+            wishes |= _by_preset(checkpoint, names.values(), rule.call, layers)
+        elif isinstance(rule.call, Call):
+            wishes |= {names[name]: _by_rule(checkpoint[name], name, rule.pattern, rule.call) for name in names}
+        else:
+            wishes = {name: wish for name, wish in wishes.items() if name not in names.values()}
     return {name: wishes[name] for name in checkpoint if name in wishes}
+
+
+def _by_rule(tensor: Tensor, name: str, pattern: str, call: Call) -> Wish:
+    tensor.plain(name)
+    return Wish(call.distribution, str(call), pattern)
 
 
 def _check_apart(checkpoint: Checkpoint, names: list[str]) -> None:
@@ -140,24 +152,26 @@ def _decided(wish: Wish, target: Target) -> Distribution | None:
     return draw
 
 
-def _by_preset(checkpoint: Checkpoint, preset: str, layers: Layers) -> dict[str, Wish]:
-    """A wish for each tensor that has plain elements and is not tied to an earlier one, by its role."""
-    fill, types = presets[preset], layers()
+def _by_preset(checkpoint: Checkpoint, names: Iterable[str], preset: PresetCall, layers: Layers) -> dict[str, Wish]:
+    """A wish for each of these tensors that has plain elements, by its role."""
+    types = layers()
     shapes = {checkpoint.layer_name(name): tensor.shape for name, tensor in checkpoint.tensors.items()}
     wishes = {}
-    for name, tensor in checkpoint.distinct().items():
+    for name in names:
+        tensor = checkpoint[name]
         if tensor.layout or not tensor.dtype.addressable:
             continue
         target = Target(checkpoint.layer_name(name), tensor.shape, tensor.dtype.name, shapes=shapes)
         kind, reason = role_of(target, types.get(checkpoint.layer_and_leaf(name)[0]))
         if layout_of(target) == "io" and kind == "linear":
             reason += ", in x out by its bias"
-        wishes[name] = Wish(partial(_by_role, fill, kind), f"preset {preset}", f"{kind}, {reason}")
+        told = kind != Role.OTHER
+        wishes[name] = Wish(partial(_by_role, preset, kind), f"preset {preset}", f"{kind}, {reason}", told)
     return wishes
 
 
-def _by_role(fill: Preset, kind: Role, target: Target) -> Distribution | None:
-    return fill(target._replace(layout=layout_of(target)), kind)
+def _by_role(preset: PresetCall, kind: Role, target: Target) -> Distribution | None:
+    return preset.distribution(target._replace(layout=layout_of(target)), kind)
 
 
 def _contents(draw: Distribution, tensor: Tensor, seed: int, stream: Stream | None) -> Storage:
@@ -223,7 +237,7 @@ def recipe_step() -> Verb:
         if not table["reinit"] and not table.get("preset"):
             raise UsageError("nothing says what to draw", 'give a rule such as "*.bias=zeros", or a preset')
         if table.get("preset"):
-            presets[table["preset"]]
+            parse_preset(table["preset"])
         for text in table["reinit"]:
             parse_rule(text)
 

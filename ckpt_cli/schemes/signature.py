@@ -1,0 +1,99 @@
+"""What a rule calls by name with arguments in brackets: its name, its parameters, and what is documented of them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, get_args, get_origin
+
+from ..errors import UsageError, did_you_mean
+
+# annotation → its name in messages, and the Python types it accepts
+_TYPES: dict[Any, tuple[str, tuple[type, ...]]] = {
+    float: ("a number", (int, float)),
+    complex: ("a number", (bool, int, float, complex)),
+    int: ("a whole number", (int,)),
+    str: ("text", (str,)),
+    bool: ("True or False", (bool,)),
+}
+_SPELLED = {"true": True, "false": False}  # as TOML and JSON spell them
+
+
+class Signature:
+    """The name and the parameters of a function. A function is documented by its docstring: the formula, a blank line, the source.
+
+    Attributes:
+        name: what a rule calls it.
+        family: the framework or kind that it comes from, such as `keras` or `warm start`.
+        parameters: what may be given in brackets, by name.
+    """
+
+    def __init__(self, name: str, family: str, function: Callable[..., object], parameters: Iterable[inspect.Parameter]) -> None:
+        self.name, self.family = name, family
+        self.parameters: Mapping[str, inspect.Parameter] = {p.name: p for p in parameters}
+        self.doc = inspect.getdoc(function) or ""  # without its indentation
+
+    @property
+    def formula(self) -> str:
+        """The first line of the docstring."""
+        return self.doc.partition("\n")[0]
+
+    @property
+    def signature(self) -> str:
+        """The name and parameters as a user writes them: `normal(mean=0.0, std=1.0)`."""
+        written = (p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in self.parameters.values())
+        return f"{self.name}({', '.join(written)})"
+
+    def bind(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments by parameter name.
+
+        Raises:
+            UsageError: they do not fit the signature: too many, unknown, given twice, missing, or of the wrong type.
+        """
+        args = list(args)
+        if len(args) > len(self.parameters):
+            raise self._refuse(f"takes at most {len(self.parameters)} arguments, not {len(args)}")
+        bound = dict(zip(self.parameters, args, strict=False))
+        for key, value in kwargs.items():
+            self._require_known(key, bound)
+            bound[key] = _SPELLED.get(value, value) if self.parameters[key].annotation is bool and isinstance(value, str) else value
+        for parameter in self.parameters.values():
+            self._require_fit(parameter, bound)
+        return bound
+
+    def _require_known(self, key: str, bound: Mapping[str, Any]) -> None:
+        if key in bound:
+            raise self._refuse(f"was given {key} twice")
+        if key not in self.parameters:
+            takes = ", ".join(self.parameters) or "no arguments"
+            raise UsageError(f"{self.name}() takes {takes}, not {key}", did_you_mean(key, self.parameters) or self._see)
+
+    def _require_fit(self, parameter: inspect.Parameter, bound: Mapping[str, Any]) -> None:
+        if parameter.name not in bound:
+            if parameter.default is parameter.empty:
+                raise self._refuse(f"needs {parameter.name}")
+            return
+        value, wanted = bound[parameter.name], _described(parameter.annotation)
+        if wanted and not _fits(value, parameter.annotation):
+            raise self._refuse(f"takes {wanted} for {parameter.name}, not {value!r}")
+
+    @property
+    def _see(self) -> str:
+        return f"see `ckpt schemes {self.name}`" if self.family != "user" else f"it is {self.signature}"
+
+    def _refuse(self, what: str) -> UsageError:
+        return UsageError(f"{self.name}() {what}", self._see)
+
+
+def _described(annotation: Any) -> str:
+    """What a parameter with this annotation takes, in words; empty where every value is allowed."""
+    if get_origin(annotation) is Literal:
+        return " or ".join(map(str, get_args(annotation)))
+    return _TYPES[annotation][0] if annotation in _TYPES else ""
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    if get_origin(annotation) is Literal:
+        return value in get_args(annotation)
+    types = _TYPES[annotation][1]
+    return isinstance(value, types) and (bool in types or not isinstance(value, bool))
