@@ -120,7 +120,7 @@ def _request(rules: list[str], recipe: str, given: tuple[str, tuple[str, ...]], 
 
     from_file = read_recipe(recipe) if recipe else Recipe()
     all_rules, preset = [*from_file.rules, *map(parse_rule, rules)], ChosenPreset(given[0] or from_file.preset, given[1])
-    if not all_rules and not preset.name:
+    if not all_rules and not preset.text:
         raise UsageError("nothing says what to draw", "give a rule such as '*.bias=zeros', --preset or --recipe")
     seed = from_file.seed if seed is None else seed
     return Request(all_rules, preset, random_seed() if seed is None else seed, rng)
@@ -135,7 +135,7 @@ def _reinitialised(path: str, before: Checkpoint, request: Request, arch: str) -
             before,
             rules,
             seed=seed,
-            preset=preset.name,
+            preset=preset.text,
             select=preset.select,
             rng=rng.value,
             layers=layers_of(before, arch),
@@ -146,7 +146,7 @@ def _reinitialised(path: str, before: Checkpoint, request: Request, arch: str) -
 
 def _step(request: Request, plan: list[Planned], arch: str) -> dict[str, Any]:
     """The step of a recipe. What the library of the model does is written out, a rule a tensor, so that it replays without the library."""
-    from ..edits.wishes import OWN
+    from ..schemes.presets.own import OWN
 
     rules, (name, patterns) = list(map(str, request.rules)), request.preset
     if name == OWN:
@@ -160,7 +160,7 @@ def _step(request: Request, plan: list[Planned], arch: str) -> dict[str, Any]:
 def _answer(out: Answer | None, request: Request, plan: list[Planned]) -> None:
     """Show the plan, as the answer or as notes, and note the seed if anything is random."""
     if out is not None:
-        show_plan(out, plan, request.seed, request.rng, request.preset.name)
+        show_plan(out, plan, request.seed, request.rng, request.preset.text)
     else:
         note_plan(plan)
     if any(step.seed is not None for step in plan) or request.rng is Rng.torch:

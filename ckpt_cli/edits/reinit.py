@@ -10,7 +10,7 @@ from ..errors import EditError, UsageError, about
 from ..formats import formats
 from ..numbers.shapes import span
 from ..schemes.distribution import Computed, Constant, Distribution
-from ..schemes.plan import Planned
+from ..schemes.plan import KEPT, Planned
 from ..schemes.rules import Rule
 from ..schemes.sampling import blocks, constant_bytes, portable, require_drawable
 from ..schemes.seeds import generator, import_torch, subseed
@@ -48,7 +48,7 @@ def reinit(
         checkpoint: The checkpoint.
         rules: Rules; the last that matches a tensor wins. Tied tensors are drawn once, under their first name.
         seed: The seed, from 0 to 2⁶³ - 1.
-        preset: The name of a preset; `own` for what the model's library does; empty for none.
+        preset: A preset, with its arguments in brackets; `own` for what the model's library does; empty for none.
         select: Patterns of the tensors that the preset fills, with what it draws there for the whole model; all without a pattern.
         rng: `tensor` gives each tensor a generator of its own; `torch` draws all from one, in file order, like torch.manual_seed(seed) and
             torch.nn.init.
@@ -89,6 +89,8 @@ def _filled(
     for target, (name, wish) in zip(targets, wishes.items(), strict=True):
         draw = _decided(wish, target) if wish.granted or stream is not None else None
         if draw is None:
+            if wish.told and wish.granted:
+                plan.append(Planned(name, wish.scheme, KEPT, None, wish.reason))
             continue
         tensor, seed_of_tensor = checkpoint[name], subseed(seed, name)
         if not wish.granted:  # its turn in the stream is passed over, so that the others draw what they draw without it
@@ -187,7 +189,7 @@ def recipe_step() -> Verb:
     def validate(table: Table) -> None:
         if not table["reinit"] and not table.get("preset"):
             raise UsageError("nothing says what to draw", 'give a rule such as "*.bias=zeros", or a preset')
-        ChosenPreset(table.get("preset", ""), tuple(table.get("select", ()))).require_known()
+        ChosenPreset(table.get("preset", ""), tuple(table.get("select", ()))).parsed()
         for text in table["reinit"]:
             parse_rule(text)
 

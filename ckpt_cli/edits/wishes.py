@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from ..errors import EditError, LibraryError, UsageError
 from ..providers import Initialisation
 from ..schemes.distribution import Distribution
-from ..schemes.presets import Preset, presets
+from ..schemes.presets.own import OWN
 from ..schemes.roles import Role, role_of
-from ..schemes.rules import Rule, parse_call
+from ..schemes.rules import Call, PresetCall, Rule, parse_call, parse_preset
 from ..schemes.target import Target, layout_of
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, matches, select
-
-OWN = "own"  # the preset that asks the library of the model
+from ..tensors.tensor import Tensor
 
 Own = Callable[[], Mapping[str, Initialisation]]  # how the library initialises each tensor, by name; asked when a preset is `own`
 
@@ -31,22 +30,24 @@ def no_library() -> Mapping[str, Initialisation]:
 
 
 class ChosenPreset(NamedTuple):
-    """A preset and the patterns of the tensors that it fills; all of them without a pattern. An empty name is no preset."""
+    """A preset, with its arguments in brackets, and the patterns of the tensors that it fills; all of them without a pattern.
 
-    name: str
+    An empty text is no preset.
+    """
+
+    text: str
     select: tuple[str, ...] = ()
 
-    def require_known(self) -> None:
-        """Refuse a name that is no preset's, and patterns without a preset.
+    def parsed(self) -> PresetCall | None:
+        """Return the preset with its arguments; None where there is none.
 
         Raises:
-            UnknownName: it is the first.
-            UsageError: it is the second.
+            UnknownName: no preset has that name.
+            UsageError: the text is none, or there are patterns without a preset.
         """
-        if self.select and not self.name:
+        if self.select and not self.text:
             raise UsageError("--select limits a preset", "give one with --preset; a rule has a pattern of its own")
-        if self.name not in ("", OWN):
-            presets[self.name]
+        return parse_preset(self.text) if self.text else None
 
 
 class Wish(NamedTuple):
@@ -56,12 +57,14 @@ class Wish(NamedTuple):
         draw: The draw for a target; None leaves the tensor as it is.
         scheme: See `Planned`.
         reason: See `Planned`.
+        told: The plan has a line for this tensor even where nothing is drawn.
         granted: Whether it is drawn; a preset that is limited asks for the rest of the model without being granted it.
     """
 
     draw: Callable[[Target], Distribution | None]
     scheme: str
     reason: str
+    told: bool = False
     granted: bool = True
 
 
@@ -70,14 +73,23 @@ def wished(checkpoint: Checkpoint, rules: Sequence[Rule], preset: ChosenPreset, 
 
     The arguments are those of `reinit`.
     """
-    preset.require_known()
-    wishes = _limited(checkpoint, _by_preset(checkpoint, preset.name, layers, own), preset.select, layers) if preset.name else {}
+    call, every = preset.parsed(), checkpoint.distinct()
+    wishes = _limited(checkpoint, _by_preset(checkpoint, every, call, layers, own), preset.select, layers) if call else {}
     first = checkpoint.tied_to()
     for rule in rules:
-        for name in matches(checkpoint, rule.pattern, layers):
-            checkpoint[name].plain(name)
-            wishes[first.get(name, name)] = Wish(rule.call.distribution, str(rule.call), rule.pattern)
+        names = {name: first.get(name, name) for name in matches(checkpoint, rule.pattern, layers)}
+        if isinstance(rule.call, PresetCall):
+            wishes |= _by_preset(checkpoint, names.values(), rule.call, layers, own)
+        elif isinstance(rule.call, Call):
+            wishes |= {names[name]: _by_rule(checkpoint[name], name, rule.pattern, rule.call) for name in names}
+        else:
+            wishes = {name: wish for name, wish in wishes.items() if name not in names.values()}
     return {name: wishes[name] for name in checkpoint if name in wishes}
+
+
+def _by_rule(tensor: Tensor, name: str, pattern: str, call: Call) -> Wish:
+    tensor.plain(name)
+    return Wish(call.distribution, str(call), pattern)
 
 
 def _limited(checkpoint: Checkpoint, wishes: dict[str, Wish], patterns: Sequence[str], layers: Layers) -> dict[str, Wish]:
@@ -89,10 +101,11 @@ def _limited(checkpoint: Checkpoint, wishes: dict[str, Wish], patterns: Sequence
     return {name: wish._replace(granted=name in picked) for name, wish in wishes.items()}
 
 
-def _by_preset(checkpoint: Checkpoint, preset: str, layers: Layers, own: Own) -> dict[str, Wish]:
-    """A wish for each tensor that has plain elements and is not tied to an earlier one."""
-    plain = {name: tensor for name, tensor in checkpoint.distinct().items() if not tensor.layout and tensor.dtype.addressable}
-    if preset == OWN:
+def _by_preset(checkpoint: Checkpoint, names: Iterable[str], preset: PresetCall, layers: Layers, own: Own) -> dict[str, Wish]:
+    """A wish for each of these tensors that has plain elements."""
+    tensors = ((name, checkpoint[name]) for name in names)
+    plain = {name: tensor for name, tensor in tensors if not tensor.layout and tensor.dtype.addressable}
+    if preset.preset.name == OWN:
         known = own()
         return {name: _by_library(known[name]) for name in plain if name in known}
     types = layers()
@@ -117,13 +130,13 @@ def _refuse(reason: str, target: Target) -> None:
     raise EditError(f"how the library of the model initialises it is not known: {reason}", "give it a rule")
 
 
-def _by_role(preset: str, target: Target, layer_type: str | None) -> Wish:
+def _by_role(preset: PresetCall, target: Target, layer_type: str | None) -> Wish:
     """What a preset draws for a tensor of this role."""
     kind, reason = role_of(target, layer_type)
     if layout_of(target) == "io" and kind == "linear":
         reason += ", in x out by its bias"
-    return Wish(partial(_filled_by, presets[preset], kind), f"preset {preset}", f"{kind}, {reason}")
+    return Wish(partial(_filled_by, preset, kind), f"preset {preset}", f"{kind}, {reason}", kind != Role.OTHER)
 
 
-def _filled_by(fill: Preset, kind: Role, target: Target) -> Distribution | None:
-    return fill(target._replace(layout=layout_of(target)), kind)
+def _filled_by(preset: PresetCall, kind: Role, target: Target) -> Distribution | None:
+    return preset.distribution(target._replace(layout=layout_of(target)), kind)

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..errors import UsageError
 
-
 _WIDEST = 120  # characters of a list in one line; a longer one has a line for each item
 
 
