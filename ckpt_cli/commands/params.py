@@ -11,6 +11,7 @@ from ..show.answer import Color
 from ..tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from ..edits.wishes import Own
     from ..reading import IndexUse
     from ..tensors.selection import Layers
 
@@ -101,6 +102,13 @@ def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Layers:
         return model.placed if model else checkpoint.layers
 
     return layers
+
+
+def own_of(checkpoint: Checkpoint, arch: str = "auto") -> Own:
+    """Return a function that gives how the library of a checkpoint's model initialises each tensor. Nothing is asked before the call."""
+    from ..edits.wishes import no_library
+
+    return no_library
 
 
 def random_seed() -> int:
