@@ -13,9 +13,12 @@ from ..formats import Format, Index, Savable, SeveralFiles, formats
 from ..tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from ..configs import Config
     from ..disk.layout import FileLayout
     from ..writing import Folder
 
+_DIFFUSERS = "diffusion_pytorch_model.safetensors"
+SHARD_SIZE, INDEX = 5_000_000_000, ".index.json"  # bytes, as save_pretrained has it; what is put behind the name of the weights
 _DEFAULT = "safetensors"  # the format whose usual name the weights get where their own has none
 _LARGEST = 64 << 20  # bytes of a file beside the weights: the tokenizers of large vocabularies have 20 MB
 # Configs, tokenizers, the model card, the licence and the model's own code; what a training keeps for itself is not among them.
@@ -75,6 +78,20 @@ def model_folder(checkpoint: Checkpoint, output: str, format_name: str | None = 
     copied, left = _beside(checkpoint)
     itself = [path for path in copied if os.path.realpath(path) == os.path.realpath(os.path.join(output, os.path.basename(path)))]
     return ModelFolder(weights, tuple(path for path in copied if path not in itself), () if itself else left)
+
+
+def fresh_folder(checkpoint: Checkpoint, config: Config, output: str, replace: bool = False) -> ModelFolder:
+    """The folder `output` for a checkpoint that is made from a config: its weights, in shards where they are large, and the config.
+
+    Raises:
+        WriteError: It is there already, or holds another model.
+    """
+    name = _DIFFUSERS if config.library == "diffusers" else formats[_DEFAULT].model_names[0]
+    if sum(tensor.nbytes for tensor in checkpoint.distinct().values()) > SHARD_SIZE:
+        name += INDEX
+    weights = os.path.join(output.rstrip("/") or "/", name)
+    require_free(weights, replace)
+    return ModelFolder(weights, (config.path,), ())
 
 
 def require_free(weights: str, replace: bool) -> None:
