@@ -85,8 +85,7 @@ def _is_shard(own: Checkpoint) -> bool:
 # the numbered ones, rows for special tokens.
 _COUNTED_OTHERWISE = (
     "albert", "dory", "efficientnet", "fastspeech2_conformer", "fastspeech2_conformer_with_hifigan", "groupvit", "hrm_text",
-    "kyutai_speech_to_text", "mask2former",
-    "mllama", "mllama_text_model", "molmo2", "molmo2_text", "moshi", "oneformer", "ovis2",
+    "kyutai_speech_to_text", "mask2former", "mllama", "mllama_text_model", "molmo2", "molmo2_text", "moshi", "oneformer", "ovis2",
 )  # fmt: skip
 _LEAST_SHARE = 3  # a stack that is told of has one in so many of the tensors in layers
 
