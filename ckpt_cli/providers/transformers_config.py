@@ -104,7 +104,7 @@ def _model_classes(names: Iterable[str], made: Any) -> Iterator[Any]:
     import transformers
 
     for name in names:
-        found = getattr(transformers, name, None) if name.isidentifier() else None
+        found: Any = getattr(transformers, name, None) if name.isidentifier() else None
         if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
             continue
         if found.__module__.startswith("transformers.models.") and isinstance(made, found.config_class or ()):
@@ -112,9 +112,10 @@ def _model_classes(names: Iterable[str], made: Any) -> Iterator[Any]:
 
 
 def _of_model_type(kind: str) -> list[str]:
-    """The names of the classes of a model_type, the base model first."""
+    """The names of the classes of a model_type: the base model first, and BertForMaskedLM before BertLMHeadModel, which has its names."""
     from transformers.models.auto import modeling_auto
 
-    tables = [table for name, table in vars(modeling_auto).items() if name.endswith("_MAPPING_NAMES") and isinstance(table, Mapping)]
-    found = [table[kind] for table in tables if kind in table]
+    tables = {name: table for name, table in vars(modeling_auto).items() if name.endswith("_MAPPING_NAMES") and isinstance(table, Mapping)}
+    first = [name for name in ("MODEL_MAPPING_NAMES", "MODEL_FOR_MASKED_LM_MAPPING_NAMES") if name in tables]
+    found = [tables[name][kind] for name in dict.fromkeys([*first, *tables]) if kind in tables[name]]
     return list(dict.fromkeys(name for entry in found for name in ((entry,) if isinstance(entry, str) else entry)))
