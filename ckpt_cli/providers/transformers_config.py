@@ -104,10 +104,10 @@ def _model_classes(names: Iterable[str], made: Any) -> Iterator[Any]:
     import transformers
 
     for name in names:
-        found: Any = getattr(transformers, name, None) if name.isidentifier() else None
+        found = getattr(transformers, name, None) if name.isidentifier() else None
         if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
             continue
-        if found.__module__.startswith("transformers.models.") and isinstance(made, found.config_class or ()):
+        if found.__module__.startswith("transformers.models.") and isinstance(made, getattr(found, "config_class", None) or ()):
             yield found
 
 
