@@ -23,8 +23,3 @@ class Config:
     class_name: str
     model_type: str
     entries: Mapping[str, object]
-
-
-def config_at(path: str) -> Config:
-    """SEAM."""
-    raise NotImplementedError
