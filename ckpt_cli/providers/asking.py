@@ -6,14 +6,14 @@ Which library is asked says the config beside the file, or `--arch`: `torchvisio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..architectures import recognition
 from ..architectures.mismatch import compare
 from ..architectures.prefixes import at_best_prefix
-from ..configs import Config
+from ..configs import Config, config_of
 from ..errors import LibraryError, NoMatch, did_you_mean
 from ..tensors.checkpoint import Checkpoint
 from . import Initialisation, Provided, Provider, providers
@@ -62,26 +62,29 @@ def ask(checkpoint: Checkpoint, spec: str = "auto") -> Provided | None:
         UsageError: the text makes no sense to the library.
     """
     config = config_for(checkpoint, spec)
-    return None if config is None else provided_by(config, {name: kind.shape for name, kind in checkpoint.kinds().items()})
+    provider = provider_of(config) if config else None
+    if config is None or provider is None:
+        return None
+    shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
+    return _answered(provider, config, shapes, lambda: provider.provide_file(config, checkpoint))
 
 
-def provided_by(config: Config, shapes: Mapping[str, Shape]) -> Provided | None:
-    """Return the model that a config describes, as its library builds it; None where no provider takes the config.
-
-    Args:
-        config: the config.
-        shapes: the shape of each tensor of the file by name; empty where there is none.
+def provided_by(config: Config) -> Provided | None:
+    """Return the model that a config describes, as its library saves a new one; None where no provider takes the config.
 
     Raises:
         LibraryError: the library is not installed, is too old, or cannot build the model.
     """
     provider = provider_of(config)
-    if provider is None:
-        return None
+    return _answered(provider, config, {}, lambda: provider.provide(config, {})) if provider else None
+
+
+def _answered(provider: Provider, config: Config, shapes: Mapping[str, Shape], provide: Callable[[], Provided]) -> Provided:
+    """What a provider answered to the same question before, else what it answers now."""
     question = (provider.name, config.path, frozenset(shapes.items()))
     if question not in _answers:
         try:
-            _answers[question] = _placed(provider.provide(config, shapes), shapes)
+            _answers[question] = _placed(provide(), shapes)
         except LibraryError as error:
             _answers[question] = error
     answer = _answers[question]
@@ -132,17 +135,3 @@ def types_with(checkpoint: Checkpoint, kind: str, types: Mapping[str, str]) -> M
         remedy = f"{error.mend}, or name the architecture with --arch" if error.mend else "name the architecture with --arch"
         raise NoMatch(f"no layer of type {kind!r} is known: {error.what}", f"{near} {remedy}".strip()) from error
     return provided.model.placed if provided else types
-
-
-def config_of(checkpoint: Checkpoint) -> Config | None:
-    """SEAM until configs has it."""
-    import os
-
-    from ..packing.headers import _object
-
-    folder = os.path.dirname(checkpoint.origin.path) if checkpoint.origin else ""
-    path = os.path.join(folder, "config.json")
-    entries = _object(path)
-    library = "diffusers" if "_class_name" in entries else "timm" if "architecture" in entries else "transformers"
-    name = entries.get("_class_name") or entries.get("architecture") or (entries.get("architectures") or [""])[0]
-    return Config(path, library, name, entries.get("model_type", ""), entries) if entries else None
