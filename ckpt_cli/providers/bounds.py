@@ -17,14 +17,19 @@ _MODULES_A_TENSOR = 4  # containers, activations and dropout have no tensors
 
 
 @contextmanager
-def bounded() -> Iterator[None]:
+def bounded(held: int | None = None) -> Iterator[None]:
     """Bound the time and the memory that a library takes.
 
+    Args:
+        held: as for `counted`; None where nothing is counted, as several models are built in turn.
+
     Raises:
-        Stopped: it takes too much time.
+        Stopped: it takes too much time, or the model is too large.
         MemoryError: it asks for too much memory.
     """
     with ExitStack() as stack:
+        if held is not None:
+            stack.enter_context(counted(held))
         _bound_time(stack)
         _bound_memory(stack)
         yield

@@ -48,7 +48,7 @@ class Diffusers(Provider):
         notes = [f"{config.class_name} does not agree with the file: {mismatch}"] if mismatch else []
 
         def ask() -> dict[str, Initialisation]:
-            with fenced(library, config.path), bounded(), counted(len(shapes)):
+            with fenced(library, config.path), bounded(len(shapes)):
                 return drawn(lambda: (_on_meta(build), names))
 
         def fresh() -> Module:
