@@ -433,6 +433,11 @@ def save(family: Family, model: nn.Module, folder: Path) -> None:
             header = 8 + int.from_bytes(file.read(8), "little")
             file.truncate(header)
             file.truncate(size)
+    save_config(family, model, folder)
+
+
+def save_config(family: Family, model: nn.Module, folder: Path) -> None:
+    """Write the config of a model of timm as its writer for the hub does; torchvision has none."""
     if family.library == "timm":
         from timm.models._hub import save_config_for_hf
 
