@@ -337,6 +337,18 @@ def trace(family: Family) -> dict[str, Any]:
     }
 
 
+def drawn(family: Family, seeds: range) -> dict[str, np.ndarray]:
+    """Return what a library draws for each tensor that it writes, without a file: one array of all seeds, the seed first."""
+    elements, _ = numbered(family, build(family))
+    runs = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        states = build(family).state_dict()
+        values = np.concatenate([tensor.double().numpy().ravel() for tensor in states.values()])
+        runs.append({name: values[ids] for name, ids in elements.items()})
+    return {name: np.stack([run[name] for run in runs]) for name in elements}
+
+
 def main() -> None:
     """Trace the families named, or all."""
     target, *names = sys.argv[1:]
