@@ -200,9 +200,9 @@ def wanted_names(framework_map: str, path: str | None, arch: str) -> Template | 
         arch: The architecture that has these names (--arch), or auto or none. Its names are torch's.
     """
     from .. import reading
-    from ..architectures import recognition
     from ..errors import UsageError
     from ..mapping.pairing import Template, template_of
+    from ..providers.asking import model_of
 
     if path:
         return template_of(reading.open(path))
@@ -211,5 +211,5 @@ def wanted_names(framework_map: str, path: str | None, arch: str) -> Template | 
     if not framework_map.endswith("-to-torch"):
         what = f"--arch {arch} has the names of torch, and --map {framework_map} makes others"
         raise UsageError(what, "--like OTHER says whose names are wanted")
-    model = recognition.resolve_arch(arch, {})
+    model = model_of(Checkpoint({}), arch)
     return Template(model.shapes, [list(group) for group in model.ties]) if model else None
