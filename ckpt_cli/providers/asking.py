@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..architectures import recognition
 from ..architectures.mismatch import compare
 from ..architectures.prefixes import at_best_prefix
-from ..configs import Config
+from ..configs import Config, config_of
 from ..errors import LibraryError, NoMatch, did_you_mean
 from ..tensors.checkpoint import Checkpoint
 from . import Initialisation, Provided, Provider, providers
@@ -132,17 +132,3 @@ def types_with(checkpoint: Checkpoint, kind: str, types: Mapping[str, str]) -> M
         remedy = f"{error.mend}, or name the architecture with --arch" if error.mend else "name the architecture with --arch"
         raise NoMatch(f"no layer of type {kind!r} is known: {error.what}", f"{near} {remedy}".strip()) from error
     return provided.model.placed if provided else types
-
-
-def config_of(checkpoint: Checkpoint) -> Config | None:
-    """SEAM until configs has it."""
-    import os
-
-    from ..packing.headers import _object
-
-    folder = os.path.dirname(checkpoint.origin.path) if checkpoint.origin else ""
-    path = os.path.join(folder, "config.json")
-    entries = _object(path)
-    library = "diffusers" if "_class_name" in entries else "timm" if "architecture" in entries else "transformers"
-    name = entries.get("_class_name") or entries.get("architecture") or (entries.get("architectures") or [""])[0]
-    return Config(path, library, name, entries.get("model_type", ""), entries) if entries else None
