@@ -42,7 +42,7 @@ def difference(ours: Sample, theirs: Sample) -> str:
 
 
 def without_strays(x: Sample) -> Sample:
-    """Return a sample without the odd value at the bound: erfinv of a float32 is infinite for one in 2²⁴, and clamped (timm, older torch)."""
+    """Return a sample without the odd value at the bound: erfinv of a float32 is infinite for one in 2²⁴, then clamped (timm)."""
     far = np.abs(x - np.median(x)) > 12 * np.quantile(np.abs(x - np.median(x)), 0.68)
     return x[~far] if x.size >= ENOUGH and far.sum() <= 3 else x
 
