@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 # library → the oldest and the newest version that its provider was tested with
-TESTED = {"transformers": ("5.20", "5.24"), "diffusers": ("0.35", "0.42")}
+TESTED = {"transformers": ("5.20", "5.24"), "diffusers": ("0.35", "0.42"), "timm": ("1.0", "1.0"), "torchvision": ("0.20", "0.29")}
 
 
 def installed(library: str) -> str:
