@@ -16,7 +16,8 @@ layers   the lines: see family_lines.py
 base     what the names of `layers` begin with, unless the file holds the model without its heads; that is a style of its own, NAME-bare
 heads    lines besides, whose paths have no base
 ties     groups of names that may be one tensor, each as a text
-layout   torch or flax: what the lines' types call their tensors, and the order of axes
+layout   torch, flax, or gamma: what the lines' types call their tensors, and the order of axes
+copies   another style of the family, whose base, layers, heads and ties it has, in its own layout
 """
 
 from __future__ import annotations
@@ -93,13 +94,16 @@ class Family(Architecture):
         merged |= {key: {**other.get(key, {}), **own[key]} for key in own if key not in ABOUT}
         for style in (key for key in merged if key in other and key not in ABOUT):
             for lines in ("layers", "heads"):
-                merged[style][lines] = overlaid(other[style].get(lines, ""), own[style].get(lines, ""))
+                if lines in merged[style]:
+                    merged[style][lines] = overlaid(other[style].get(lines, ""), own[style].get(lines, ""))
         return {**{key: other[key] for key in ABOUT if key in other}, **own, **merged}
 
     @cached_property
     def styles(self) -> dict[str, Style]:
         """Style by name; the first is the default."""
-        return {name: style for key, table in self.document.items() if key not in ABOUT for name, style in styles_of(key, table)}
+        tables = {key: table for key, table in self.document.items() if key not in ABOUT}
+        whole = {key: {**tables.get(table.get("copies", ""), {}), **table} for key, table in tables.items()}
+        return {name: style for key, table in whole.items() for name, style in styles_of(key, table)}
 
     @property
     def title(self) -> str:

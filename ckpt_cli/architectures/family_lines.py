@@ -90,13 +90,12 @@ MATRICES: dict[str, dict[str, str]] = {
     **{f"ConvTranspose{n}d": {"torch": "iok", "flax": "kio"} for n in (1, 2, 3)},
     "Conv1D": {"torch": "io", "flax": "oi"},  # of transformers' GPT-2: a Linear whose weight is transposed
 }
-WEIGHT = {"torch": "weight", "flax": "kernel"}
-SCALE = {"torch": "weight", "flax": "scale"}
+WEIGHT = {"flax": "kernel"}
 # type → its tensors by layout, all of the shape that the line gives
 SHORT: dict[str, dict[str, tuple[str, ...]]] = {
     "Embedding": {"torch": ("weight",), "flax": ("embedding",)},
-    "RMSNorm": {"torch": ("weight",), "flax": ("scale",)},
-    "LayerNorm": {"torch": ("weight", "bias"), "flax": ("scale", "bias")},
+    "RMSNorm": {"torch": ("weight",), "flax": ("weight",)},
+    "LayerNorm": {"torch": ("weight", "bias"), "flax": ("scale", "bias"), "gamma": ("gamma", "beta")},
     "GroupNorm": {"torch": ("weight", "bias"), "flax": ("scale", "bias")},
     "BatchNorm1d": {"torch": ("weight", "bias", "running_mean", "running_var"), "flax": ("scale", "bias")},
     "BatchNorm2d": {"torch": ("weight", "bias", "running_mean", "running_var"), "flax": ("scale", "bias")},
@@ -160,7 +159,7 @@ def tensors_of(kind: str, arguments: str, layout: str) -> Iterator[LineTensor]:
     elif "->" in parts[0]:
         yield from matrix(kind, parts, layout)
     else:
-        leaves = SHORT[kind][layout]
+        leaves = SHORT[kind].get(layout, SHORT[kind]["torch"])
         dims = dims_of(parts[0])
         yield from (LineTensor(leaf, dims, buffer=leaf.startswith("running_")) for leaf in leaves)
         if "running_mean" in leaves:
@@ -173,7 +172,8 @@ def matrix(kind: str, parts: list[str], layout: str) -> Iterator[LineTensor]:
     biases = [part for part in parts[1:] if part.startswith("bias")]
     kernel = next((dims_of(part) for part in parts[1:] if part not in biases), ())
     axes: dict[str, Dims] = {"i": inputs, "o": outputs, "k": kernel}
-    yield LineTensor(WEIGHT[layout], sum((axes[axis] for axis in MATRICES[kind][layout]), ()))
+    order = MATRICES[kind].get(layout, MATRICES[kind]["torch"])
+    yield LineTensor(WEIGHT.get(layout, "weight"), sum((axes[axis] for axis in order), ()))
     yield from (LineTensor("bias", outputs, option_of(bias[4:]) if bias[4:] else None) for bias in biases)
 
 
