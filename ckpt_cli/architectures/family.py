@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LibraryError, UsageError
 from . import Architecture, Member, architectures
 from .family_lines import Line, lines_of
-from .family_names import Evidence, Places
+from .family_names import Evidence, Places, used_in
 from .family_sizes import Known, gathered, parsed, spread, value_of
 from .family_trees import MOST_TENSORS, tree_from
 from .hyperparameters import Hyperparameter
@@ -117,7 +117,8 @@ class Family(Architecture):
 
     @cached_property
     def _schema(self) -> dict[str, Hyperparameter]:
-        told = {**self.document["sizes"], **self.document.get("options", {})}
+        used = {name for style in self.styles.values() for name in used_in(style.lines)}
+        told = {name: told for name, told in {**self.document["sizes"], **self.document.get("options", {})}.items() if name in used}
         known = {name: Hyperparameter(name, default_of(value), annotation_of(value), meaning) for name, (value, meaning) in told.items()}
         if len(self.styles) > 1:
             meaning = f"whose names the tensors have: {', '.join(self.styles)}"
@@ -203,9 +204,15 @@ class Family(Architecture):
         return self.member_of(tree, best)
 
     def named(self, known: Known, style: str) -> dict[str, object]:
-        """Return the hyperparameters in the order of the schema."""
+        """Return the hyperparameters in the order of the schema. Options and names that are the default are left out."""
         values = {**gathered(known), NAMES: style}
-        return {name: values[name] for name in self._schema if name in values}
+        plain = {name for name, each in self._schema.items() if isinstance(each.default, (bool, str)) and values.get(name) == each.default}
+        return {name: values[name] for name in self._schema if name in values and name not in plain}
+
+    def agrees(self, member: Member, given: Mapping[str, object]) -> bool:
+        """Return whether a member has the hyperparameters that the user named."""
+        defaults = {name: each.default for name, each in self._schema.items()}
+        return all(member.hyperparameters.get(name, defaults.get(name)) == value for name, value in given.items())
 
     def build(self, **hyperparameters: Any) -> Module:
         """Refuse to build a module: names and shapes do not tell what it computes.

@@ -8,7 +8,7 @@ PATH: `{layers}` counts 0, 1, … layers-1; `{layers+1}` counts from 1; `{layers
 step of a Python slice; `{depths[stages]}` counts within a repetition of `{stages}`, and depths is a list. `.` is the root of the model.
 
 OPTION: a line with `?NAME` is there where NAME is true, with `?!NAME` where it is false, in all repetitions alike; with `?NAME[layers]`
-NAME is a list. A lone `?` marks what any file may have or lack.
+NAME is a list. `?A?!B` asks for both. A lone `?` marks what any file may have or lack.
 
 ARGUMENTS: `Linear IN -> OUT`, `Conv2d IN -> OUT, 3 x 3`, `Embedding ROWS x COLUMNS`, `LayerNorm SIZE` and other types of `MATRICES` and
 `SHORT`; `, bias` adds a bias, `, bias?` one that a file may have or lack, `, bias?NAME` one by an option. Any type has tensors that are
@@ -27,7 +27,7 @@ from .family_sizes import parsed
 
 _LOOP = re.compile(r"\{(\w+)(?:\[(\w+)\])?(?:\[(-?\w*):(\w*)(?::(\d+))?\])?(?:\+(\d+))?\}")
 _OPTION = re.compile(r"\?(!?)(\w*)(?:\[(\w+)\])?")
-_TENSOR = re.compile(r"(buffer )?([\w.]+)(\?(?:!?\w+(?:\[\w+\])?)?)?:(.*)")
+_TENSOR = re.compile(r"(buffer )?([\w.]+)([^:]*):(.*)")
 
 Dims = tuple[ast.expr | None, ...]
 
@@ -59,7 +59,7 @@ class LineTensor:
 
     leaf: str
     dims: Dims
-    option: Option | None = None
+    options: tuple[Option, ...] = ()
     buffer: bool = False
 
 
@@ -71,7 +71,7 @@ class Line:
     loops: tuple[Loop, ...]
     type: str
     tensors: tuple[LineTensor, ...] = ()
-    option: Option | None = None
+    options: tuple[Option, ...] = ()
 
     @property
     def pattern(self) -> str:
@@ -100,7 +100,7 @@ SHORT: dict[str, dict[str, tuple[str, ...]]] = {
     "BatchNorm1d": {"torch": ("weight", "bias", "running_mean", "running_var"), "flax": ("scale", "bias")},
     "BatchNorm2d": {"torch": ("weight", "bias", "running_mean", "running_var"), "flax": ("scale", "bias")},
 }
-_COUNTER = LineTensor("num_batches_tracked", (), Option(""), buffer=True)
+_COUNTER = LineTensor("num_batches_tracked", (), (Option(""),), buffer=True)
 
 
 def lines_of(text: str, layout: str = "torch") -> Iterator[Line]:
@@ -120,19 +120,19 @@ def lines_of(text: str, layout: str = "torch") -> Iterator[Line]:
 def line_of(text: str, layout: str) -> Line:
     """Parse one line."""
     words = text.split(None, 1)
-    option = None
+    options: tuple[Option, ...] = ()
     if words[0].startswith("?"):
-        option, words = option_of(words[0]), words[1].split(None, 1)
+        options, words = options_of(words[0]), words[1].split(None, 1)
     path, (kind, _, arguments) = "" if words[0] == "." else words[0], words[1].partition(" ")
     pieces, loops = pieces_of(path)
-    return Line(pieces, loops, kind, tuple(tensors_of(kind, arguments.strip(), layout)), option)
+    return Line(pieces, loops, kind, tuple(tensors_of(kind, arguments.strip(), layout)), options)
 
 
-def option_of(text: str) -> Option:
-    """Parse `?NAME`, `?!NAME`, `?NAME[LOOP]` or `?`."""
-    if not (found := _OPTION.fullmatch(text)):
+def options_of(text: str) -> tuple[Option, ...]:
+    """Parse `?NAME`, `?!NAME`, `?NAME[LOOP]`, several of these, or `?`; nothing is no option."""
+    if not re.fullmatch(rf"({_OPTION.pattern})*", text):
         raise ValueError(f"{text!r} is no option")
-    return Option(found[2], not found[1], found[3] or "")
+    return tuple(Option(found[2], not found[1], found[3] or "") for found in _OPTION.finditer(text))
 
 
 def pieces_of(path: str) -> tuple[tuple[str, ...], tuple[Loop, ...]]:
@@ -174,14 +174,14 @@ def matrix(kind: str, parts: list[str], layout: str) -> Iterator[LineTensor]:
     axes: dict[str, Dims] = {"i": inputs, "o": outputs, "k": kernel}
     order = MATRICES[kind].get(layout, MATRICES[kind]["torch"])
     yield LineTensor(WEIGHT.get(layout, "weight"), sum((axes[axis] for axis in order), ()))
-    yield from (LineTensor("bias", outputs, option_of(bias[4:]) if bias[4:] else None) for bias in biases)
+    yield from (LineTensor("bias", outputs, options_of(bias[4:])) for bias in biases)
 
 
 def written_out(part: str) -> LineTensor:
     """Parse `[buffer] NAME[?[OPTION]]: DIMS`."""
     if not (found := _TENSOR.fullmatch(part)):
         raise ValueError(f"{part!r} is no tensor")
-    return LineTensor(found[2], dims_of(found[4]), option_of(found[3]) if found[3] else None, bool(found[1]))
+    return LineTensor(found[2], dims_of(found[4]), options_of(found[3]), bool(found[1]))
 
 
 def dims_of(text: str) -> Dims:

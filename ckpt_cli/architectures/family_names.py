@@ -97,8 +97,8 @@ class Evidence:
             key, index = (loop, indices.get(loop.outer, -1)), indices[loop.name]
             least, greatest = self._bounds.get(key, (index, index))
             self._bounds[key] = min(least, index), max(greatest, index)
-        for option in (line.option, tensor.option):
-            if option and option.name:
+        for option in (*line.options, *tensor.options):
+            if option.name:
                 self.known.setdefault(option_key(option, indices), option.wanted)
         numbers = tuple(indices.items())
         for dim, size in zip(tensor.dims, shape, strict=True):
@@ -120,7 +120,7 @@ class Evidence:
             for bound in filter(None, (loop.first, loop.last)):
                 for name, _ in symbols(bound):
                     self.known.setdefault(name, 0)  # no layer lies within these bounds
-        for option in options_of(self.lines):
+        for option in named_options(self.lines):
             keys = [(option.name, index) for index in range(self.known.get(option.loop, 0))] if option.loop else [option.name]
             for key in keys:
                 self.known.setdefault(key, False)
@@ -128,12 +128,24 @@ class Evidence:
         return self.known
 
 
-def options_of(lines: Iterable[Line]) -> list[Option]:
+def named_options(lines: Iterable[Line]) -> list[Option]:
     """Return the options that have a name, in the order of the lines."""
-    conditions = (each for line in lines for each in (line.option, *(tensor.option for tensor in line.tensors)))
-    return list(dict.fromkeys(each for each in conditions if each and each.name))
+    conditions = (each for line in lines for each in (*line.options, *(one for tensor in line.tensors for one in tensor.options)))
+    return list(dict.fromkeys(each for each in conditions if each.name))
 
 
 def option_key(option: Option, indices: Mapping[str, int]) -> object:
     """Return how an option is looked up: by its name, or by name and number of the repetition."""
     return (option.name, indices[option.loop]) if option.loop else option.name
+
+
+def used_in(lines: Iterable[Line]) -> set[str]:
+    """Return the names of all sizes and options that lines have."""
+    names: set[str] = set()
+    for line in lines:
+        names |= {option.name for option in named_options([line])}
+        names |= {loop.name for loop in line.loops}
+        bounds = [bound for loop in line.loops for bound in (loop.first, loop.last) if bound is not None]
+        dims = [dim for tensor in line.tensors for dim in tensor.dims if dim is not None]
+        names |= {name for node in (*bounds, *dims) for name, _ in symbols(node)}
+    return names

@@ -41,7 +41,7 @@ def tree_from(lines: Iterable[Line], known: Known, file: Mapping[str, Shape] | N
 
 def repetitions(line: Line, known: Known, most: int) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield the path of each repetition of a line, and the numbers in it."""
-    if line.option and not line.option.loop and line.option.name and bool(known[line.option.name]) != line.option.wanted:
+    if any(option.name and not option.loop and bool(known[option.name]) != option.wanted for option in line.options):
         return
     paths: list[tuple[str, dict[str, int]]] = [(line.pieces[0], {})]
     for loop, piece in zip(line.loops, line.pieces[1:], strict=True):
@@ -64,24 +64,25 @@ def numbers(loop: Loop, known: Known, indices: Mapping[str, int]) -> range:
 def layer_at(path: str, line: Line, known: Known, indices: Mapping[str, int], file: Mapping[str, Shape] | None) -> Layer | None:
     """Return a layer with its tensors, without those in it; None where it is absent."""
     named = {tensor: join_path(path, tensor.leaf) for tensor in line.tensors}
-    if not holds(line.option, known, indices, named.values(), file):
+    if not holds(line.options, known, indices, named.values(), file):
         return None
     parameters: dict[str, Shape] = {}
     buffers: dict[str, Shape] = {}
     for tensor, name in named.items():
-        if holds(tensor.option, known, indices, [name], file):
+        if holds(tensor.options, known, indices, [name], file):
             shape = shape_of(tensor.dims, known, indices, (file or {}).get(name))
             (buffers if tensor.buffer else parameters)[tensor.leaf] = shape
     return Layer(line.type, printed(line.type, parameters), parameters, buffers)
 
 
-def holds(option: Option | None, known: Known, indices: Mapping[str, int], names: Iterable[str], file: Mapping[str, Shape] | None) -> bool:
-    """Return whether what has this option is there; what may always be absent is there if the file has one of its names."""
-    if option is None:
-        return True
-    if not option.name:
-        return file is not None and any(name in file for name in names)
-    return bool(known[option_key(option, indices)]) == option.wanted
+def holds(
+    options: Iterable[Option], known: Known, indices: Mapping[str, int], names: Iterable[str], file: Mapping[str, Shape] | None
+) -> bool:
+    """Return whether what has these options is there; what may always be absent is there if the file has one of its names."""
+    return all(
+        bool(known[option_key(option, indices)]) == option.wanted if option.name else any(name in (file or ()) for name in names)
+        for option in options
+    )
 
 
 def shape_of(dims: Dims, known: Known, indices: Mapping[str, int], found: Shape | None) -> Shape:
