@@ -33,7 +33,7 @@ from . import Architecture, Member, architectures
 from .family_lines import Line, lines_of
 from .family_names import Evidence, Places, used_in
 from .family_sizes import Known, gathered, parsed, spread, value_of
-from .family_trees import MOST_TENSORS, tree_from
+from .family_trees import MOST_LAYERS, layers_from, nested, shapes_of
 from .hyperparameters import Hyperparameter
 from .layers import Layer, Shape
 
@@ -137,14 +137,12 @@ class Family(Architecture):
         """Return the member with these hyperparameters, and the defaults of the others."""
         name = str(hyperparameters.get(NAMES, next(iter(self.styles))))
         style = self.style(name)
-        tree = tree_from(style.lines, self.complete(hyperparameters))
-        return self.member_of(tree, name)
+        return self.member_of(layers_from(style.lines, self.complete(hyperparameters)), name)
 
-    def member_of(self, tree: Layer, style: str) -> Member:
-        """Return the member with this tree; sizes that no layer of it has are no hyperparameters of it."""
-        return Member(
-            self.named(told(self.styles[style], tree.shapes(), {}, strict=False) or {}, style), tree, may_tie=self.styles[style].ties
-        )
+    def member_of(self, layers: Mapping[str, Layer], style: str) -> Member:
+        """Return the member with these layers; sizes that none of them has are no hyperparameters of it."""
+        values = told(self.styles[style], shapes_of(layers), {}, strict=False) or {}
+        return Member(self.named(values, style), nested(layers), may_tie=self.styles[style].ties)
 
     def style(self, name: str) -> Style:
         """Return the style of that name.
@@ -182,11 +180,11 @@ class Family(Architecture):
         for name, style in self.styles.items():
             if given.get(NAMES, name) == name and (known := told(style, shapes, given)):
                 try:
-                    tree = tree_from(style.lines, known, shapes, len(shapes) * 3 + 100)
+                    layers = layers_from(style.lines, known, shapes, len(shapes) * 3 + 100)
                 except UsageError:
                     continue
-                if tree.shapes() == dict(shapes):
-                    return Member(self.named(known, name), tree, may_tie=style.ties)
+                if shapes_of(layers) == shapes:
+                    return Member(self.named(known, name), nested(layers), may_tie=style.ties)
         return None
 
     def closest(self, shapes: Mapping[str, Shape], given: Mapping[str, object]) -> Member | None:
@@ -198,10 +196,10 @@ class Family(Architecture):
             return None
         known = told(choices[best], shapes, given, strict=False) or {}
         try:
-            tree = tree_from(choices[best].lines, self.complete(gathered(known)), shapes, min(MOST_TENSORS, len(shapes) * 3 + 10_000))
+            layers = layers_from(choices[best].lines, self.complete(gathered(known)), shapes, min(MOST_LAYERS, len(shapes) * 3 + 10_000))
         except UsageError:
             return None
-        return self.member_of(tree, best)
+        return self.member_of(layers, best)
 
     def named(self, known: Known, style: str) -> dict[str, object]:
         """Return the hyperparameters in the order of the schema. Options and names that are the default are left out."""

@@ -22,8 +22,9 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from .family_sizes import parsed
+from .family_sizes import indexed, parsed
 
 _LOOP = re.compile(r"\{(\w+)(?:\[(\w+)\])?(?:\[(-?\w*):(\w*)(?::(\d+))?\])?(?:\+(\d+))?\}")
 _OPTION = re.compile(r"\?(!?)(\w*)(?:\[(\w+)\])?")
@@ -77,6 +78,13 @@ class Line:
     def pattern(self) -> str:
         """The path, with braces for its loops."""
         return "{}".join(self.pieces)
+
+    @cached_property
+    def is_alike(self) -> bool:
+        """Whether all repetitions have the same tensors, whatever the file holds."""
+        options = (*self.options, *(option for tensor in self.tensors for option in tensor.options))
+        dims = [dim for tensor in self.tensors for dim in tensor.dims]
+        return all(option.name and not option.loop for option in options) and not any(dim is None or indexed(dim) for dim in dims)
 
     def under(self, prefix: str) -> Line:
         """Return the line with a text before its path; the root comes under it, too."""

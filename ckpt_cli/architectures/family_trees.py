@@ -10,33 +10,40 @@ from .family_names import option_key
 from .family_sizes import Known, value_of
 from .layers import Layer, Shape, join_path
 
-MOST_TENSORS = 1_000_000
+MOST_LAYERS = 1_000_000
 
 
-def tree_from(lines: Iterable[Line], known: Known, file: Mapping[str, Shape] | None = None, most: int = MOST_TENSORS) -> Layer:
-    """Return the tree of layers.
+def layers_from(lines: Iterable[Line], known: Known, file: Mapping[str, Shape] | None = None, most: int = MOST_LAYERS) -> dict[str, Layer]:
+    """Return the layers by path, each with its own tensors alone. One object may be in several places.
 
     Args:
         lines: the lines of one naming style.
         known: the sizes and options.
         file: the shapes of the tensors of a file, which decide what may be absent and how large a free dimension is; without it, nothing
             that may be absent is there, and free dimensions are 1.
-        most: how many layers and tensors there may be.
+        most: how many layers there may be.
 
     Raises:
         UsageError: there are more, or a size is not known.
     """
     layers: dict[str, Layer] = {}
-    left = most
     try:
         for line in lines:
-            for path, indices in repetitions(line, known, left):
-                if layer := layer_at(path, line, known, indices, file):
+            layer = None
+            for path, indices in repetitions(line, known, most - len(layers)):
+                if layer is None or not line.is_alike:
+                    layer = layer_at(path, line, known, indices, file)
+                if layer:
                     layers[path] = joined(layers[path], layer) if path in layers else layer
-                    left -= 1
     except KeyError as error:
         raise UsageError(f"its size {error.args[0]} is not known") from None
-    return nested(layers)
+    return layers
+
+
+def shapes_of(layers: Mapping[str, Layer]) -> dict[str, Shape]:
+    """Return name → shape of the tensors of layers that are given by their paths."""
+    tensors = ((path, leaf, shape) for path, layer in layers.items() for leaf, shape in (*layer.parameters.items(), *layer.buffers.items()))
+    return {f"{path}.{leaf}" if path else leaf: shape for path, leaf, shape in tensors}
 
 
 def repetitions(line: Line, known: Known, most: int) -> Iterator[tuple[str, dict[str, int]]]:
