@@ -5,10 +5,11 @@ r"""The lines that describe the layers of a family: `[?OPTION] PATH TYPE ARGUMEN
     ?lm_head  lm_head                        Linear hidden -> vocab
 
 PATH: `{layers}` counts 0, 1, … layers-1; `{layers+1}` counts from 1; `{layers[dense:]}` counts dense … layers-1, with the bounds and the
-step of a Python slice; `{depths[stages]}` counts within a repetition of `{stages}`, and depths is a list. `.` is the root of the model.
+step of a Python slice; `{depths[stages]}` counts within a repetition of `{stages}`, and depths is a list. `{=layers+1}` is that one number.
+`.` is the root of the model.
 
 OPTION: a line with `?NAME` is there where NAME is true, with `?!NAME` where it is false, in all repetitions alike; with `?NAME[layers]`
-NAME is a list. A lone `?` marks what any file may have or lack.
+NAME is a list, with `?NAME[stages][depths]` a list of lists. A lone `?` marks what any file may have or lack.
 
 ARGUMENTS: `Linear IN -> OUT`, `Conv2d IN -> OUT, 3 x 3`, `Embedding ROWS x COLUMNS`, `LayerNorm SIZE` and other types of `MATRICES` and
 `SHORT`; `, bias` adds a bias, `, bias?` one that a file may have or lack, `, bias?NAME` one by an option. Any type has tensors that are
@@ -25,25 +26,28 @@ from dataclasses import dataclass, replace
 
 from .family_sizes import parsed
 
-_LOOP = re.compile(r"\{(\w+)(?:\[(\w+)\])?(?:\[(-?\w*):(\w*)(?::(\d+))?\])?(?:\+(\d+))?\}")
-_OPTION = re.compile(r"\?(!?)(\w*)(?:\[(\w+)\])?")
-_TENSOR = re.compile(r"(buffer )?([\w.]+)(\?(?:!?\w+(?:\[\w+\])?)?)?:(.*)")
+_LOOP = re.compile(r"\{(?:(\w+)(?:\[(\w+)\])?(?:\[([^][:]*):([^][:]*)(?::(\d+))?\])?(?:\+(\d+))?|=([^}]+))\}")
+_OPTION = re.compile(r"\?(!?)(\w*)((?:\[\w+\])*)")
+_TENSOR = re.compile(r"(buffer )?([\w.]+)(\?(?:!?\w+(?:\[\w+\])*)?)?:(.*)")
 
 Dims = tuple[ast.expr | None, ...]
 
 
 @dataclass(frozen=True)
 class Option:
-    """A condition. `name` is empty for what may always be absent; `loop` is that whose number picks an item of a list of options."""
+    """A condition. `name` is empty for what may always be absent; the numbers of `loops` pick an item of a list of options."""
 
     name: str
     wanted: bool = True
-    loop: str = ""
+    loops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A repetition in a path: `name` counts, within a repetition of `outer` where that is named; `first`, `last`, `step` are a slice."""
+    """A repetition in a path: `name` counts, within a repetition of `outer` where that is named; `first`, `last`, `step` are a slice.
+
+    With `only`, it is one number, the value of an expression.
+    """
 
     name: str
     outer: str = ""
@@ -51,6 +55,7 @@ class Loop:
     last: ast.expr | None = None
     step: int = 1
     shown_from: int = 0
+    only: ast.expr | None = None
 
 
 @dataclass(frozen=True)
@@ -130,10 +135,10 @@ def line_of(text: str, layout: str) -> Line:
 
 
 def option_of(text: str) -> Option:
-    """Parse `?NAME`, `?!NAME`, `?NAME[LOOP]` or `?`."""
+    """Parse `?NAME`, `?!NAME`, `?NAME[LOOP]`, `?NAME[LOOP][LOOP]` or `?`."""
     if not (found := _OPTION.fullmatch(text)):
         raise ValueError(f"{text!r} is no option")
-    return Option(found[2], not found[1], found[3] or "")
+    return Option(found[2], not found[1], tuple(re.findall(r"\w+", found[3])))
 
 
 def pieces_of(path: str) -> tuple[tuple[str, ...], tuple[Loop, ...]]:
@@ -141,8 +146,8 @@ def pieces_of(path: str) -> tuple[tuple[str, ...], tuple[Loop, ...]]:
     pieces, loops, end = [], [], 0
     for found in _LOOP.finditer(path):
         pieces.append(path[end : found.start()])
-        bounds = [parsed(bound) if bound else None for bound in found.group(3, 4)]
-        loops.append(Loop(found[1], found[2] or "", bounds[0], bounds[1], int(found[5] or 1), int(found[6] or 0)))
+        first, last, only = (parsed(bound) if bound else None for bound in found.group(3, 4, 7))
+        loops.append(Loop(found[1] or found[0], found[2] or "", first, last, int(found[5] or 1), int(found[6] or 0), only))
         end = found.end()
     pieces.append(path[end:])
     if any("{" in piece or "}" in piece for piece in pieces):

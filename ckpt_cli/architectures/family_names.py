@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from .family_lines import Line, LineTensor, Loop, Option
+from .family_lines import Dims, Line, LineTensor, Loop, Option
 from .family_sizes import Known, learn, learn_all, spread, symbols
 from .layers import Shape, join_path
 
@@ -49,13 +49,20 @@ class Places:
                 self._by_form.setdefault(re.sub(r"\d+|\0", "#", name), []).append(Place(line, tensor, numbers))
 
     def find(self, name: str, shape: Shape) -> Found | None:
-        """Return the line of a name, and the numbers in it; None where no line has such a name, or a shape of so many dimensions."""
+        """Return the line of a name, and the numbers in it; None where no line has such a name and may have such a shape."""
         for place in self._by_form.get(_NUMBER.sub("#", name), ()):
-            if len(place.tensor.dims) == len(shape):
+            if may_be(place.tensor.dims, shape):
                 indices = indices_of(place.numbers, _NUMBER.findall(name))
                 if indices is not None:
                     return Found(place.line, place.tensor, indices)
         return None
+
+
+def may_be(dims: Dims, shape: Shape) -> bool:
+    """Return whether a shape has that many dimensions, and the numbers among them."""
+    return len(dims) == len(shape) and all(
+        not isinstance(dim, ast.Constant) or dim.value == size for dim, size in zip(dims, shape, strict=True)
+    )
 
 
 def indices_of(numbers: Sequence[Loop | str], texts: Sequence[str]) -> dict[str, int] | None:
@@ -66,7 +73,7 @@ def indices_of(numbers: Sequence[Loop | str], texts: Sequence[str]) -> dict[str,
             if number != text:
                 return None
             continue
-        if len(text) > 9 or (len(text) > 1 and text[0] == "0"):
+        if len(text) > 5 or (len(text) > 1 and text[0] == "0"):  # a loop over a hostile number would not end
             return None
         index = int(text) - number.shown_from
         first = number.first.value if isinstance(number.first, ast.Constant) else 0
@@ -93,14 +100,17 @@ class Evidence:
     def add(self, found: Found, shape: Shape) -> None:
         """Take in one tensor."""
         line, tensor, indices = found
+        numbers = tuple(indices.items())
         for loop in line.loops:
             key, index = (loop, indices.get(loop.outer, -1)), indices[loop.name]
+            if loop.only is not None:
+                self._equations[loop.only, index, numbers] = loop.only, index, indices
+                continue
             least, greatest = self._bounds.get(key, (index, index))
             self._bounds[key] = min(least, index), max(greatest, index)
         for option in (line.option, tensor.option):
             if option and option.name:
                 self.known.setdefault(option_key(option, indices), option.wanted)
-        numbers = tuple(indices.items())
         for dim, size in zip(tensor.dims, shape, strict=True):
             if dim is not None:
                 where = numbers if isinstance(dim, (ast.BinOp, ast.Subscript)) else ()
@@ -112,18 +122,18 @@ class Evidence:
             if loop.last is not None:
                 learn(loop.last, greatest + 1, self.known, {})
             else:
-                key = (loop.name, outer) if loop.outer else loop.name
+                key: object = (loop.name, outer) if loop.outer else loop.name
                 self.known[key] = max(self.known.get(key, 0), greatest + 1)
             if loop.first is not None and loop.step == 1:
                 learn(loop.first, least, self.known, {})
         for loop in {loop for line in self.lines for loop in line.loops}:
+            for index in range(self.known.get(loop.outer, 0)):
+                self.known.setdefault((loop.name, index), 0)
             for bound in filter(None, (loop.first, loop.last)):
                 for name, _ in symbols(bound):
                     self.known.setdefault(name, 0)  # no layer lies within these bounds
         for option in options_of(self.lines):
-            keys = [(option.name, index) for index in range(self.known.get(option.loop, 0))] if option.loop else [option.name]
-            for key in keys:
-                self.known.setdefault(key, False)
+            self.known = {**dict.fromkeys(keys_of(option, self.known), False), **self.known}
         learn_all(self._equations.values(), self.known)
         return self.known
 
@@ -135,5 +145,16 @@ def options_of(lines: Iterable[Line]) -> list[Option]:
 
 
 def option_key(option: Option, indices: Mapping[str, int]) -> object:
-    """Return how an option is looked up: by its name, or by name and number of the repetition."""
-    return (option.name, indices[option.loop]) if option.loop else option.name
+    """Return how an option is looked up: by its name, or by name and numbers of the repetitions."""
+    return (option.name, *(indices[loop] for loop in option.loops)) if option.loops else option.name
+
+
+def keys_of(option: Option, known: Known) -> list[object]:
+    """Return all the keys by which an option is looked up: one, or one for each repetition."""
+    if not option.loops:
+        return [option.name]
+    outer, *inner = option.loops
+    first = range(known.get(outer, 0))
+    if not inner:
+        return [(option.name, index) for index in first]
+    return [(option.name, index, each) for index in first for each in range(known.get((inner[0], index), 0))]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-# What is known of a model: size → value, and (size, index) → value for a size that is a list; options are True or False.
+# What is known of a model: size → value, (size, index) → value for a list, (size, index, index) → value for a list of lists; options are
+# True or False.
 Known = dict[Any, Any]
 Indices = Mapping[str, int]  # loop → number of the repetition
 
@@ -57,12 +58,12 @@ def indexed(node: ast.expr) -> bool:
 
 
 def key_of(node: ast.expr, known: Known, indices: Indices) -> Any:
-    """Return the key in `known` of a size: its name, or (name, index). Raises KeyError for an index that is not known."""
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-        index = value_of(node.slice, known, indices)
+    """Return the key in `known` of a size: its name, or (name, index…). Raises KeyError for an index that is not known."""
+    if isinstance(node, ast.Subscript):
+        index, outer = value_of(node.slice, known, indices), key_of(node.value, known, indices)
         if index < 0:
-            raise KeyError(node.value.id)
-        return node.value.id, index
+            raise KeyError(ast.unparse(node))
+        return (*outer, index) if isinstance(outer, tuple) else (outer, index)
     return node.id if isinstance(node, ast.Name) else None
 
 
@@ -118,21 +119,20 @@ def spread(hyperparameters: Mapping[str, object]) -> Known:
     """Return hyperparameters as they are looked up: an item of a list by (name, index), a lone number also as a list of one."""
     known: Known = dict(hyperparameters)
     for name, value in hyperparameters.items():
-        items = value if isinstance(value, (tuple, list)) else (value,)
-        known |= {(name, index): item for index, item in enumerate(items)}
+        for index, item in enumerate(value if isinstance(value, (tuple, list)) else (value,)):
+            known[name, index] = item
+            known |= {(name, index, inner): each for inner, each in enumerate(item if isinstance(item, (tuple, list)) else (item,))}
     return known
 
 
 def gathered(known: Known) -> dict[str, object]:
     """Return what is known as hyperparameters: the items of a list as a tuple; a list with holes is left out."""
-    items: dict[str, dict[int, object]] = {}
-    values: dict[str, object] = {}
-    for key, value in known.items():
-        if isinstance(key, tuple):
-            items.setdefault(key[0], {})[key[1]] = value
-        else:
-            values[key] = value
-    for name, found in items.items():
-        if len(found) == max(found) + 1 and name not in values:
-            values[name] = tuple(found[index] for index in range(len(found)))
+    values: dict[Any, object] = dict(known)
+    for length in (3, 2):
+        items: dict[Any, dict[int, object]] = {}
+        for key in [key for key in values if isinstance(key, tuple) and len(key) == length]:
+            items.setdefault(key[:-1] if length > 2 else key[0], {})[key[-1]] = values.pop(key)
+        for name, found in items.items():
+            if len(found) == max(found) + 1:
+                values.setdefault(name, tuple(found[index] for index in range(len(found))))
     return values

@@ -41,7 +41,7 @@ def tree_from(lines: Iterable[Line], known: Known, file: Mapping[str, Shape] | N
 
 def repetitions(line: Line, known: Known, most: int) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield the path of each repetition of a line, and the numbers in it."""
-    if line.option and not line.option.loop and line.option.name and bool(known[line.option.name]) != line.option.wanted:
+    if line.option and not line.option.loops and line.option.name and bool(known[line.option.name]) != line.option.wanted:
         return
     paths: list[tuple[str, dict[str, int]]] = [(line.pieces[0], {})]
     for loop, piece in zip(line.loops, line.pieces[1:], strict=True):
@@ -56,6 +56,9 @@ def repetitions(line: Line, known: Known, most: int) -> Iterator[tuple[str, dict
 
 def numbers(loop: Loop, known: Known, indices: Mapping[str, int]) -> range:
     """Return the numbers that a loop counts."""
+    if loop.only is not None:
+        only = value_of(loop.only, known, indices)
+        return range(only, only + 1)
     count = int(known[(loop.name, indices[loop.outer]) if loop.outer else loop.name])
     first, last = (None if bound is None else value_of(bound, known, indices) for bound in (loop.first, loop.last))
     return range(count)[first : last : loop.step]
