@@ -33,7 +33,7 @@ from .family_lines import Line, lines_of
 from .family_names import Evidence, Places
 from .family_sizes import Known, gathered, parsed, spread, value_of
 from .family_trees import MOST_TENSORS, tree_from
-from .hyperparameters import Hyperparameter, shown
+from .hyperparameters import Hyperparameter
 from .layers import Layer, Shape
 
 if TYPE_CHECKING:
@@ -126,18 +126,30 @@ class Family(Architecture):
 
     def layers(self, **hyperparameters: Any) -> Layer:
         """Return the tree of layers. Hyperparameters that are not given have their defaults."""
-        return tree_from(self.style(hyperparameters).lines, self.complete(hyperparameters))
+        return self.member(hyperparameters).tree
 
-    def style(self, hyperparameters: Mapping[str, object]) -> Style:
-        """Return the style that hyperparameters name.
+    def member(self, hyperparameters: Mapping[str, object]) -> Member:
+        """Return the member with these hyperparameters, and the defaults of the others."""
+        name = str(hyperparameters.get(NAMES, next(iter(self.styles))))
+        style = self.style(name)
+        tree = tree_from(style.lines, self.complete(hyperparameters))
+        return self.member_of(tree, name)
+
+    def member_of(self, tree: Layer, style: str) -> Member:
+        """Return the member with this tree; sizes that no layer of it has are no hyperparameters of it."""
+        return Member(
+            self.named(told(self.styles[style], tree.shapes(), {}, strict=False) or {}, style), tree, may_tie=self.styles[style].ties
+        )
+
+    def style(self, name: str) -> Style:
+        """Return the style of that name.
 
         Raises:
-            UsageError: there is none of that name.
+            UsageError: there is none.
         """
-        name = hyperparameters.get(NAMES, next(iter(self.styles)))
         if name not in self.styles:
-            raise UsageError(f"{self.name} has no names={shown(name)}", f"it has {', '.join(self.styles)}")
-        return self.styles[str(name)]
+            raise UsageError(f"{self.name} has no names={name}", f"it has {', '.join(self.styles)}")
+        return self.styles[name]
 
     def complete(self, hyperparameters: Mapping[str, object]) -> Known:
         """Return all sizes and options, with the defaults of those that are not given.
@@ -180,12 +192,11 @@ class Family(Architecture):
         if not counts.get(best):
             return None
         known = told(choices[best], shapes, given, strict=False) or {}
-        values = gathered(self.complete(gathered(known)))
         try:
-            tree = tree_from(choices[best].lines, spread(values), shapes, min(MOST_TENSORS, len(shapes) * 3 + 10_000))
+            tree = tree_from(choices[best].lines, self.complete(gathered(known)), shapes, min(MOST_TENSORS, len(shapes) * 3 + 10_000))
         except UsageError:
             return None
-        return Member(self.named(values, best), tree, may_tie=choices[best].ties)
+        return self.member_of(tree, best)
 
     def named(self, known: Known, style: str) -> dict[str, object]:
         """Return the hyperparameters in the order of the schema."""

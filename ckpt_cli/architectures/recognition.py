@@ -190,6 +190,8 @@ def has_exactly(tree: Layer, shapes: Mapping[str, Shape], ties: Sequence[Sequenc
 
 def member_with(architecture: Architecture, values: Mapping[str, object]) -> Member:
     """Return the member of the family with these hyperparameters, and the defaults of the others."""
+    if isinstance(architecture, Family):
+        return architecture.member(values)
     complete = {name: each.default for name, each in schema(architecture).items()} | dict(values)
     return Member(complete, architecture.layers(**complete))
 

@@ -51,9 +51,11 @@ def new_command(
 ) -> None:
     """Write a fresh checkpoint of ARCH: the values that torch.manual_seed(N) and building the model give.
 
+    A family whose layers are known by names and shapes alone is drawn by a preset of `ckpt reinit`, under the names of its library.
     With --framework, it has the names and the layouts of that framework, and what its layers draw by default (`ckpt reinit --preset`).
     """
     from ..architectures.fresh_weights import fresh
+    from ..edits.new_family import is_described, new_family
     from ..formats import formats
     from ..mapping.convention import convention
 
@@ -63,9 +65,12 @@ def new_command(
     form = writing.format_for(output, format_name, theirs.format if framework != _TORCH and theirs.format in formats else None)
     values = parse_pairs(pairs or [])
     seed = random_seed() if seed is None else seed
-    checkpoint = (
-        _checkpoint_of(fresh(architecture, values, seed)) if framework == _TORCH else _elsewhere(architecture, values, theirs, seed)
-    )
+    if is_described(architecture):
+        checkpoint = new_family(architecture, values, seed, framework)
+    elif framework == _TORCH:
+        checkpoint = _checkpoint_of(fresh(architecture, values, seed))
+    else:
+        checkpoint = _elsewhere(architecture, values, theirs, seed)
     for line in writing.save(checkpoint, output, form, replace=force):
         note(line)
     count = sum(tensor.numel for tensor in checkpoint.distinct().values())
