@@ -48,14 +48,15 @@ class Places:
                 numbers = tuple(next(loops) if text == "\0" else text for text in found)
                 self._by_form.setdefault(re.sub(r"\d+|\0", "#", name), []).append(Place(line, tensor, numbers))
 
-    def find(self, name: str, shape: Shape) -> Found | None:
-        """Return the line of a name, and the numbers in it; None where no line has such a name and may have such a shape."""
+    def find(self, name: str, shape: Shape) -> list[Found]:
+        """Return the lines that have such a name and may have such a shape, with the numbers in it; more than one where options decide."""
+        found = []
         for place in self._by_form.get(_NUMBER.sub("#", name), ()):
             if may_be(place.tensor.dims, shape):
                 indices = indices_of(place.numbers, _NUMBER.findall(name))
                 if indices is not None:
-                    return Found(place.line, place.tensor, indices)
-        return None
+                    found.append(Found(place.line, place.tensor, indices))
+        return found
 
 
 def may_be(dims: Dims, shape: Shape) -> bool:
@@ -96,9 +97,22 @@ class Evidence:
         self.lines, self.known = lines, spread(given)
         self._bounds: dict[tuple[Loop, int], tuple[int, int]] = {}  # (loop, number of the outer one) → least and greatest number
         self._equations: dict[tuple[object, ...], tuple[ast.expr, int, Mapping[str, int]]] = {}
+        self._unsure: list[tuple[list[Found], Shape]] = []
 
-    def add(self, found: Found, shape: Shape) -> None:
-        """Take in one tensor."""
+    def add(self, found: list[Found], shape: Shape) -> None:
+        """Take in one tensor, and the lines that it may be of."""
+        if len(found) > 1:
+            self._unsure.append((found, shape))
+        else:
+            self._take(found[0], shape)
+
+    def _agrees(self, found: Found) -> bool:
+        """Return whether what is known of options lets a tensor be of that line."""
+        options = [option for option in (found.line.option, found.tensor.option) if option and option.name]
+        return all(self.known.get(option_key(option, found.indices), option.wanted) == option.wanted for option in options)
+
+    def _take(self, found: Found, shape: Shape) -> None:
+        """Take in one tensor of a line."""
         line, tensor, indices = found
         numbers = tuple(indices.items())
         for loop in line.loops:
@@ -118,6 +132,8 @@ class Evidence:
 
     def told(self) -> Known:
         """Return all that is known: counts of loops first, then options, then sizes."""
+        for choices, shape in self._unsure:
+            self._take(next(filter(self._agrees, choices), choices[0]), shape)
         for (loop, outer), (least, greatest) in self._bounds.items():
             if loop.last is not None:
                 learn(loop.last, greatest + 1, self.known, {})
