@@ -252,19 +252,19 @@ def overlaid(lines: str, own: str) -> str:
 
 def path_of(line: str) -> str:
     """Return the path of a line."""
-    words = line.split()
-    return words[1] if words[0].startswith("?") else words[0]
+    return next(word for word in line.split() if not word.startswith("?"))
 
 
 def default_of(value: object) -> object:
     """Return a default as it is kept: lists are tuples."""
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(default_of, value)) if isinstance(value, list) else value
 
 
 def annotation_of(value: object) -> str:
     """Return what kind of value a default is, as `hyperparameters.CONVERTERS` calls it."""
     if isinstance(value, list):
-        return "flags" if any(isinstance(item, bool) for item in value) else "Sizes"
+        kinds = {list: "table", bool: "flags"}
+        return next((kinds[type(item)] for item in value if type(item) in kinds), "Sizes" if all(value) else "counts")
     return {bool: "bool", str: "expression"}.get(type(value), "int" if value else "count")
 
 

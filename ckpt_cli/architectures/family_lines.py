@@ -1,4 +1,4 @@
-r"""The lines that describe the layers of a family: `[?OPTION] PATH TYPE ARGUMENTS`.
+r"""The lines that describe the layers of a family: `[?OPTION…] PATH TYPE ARGUMENTS`.
 
     model.layers.{layers}.self_attn.q_proj   Linear hidden -> queries, bias?qkv_bias
     model.layers.{layers}.input_layernorm    RMSNorm hidden
@@ -9,7 +9,8 @@ step of a Python slice; `{depths[stages]}` counts within a repetition of `{stage
 `.` is the root of the model.
 
 OPTION: a line with `?NAME` is there where NAME is true, with `?!NAME` where it is false, in all repetitions alike; with `?NAME[layers]`
-NAME is a list, with `?NAME[stages][depths]` a list of lists. A lone `?` marks what any file may have or lack.
+NAME is a list, with `?NAME[stages][depths]` a list of lists. Of several options, all must hold. A lone `?` marks what any file may have
+or lack.
 
 ARGUMENTS: `Linear IN -> OUT`, `Conv2d IN -> OUT, 3 x 3`, `Embedding ROWS x COLUMNS`, `LayerNorm SIZE` and other types of `MATRICES` and
 `SHORT`; `, bias` adds a bias, `, bias?` one that a file may have or lack, `, bias?NAME` one by an option. Any type has tensors that are
@@ -76,7 +77,7 @@ class Line:
     loops: tuple[Loop, ...]
     type: str
     tensors: tuple[LineTensor, ...] = ()
-    option: Option | None = None
+    options: tuple[Option, ...] = ()
 
     @property
     def pattern(self) -> str:
@@ -125,13 +126,13 @@ def lines_of(text: str, layout: str = "torch") -> Iterator[Line]:
 
 def line_of(text: str, layout: str) -> Line:
     """Parse one line."""
-    words = text.split(None, 1)
-    option = None
-    if words[0].startswith("?"):
-        option, words = option_of(words[0]), words[1].split(None, 1)
+    words, options = text.split(None, 1), []
+    while words[0].startswith("?"):
+        options.append(option_of(words[0]))
+        words = words[1].split(None, 1)
     path, (kind, _, arguments) = "" if words[0] == "." else words[0], words[1].partition(" ")
     pieces, loops = pieces_of(path)
-    return Line(pieces, loops, kind, tuple(tensors_of(kind, arguments.strip(), layout)), option)
+    return Line(pieces, loops, kind, tuple(tensors_of(kind, arguments.strip(), layout)), tuple(options))
 
 
 def option_of(text: str) -> Option:

@@ -108,7 +108,7 @@ class Evidence:
 
     def _agrees(self, found: Found) -> bool:
         """Return whether what is known of options lets a tensor be of that line."""
-        options = [option for option in (found.line.option, found.tensor.option) if option and option.name]
+        options = (option for option in (*found.line.options, found.tensor.option) if option and option.name)
         return all(self.known.get(option_key(option, found.indices), option.wanted) == option.wanted for option in options)
 
     def _take(self, found: Found, shape: Shape) -> None:
@@ -122,7 +122,7 @@ class Evidence:
                 continue
             least, greatest = self._bounds.get(key, (index, index))
             self._bounds[key] = min(least, index), max(greatest, index)
-        for option in (line.option, tensor.option):
+        for option in (*line.options, tensor.option):
             if option and option.name:
                 self.known.setdefault(option_key(option, indices), option.wanted)
         for dim, size in zip(tensor.dims, shape, strict=True):
@@ -156,7 +156,7 @@ class Evidence:
 
 def options_of(lines: Iterable[Line]) -> list[Option]:
     """Return the options that have a name, in the order of the lines."""
-    conditions = (each for line in lines for each in (line.option, *(tensor.option for tensor in line.tensors)))
+    conditions = (each for line in lines for each in (*line.options, *(tensor.option for tensor in line.tensors)))
     return list(dict.fromkeys(each for each in conditions if each and each.name))
 
 

@@ -41,7 +41,7 @@ def tree_from(lines: Iterable[Line], known: Known, file: Mapping[str, Shape] | N
 
 def repetitions(line: Line, known: Known, most: int) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield the path of each repetition of a line, and the numbers in it."""
-    if line.option and not line.option.loops and line.option.name and bool(known[line.option.name]) != line.option.wanted:
+    if any(option.name and not option.loops and bool(known[option.name]) != option.wanted for option in line.options):
         return
     paths: list[tuple[str, dict[str, int]]] = [(line.pieces[0], {})]
     for loop, piece in zip(line.loops, line.pieces[1:], strict=True):
@@ -67,7 +67,7 @@ def numbers(loop: Loop, known: Known, indices: Mapping[str, int]) -> range:
 def layer_at(path: str, line: Line, known: Known, indices: Mapping[str, int], file: Mapping[str, Shape] | None) -> Layer | None:
     """Return a layer with its tensors, without those in it; None where it is absent."""
     named = {tensor: join_path(path, tensor.leaf) for tensor in line.tensors}
-    if not holds(line.option, known, indices, named.values(), file):
+    if not all(holds(option, known, indices, named.values(), file) for option in line.options):
         return None
     parameters: dict[str, Shape] = {}
     buffers: dict[str, Shape] = {}
