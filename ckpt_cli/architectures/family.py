@@ -14,6 +14,7 @@ Every other table is a naming style: the names that a library or a program gives
 marks    the last two parts of some names that every file in this style has; a file without them costs no more than this look
 layers   the lines: see family_lines.py
 base     what the names of `layers` begin with, unless the file holds the model without its heads; that is a style of its own, NAME-bare
+bare     false where the model without its heads has the names of another family
 heads    lines besides, whose paths have no base
 ties     groups of names that may be one tensor, each as a text
 layout   torch or flax: what the lines' types call their tensors, and the order of axes
@@ -237,7 +238,7 @@ def styles_of(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Style]
     ties = frozenset(frozenset(group.split()) for group in table.get("ties", ()))
     marks = tuple(table["marks"].split())
     yield name, Style((*(line.under(base) for line in body), *heads), marks, ties)
-    if base:
+    if base and table.get("bare", True):
         inside = (frozenset(each.removeprefix(base) for each in group if each.startswith(base)) for group in ties)
         yield f"{name}-bare", Style(body, marks, frozenset(group for group in inside if len(group) > 1))
 

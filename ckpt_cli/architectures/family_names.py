@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from .family_lines import Dims, Line, LineTensor, Loop, Option
-from .family_sizes import Known, learn, learn_all, spread, symbols
+from .family_sizes import Equation, Known, learn, learn_all, names_in, spread, symbols, value_or_none
 from .layers import Shape, join_path
 
 _NUMBER = re.compile(r"\d+")
@@ -96,7 +96,8 @@ class Evidence:
     def __init__(self, lines: Sequence[Line], given: Mapping[str, object]) -> None:
         self.lines, self.known = lines, spread(given)
         self._bounds: dict[tuple[Loop, int], tuple[int, int]] = {}  # (loop, number of the outer one) → least and greatest number
-        self._equations: dict[tuple[object, ...], tuple[ast.expr, int, Mapping[str, int]]] = {}
+        self._equations: dict[tuple[object, ...], Equation] = {}
+        self._numbers: dict[tuple[object, ...], Equation] = {}
         self._unsure: list[tuple[list[Found], Shape]] = []
 
     def add(self, found: list[Found], shape: Shape) -> None:
@@ -107,18 +108,20 @@ class Evidence:
             self._take(found[0], shape)
 
     def _agrees(self, found: Found) -> bool:
-        """Return whether what is known of options lets a tensor be of that line."""
+        """Return whether what is known of options and of numbers lets a tensor be of that line."""
         options = (option for option in (*found.line.options, found.tensor.option) if option and option.name)
-        return all(self.known.get(option_key(option, found.indices), option.wanted) == option.wanted for option in options)
+        numbers = ((loop.only, found.indices[loop.name]) for loop in found.line.loops if loop.only is not None)
+        return all(self.known.get(option_key(option, found.indices), option.wanted) == option.wanted for option in options) and all(
+            value_or_none(only, self.known, found.indices) in (None, index) for only, index in numbers
+        )
 
     def _take(self, found: Found, shape: Shape) -> None:
         """Take in one tensor of a line."""
         line, tensor, indices = found
-        numbers = tuple(indices.items())
         for loop in line.loops:
             key, index = (loop, indices.get(loop.outer, -1)), indices[loop.name]
             if loop.only is not None:
-                self._equations[loop.only, index, numbers] = loop.only, index, indices
+                self._numbers.setdefault(equation_key(loop.only, index, indices), (loop.only, index, indices))
                 continue
             least, greatest = self._bounds.get(key, (index, index))
             self._bounds[key] = min(least, index), max(greatest, index)
@@ -127,13 +130,22 @@ class Evidence:
                 self.known.setdefault(option_key(option, indices), option.wanted)
         for dim, size in zip(tensor.dims, shape, strict=True):
             if dim is not None:
-                where = numbers if isinstance(dim, (ast.BinOp, ast.Subscript)) else ()
-                self._equations.setdefault((dim, size, where), (dim, size, indices))
+                self._equations.setdefault(equation_key(dim, size, indices), (dim, size, indices))
 
     def told(self) -> Known:
         """Return all that is known: counts of loops first, then options, then sizes."""
+        learn_all(self._numbers.values(), self.known)
         for choices, shape in self._unsure:
             self._take(next(filter(self._agrees, choices), choices[0]), shape)
+        self._count()
+        for option in options_of(self.lines):
+            for name in keys_of(option, self.known):
+                self.known[name] = bool(self.known.get(name, False))
+        learn_all([*self._numbers.values(), *self._equations.values()], self.known)
+        return self.known
+
+    def _count(self) -> None:
+        """Add what the numbers in the names tell of the loops."""
         for (loop, outer), (least, greatest) in self._bounds.items():
             if loop.last is not None:
                 learn(loop.last, greatest + 1, self.known, {})
@@ -148,10 +160,11 @@ class Evidence:
             for bound in filter(None, (loop.first, loop.last)):
                 for name, _ in symbols(bound):
                     self.known.setdefault(name, 0)  # no layer lies within these bounds
-        for option in options_of(self.lines):
-            self.known = {**dict.fromkeys(keys_of(option, self.known), False), **self.known}
-        learn_all(self._equations.values(), self.known)
-        return self.known
+
+
+def equation_key(dim: ast.expr, size: int, indices: Mapping[str, int]) -> tuple[object, ...]:
+    """Return what two equations have in common that tell the same: the expression, its value, and the numbers that it depends on."""
+    return (dim, size, *(indices[name] for name in names_in(dim) if name in indices))
 
 
 def options_of(lines: Iterable[Line]) -> list[Option]:

@@ -11,6 +11,7 @@ from typing import Any
 # True or False.
 Known = dict[Any, Any]
 Indices = Mapping[str, int]  # loop → number of the repetition
+Equation = tuple[ast.expr, int, Indices]  # an expression, its value, and the numbers of the repetitions
 
 OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: lambda left, right: left + right,
@@ -52,6 +53,12 @@ def symbols(node: ast.expr) -> Iterable[tuple[str, bool]]:
     return ((part.id, part.id in lists) for part in ast.walk(node) if isinstance(part, ast.Name))
 
 
+@lru_cache(4096)
+def names_in(node: ast.expr) -> tuple[str, ...]:
+    """Return the names in an expression."""
+    return tuple(dict.fromkeys(part.id for part in ast.walk(node) if isinstance(part, ast.Name)))
+
+
 def indexed(node: ast.expr) -> bool:
     """Return whether the value of an expression depends on the number of a repetition."""
     return any(isinstance(part, ast.Subscript) for part in ast.walk(node))
@@ -83,7 +90,7 @@ def value_of(node: ast.expr, known: Known, indices: Indices) -> int:
 def learn(node: ast.expr, result: int, known: Known, indices: Indices) -> bool:
     """Add to `known` what follows for one unknown size from the value of the expression; return whether anything does."""
     if isinstance(node, ast.BinOp):
-        left, right = (_value_or_none(side, known, indices) for side in (node.left, node.right))
+        left, right = (value_or_none(side, known, indices) for side in (node.left, node.right))
         if (left is None) == (right is None):
             return False
         from_right, from_left = INVERSES[type(node.op)]
@@ -99,20 +106,21 @@ def learn(node: ast.expr, result: int, known: Known, indices: Indices) -> bool:
     return True
 
 
-def _value_or_none(node: ast.expr, known: Known, indices: Indices) -> int | None:
+def value_or_none(node: ast.expr, known: Known, indices: Indices) -> int | None:
+    """Return the value of an expression, None where a size in it is not known."""
     try:
         return value_of(node, known, indices)
     except KeyError:
         return None
 
 
-def learn_all(equations: Iterable[tuple[ast.expr, int, Indices]], known: Known) -> None:
+def learn_all(equations: Iterable[Equation], known: Known) -> None:
     """Learn from equations until they tell no more. Those that contradict each other are left to the comparison of all shapes."""
     waiting = list(equations)
     progress = True
     while progress:
         progress = sum(learn(node, result, known, indices) for node, result, indices in waiting) > 0
-        waiting = [each for each in waiting if progress and _value_or_none(each[0], known, each[2]) is None]
+        waiting = [each for each in waiting if progress and value_or_none(each[0], known, each[2]) is None]
 
 
 def spread(hyperparameters: Mapping[str, object]) -> Known:
