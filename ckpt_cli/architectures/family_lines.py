@@ -4,9 +4,9 @@ r"""The lines that describe the layers of a family: `[?OPTION…] PATH TYPE ARGU
     model.layers.{layers}.input_layernorm    RMSNorm hidden
     ?lm_head  lm_head                        Linear hidden -> vocab
 
-PATH: `{layers}` counts 0, 1, … layers-1; `{layers+1}` counts from 1; `{layers[dense:]}` counts dense … layers-1, with the bounds and the
-step of a Python slice; `{depths[stages]}` counts within a repetition of `{stages}`, and depths is a list. `{=layers+1}` is that one number.
-`.` is the root of the model.
+PATH: `{layers}` counts 0, 1, … layers-1; `{layers+1}` counts from 1, `{2*layers+1}` by two; `{layers[dense:]}` counts dense … layers-1,
+with the bounds and the step of a Python slice; `{depths[stages]}` counts within a repetition of `{stages}`, and depths is a list.
+`{=layers+1}` is that one number. `.` is the root of the model.
 
 OPTION: a line with `?NAME` is there where NAME is true, with `?!NAME` where it is false, in all repetitions alike; with `?NAME[layers]`
 NAME is a list, with `?NAME[stages][depths]` a list of lists. Of several options, all must hold. A lone `?` marks what any file may have
@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 
 from .family_sizes import parsed
 
-_LOOP = re.compile(r"\{(?:(\w+)(?:\[(\w+)\])?(?:\[([^][:]*):([^][:]*)(?::(\d+))?\])?(?:\+(\d+))?|=([^}]+))\}")
+_LOOP = re.compile(r"\{(?:(?:(\d+)\*)?([a-z]\w*)(?:\[(\w+)\])?(?:\[([^][:]*):([^][:]*)(?::(\d+))?\])?(?:\+(\d+))?|=([^}]+))\}")
 _OPTION = re.compile(r"\?(!?)(\w*)((?:\[\w+\])*)")
 _TENSOR = re.compile(r"(buffer )?([\w.]+)(\?(?:!?\w+(?:\[\w+\])*)?)?:(.*)")
 
@@ -47,7 +47,7 @@ class Option:
 class Loop:
     """A repetition in a path: `name` counts, within a repetition of `outer` where that is named; `first`, `last`, `step` are a slice.
 
-    With `only`, it is one number, the value of an expression.
+    What the path has is the number times `scale` plus `shown_from`. With `only`, it is one number, the value of an expression.
     """
 
     name: str
@@ -56,6 +56,7 @@ class Loop:
     last: ast.expr | None = None
     step: int = 1
     shown_from: int = 0
+    scale: int = 1
     only: ast.expr | None = None
 
 
@@ -147,8 +148,9 @@ def pieces_of(path: str) -> tuple[tuple[str, ...], tuple[Loop, ...]]:
     pieces, loops, end = [], [], 0
     for found in _LOOP.finditer(path):
         pieces.append(path[end : found.start()])
-        first, last, only = (parsed(bound) if bound else None for bound in found.group(3, 4, 7))
-        loops.append(Loop(found[1] or found[0], found[2] or "", first, last, int(found[5] or 1), int(found[6] or 0), only))
+        first, last, only = (parsed(bound) if bound else None for bound in found.group(4, 5, 8))
+        step, shown_from, scale = (int(found[group] or default) for group, default in ((6, 1), (7, 0), (1, 1)))
+        loops.append(Loop(found[2] or found[0], found[3] or "", first, last, step, shown_from, scale, only))
         end = found.end()
     pieces.append(path[end:])
     if any("{" in piece or "}" in piece for piece in pieces):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from .family_lines import Dims, Line, LineTensor, Loop, Option
-from .family_sizes import Equation, Known, learn, learn_all, names_in, spread, symbols, value_or_none
+from .family_sizes import Equation, Known, learn, learn_all, least_of, names_in, spread, symbols, value_or_none
 from .layers import Shape, join_path
 
 _NUMBER = re.compile(r"\d+")
@@ -76,10 +76,10 @@ def indices_of(numbers: Sequence[Loop | str], texts: Sequence[str]) -> dict[str,
             continue
         if len(text) > 5 or (len(text) > 1 and text[0] == "0"):  # a loop over a hostile number would not end
             return None
-        index = int(text) - number.shown_from
-        first = number.first.value if isinstance(number.first, ast.Constant) else 0
+        index, rest = divmod(int(text) - number.shown_from, number.scale)
+        first = number.first.value if isinstance(number.first, ast.Constant) else least_of(number.only)
         last = number.last.value if isinstance(number.last, ast.Constant) else index + 1
-        if not isinstance(first, int) or not isinstance(last, int) or not first <= index < last:
+        if not isinstance(first, int) or not isinstance(last, int) or rest or not first <= index < last:
             return None
         indices[number.name] = index
     return indices
@@ -135,7 +135,7 @@ class Evidence:
     def told(self) -> Known:
         """Return all that is known: counts of loops first, then options, then sizes."""
         learn_all(self._numbers.values(), self.known)
-        for choices, shape in self._unsure:
+        for choices, shape in sorted(self._unsure, key=lambda unsure: len(unsure[0])):
             self._take(next(filter(self._agrees, choices), choices[0]), shape)
         self._count()
         for option in options_of(self.lines):
@@ -146,7 +146,8 @@ class Evidence:
 
     def _count(self) -> None:
         """Add what the numbers in the names tell of the loops."""
-        for (loop, outer), (least, greatest) in self._bounds.items():
+        # A loop without bounds tells its count, which others have in their bounds.
+        for (loop, outer), (least, greatest) in sorted(self._bounds.items(), key=lambda each: each[0][0].last is not None):
             if loop.last is not None:
                 learn(loop.last, greatest + 1, self.known, {})
             else:

@@ -59,6 +59,13 @@ def names_in(node: ast.expr) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.id for part in ast.walk(node) if isinstance(part, ast.Name)))
 
 
+def least_of(node: ast.expr | None) -> int:
+    """Return a number that an expression of sizes is never less than: the sum of the numbers in it."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        return least_of(node.left) + least_of(node.right)
+    return int(str(node.value)) if isinstance(node, ast.Constant) else 0
+
+
 def indexed(node: ast.expr) -> bool:
     """Return whether the value of an expression depends on the number of a repetition."""
     return any(isinstance(part, ast.Subscript) for part in ast.walk(node))

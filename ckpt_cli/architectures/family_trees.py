@@ -49,7 +49,9 @@ def repetitions(line: Line, known: Known, most: int) -> Iterator[tuple[str, dict
         if sum(len(each) for _, _, each in ranges) > most:
             raise UsageError("there are too many layers", "choose smaller numbers")
         paths = [
-            (f"{path}{index + loop.shown_from}{piece}", {**indices, loop.name: index}) for path, indices, each in ranges for index in each
+            (f"{path}{number * loop.scale + loop.shown_from}{piece}", {**indices, loop.name: number})
+            for path, indices, each in ranges
+            for number in each
         ]
     yield from paths
 
