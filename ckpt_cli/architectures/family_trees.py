@@ -48,7 +48,7 @@ def shapes_of(layers: Mapping[str, Layer]) -> dict[str, Shape]:
 
 def repetitions(line: Line, known: Known, most: int) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield the path of each repetition of a line, and the numbers in it."""
-    if any(option.name and not option.loop and bool(known[option.name]) != option.wanted for option in line.options):
+    if any(option.name and not option.loops and bool(known[option.name]) != option.wanted for option in line.options):
         return
     paths: list[tuple[str, dict[str, int]]] = [(line.pieces[0], {})]
     for loop, piece in zip(line.loops, line.pieces[1:], strict=True):
@@ -56,13 +56,18 @@ def repetitions(line: Line, known: Known, most: int) -> Iterator[tuple[str, dict
         if sum(len(each) for _, _, each in ranges) > most:
             raise UsageError("there are too many layers", "choose smaller numbers")
         paths = [
-            (f"{path}{index + loop.shown_from}{piece}", {**indices, loop.name: index}) for path, indices, each in ranges for index in each
+            (f"{path}{number * loop.scale + loop.shown_from}{piece}", {**indices, loop.name: number})
+            for path, indices, each in ranges
+            for number in each
         ]
     yield from paths
 
 
 def numbers(loop: Loop, known: Known, indices: Mapping[str, int]) -> range:
     """Return the numbers that a loop counts."""
+    if loop.only is not None:
+        only = value_of(loop.only, known, indices)
+        return range(only, only + 1)
     count = int(known[(loop.name, indices[loop.outer]) if loop.outer else loop.name])
     first, last = (None if bound is None else value_of(bound, known, indices) for bound in (loop.first, loop.last))
     return range(count)[first : last : loop.step]
@@ -71,25 +76,24 @@ def numbers(loop: Loop, known: Known, indices: Mapping[str, int]) -> range:
 def layer_at(path: str, line: Line, known: Known, indices: Mapping[str, int], file: Mapping[str, Shape] | None) -> Layer | None:
     """Return a layer with its tensors, without those in it; None where it is absent."""
     named = {tensor: join_path(path, tensor.leaf) for tensor in line.tensors}
-    if not holds(line.options, known, indices, named.values(), file):
+    if not all(holds(option, known, indices, named.values(), file) for option in line.options):
         return None
     parameters: dict[str, Shape] = {}
     buffers: dict[str, Shape] = {}
     for tensor, name in named.items():
-        if holds(tensor.options, known, indices, [name], file):
+        if holds(tensor.option, known, indices, [name], file):
             shape = shape_of(tensor.dims, known, indices, (file or {}).get(name))
             (buffers if tensor.buffer else parameters)[tensor.leaf] = shape
     return Layer(line.type, printed(line.type, parameters), parameters, buffers)
 
 
-def holds(
-    options: Iterable[Option], known: Known, indices: Mapping[str, int], names: Iterable[str], file: Mapping[str, Shape] | None
-) -> bool:
-    """Return whether what has these options is there; what may always be absent is there if the file has one of its names."""
-    return all(
-        bool(known[option_key(option, indices)]) == option.wanted if option.name else any(name in (file or ()) for name in names)
-        for option in options
-    )
+def holds(option: Option | None, known: Known, indices: Mapping[str, int], names: Iterable[str], file: Mapping[str, Shape] | None) -> bool:
+    """Return whether what has this option is there; what may always be absent is there if the file has one of its names."""
+    if option is None:
+        return True
+    if not option.name:
+        return file is not None and any(name in file for name in names)
+    return bool(known[option_key(option, indices)]) == option.wanted
 
 
 def shape_of(dims: Dims, known: Known, indices: Mapping[str, int], found: Shape | None) -> Shape:
