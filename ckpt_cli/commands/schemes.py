@@ -68,7 +68,8 @@ def _of_preset(name: str) -> dict[str, Any]:
 
 def _entry(signature: Signature, aliases: list[str]) -> dict[str, Any]:
     formula, _, notes = signature.doc.partition("\n\n")
-    named = [{"name": p.name} if p.default is p.empty else {"name": p.name, "default": p.default} for p in signature.parameters.values()]
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]  # as text: `val`, `**rows`
+    named = [{"name": str(p)} if p.default is p.empty else {"name": p.name, "default": p.default} for p in bare]
     return {
         "name": signature.name,
         "family": signature.family,

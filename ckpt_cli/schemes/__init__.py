@@ -16,6 +16,7 @@ The machinery:
     roles.py            what a tensor is in its layer
     seeds.py            a generator for each tensor
     sampling.py         from a Distribution to bytes
+    drawing_rows.py     the same where rows differ
     rules.py            PATTERN=SCHEME(ARGUMENTS), PATTERN=preset:NAME, PATTERN=keep as text
     rules_file.py       such rules in a TOML file
     user_function.py    FILE.py:FUNCTION as a scheme
@@ -30,10 +31,11 @@ The schemes:
     matrices.py         structured matrices and kernels
     from_values.py      values computed from present ones
     mxnet.py            MXNet's initialisers
+    nested.py           rows that are filled otherwise than the rest
 """
 
-from .distribution import Computed, Constant, Distribution, InPlace, Normal, Uniform
+from .distribution import Computed, Constant, Distribution, InPlace, Normal, Rows, Uniform
 from .scheme import Scheme, scheme, schemes
 from .target import Target
 
-__all__ = ["Computed", "Constant", "Distribution", "InPlace", "Normal", "Scheme", "Target", "Uniform", "scheme", "schemes"]
+__all__ = ["Computed", "Constant", "Distribution", "InPlace", "Normal", "Rows", "Scheme", "Target", "Uniform", "scheme", "schemes"]

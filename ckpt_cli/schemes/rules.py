@@ -1,8 +1,8 @@
 """Rules: PATTERN=SCHEME or PATTERN=SCHEME(ARG, KEY=VALUE). They are parsed, never evaluated.
 
 A SCHEME is a registered name (`zeros`, `mxnet.Xavier`) or `FILE.py:FUNCTION`. Arguments are Python literals. Anything else is text as it
-stands (`mode=fan_out`, `fan=768x2304`, `copy_from(other.pt)`), except nan and inf, which are numbers. In place of a scheme, `preset:NAME`
-fills each tensor as a preset does, and `keep` leaves it as it is.
+stands (`mode=fan_out`, `fan=768x2304`, `copy_from(other.pt)`), except nan and inf, which are numbers. Some schemes take schemes:
+`rows(normal(0, 0.02), 0=zeros)`. In place of a scheme, `preset:NAME` fills each tensor as a preset does, and `keep` leaves it as it is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ _CALL = re.compile(
     r"(?P<preset>preset:\s*)?(?P<name>[^()=,'\"]+\.py:[^\W\d]\w*|[^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL
 )
 _TOKEN = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\[\]{}()"',]+|.""", re.DOTALL)
-_KEYWORD = re.compile(r"\s*([^\W\d]\w*)\s*=(?!=)\s*(.*)", re.DOTALL)
+_KEYWORD = re.compile(r"\s*([^\W\d]\w*|-?\d+|-?\d*:(?:-?\d+)?)\s*=(?!=)\s*(.*)", re.DOTALL)  # a name, or the rows of `rows`
+_DEEPEST = 20  # brackets within brackets
 _MEND = "write PATTERN=SCHEME or PATTERN=SCHEME(ARG, KEY=VALUE), quoted for the shell"
 _NO_CALL = "write NAME or NAME(ARG, KEY=VALUE)"
 
@@ -47,7 +48,7 @@ class Call(NamedTuple):
         return self.scheme(target, **self.arguments)
 
     def __str__(self) -> str:
-        return _written_call(self.scheme.name, self.arguments)
+        return _written_call(self.scheme, self.arguments)
 
 
 class PresetCall(NamedTuple):
@@ -61,7 +62,7 @@ class PresetCall(NamedTuple):
         return self.preset(target, role, **self.arguments)
 
     def __str__(self) -> str:
-        return _written_call(self.preset.name, self.arguments)
+        return _written_call(self.preset, self.arguments)
 
 
 class Keep(NamedTuple):
@@ -151,7 +152,8 @@ def _bound(text: str, kind: str, named: Callable[[str], S]) -> tuple[S, dict[str
         else:
             by_name[keyword[1]] = _value(keyword[2])
     called = named(call["name"])
-    return called, called.bind(positional, by_name)
+    bound = called.bind(positional, by_name)
+    return called, {key: parse_call(value) if called.takes_scheme(key) else value for key, value in bound.items()}
 
 
 def named_scheme(name: str) -> Scheme[Any]:
@@ -183,6 +185,8 @@ def _pieces(text: str) -> list[str] | None:
     for token in _TOKEN.findall(text):
         if token in "([{":
             open_brackets.append(token)
+            if len(open_brackets) > _DEEPEST:
+                return None
         elif token in "'\"" or (token in ")]}" and (not open_brackets or open_brackets.pop() + token not in ("()", "[]", "{}"))):
             return None
         if token == "," and not open_brackets:
@@ -209,14 +213,16 @@ def _value(text: str) -> Any:
         return text
 
 
-def _written_call(name: str, arguments: Mapping[str, Any]) -> str:
-    """The text of a call, which parses to the same call."""
-    return f"{name}({', '.join(f'{key}={_written(value)}' for key, value in arguments.items())})" if arguments else name
+def _written_call(called: Signature, arguments: Mapping[str, Any]) -> str:
+    """The text of a call, which parses to the same call. A first argument that is a scheme does without its name: `rows(zeros, 0=ones)`."""
+    first = next(iter(called.parameters), "")
+    texts = [str(value) if isinstance(value, Call) and key == first else f"{key}={_written(value)}" for key, value in arguments.items()]
+    return f"{called.name}({', '.join(texts)})" if texts else called.name
 
 
 def _written(value: Any) -> str:
     """The text that `_value` parses to this value, without quotes where possible."""
     if not isinstance(value, str):
-        return repr(value)
+        return str(value) if isinstance(value, Call) else repr(value)
     plain = re.fullmatch(r"[\w./:@+~ -]+", value) and value == value.strip() and _value(value) == value
     return value if plain else repr(value)

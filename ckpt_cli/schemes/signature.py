@@ -4,9 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_origin
 
 from ..errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from .distribution import Distribution
+    from .target import Target
+
+
+class Filling(Protocol):
+    """A scheme with its arguments, as the argument of another scheme. In a rule, it is written as a rule's right side is."""
+
+    def distribution(self, target: Target) -> Distribution:
+        """Return what the scheme says for this target."""
+
 
 # annotation → its name in messages, and the Python types it accepts
 _TYPES: dict[Any, tuple[str, tuple[type, ...]]] = {
@@ -15,6 +27,7 @@ _TYPES: dict[Any, tuple[str, tuple[type, ...]]] = {
     int: ("a whole number", (int,)),
     str: ("text", (str,)),
     bool: ("True or False", (bool,)),
+    Filling: ("a scheme", (str,)),
 }
 _SPELLED = {"true": True, "false": False}  # as TOML and JSON spell them
 
@@ -41,8 +54,17 @@ class Signature:
     @property
     def signature(self) -> str:
         """The name and parameters as a user writes them: `normal(mean=0.0, std=1.0)`."""
-        written = (p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in self.parameters.values())
-        return f"{self.name}({', '.join(written)})"
+        return f"{self.name}({', '.join(str(p.replace(annotation=p.empty)) for p in self.parameters.values())})"
+
+    @property
+    def any_keyword(self) -> inspect.Parameter | None:
+        """The parameter that takes the arguments of any other name; None where the scheme has none."""
+        return next((p for p in self.parameters.values() if p.kind is p.VAR_KEYWORD), None)
+
+    def takes_scheme(self, key: str) -> bool:
+        """Return whether the argument of that name is a scheme itself."""
+        parameter = self.parameters.get(key, self.any_keyword)
+        return parameter is not None and parameter.annotation is Filling
 
     def bind(self, args: Iterable[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the arguments by parameter name.
@@ -51,31 +73,40 @@ class Signature:
             UsageError: they do not fit the signature: too many, unknown, given twice, missing, or of the wrong type.
         """
         args = list(args)
-        if len(args) > len(self.parameters):
-            raise self._refuse(f"takes at most {len(self.parameters)} arguments, not {len(args)}")
+        most = len(self.parameters) - (self.any_keyword is not None)
+        if len(args) > most:
+            raise self._refuse(f"takes at most {most} {'arguments' if most != 1 else 'argument without a name'}, not {len(args)}")
         bound = dict(zip(self.parameters, args, strict=False))
         for key, value in kwargs.items():
             self._require_known(key, bound)
-            bound[key] = _SPELLED.get(value, value) if self.parameters[key].annotation is bool and isinstance(value, str) else value
-        for parameter in self.parameters.values():
-            self._require_fit(parameter, bound)
+            bound[key] = self._read(key, value)
+        named, others = {key: p for key, p in self.parameters.items() if p is not self.any_keyword}, self.any_keyword
+        for key in named | bound:
+            self._require_fit(key, named.get(key) or others, bound)
         return bound
+
+    def _read(self, key: str, value: Any) -> Any:
+        """The value of an argument; where True or False is wanted, also as TOML and JSON spell them."""
+        parameter = self.parameters.get(key)
+        return _SPELLED.get(value, value) if parameter and parameter.annotation is bool and isinstance(value, str) else value
 
     def _require_known(self, key: str, bound: Mapping[str, Any]) -> None:
         if key in bound:
             raise self._refuse(f"was given {key} twice")
-        if key not in self.parameters:
+        if key not in self.parameters and not self.any_keyword:
             takes = ", ".join(self.parameters) or "no arguments"
             raise UsageError(f"{self.name}() takes {takes}, not {key}", did_you_mean(key, self.parameters) or self._see)
 
-    def _require_fit(self, parameter: inspect.Parameter, bound: Mapping[str, Any]) -> None:
-        if parameter.name not in bound:
-            if parameter.default is parameter.empty:
-                raise self._refuse(f"needs {parameter.name}")
+    def _require_fit(self, key: str, parameter: inspect.Parameter | None, bound: Mapping[str, Any]) -> None:
+        if parameter is None:
             return
-        value, wanted = bound[parameter.name], _described(parameter.annotation)
+        if key not in bound:
+            if parameter.default is parameter.empty:
+                raise self._refuse(f"needs {key}")
+            return
+        value, wanted = bound[key], _described(parameter.annotation)
         if wanted and not _fits(value, parameter.annotation):
-            raise self._refuse(f"takes {wanted} for {parameter.name}, not {value!r}")
+            raise self._refuse(f"takes {wanted} for {key}, not {value!r}")
 
     @property
     def _see(self) -> str:
