@@ -214,10 +214,11 @@ def _value(text: str) -> Any:
 
 
 def _written_call(called: Signature, arguments: Mapping[str, Any]) -> str:
-    """The text of a call, which parses to the same call. A first argument that is a scheme does without its name: `rows(zeros, 0=ones)`."""
+    """The text of a call, which parses to the same call. A scheme that comes first goes without its name: `rows(zeros, 0=ones)`."""
     first = next(iter(called.parameters), "")
-    texts = [str(value) if isinstance(value, Call) and key == first else f"{key}={_written(value)}" for key, value in arguments.items()]
-    return f"{called.name}({', '.join(texts)})" if texts else called.name
+    bare = {key for key, value in arguments.items() if isinstance(value, Call) and key == first}
+    written = (_written(value) if key in bare else f"{key}={_written(value)}" for key, value in arguments.items())
+    return f"{called.name}({', '.join(written)})" if arguments else called.name
 
 
 def _written(value: Any) -> str:

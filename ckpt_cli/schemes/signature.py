@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, get_origin
+from typing import Any, Literal, Protocol, get_args, get_origin
 
 from ..errors import UsageError, did_you_mean
-
-if TYPE_CHECKING:
-    from .distribution import Distribution
-    from .target import Target
+from .distribution import Distribution
+from .target import Target
 
 
 class Filling(Protocol):
@@ -58,7 +56,7 @@ class Signature:
 
     @property
     def any_keyword(self) -> inspect.Parameter | None:
-        """The parameter that takes the arguments of any other name; None where the scheme has none."""
+        """The parameter that takes the arguments of any other name; None where there is none."""
         return next((p for p in self.parameters.values() if p.kind is p.VAR_KEYWORD), None)
 
     def takes_scheme(self, key: str) -> bool:
@@ -79,16 +77,12 @@ class Signature:
         bound = dict(zip(self.parameters, args, strict=False))
         for key, value in kwargs.items():
             self._require_known(key, bound)
-            bound[key] = self._read(key, value)
+            takes_bool = key in self.parameters and self.parameters[key].annotation is bool
+            bound[key] = _SPELLED.get(value, value) if takes_bool and isinstance(value, str) else value
         named, others = {key: p for key, p in self.parameters.items() if p is not self.any_keyword}, self.any_keyword
         for key in named | bound:
             self._require_fit(key, named.get(key) or others, bound)
         return bound
-
-    def _read(self, key: str, value: Any) -> Any:
-        """The value of an argument; where True or False is wanted, also as TOML and JSON spell them."""
-        parameter = self.parameters.get(key)
-        return _SPELLED.get(value, value) if parameter and parameter.annotation is bool and isinstance(value, str) else value
 
     def _require_known(self, key: str, bound: Mapping[str, Any]) -> None:
         if key in bound:
