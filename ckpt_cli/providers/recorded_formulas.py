@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..schemes.formula_functions import FACTORIES, FUNCTIONS
 from .recorded_formula_terms import ATOM, SPECIAL, dtype_text
 from .recorded_graph import Operation, Place, Read, State, found_reads
-from .recorded_places import subscripted, viewed
+from .recorded_places import in_order, viewed, written
 from .recorded_values import OVERWRITING, Unexplained
 
 if TYPE_CHECKING:
@@ -88,7 +88,8 @@ class Writing:
 
     def storage(self, state: State, depth: int) -> tuple[str, int, Place]:
         """The text of the value of a whole storage, its precedence, and how that value lies in the storage."""
-        place = state.first.place
+        first = state.first.place
+        place = first if state.before is None else in_order("", first)[1]
         if state in self.names:
             return self.names[state], ATOM, place
         if state.before is None:
@@ -102,23 +103,22 @@ class Writing:
         self.begun(state, before, before in kept or len(kept) > len(writes), writes, depth)
         for write in reversed([each for each in writes if each in kept]):
             value, _ = self.operation(write.operation, depth)
-            subscript, shape = subscripted(place, write.place)
-            self.add(f"{self.names[state]}{subscript} = {value if shape == write.place.shape else f'reshape({value}, {shape})'}")
+            self.add(written(self.names[state], place, write.place, value))
         return self.names[state], ATOM, place
 
     def begun(self, state: State, before: State, seen: bool, writes: list[State], depth: int) -> None:
         """Give the storage a name, with the value from before some writes; zeros where they leave nothing of it."""
         if not seen:
-            self.named(state, f"zeros({state.first.place.shape}, dtype={dtype_text(state.operation.dtype)})")
+            self.named(state, f"zeros({in_order('', state.first.place)[1].shape}, dtype={dtype_text(state.operation.dtype)})")
             return
-        text, _, _ = self.storage(before, depth + 1)
+        text, _, place = self.storage(before, depth + 1)
         uses = sum(read.state is before for write in writes for read in _needed(write.operation))
-        if before in self.names and self.uses[before] == uses:
+        if before in self.names and self.uses[before] == uses and place.is_plain:
             self.names[state] = self.names[before]  # nothing else reads the value from before
         else:
             if uses and before not in self.names:
                 text = self.named(before, text)
-            self.named(state, text)
+            self.named(state, in_order(text, place)[0])
 
     def named(self, state: State, text: str) -> str:
         """Give a text a name, and return the name."""

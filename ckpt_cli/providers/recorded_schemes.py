@@ -10,7 +10,7 @@ from .recorded_graph import Read
 from .recorded_laws import Law, constant
 from .recorded_literals import raw
 from .recorded_rows import rows_text, runs_of
-from .recorded_values import MOST, Unexplained, computed, is_known, is_random
+from .recorded_values import MOST, Unexplained, computed, is_random, require_known
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +38,8 @@ def _scheme(read: Read) -> str:
     told = rows_text(runs, read.place.shape, _law_text) if runs else None
     if told:
         return told
-    if is_random(read) or not is_known(read) or read.place.size > MOST:
+    require_known(read)
+    if is_random(read) or read.place.size > MOST:
         return f"formula({formula_text(read)!r})"
     return _fixed(read, computed(read))
 

@@ -85,10 +85,10 @@ class Record:
         state = self._states.get(storage._cdata) or self._unseen(tensor)
         return Read(state, place_of(tensor), tensor.dtype)
 
-    def write(self, tensor: Tensor, operation: Operation) -> None:
-        """Note that an operation wrote a tensor."""
+    def write(self, tensor: Tensor, operation: Operation, fresh: bool = False) -> None:
+        """Note that an operation wrote a tensor, or made it: then nothing else in its storage counts."""
         storage, place = tensor.untyped_storage(), place_of(tensor)
-        whole = place.size * tensor.element_size() == storage.nbytes() and not place.repeats
+        whole = fresh or (place.size * tensor.element_size() == storage.nbytes() and not place.repeats)
         before = None if whole else self._states.get(storage._cdata) or self._unseen(tensor)
         if storage._cdata not in self._states:
             self._alive.append(storage)
@@ -123,7 +123,7 @@ class Record:
                 continue  # x[0] += 1 ends with a copy of x[0] to itself
             self.write(tensor, _operation(func, name, reads, tensor, written=where))
         for at, tensor in made:
-            self.write(tensor, _operation(func, name, reads, tensor, output=at if len(outputs) > 1 else 0))
+            self.write(tensor, _operation(func, name, reads, tensor, output=at if len(outputs) > 1 else 0), fresh=True)
 
 
 def _operation(
