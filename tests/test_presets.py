@@ -112,7 +112,7 @@ def test_the_best_preset_of_each_family():
 @needs_truth
 def test_auto_is_the_best_preset_where_a_config_names_the_family():
     poor = {}
-    for name in (name for name, family in families().items() if "model_type" in family["config"]):
+    for name in (name for name, family in families().items() if family["config"]):
         wrong, count = drawn_otherwise(name, "auto")
         if len(wrong) > (1 - FEWEST) * count:
             poor[name] = wrong[:3]

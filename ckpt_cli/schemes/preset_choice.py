@@ -24,10 +24,19 @@ _FITTING: tuple[tuple[str, str], ...] = (
     (r"(resnet|resnext|wide-resnet|regnet|rt-detr-resnet).*", "resnet"),
     (r"(vgg|densenet).*", "resnet(linear_std=0.01)"),
     (r"squeezenet.*", "resnet(mode=fan_in, distribution=uniform)"),
-    (r"(nf|dm-nf|eca-nf)\w*net.*", "resnet(mode=fan_in, nonlinearity=linear, linear_std=0.01, zero_init=true)"),
     (r"(efficientnet|mobilenetv3|mobilenet-v3|mnasnet).*", "efficientnet"),
     (r"(mlp-)?mixer.*", "mixer"),
     (r"unet.*|vae|autoencoder.*|dit|flux|sd3|mlp", "pytorch"),
+)
+# The same for the architectures of timm, which initialises some families otherwise.
+_FITTING_TIMM: tuple[tuple[str, str], ...] = (
+    (r"(test-)?vit-(rel|srel)pos.*", "pytorch(layer_scale=1e-6)"),
+    (r"(test-)?(vit|deit|swin|cait|eva|volo|pit|levit).*", "timm_vit"),
+    (r"beit.*", "timm_vit(token=0.02, layer_scale=0.1, rescale=true)"),
+    (r"(test-)?mambaout.*", "convnext(layer_scale=1e-5)"),
+    (r"(test-)?(dm-|eca-)?nf\w*net.*", "resnet(mode=fan_in, nonlinearity=linear, linear_std=0.01, zero_init=true)"),
+    (r"(test-)?(\w*resnet|resnext|wide-resnet|regnet|se\w*net).*", "resnet(zero_init=true)"),
+    (r"(test-)?\w*(efficientnet|mobilenet|mnasnet|mixnet|fbnet|hardcorenas|spnasnet|tinynet).*", "efficientnet"),
 )
 
 
@@ -38,13 +47,14 @@ def preset_for(config: Mapping[str, object], family: str = "") -> str:
         config: the entries of the config beside the checkpoint; empty where there is none.
         family: the name of the family, where an architecture was recognised.
     """
-    for named in (config.get("model_type"), family, config.get("architecture")):
-        if isinstance(named, str) and (found := _fitting(named.lower().replace("_", "-"))):
+    timm, model_type = config.get("architecture"), config.get("model_type")
+    for table, named in ((_FITTING_TIMM, timm), (_FITTING, model_type), (_FITTING, timm), (_FITTING, family)):
+        if isinstance(named, str) and (found := _fitting(table, named.lower().replace("_", "-"))):
             return found
     if isinstance(config.get("_class_name"), str):
         return "pytorch"  # diffusers leaves its layers as torch makes them
-    return "bert" if isinstance(config.get("model_type"), str) else ""
+    return "bert" if isinstance(model_type, str) else ""
 
 
-def _fitting(family: str) -> str:
-    return next((preset for pattern, preset in _FITTING if re.fullmatch(pattern, family)), "")
+def _fitting(table: tuple[tuple[str, str], ...], family: str) -> str:
+    return next((preset for pattern, preset in table if re.fullmatch(pattern, family)), "")
