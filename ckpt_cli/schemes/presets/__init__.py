@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 
+_MATRICES = (Role.LINEAR, Role.CONV, Role.EXPERTS, Role.EMBEDDING)
+
+
 class Preset(Signature):
     """A named function from a Target, its Role and parameters of its own to a Distribution, or None."""
 
@@ -32,6 +35,8 @@ class Preset(Signature):
 
     def __call__(self, target: Target, role: Role, **arguments: Any) -> Distribution | None:
         """Return how a tensor of this role is filled; None leaves it as it is."""
+        if role in _MATRICES and len(target.shape) < 2:
+            return None  # a name that says weight, and a shape that is none
         return self.function(target, role, **arguments)
 
 

@@ -32,7 +32,7 @@ def clip(target: Target, role: Role, factor: float = 0.0) -> Distribution | None
     scale, leaf = factor_of(target, factor), target.name
     if role in (Role.EMBEDDING, Role.CONV):
         return Normal(0.0, scale * std_of(target, 0.0, 0.02))
-    if role == Role.TOKEN:
+    if role == Role.TOKEN and target.shape:
         return Normal(0.0, scale / sqrt(max(target.shape[-1], 1)))
     if role == Role.LOGIT and leaf.endswith("scale"):
         value = number_of(target, "logit_scale_init_value")
@@ -62,6 +62,8 @@ def siglip(target: Target, role: Role) -> Distribution | None:
         return zeros(target)
     if role == Role.BIAS:
         return Normal(0.0, _TINY) if _MLP.search(target.name) else zeros(target)
+    if role == Role.TOKEN and len(target.shape) < 2:
+        return None
     if role == Role.TOKEN or (role == Role.LINEAR and (_MLP.search(target.name) or _ATTENTION.search(target.name))):
         return xavier_uniform(target)
     if role in (Role.LINEAR, Role.CONV):
