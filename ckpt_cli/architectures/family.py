@@ -14,6 +14,7 @@ Every other table is a naming style: the names that a library or a program gives
 marks    the last two parts of some names that every file in this style has; a file without them costs no more than this look
 layers   the lines: see family_lines.py
 base     what the names of `layers` begin with, unless the file holds the model without its heads; that is a style of its own, NAME-bare
+bare     false where the model without its heads has the names of another family
 heads    lines besides, whose paths have no base
 ties     groups of names that may be one tensor, each as a text
 layout   torch, flax, or gamma: what the lines' types call their tensors, and the order of axes
@@ -246,7 +247,7 @@ def styles_of(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Style]
     ties = frozenset(frozenset(group.split()) for group in table.get("ties", ()))
     marks = tuple(table["marks"].split())
     yield name, Style((*(line.under(base) for line in body), *heads), marks, ties)
-    if base:
+    if base and table.get("bare", True):
         inside = (frozenset(each.removeprefix(base) for each in group if each.startswith(base)) for group in ties)
         yield f"{name}-bare", Style(body, marks, frozenset(group for group in inside if len(group) > 1))
 
@@ -261,19 +262,19 @@ def overlaid(lines: str, own: str) -> str:
 
 def path_of(line: str) -> str:
     """Return the path of a line."""
-    words = line.split()
-    return words[1] if words[0].startswith("?") else words[0]
+    return next(word for word in line.split() if not word.startswith("?"))
 
 
 def default_of(value: object) -> object:
     """Return a default as it is kept: lists are tuples."""
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(default_of, value)) if isinstance(value, list) else value
 
 
 def annotation_of(value: object) -> str:
     """Return what kind of value a default is, as `hyperparameters.CONVERTERS` calls it."""
     if isinstance(value, list):
-        return "flags" if any(isinstance(item, bool) for item in value) else "Sizes"
+        kinds = {list: "table", bool: "flags"}
+        return next((kinds[type(item)] for item in value if type(item) in kinds), "Sizes" if all(value) else "counts")
     return {bool: "bool", str: "expression"}.get(type(value), "int" if value else "count")
 
 

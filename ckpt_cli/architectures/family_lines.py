@@ -1,14 +1,15 @@
-r"""The lines that describe the layers of a family: `[?OPTION] PATH TYPE ARGUMENTS`.
+r"""The lines that describe the layers of a family: `[?OPTION…] PATH TYPE ARGUMENTS`.
 
     model.layers.{layers}.self_attn.q_proj   Linear hidden -> queries, bias?qkv_bias
     model.layers.{layers}.input_layernorm    RMSNorm hidden
     ?lm_head  lm_head                        Linear hidden -> vocab
 
-PATH: `{layers}` counts 0, 1, … layers-1; `{layers+1}` counts from 1; `{layers[dense:]}` counts dense … layers-1, with the bounds and the
-step of a Python slice; `{depths[stages]}` counts within a repetition of `{stages}`, and depths is a list. `.` is the root of the model.
+PATH: `{layers}` counts 0, 1, … layers-1; `{layers+1}` counts from 1, `{2*layers+1}` by two; `{layers[dense:]}` counts dense … layers-1,
+with the bounds and the step of a Python slice; `{depths[stages]}` counts within a repetition of `{stages}`, and depths is a list.
+`{=layers+1}` is that one number. `.` is the root of the model.
 
 OPTION: a line with `?NAME` is there where NAME is true, with `?!NAME` where it is false, in all repetitions alike; with `?NAME[layers]`
-NAME is a list. `?A?!B` asks for both. A lone `?` marks what any file may have or lack.
+NAME is a list, with `?NAME[stages][depths]` a list of lists. `?A?!B` asks for both. A lone `?` marks what any file may have or lack.
 
 ARGUMENTS: `Linear IN -> OUT`, `Conv2d IN -> OUT, 3 x 3`, `Embedding ROWS x COLUMNS`, `LayerNorm SIZE` and other types of `MATRICES` and
 `SHORT`; `, bias` adds a bias, `, bias?` one that a file may have or lack, `, bias?NAME` one by an option. Any type has tensors that are
@@ -24,10 +25,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from .family_sizes import indexed, parsed
+from .family_sizes import indexed, names_in, parsed
 
-_LOOP = re.compile(r"\{(\w+)(?:\[(\w+)\])?(?:\[(-?\w*):(\w*)(?::(\d+))?\])?(?:\+(\d+))?\}")
-_OPTION = re.compile(r"\?(!?)(\w*)(?:\[(\w+)\])?")
+_LOOP = re.compile(r"\{(?:(?:(\d+)\*)?([a-z]\w*)(?:\[(\w+)\])?(?:\[([^][:]*):([^][:]*)(?::(\d+))?\])?(?:\+(\d+))?|=([^}]+))\}")
+_OPTION = re.compile(r"\?(!?)(\w*)((?:\[\w+\])*)")
 _TENSOR = re.compile(r"(buffer )?([\w.]+)([^:]*):(.*)")
 
 Dims = tuple[ast.expr | None, ...]
@@ -35,16 +36,19 @@ Dims = tuple[ast.expr | None, ...]
 
 @dataclass(frozen=True)
 class Option:
-    """A condition. `name` is empty for what may always be absent; `loop` is that whose number picks an item of a list of options."""
+    """A condition. `name` is empty for what may always be absent; the numbers of `loops` pick an item of a list of options."""
 
     name: str
     wanted: bool = True
-    loop: str = ""
+    loops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A repetition in a path: `name` counts, within a repetition of `outer` where that is named; `first`, `last`, `step` are a slice."""
+    """A repetition in a path: `name` counts, within a repetition of `outer` where that is named; `first`, `last`, `step` are a slice.
+
+    What the path has is the number times `scale` plus `shown_from`. With `only`, it is one number, the value of an expression.
+    """
 
     name: str
     outer: str = ""
@@ -52,6 +56,8 @@ class Loop:
     last: ast.expr | None = None
     step: int = 1
     shown_from: int = 0
+    scale: int = 1
+    only: ast.expr | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,10 @@ class Line:
         """Whether all repetitions have the same tensors, whatever the file holds."""
         options = (*self.options, *(option for tensor in self.tensors for option in tensor.options))
         dims = [dim for tensor in self.tensors for dim in tensor.dims]
-        return all(option.name and not option.loop for option in options) and not any(dim is None or indexed(dim) for dim in dims)
+        numbers = {loop.name for loop in self.loops}
+        return all(option.name and not option.loops for option in options) and not any(
+            dim is None or indexed(dim) or numbers & {*names_in(dim)} for dim in dims
+        )
 
     def under(self, prefix: str) -> Line:
         """Return the line with a text before its path; the root comes under it, too."""
@@ -137,10 +146,10 @@ def line_of(text: str, layout: str) -> Line:
 
 
 def options_of(text: str) -> tuple[Option, ...]:
-    """Parse `?NAME`, `?!NAME`, `?NAME[LOOP]`, several of these, or `?`; nothing is no option."""
+    """Parse `?NAME`, `?!NAME`, `?NAME[LOOP]`, `?NAME[LOOP][LOOP]`, several of these, or `?`; nothing is no option."""
     if not re.fullmatch(rf"({_OPTION.pattern})*", text):
         raise ValueError(f"{text!r} is no option")
-    return tuple(Option(found[2], not found[1], found[3] or "") for found in _OPTION.finditer(text))
+    return tuple(Option(found[2], not found[1], tuple(re.findall(r"\w+", found[3]))) for found in _OPTION.finditer(text))
 
 
 def pieces_of(path: str) -> tuple[tuple[str, ...], tuple[Loop, ...]]:
@@ -148,8 +157,9 @@ def pieces_of(path: str) -> tuple[tuple[str, ...], tuple[Loop, ...]]:
     pieces, loops, end = [], [], 0
     for found in _LOOP.finditer(path):
         pieces.append(path[end : found.start()])
-        bounds = [parsed(bound) if bound else None for bound in found.group(3, 4)]
-        loops.append(Loop(found[1], found[2] or "", bounds[0], bounds[1], int(found[5] or 1), int(found[6] or 0)))
+        first, last, only = (parsed(bound) if bound else None for bound in found.group(4, 5, 8))
+        step, shown_from, scale = (int(found[group] or default) for group, default in ((6, 1), (7, 0), (1, 1)))
+        loops.append(Loop(found[2] or found[0], found[3] or "", first, last, step, shown_from, scale, only))
         end = found.end()
     pieces.append(path[end:])
     if any("{" in piece or "}" in piece for piece in pieces):

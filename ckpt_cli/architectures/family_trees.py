@@ -48,7 +48,7 @@ def shapes_of(layers: Mapping[str, Layer]) -> dict[str, Shape]:
 
 def repetitions(line: Line, known: Known, most: int) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield the path of each repetition of a line, and the numbers in it."""
-    if any(option.name and not option.loop and bool(known[option.name]) != option.wanted for option in line.options):
+    if any(option.name and not option.loops and bool(known[option.name]) != option.wanted for option in line.options):
         return
     paths: list[tuple[str, dict[str, int]]] = [(line.pieces[0], {})]
     for loop, piece in zip(line.loops, line.pieces[1:], strict=True):
@@ -56,13 +56,18 @@ def repetitions(line: Line, known: Known, most: int) -> Iterator[tuple[str, dict
         if sum(len(each) for _, _, each in ranges) > most:
             raise UsageError("there are too many layers", "choose smaller numbers")
         paths = [
-            (f"{path}{index + loop.shown_from}{piece}", {**indices, loop.name: index}) for path, indices, each in ranges for index in each
+            (f"{path}{number * loop.scale + loop.shown_from}{piece}", {**indices, loop.name: number})
+            for path, indices, each in ranges
+            for number in each
         ]
     yield from paths
 
 
 def numbers(loop: Loop, known: Known, indices: Mapping[str, int]) -> range:
     """Return the numbers that a loop counts."""
+    if loop.only is not None:
+        only = value_of(loop.only, known, indices)
+        return range(only, only + 1)
     count = int(known[(loop.name, indices[loop.outer]) if loop.outer else loop.name])
     first, last = (None if bound is None else value_of(bound, known, indices) for bound in (loop.first, loop.last))
     return range(count)[first : last : loop.step]
