@@ -106,7 +106,7 @@ def scheme_table() -> str:
 
 
 def preset_table() -> str:
-    rows = [f"| `{name}` | {cell(' '.join((one.__doc__ or '').split()))} |\n" for name, one in presets.items()]
+    rows = [f"| `{name}` | {cell(' '.join(one.doc.split()))} |\n" for name, one in presets.items()]
     return "| preset | |\n|---|---|\n" + "".join(rows)
 
 

@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from ..analysis.summary import summarise, to_depth
-from ..architectures import recognition
 from ..architectures.model import Model
-from ..errors import UsageError, about
+from ..errors import LibraryError, UsageError, about
 from ..packing import dequantised, find
-from ..show.answer import Answer, Color, note
+from ..providers import Provided, asking
+from ..show.answer import Answer, Color, note, note_later
 from ..show.code_note import note_code
 from ..show.summary_view import note_assumed, show_summary
 from ..tensors.checkpoint import Checkpoint
@@ -24,6 +24,7 @@ Depth = Annotated[
 Input = Annotated[
     str | None, typer.Option("--input", metavar="2x4", help="Each layer's output shape for an input of this shape.", show_default=False)
 ]
+Types = Annotated[bool, typer.Option("--types", help="The layers and their types from the library that the config names.")]
 AsRepr = Annotated[bool, typer.Option("--repr", help="What print(net) prints.")]
 
 
@@ -33,6 +34,7 @@ def summary_command(
     depth: Depth = None,
     input_shape: Input = None,
     as_repr: AsRepr = False,
+    types: Types = False,
     ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     color: Colors = Color.auto,
@@ -52,7 +54,7 @@ def summary_command(
     if found.broken:
         more = f", and {len(found.broken) - 1:,} more" if len(found.broken) > 1 else ""
         note(f"counted as plain tensors, since they do not fit together: {next(iter(found.broken.values())).what}{more}")
-    model = _model_of(checkpoint, arch)
+    model = _model_of(checkpoint, arch, exact=types or as_repr or input_shape is not None)
     if as_repr:
         _show_repr(Answer(as_json, color), model)
         return
@@ -61,18 +63,38 @@ def summary_command(
     show_summary(Answer(as_json, color), summary, layers)
 
 
-def _model_of(checkpoint: Checkpoint, arch: str) -> Model | None:
+def _model_of(checkpoint: Checkpoint, arch: str, exact: bool) -> Model | None:
     """Return the model that the file holds, or None if it is not known.
+
+    Args:
+        checkpoint: The file.
+        arch: The value of --arch.
+        exact: With `auto`, the library that the config beside the file names is asked first.
 
     Raises:
         UsageError: If the file does not have the names and shapes of the architecture that the user names.
     """
-    model = recognition.model_of(checkpoint, arch)
+    if exact and arch == "auto":
+        provided = _provided(checkpoint)
+        if provided:
+            return provided.model
+    model = asking.model_of(checkpoint, arch)
     if model and arch != "auto":
         from ..architectures.mismatch import require_match
 
         require_match(model, {name: tensor.shape for name, tensor in checkpoint.items()})
     return model
+
+
+def _provided(checkpoint: Checkpoint) -> Provided | None:
+    """Return what the library of the config says of the model; if it cannot be asked, note why."""
+    try:
+        provided = asking.ask(checkpoint)
+    except LibraryError as error:
+        note_later([f"the types are not those of the library: {error}"])
+        return None
+    note_later(provided.notes if provided else ())
+    return provided
 
 
 def _outputs_of(model: Model | None, input_shape: str | None) -> dict[str, tuple[int, ...]]:

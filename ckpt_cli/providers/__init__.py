@@ -60,6 +60,17 @@ class Provider(ABC):
     def accepts(self, config: Config) -> bool:
         """Return whether a config is one of this library's. The library is not imported."""
 
+    def config_named(self, text: str) -> Config:
+        """Return the config that `--arch LIBRARY:TEXT` stands for. By default TEXT is the path of a config, or of the folder of one.
+
+        Raises:
+            UsageError: the text makes no sense to the library.
+            ReadError: there is no such config.
+        """
+        from ..configs import config_at
+
+        return config_at(text)
+
     @abstractmethod
     def provide(self, config: Config, shapes: Mapping[str, tuple[int, ...]]) -> Provided:
         """Build the model that a config names, on the meta device.

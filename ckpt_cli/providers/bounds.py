@@ -1,0 +1,87 @@
+"""Bounds of size, time and memory while a library builds a model: a config may name 20,000 layers beside a file of forty tensors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from .fence import Stopped
+
+SECONDS = 60  # for one model: the largest of the hub takes some seconds
+HEADROOM = 4 << 30  # address space for one model, in bytes; on the meta device it has no values
+MOST_TENSORS = 400_000  # of a model where no file says how many there are; the largest of the hub has 100,000
+SPARE = 5_000  # any model may have these beyond what the file holds: a file may hold a part of it
+_MODULES_A_TENSOR = 4  # containers, activations and dropout have no tensors
+
+
+@contextmanager
+def bounded(held: int) -> Iterator[None]:
+    """Build within bounds.
+
+    Args:
+        held: the number of tensors that the file holds, 0 where there is no file.
+
+    Raises:
+        Stopped: a bound is passed.
+        MemoryError: too much memory is asked for.
+    """
+    most = 4 * held + SPARE if held else MOST_TENSORS  # one tensor of a file may be several of the module: fused queries, keys, values
+    with ExitStack() as stack:
+        _count(most, f"it has more than {most:,} tensors" + (f", and the file {held:,}" if held else ""), stack)
+        _bound_time(stack)
+        _bound_memory(stack)
+        yield
+
+
+def _count(most: int, why: str, stack: ExitStack) -> None:
+    """Stop as soon as more parameters, buffers or modules are registered than a model of `most` tensors has."""
+    from torch.nn.modules import module
+
+    left = {"tensors": most, "modules": most * _MODULES_A_TENSOR}
+
+    def counting(kind: str) -> Callable[..., None]:
+        def count(*registered: object) -> None:
+            left[kind] -= 1
+            if left[kind] < 0:
+                raise Stopped(why)
+
+        return count
+
+    for hook in (
+        module.register_module_parameter_registration_hook(counting("tensors")),
+        module.register_module_buffer_registration_hook(counting("tensors")),
+        module.register_module_module_registration_hook(counting("modules")),
+    ):
+        stack.callback(hook.remove)
+
+
+def _bound_time(stack: ExitStack) -> None:
+    """Stop after SECONDS, in the main thread: it alone gets signals."""
+    import signal
+    import threading
+
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        return
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped(f"it takes more than {SECONDS} seconds")
+
+    stack.callback(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, stop))
+    stack.callback(signal.setitimer, signal.ITIMER_REAL, 0)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+
+
+def _bound_memory(stack: ExitStack) -> None:
+    """Bound the address space to what the process has and HEADROOM, on Linux; drivers of GPUs reserve terabytes of it."""
+    if sys.platform != "linux" or os.path.exists("/dev/nvidiactl") or os.path.exists("/dev/kfd"):
+        return
+    import resource
+
+    with open("/proc/self/statm") as file:
+        now = int(file.read().split()[0]) * resource.getpagesize()
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    bound = min([now + HEADROOM, *(each for each in limits if each != resource.RLIM_INFINITY)])
+    resource.setrlimit(resource.RLIMIT_AS, (bound, limits[1]))
+    stack.callback(resource.setrlimit, resource.RLIMIT_AS, limits)
