@@ -388,7 +388,7 @@ def test_new_chooses_a_seed_and_says_it(run):
     ("words", "told"),
     [
         (["mlp"], "-o OUT writes a new file"),
-        (["mpl", "-o", "x.pt"], "did you mean mlp"),
+        (["mlpp", "-o", "x.pt"], "did you mean mlp"),
         (["mlp", "hiden=3", "-o", "x.pt"], "did you mean hidden"),
         (["mlp", "hidden=x", "-o", "x.pt"], "a whole number"),
         (["mlp", "16", "-o", "x.pt"], "write KEY=VALUE"),
