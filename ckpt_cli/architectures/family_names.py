@@ -109,7 +109,7 @@ class Evidence:
 
     def _agrees(self, found: Found) -> bool:
         """Return whether what is known of options and of numbers lets a tensor be of that line."""
-        options = (option for option in (*found.line.options, found.tensor.option) if option and option.name)
+        options = (option for option in (*found.line.options, *found.tensor.options) if option.name)
         numbers = ((loop.only, found.indices[loop.name]) for loop in found.line.loops if loop.only is not None)
         return all(self.known.get(option_key(option, found.indices), option.wanted) == option.wanted for option in options) and all(
             value_or_none(only, self.known, found.indices) in (None, index) for only, index in numbers
@@ -125,8 +125,8 @@ class Evidence:
                 continue
             least, greatest = self._bounds.get(key, (index, index))
             self._bounds[key] = min(least, index), max(greatest, index)
-        for option in (*line.options, tensor.option):
-            if option and option.name:
+        for option in (*line.options, *tensor.options):
+            if option.name:
                 self.known.setdefault(option_key(option, indices), option.wanted)
         for dim, size in zip(tensor.dims, shape, strict=True):
             if dim is not None:
@@ -138,7 +138,7 @@ class Evidence:
         for choices, shape in sorted(self._unsure, key=lambda unsure: len(unsure[0])):
             self._take(next(filter(self._agrees, choices), choices[0]), shape)
         self._count()
-        for option in options_of(self.lines):
+        for option in named_options(self.lines):
             for name in keys_of(option, self.known):
                 self.known[name] = bool(self.known.get(name, False))
         learn_all([*self._numbers.values(), *self._equations.values()], self.known)
@@ -175,10 +175,10 @@ def equation_key(dim: ast.expr, size: int, indices: Mapping[str, int]) -> tuple[
     return (dim, size, *(indices[name] for name in names_in(dim) if name in indices))
 
 
-def options_of(lines: Iterable[Line]) -> list[Option]:
+def named_options(lines: Iterable[Line]) -> list[Option]:
     """Return the options that have a name, in the order of the lines."""
-    conditions = (each for line in lines for each in (*line.options, *(tensor.option for tensor in line.tensors)))
-    return list(dict.fromkeys(each for each in conditions if each and each.name))
+    conditions = (each for line in lines for each in (*line.options, *(one for tensor in line.tensors for one in tensor.options)))
+    return list(dict.fromkeys(each for each in conditions if each.name))
 
 
 def option_key(option: Option, indices: Mapping[str, int]) -> object:
@@ -199,12 +199,11 @@ def keys_of(option: Option, known: Known) -> list[object]:
 
 def used_in(lines: Iterable[Line]) -> set[str]:
     """Return the names of all sizes and options that lines have."""
-    lines = list(lines)
-    loops = [loop for line in lines for loop in line.loops]
-    bounds = [bound for loop in loops for bound in (loop.first, loop.last, loop.only) if bound is not None]
-    dims = [dim for line in lines for tensor in line.tensors for dim in tensor.dims if dim is not None]
-    return {
-        *(option.name for option in options_of(lines)),
-        *(loop.name for loop in loops),
-        *(name for node in (*bounds, *dims) for name in names_in(node)),
-    }
+    names: set[str] = set()
+    for line in lines:
+        names |= {option.name for option in named_options([line])}
+        names |= {loop.name for loop in line.loops if loop.only is None}
+        bounds = [bound for loop in line.loops for bound in (loop.first, loop.last, loop.only) if bound is not None]
+        dims = [dim for tensor in line.tensors for dim in tensor.dims if dim is not None]
+        names |= {name for node in (*bounds, *dims) for name, _ in symbols(node)}
+    return names
