@@ -70,6 +70,7 @@ types: setup
 
 samples: setup
 	$(BIN)/python -W ignore sample_models/build.py
+	$(BIN)/python -W ignore sample_models/build_bert.py
 
 docs: setup
 	$(BIN)/python docs/build.py

@@ -240,10 +240,10 @@ def test_constants_need_no_torch():
         "from ckpt_cli.schemes.presets import presets\n"
         "for text in ('*=zeros', '*=constant(42)', '*=mxnet.One'):\n"
         "    print(len(b''.join(blocks(parse_rule(text).call.distribution(Target('a', (300, 1000))), 'float32', (300, 1000)))))\n"
-        "print(len(presets), 'torch' in sys.modules, 'numpy' in sys.modules)"
+        "print(len(presets) > 5, 'torch' in sys.modules, 'numpy' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["1200000"] * 3 + ["6", "False", "False"]
+    assert run.stdout.split() == ["1200000"] * 3 + ["True", "False", "False"]
 
 
 # ---------------------------------------------------------------- fans and variance
@@ -667,7 +667,7 @@ def test_presets(preset, kind, shape, answer):
     assert presets[preset](target(shape, layout="io" if preset == "keras" else "oi"), kind) == answer
 
 
-@pytest.mark.parametrize("preset", sorted(presets))
+@pytest.mark.parametrize("preset", sorted(set(presets) - {"own"}))
 def test_presets_agree_on_the_rest(preset):
     kinds = {
         "norm_scale": Constant(1),

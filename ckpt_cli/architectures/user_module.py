@@ -66,7 +66,8 @@ def describe(spec: str, keywords: dict[str, Any], build: Callable[[], Module], b
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     buffers = frozenset(shapes.keys() - parameters)
     frozen = frozenset(name for name in parameters if not tensors[name].requires_grad)
-    return Model(spec, keywords, layers, shapes, buffers, ties_of(tensors), build, lambda: str(module), frozen=frozen)
+    dtypes = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()}
+    return Model(spec, keywords, layers, shapes, buffers, ties_of(tensors), build, lambda: str(module), frozen=frozen, dtypes=dtypes)
 
 
 def ties_of(tensors: dict[str, Tensor]) -> Ties:

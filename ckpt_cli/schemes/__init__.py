@@ -10,16 +10,18 @@ entry-point group `ckpt_cli.schemes`, and presets in `ckpt_cli.schemes.presets`.
 The machinery:
     target.py           what a scheme knows of the tensor to fill
     distribution.py     what a scheme returns
+    signature.py        what a rule calls by name: parameters, arguments, documentation
     scheme.py           the decorator and the registry
     fans.py             fan-in and fan-out of a weight
     roles.py            what a tensor is in its layer
     seeds.py            a generator for each tensor
     sampling.py         from a Distribution to bytes
-    rules.py            PATTERN=SCHEME(ARGUMENTS) as text
+    drawing_rows.py     the same where rows differ
+    rules.py            PATTERN=SCHEME(ARGUMENTS), PATTERN=preset:NAME, PATTERN=keep as text
     rules_file.py       such rules in a TOML file
     user_function.py    FILE.py:FUNCTION as a scheme
     plan.py             how each tensor is filled, as it is shown
-    presets/            a scheme for each role, one module a framework
+    presets/            a scheme for each role, one module a framework or family
 
 The schemes:
     constant.py         one value throughout
@@ -29,10 +31,11 @@ The schemes:
     matrices.py         structured matrices and kernels
     from_values.py      values computed from present ones
     mxnet.py            MXNet's initialisers
+    nested.py           rows that are filled otherwise than the rest
 """
 
-from .distribution import Computed, Constant, Distribution, InPlace, Normal, Uniform
+from .distribution import Computed, Constant, Distribution, InPlace, Normal, Rows, Uniform
 from .scheme import Scheme, scheme, schemes
 from .target import Target
 
-__all__ = ["Computed", "Constant", "Distribution", "InPlace", "Normal", "Scheme", "Target", "Uniform", "scheme", "schemes"]
+__all__ = ["Computed", "Constant", "Distribution", "InPlace", "Normal", "Rows", "Scheme", "Target", "Uniform", "scheme", "schemes"]

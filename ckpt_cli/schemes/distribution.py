@@ -5,7 +5,7 @@ As text (`str`) it is what the plan of `ckpt reinit -n` shows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,4 +83,32 @@ class Computed:
         return self.text
 
 
-Distribution = Constant | Uniform | Normal | InPlace | Computed
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Elements of `base`, but for some rows of axis 0.
+
+    Attributes:
+        base: the distribution of the whole tensor. What it draws does not depend on the rows.
+        rows: the distribution of each row, whose shape lacks axis 0, and of each range of rows. They are drawn after the base, one after
+            the other; what comes later overwrites what came before.
+    """
+
+    base: Distribution
+    rows: Mapping[int | range, Distribution]
+
+    def __str__(self) -> str:
+        parts = [f"{_row(where)}={_short(drawn)}" for where, drawn in self.rows.items()]
+        return f"rows({', '.join([_short(self.base), *parts])})"
+
+
+def _row(where: int | range) -> str:
+    return f"{where.start}:{where.stop}" if isinstance(where, range) else str(where)
+
+
+def _short(distribution: Distribution) -> str:
+    """The text of a distribution within that of another: zeros and ones by name."""
+    constants: dict[complex, str] = {0: "zeros", 1: "ones"}
+    return (isinstance(distribution, Constant) and constants.get(distribution.value)) or str(distribution)
+
+
+Distribution = Constant | Uniform | Normal | InPlace | Computed | Rows

@@ -16,7 +16,7 @@ from ..errors import EditError
 from ..numbers.dtypes import named
 from ..numbers.floats import FLOATS
 from ..numbers.values import element, item
-from .distribution import Computed, Constant, Distribution, InPlace, Normal, Uniform
+from .distribution import Computed, Constant, Distribution, InPlace, Normal, Rows, Uniform
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -60,6 +60,9 @@ def require_drawable(distribution: Distribution, dtype: str) -> None:
             raise EditError(f"{distribution} makes no sense", "the lower bound comes first, and a std is not negative")
     elif isinstance(distribution, InPlace) and distribution.random:
         _require_dtype(distribution, dtype, _FLOATS)
+    elif isinstance(distribution, Rows):
+        for part in (distribution.base, *distribution.rows.values()):
+            require_drawable(part, dtype)
 
 
 def _require_dtype(distribution: Distribution, dtype: str, possible: set[str]) -> None:
@@ -174,7 +177,15 @@ def portable(distribution: Distribution, dtype: str, nbytes: int) -> bool:
     """Return whether a forked worker may draw it: it needs no threads, nothing but its generator, and little memory."""
     if isinstance(distribution, Uniform | Normal):
         return dtype not in _FLOAT8
+    if isinstance(distribution, Rows):
+        return all(isinstance(part, Constant) or portable(part, dtype, nbytes) for part in (distribution.base, *distribution.rows.values()))
     return isinstance(distribution, InPlace) and distribution.elementwise and dtype not in _FLOAT8 and nbytes <= _MOST_IN_A_WORKER
+
+
+def _rows(distribution: Rows, dtype: str, shape: tuple[int, ...], generator: Generator | None) -> Iterator[bytes]:
+    from .drawing_rows import drawn_rows
+
+    return drawn_rows(distribution, dtype, shape, generator, blocks)
 
 
 def _bytes(flat: Tensor) -> bytes:
@@ -186,5 +197,5 @@ def _bytes(flat: Tensor) -> bytes:
 
 
 _SAMPLERS: dict[type, Callable[[Any, str, tuple[int, ...], Generator | None], Iterator[bytes]]] = {
-    Constant: _constant, Computed: _computed, Uniform: _independent, Normal: _independent, InPlace: _in_place,
+    Constant: _constant, Computed: _computed, Uniform: _independent, Normal: _independent, InPlace: _in_place, Rows: _rows,
 }  # fmt: skip
