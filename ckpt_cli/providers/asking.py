@@ -99,7 +99,7 @@ def _answered(provider: Provider, config: Config, shapes: Mapping[str, Shape], p
 
 def _placed(provided: Provided, shapes: Mapping[str, Shape]) -> Provided:
     """What the library provided, under the prefix that its names have in the file."""
-    if not shapes or provided.model.prefix or not compare(provided.model, shapes).missing:
+    if not shapes or provided.model.prefix or not provided.model.architecture or not compare(provided.model, shapes).missing:
         return provided
     model = at_best_prefix(provided.model, shapes)
 
