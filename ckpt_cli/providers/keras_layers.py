@@ -58,7 +58,7 @@ def initialisation(config: Mapping[str, Any], kind: str, path: str, variable: st
     given = arguments.get(argument, default)
     if "LSTM" in kind and variable == "bias" and arguments.get("unit_forget_bias", True):
         return _lstm_bias(given, shape)
-    return scheme_of(given, Seen(shape, *_einsum_axes(config, kind, path, len(shape))))
+    return scheme_of(given, Seen(shape, *_einsum_axes(config, kind, path, variable, len(shape))))
 
 
 def _is_keras_own(config: Mapping[str, Any]) -> bool:
@@ -80,12 +80,12 @@ def _lstm_bias(given: Any, shape: Shape) -> str:
     return f"rows({others}, {units}:{2 * units}=ones)" if units else others
 
 
-def _einsum_axes(config: Mapping[str, Any], kind: str, path: str, count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The axes of inputs and of outputs of an EinsumDense's kernel; nothing for other layers, whose kernels end with inputs, outputs.
+def _einsum_axes(config: Mapping[str, Any], kind: str, path: str, variable: str, count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes of inputs and of outputs of an EinsumDense's kernel; nothing for others, whose kernels end with inputs, outputs.
 
     An axis that the output has is one of outputs (keras/src/layers/core/einsum_dense.py).
     """
-    if kind != "EinsumDense":
+    if kind != "EinsumDense" or variable != "kernel":
         return (), ()
     if config.get("class_name") != "EinsumDense":  # a part of an attention
         into = count - 1 if count == 2 else 2 if path.endswith("attention_output") else 1
