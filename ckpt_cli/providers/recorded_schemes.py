@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from .recorded_formulas import formula_text
 from .recorded_graph import Read
 from .recorded_laws import Law, constant
+from .recorded_literals import raw
 from .recorded_rows import rows_text, runs_of
 from .recorded_values import MOST, Unexplained, computed, is_known, is_random
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_MOST_LISTED = 4_096  # bytes
+_MOST_LISTED = 16_384  # bytes
 
 __all__ = ["Unexplained", "scheme_text"]
 
@@ -31,6 +32,8 @@ def scheme_text(read: Read) -> str:
 
 
 def _scheme(read: Read) -> str:
+    if not read.place.size:
+        return "zeros"
     runs = runs_of(read)
     told = rows_text(runs, read.place.shape, _law_text) if runs else None
     if told:
@@ -88,9 +91,6 @@ def _gives(text: str, values: Tensor) -> bool:
 
 
 def _listed(values: Tensor) -> str:
-    import torch
-
     from ..schemes.packed_values import packed
 
-    data = packed(values.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return f"values('{data}', {str(values.dtype).removeprefix('torch.')})"
+    return f"values('{packed(raw(values))}', {str(values.dtype).removeprefix('torch.')})"
