@@ -229,7 +229,10 @@ class Family(Architecture):
 
 
 def told(style: Style, shapes: Mapping[str, Shape], given: Mapping[str, object], strict: bool = True) -> Known | None:
-    """Return what names and shapes tell of the sizes; with `strict`, None as soon as a name is none of the style's."""
+    """Return what names and shapes tell of the sizes; None where numbers in names are hostile.
+
+    With `strict`, a name that is none of the style's gives None, too.
+    """
     evidence = Evidence(style.lines, {key: value for key, value in given.items() if key != NAMES})
     for name, shape in shapes.items():
         found = style.places.find(name, shape)
@@ -237,7 +240,7 @@ def told(style: Style, shapes: Mapping[str, Shape], given: Mapping[str, object],
             evidence.add(found, shape)
         elif strict:
             return None
-    return evidence.told()
+    return evidence.told() if evidence.is_possible(len(shapes)) else None
 
 
 def styles_of(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Style]]:

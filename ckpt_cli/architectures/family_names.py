@@ -158,6 +158,13 @@ class Evidence:
         learn_all([*self._numbers.values(), *self._equations.values()], self.known)
         return self.known
 
+    def is_possible(self, tensors: int) -> bool:
+        """Return whether no loop repeats more often than a file of so many tensors can have it. A number in a name may be any."""
+        repeated: dict[Loop, int] = {}
+        for (loop, _), (_, greatest) in self._bounds.items():
+            repeated[loop] = repeated.get(loop, 0) + greatest + 1
+        return max(repeated.values(), default=0) <= tensors
+
     def _count(self) -> None:
         """Add what the numbers in the names tell of the loops."""
         # A loop without bounds tells its count, which others have in their bounds.
