@@ -6,7 +6,7 @@ Which library is asked says the config beside the file, or `--arch`: `torchvisio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -62,7 +62,11 @@ def ask(checkpoint: Checkpoint, spec: str = "auto") -> Provided | None:
         UsageError: the text makes no sense to the library.
     """
     config = config_for(checkpoint, spec)
-    return None if config is None else provided_by(config, {name: kind.shape for name, kind in checkpoint.kinds().items()})
+    provider = provider_of(config) if config else None
+    if config is None or provider is None:
+        return None
+    shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
+    return _answered(provider, config, shapes, lambda: provider.provide_file(config, checkpoint))
 
 
 def provided_by(config: Config, shapes: Mapping[str, Shape]) -> Provided | None:
@@ -70,18 +74,21 @@ def provided_by(config: Config, shapes: Mapping[str, Shape]) -> Provided | None:
 
     Args:
         config: the config.
-        shapes: the shape of each tensor of the file by name; empty where there is none.
+        shapes: the shape of each tensor of the file by name; empty where there is none, for the names of a new model.
 
     Raises:
         LibraryError: the library is not installed, is too old, or cannot build the model.
     """
     provider = provider_of(config)
-    if provider is None:
-        return None
+    return _answered(provider, config, shapes, lambda: provider.provide(config, shapes)) if provider else None
+
+
+def _answered(provider: Provider, config: Config, shapes: Mapping[str, Shape], provide: Callable[[], Provided]) -> Provided:
+    """What a provider answered to the same question before, else what it answers now."""
     question = (provider.name, config.path, frozenset(shapes.items()))
     if question not in _answers:
         try:
-            _answers[question] = _placed(provider.provide(config, shapes), shapes)
+            _answers[question] = _placed(provide(), shapes)
         except LibraryError as error:
             _answers[question] = error
     answer = _answers[question]
@@ -92,7 +99,7 @@ def provided_by(config: Config, shapes: Mapping[str, Shape]) -> Provided | None:
 
 def _placed(provided: Provided, shapes: Mapping[str, Shape]) -> Provided:
     """What the library provided, under the prefix that its names have in the file."""
-    if not shapes or provided.model.prefix or not compare(provided.model, shapes).missing:
+    if not shapes or provided.model.prefix or not provided.model.architecture or not compare(provided.model, shapes).missing:
         return provided
     model = at_best_prefix(provided.model, shapes)
 

@@ -5,6 +5,7 @@ Entries that would make the library fetch, run or import something else are left
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -88,33 +89,33 @@ def classes_for(config: Config, made: Any) -> list[Any]:
         LibraryError: there is none.
     """
     named = [config.class_name] if config.class_name else []
-    found = [*_model_classes(named, made)] or [*_model_classes(_of_model_type(config.model_type), made)]
+    found = [kind for kind in _model_classes(named) if isinstance(made, kind.config_class or ())] or others_of(config)
     if not found:
         raise LibraryError(f"transformers has no class {config.class_name or 'for ' + config.model_type!r}", "name it under architectures")
     return found
 
 
-def others_of(config: Config, made: Any) -> list[Any]:
+def others_of(config: Config) -> list[Any]:
     """Return all classes of a config's model_type."""
-    return [*_model_classes(_of_model_type(config.model_type), made)]
+    return [*_model_classes(_of_model_type(config.model_type))]
 
 
-def _model_classes(names: Iterable[str], made: Any) -> Iterator[Any]:
-    """Yield the models among the library's names: `pipeline`, `PreTrainedModel` and the like are none; nor are those of another config."""
+def _model_classes(names: Iterable[str]) -> Iterator[Any]:
+    """Yield the models among the library's names: `pipeline`, `PreTrainedModel` and the like are none."""
     import transformers
 
     for name in names:
         found = getattr(transformers, name, None) if name.isidentifier() else None
-        if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
-            continue
-        if found.__module__.startswith("transformers.models.") and isinstance(made, found.config_class or ()):
+        is_model = isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)
+        if is_model and found.__module__.startswith("transformers.models."):
             yield found
 
 
 def _of_model_type(kind: str) -> list[str]:
-    """The names of the classes of a model_type, the base model first."""
+    """The names of the classes of a model_type: the base model first, and BertForMaskedLM before BertLMHeadModel, which has its names."""
     from transformers.models.auto import modeling_auto
 
-    tables = [table for name, table in vars(modeling_auto).items() if name.endswith("_MAPPING_NAMES") and isinstance(table, Mapping)]
-    found = [table[kind] for table in tables if kind in table]
+    tables = {name: table for name, table in vars(modeling_auto).items() if re.fullmatch(r"MODEL_(\w+_)?MAPPING_NAMES", name)}
+    first = [name for name in ("MODEL_MAPPING_NAMES", "MODEL_FOR_MASKED_LM_MAPPING_NAMES") if name in tables]
+    found = [tables[name][kind] for name in dict.fromkeys([*first, *tables]) if kind in tables[name]]
     return list(dict.fromkeys(name for entry in found for name in ((entry,) if isinstance(entry, str) else entry)))
