@@ -46,12 +46,13 @@ def mixtral(experts: int, layers: int = 3) -> dict[str, torch.Tensor]:
 
 
 def written(folder: Path, files: dict[str, Any]) -> Path:
-    """A folder of files: tensors, documents of JSON, or text."""
+    """A folder of files: tensors (with metadata), documents of JSON, or text."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         if name.endswith(".safetensors"):
-            save_file(content, path)
+            tensors, metadata = content if isinstance(content, tuple) else (content, None)
+            save_file(tensors, path, metadata)
         elif name.endswith((".bin", ".pt", ".pth")):
             torch.save(content, path)
         else:
@@ -255,6 +256,18 @@ KINDS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
         {"config.json": {"d_model": 8, "n_layer": 2, "vocab_size": 9, "ssm_cfg": {}}, "model.safetensors": ONE},
         "", {"library": None, "class": None, "sizes": {"layers": 2, "hidden": 8, "vocabulary": 9}},
     ),
+    "sizes in the file": (
+        {"ckpt.pt": {"model": ONE, "model_args": {"n_layer": 2, "n_embd": 8, "bias": False}, "iter_num": 5}},
+        "ckpt.pt", {"library": None, "sizes": {"layers": 2, "hidden": 8}},
+    ),
+    "sizes in the file, and a config beside it": (
+        {"ckpt.pt": {"model": ONE, "model_args": {"n_layer": 2, "n_embd": 8}}, "config.json": LLAMA},
+        "ckpt.pt", {"library": "transformers", "class": "LlamaForCausalLM"},
+    ),
+    "metadata of kohya's": (
+        {"lora.safetensors": (ONE, {"ss_base_model_version": "sdxl_base_v1-0", "ss_network_dim": "8", "ss_network_alpha": "4"})},
+        "lora.safetensors", {"library": "modelspec", "class": "sdxl_base_v1-0", "told": ["r 8", "alpha 4"]},
+    ),
 }  # fmt: skip
 
 
@@ -295,7 +308,7 @@ def test_a_sheet_a_pipe_and_a_document_say_the_same(tmp_path: Path, ckpt: Ckpt) 
     assert sheet[1:4] == [
         "LlamaForCausalLM, 3 layers, hidden 8, 2 heads (1 key-value), intermediate 12, vocabulary 20 (config.json)",
         "quantised: MXFP4",
-        "contradicts config.json: num_hidden_layers says 3, the file has 2 (model.layers)",
+        "contradicts config.json: num_hidden_layers says 3, the weights have 2 (model.layers)",
     ]
     piped = ckpt("summary", tmp_path)
     assert of(piped, "config") == [[str(tmp_path / "config.json"), "transformers", "LlamaForCausalLM", "llama", ""]]

@@ -70,6 +70,8 @@ def contradictions(config: Config, own: Checkpoint, dtypes: Mapping[str, int]) -
         dtypes: the number of elements of each dtype, without those of packed parameters.
     """
     path = own.origin.path if own.origin else ""
+    if config.path == path and not config.library:
+        return []  # arguments that a training kept, which may be about anything
     checks = _OF_RANKS if part_notes(path, own) else _OF_SHARDS if own.origin and _is_shard(own) else _OF_WHOLE
     if config.library == "peft":
         checks = (_ranks, _targets)
