@@ -428,14 +428,14 @@ def nested(depth: int) -> str:
 
 
 HOSTILE: dict[str, tuple[str, str]] = {  # the text of the config, and the beginning of what is said of it
-    "deep": (nested(100_000), "the JSON header is broken"),
-    "deep lists": ("[" * 200_000, "the JSON header is broken"),
-    "a key twice": ('{"architectures": ["A"], "architectures": ["B"]}', "the JSON header has the key 'architectures' twice"),
-    "no JSON": ("architectures: A", "the JSON header is broken"),
-    "empty": ("", "the JSON header is broken"),
+    "deep": (nested(100_000), "the JSON is broken"),
+    "deep lists": ("[" * 200_000, "the JSON is broken"),
+    "a key twice": ('{"architectures": ["A"], "architectures": ["B"]}', "the JSON has the key 'architectures' twice"),
+    "no JSON": ("architectures: A", "the JSON is broken"),
+    "empty": ("", "the JSON is broken"),
     "large": (" " * (17 << 20), "its 17,825,792 bytes are too many for a config"),
-    "a huge number": ('{"hidden_size": ' + "9" * 5000 + "}", "the JSON header is broken"),
-    "a lone surrogate": ('{"architectures": ["\\ud800"]}', "the JSON header is not UTF-8"),
+    "a huge number": ('{"hidden_size": ' + "9" * 5000 + "}", "the JSON is broken"),
+    "a lone surrogate": ('{"architectures": ["\\ud800"]}', "the JSON is not UTF-8"),
 }
 
 

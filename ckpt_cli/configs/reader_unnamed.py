@@ -33,7 +33,7 @@ class Unnamed(Reader):
         """What an object of the file says, where it tells layers and a hidden size."""
         for kept in _KEPT if checkpoint.origin else ():
             start = f"{kept}{checkpoint.separator}"
-            entries = {path[len(start) :]: value for path, value in checkpoint.objects.items() if path.startswith(start)}
+            entries = {path[len(start) :]: checkpoint.objects[path] for path in checkpoint.objects if path.startswith(start)}
             if checkpoint.origin and sizes_of(entries).keys() >= {"layers", "hidden"}:
                 return Config(checkpoint.origin.path, "", "", "", entries)
         return None
