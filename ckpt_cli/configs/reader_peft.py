@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from ..errors import shortened
 from .config import Config
 from .folder import Folder
 from .reader import Reader, readers, text
@@ -28,16 +29,18 @@ class Peft(Reader):
         """The base model, rank, alpha and target modules."""
         entries = config.entries
         if base := text(entries.get("base_model_name_or_path")) or text(entries.get("model")):
-            yield f"an adapter of {base}"
+            yield f"an adapter of {shortened(base)}"
         for key, word in (("r", "r"), ("lora_alpha", "alpha"), ("num_virtual_tokens", "virtual tokens")):
             value = entries.get(key)
             if type(value) in (int, float):
                 yield f"{word} {value}"
         targets = entries.get("target_modules")
         if isinstance(targets, str):
-            yield f"target modules {targets}"
+            yield f"target modules {shortened(targets)}"
         elif names := sorted(map(text, targets)) if isinstance(targets, list) else []:
-            yield f"target modules {' '.join(names[:_SHOWN])}" + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+            yield f"target modules {' '.join(map(shortened, names[:_SHOWN]))}" + (
+                f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+            )
 
 
 readers.add(Peft.name, Peft())
