@@ -126,14 +126,10 @@ def drawn(build: Callable[[], tuple[Module, Carried]]) -> dict[str, Initialisati
 def layers_in_file(layers: Mapping[str, str], carried: Carried) -> tuple[dict[str, str], dict[str, str]]:
     """Return the layers under the paths that their tensors have in a file; one without tensors keeps its place in the one that holds it.
 
-    <<<<<<< HEAD
     Where the tensors of one layer are in several places of the file, as experts are that the library fuses, each has the layer's type.
-    =======
-    The layers of which a fused one is made have the type of the fused one.
 
     Returns:
         Path in the file → type; path in the module → path in the file, where that is another one.
-    >>>>>>> main
     """
     found: dict[str, dict[str, None]] = {}
     for theirs, ours in carried.names.items():
