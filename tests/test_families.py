@@ -35,7 +35,7 @@ FAMILIES = {
     **{
         name: name.replace("_", "-") for name in ("mpt", "olmo2", "opt", "pegasus", "phi", "phi3", "qwen2", "qwen3", "qwen3_moe", "roberta")
     },
-    **{name: name for name in ("stablelm", "t5", "xlnet")},
+    **{name: name for name in ("stablelm", "t5", "xlnet", "jamba", "prophetnet", "rwkv")},
     "bert_classifier": "bert",
     "bert_mlm": "bert",
     "gpt2_classifier": "gpt2",
