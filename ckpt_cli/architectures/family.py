@@ -14,9 +14,11 @@ Every other table is a naming style: the names that a library or a program gives
 marks    the last two parts of some names that every file in this style has; a file without them costs no more than this look
 layers   the lines: see family_lines.py
 base     what the names of `layers` begin with, unless the file holds the model without its heads; that is a style of its own, NAME-bare
+bare     false where the model without its heads has the names of another family
 heads    lines besides, whose paths have no base
 ties     groups of names that may be one tensor, each as a text
-layout   torch or flax: what the lines' types call their tensors, and the order of axes
+layout   torch, flax, or gamma: what the lines' types call their tensors, and the order of axes
+copies   another style of the family, whose base, layers, heads and ties it has, in its own layout
 """
 
 from __future__ import annotations
@@ -30,9 +32,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import LibraryError, UsageError
 from . import Architecture, Member, architectures
 from .family_lines import Line, lines_of
-from .family_names import Evidence, Places
+from .family_names import Evidence, Places, used_in
 from .family_sizes import Known, gathered, parsed, spread, value_of
-from .family_trees import MOST_TENSORS, tree_from
+from .family_trees import MOST_LAYERS, layers_from, nested, shapes_of
 from .hyperparameters import Hyperparameter
 from .layers import Layer, Shape
 
@@ -93,13 +95,16 @@ class Family(Architecture):
         merged |= {key: {**other.get(key, {}), **own[key]} for key in own if key not in ABOUT}
         for style in (key for key in merged if key in other and key not in ABOUT):
             for lines in ("layers", "heads"):
-                merged[style][lines] = overlaid(other[style].get(lines, ""), own[style].get(lines, ""))
+                if lines in merged[style]:
+                    merged[style][lines] = overlaid(other[style].get(lines, ""), own[style].get(lines, ""))
         return {**{key: other[key] for key in ABOUT if key in other}, **own, **merged}
 
     @cached_property
     def styles(self) -> dict[str, Style]:
         """Style by name; the first is the default."""
-        return {name: style for key, table in self.document.items() if key not in ABOUT for name, style in styles_of(key, table)}
+        tables = {key: table for key, table in self.document.items() if key not in ABOUT}
+        whole = {key: {**tables.get(table.get("copies", ""), {}), **table} for key, table in tables.items()}
+        return {name: style for key, table in whole.items() for name, style in styles_of(key, table)}
 
     @property
     def title(self) -> str:
@@ -113,7 +118,8 @@ class Family(Architecture):
 
     @cached_property
     def _schema(self) -> dict[str, Hyperparameter]:
-        told = {**self.document["sizes"], **self.document.get("options", {})}
+        used = {name for style in self.styles.values() for name in used_in(style.lines)}
+        told = {name: told for name, told in {**self.document["sizes"], **self.document.get("options", {})}.items() if name in used}
         known = {name: Hyperparameter(name, default_of(value), annotation_of(value), meaning) for name, (value, meaning) in told.items()}
         if len(self.styles) > 1:
             meaning = f"whose names the tensors have: {', '.join(self.styles)}"
@@ -132,14 +138,12 @@ class Family(Architecture):
         """Return the member with these hyperparameters, and the defaults of the others."""
         name = str(hyperparameters.get(NAMES, next(iter(self.styles))))
         style = self.style(name)
-        tree = tree_from(style.lines, self.complete(hyperparameters))
-        return self.member_of(tree, name)
+        return self.member_of(layers_from(style.lines, self.complete(hyperparameters)), name)
 
-    def member_of(self, tree: Layer, style: str) -> Member:
-        """Return the member with this tree; sizes that no layer of it has are no hyperparameters of it."""
-        return Member(
-            self.named(told(self.styles[style], tree.shapes(), {}, strict=False) or {}, style), tree, may_tie=self.styles[style].ties
-        )
+    def member_of(self, layers: Mapping[str, Layer], style: str) -> Member:
+        """Return the member with these layers; sizes that none of them has are no hyperparameters of it."""
+        values = told(self.styles[style], shapes_of(layers), {}, strict=False) or {}
+        return Member(self.named(values, style), nested(layers), may_tie=self.styles[style].ties)
 
     def style(self, name: str) -> Style:
         """Return the style of that name.
@@ -177,11 +181,11 @@ class Family(Architecture):
         for name, style in self.styles.items():
             if given.get(NAMES, name) == name and (known := told(style, shapes, given)):
                 try:
-                    tree = tree_from(style.lines, known, shapes, len(shapes) * 3 + 100)
+                    layers = layers_from(style.lines, known, shapes, len(shapes) * 3 + 100)
                 except UsageError:
                     continue
-                if tree.shapes() == dict(shapes):
-                    return Member(self.named(known, name), tree, may_tie=style.ties)
+                if shapes_of(layers) == shapes:
+                    return Member(self.named(known, name), nested(layers), may_tie=style.ties)
         return None
 
     def closest(self, shapes: Mapping[str, Shape], given: Mapping[str, object]) -> Member | None:
@@ -193,15 +197,21 @@ class Family(Architecture):
             return None
         known = told(choices[best], shapes, given, strict=False) or {}
         try:
-            tree = tree_from(choices[best].lines, self.complete(gathered(known)), shapes, min(MOST_TENSORS, len(shapes) * 3 + 10_000))
+            layers = layers_from(choices[best].lines, self.complete(gathered(known)), shapes, min(MOST_LAYERS, len(shapes) * 3 + 10_000))
         except UsageError:
             return None
-        return self.member_of(tree, best)
+        return self.member_of(layers, best)
 
     def named(self, known: Known, style: str) -> dict[str, object]:
-        """Return the hyperparameters in the order of the schema."""
+        """Return the hyperparameters in the order of the schema. Options and names that are the default are left out."""
         values = {**gathered(known), NAMES: style}
-        return {name: values[name] for name in self._schema if name in values}
+        plain = {name for name, each in self._schema.items() if isinstance(each.default, (bool, str)) and values.get(name) == each.default}
+        return {name: values[name] for name in self._schema if name in values and name not in plain}
+
+    def agrees(self, member: Member, given: Mapping[str, object]) -> bool:
+        """Return whether a member has the hyperparameters that the user named."""
+        defaults = {name: each.default for name, each in self._schema.items()}
+        return all(member.hyperparameters.get(name, defaults.get(name)) == value for name, value in given.items())
 
     def build(self, **hyperparameters: Any) -> Module:
         """Refuse to build a module: names and shapes do not tell what it computes.
@@ -219,7 +229,10 @@ class Family(Architecture):
 
 
 def told(style: Style, shapes: Mapping[str, Shape], given: Mapping[str, object], strict: bool = True) -> Known | None:
-    """Return what names and shapes tell of the sizes; with `strict`, None as soon as a name is none of the style's."""
+    """Return what names and shapes tell of the sizes; None where numbers in names are hostile.
+
+    With `strict`, a name that is none of the style's gives None, too.
+    """
     evidence = Evidence(style.lines, {key: value for key, value in given.items() if key != NAMES})
     for name, shape in shapes.items():
         found = style.places.find(name, shape)
@@ -227,7 +240,7 @@ def told(style: Style, shapes: Mapping[str, Shape], given: Mapping[str, object],
             evidence.add(found, shape)
         elif strict:
             return None
-    return evidence.told()
+    return evidence.told() if evidence.is_possible(len(shapes)) else None
 
 
 def styles_of(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Style]]:
@@ -237,7 +250,7 @@ def styles_of(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Style]
     ties = frozenset(frozenset(group.split()) for group in table.get("ties", ()))
     marks = tuple(table["marks"].split())
     yield name, Style((*(line.under(base) for line in body), *heads), marks, ties)
-    if base:
+    if base and table.get("bare", True):
         inside = (frozenset(each.removeprefix(base) for each in group if each.startswith(base)) for group in ties)
         yield f"{name}-bare", Style(body, marks, frozenset(group for group in inside if len(group) > 1))
 
@@ -252,19 +265,19 @@ def overlaid(lines: str, own: str) -> str:
 
 def path_of(line: str) -> str:
     """Return the path of a line."""
-    words = line.split()
-    return words[1] if words[0].startswith("?") else words[0]
+    return next(word for word in line.split() if not word.startswith("?"))
 
 
 def default_of(value: object) -> object:
     """Return a default as it is kept: lists are tuples."""
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(default_of, value)) if isinstance(value, list) else value
 
 
 def annotation_of(value: object) -> str:
     """Return what kind of value a default is, as `hyperparameters.CONVERTERS` calls it."""
     if isinstance(value, list):
-        return "flags" if any(isinstance(item, bool) for item in value) else "Sizes"
+        kinds = {list: "table", bool: "flags"}
+        return next((kinds[type(item)] for item in value if type(item) in kinds), "Sizes" if all(value) else "counts")
     return {bool: "bool", str: "expression"}.get(type(value), "int" if value else "count")
 
 

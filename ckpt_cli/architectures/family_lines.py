@@ -1,14 +1,16 @@
-r"""The lines that describe the layers of a family: `[?OPTION] PATH TYPE ARGUMENTS`.
+r"""The lines that describe the layers of a family: `[?OPTION…] PATH TYPE ARGUMENTS`.
 
     model.layers.{layers}.self_attn.q_proj   Linear hidden -> queries, bias?qkv_bias
     model.layers.{layers}.input_layernorm    RMSNorm hidden
     ?lm_head  lm_head                        Linear hidden -> vocab
 
-PATH: `{layers}` counts 0, 1, … layers-1; `{layers+1}` counts from 1; `{layers[dense:]}` counts dense … layers-1, with the bounds and the
-step of a Python slice; `{depths[stages]}` counts within a repetition of `{stages}`, and depths is a list. `.` is the root of the model.
+PATH: `{layers}` counts 0, 1, … layers-1; `{layers+1}` counts from 1, `{2*layers+1}` by two; `{layers[dense:]}` counts dense … layers-1,
+with the bounds and the step of a Python slice; `{depths[stages]}` counts within a repetition of `{stages}`, and depths is a list.
+`{=layers+1}` is that one number. `.` is the root of the model.
 
 OPTION: a line with `?NAME` is there where NAME is true, with `?!NAME` where it is false, in all repetitions alike; with `?NAME[layers]`
-NAME is a list. A lone `?` marks what any file may have or lack.
+NAME is a list, with `?NAME[stages][depths]` a list of lists. Of several options, all must hold. A lone `?` marks what any file may have
+or lack.
 
 ARGUMENTS: `Linear IN -> OUT`, `Conv2d IN -> OUT, 3 x 3`, `Embedding ROWS x COLUMNS`, `LayerNorm SIZE` and other types of `MATRICES` and
 `SHORT`; `, bias` adds a bias, `, bias?` one that a file may have or lack, `, bias?NAME` one by an option. Any type has tensors that are
@@ -22,28 +24,32 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from .family_sizes import parsed
+from .family_sizes import indexed, parsed
 
-_LOOP = re.compile(r"\{(\w+)(?:\[(\w+)\])?(?:\[(-?\w*):(\w*)(?::(\d+))?\])?(?:\+(\d+))?\}")
-_OPTION = re.compile(r"\?(!?)(\w*)(?:\[(\w+)\])?")
-_TENSOR = re.compile(r"(buffer )?([\w.]+)(\?(?:!?\w+(?:\[\w+\])?)?)?:(.*)")
+_LOOP = re.compile(r"\{(?:(?:(\d+)\*)?([a-z]\w*)(?:\[(\w+)\])?(?:\[([^][:]*):([^][:]*)(?::(\d+))?\])?(?:\+(\d+))?|=([^}]+))\}")
+_OPTION = re.compile(r"\?(!?)(\w*)((?:\[\w+\])*)")
+_TENSOR = re.compile(r"(buffer )?([\w.]+)(\?(?:!?\w+(?:\[\w+\])*)?)?:(.*)")
 
 Dims = tuple[ast.expr | None, ...]
 
 
 @dataclass(frozen=True)
 class Option:
-    """A condition. `name` is empty for what may always be absent; `loop` is that whose number picks an item of a list of options."""
+    """A condition. `name` is empty for what may always be absent; the numbers of `loops` pick an item of a list of options."""
 
     name: str
     wanted: bool = True
-    loop: str = ""
+    loops: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Loop:
-    """A repetition in a path: `name` counts, within a repetition of `outer` where that is named; `first`, `last`, `step` are a slice."""
+    """A repetition in a path: `name` counts, within a repetition of `outer` where that is named; `first`, `last`, `step` are a slice.
+
+    What the path has is the number times `scale` plus `shown_from`. With `only`, it is one number, the value of an expression.
+    """
 
     name: str
     outer: str = ""
@@ -51,6 +57,8 @@ class Loop:
     last: ast.expr | None = None
     step: int = 1
     shown_from: int = 0
+    scale: int = 1
+    only: ast.expr | None = None
 
 
 @dataclass(frozen=True)
@@ -71,12 +79,19 @@ class Line:
     loops: tuple[Loop, ...]
     type: str
     tensors: tuple[LineTensor, ...] = ()
-    option: Option | None = None
+    options: tuple[Option, ...] = ()
 
     @property
     def pattern(self) -> str:
         """The path, with braces for its loops."""
         return "{}".join(self.pieces)
+
+    @cached_property
+    def is_alike(self) -> bool:
+        """Whether all repetitions have the same tensors, whatever the file holds."""
+        options = [*self.options, *(tensor.option for tensor in self.tensors if tensor.option)]
+        dims = [dim for tensor in self.tensors for dim in tensor.dims]
+        return all(option.name and not option.loops for option in options) and not any(dim is None or indexed(dim) for dim in dims)
 
     def under(self, prefix: str) -> Line:
         """Return the line with a text before its path; the root comes under it, too."""
@@ -90,13 +105,12 @@ MATRICES: dict[str, dict[str, str]] = {
     **{f"ConvTranspose{n}d": {"torch": "iok", "flax": "kio"} for n in (1, 2, 3)},
     "Conv1D": {"torch": "io", "flax": "oi"},  # of transformers' GPT-2: a Linear whose weight is transposed
 }
-WEIGHT = {"torch": "weight", "flax": "kernel"}
-SCALE = {"torch": "weight", "flax": "scale"}
+WEIGHT = {"flax": "kernel"}
 # type → its tensors by layout, all of the shape that the line gives
 SHORT: dict[str, dict[str, tuple[str, ...]]] = {
     "Embedding": {"torch": ("weight",), "flax": ("embedding",)},
-    "RMSNorm": {"torch": ("weight",), "flax": ("scale",)},
-    "LayerNorm": {"torch": ("weight", "bias"), "flax": ("scale", "bias")},
+    "RMSNorm": {"torch": ("weight",), "flax": ("weight",)},
+    "LayerNorm": {"torch": ("weight", "bias"), "flax": ("scale", "bias"), "gamma": ("gamma", "beta")},
     "GroupNorm": {"torch": ("weight", "bias"), "flax": ("scale", "bias")},
     "BatchNorm1d": {"torch": ("weight", "bias", "running_mean", "running_var"), "flax": ("scale", "bias")},
     "BatchNorm2d": {"torch": ("weight", "bias", "running_mean", "running_var"), "flax": ("scale", "bias")},
@@ -120,20 +134,20 @@ def lines_of(text: str, layout: str = "torch") -> Iterator[Line]:
 
 def line_of(text: str, layout: str) -> Line:
     """Parse one line."""
-    words = text.split(None, 1)
-    option = None
-    if words[0].startswith("?"):
-        option, words = option_of(words[0]), words[1].split(None, 1)
+    words, options = text.split(None, 1), []
+    while words[0].startswith("?"):
+        options.append(option_of(words[0]))
+        words = words[1].split(None, 1)
     path, (kind, _, arguments) = "" if words[0] == "." else words[0], words[1].partition(" ")
     pieces, loops = pieces_of(path)
-    return Line(pieces, loops, kind, tuple(tensors_of(kind, arguments.strip(), layout)), option)
+    return Line(pieces, loops, kind, tuple(tensors_of(kind, arguments.strip(), layout)), tuple(options))
 
 
 def option_of(text: str) -> Option:
-    """Parse `?NAME`, `?!NAME`, `?NAME[LOOP]` or `?`."""
+    """Parse `?NAME`, `?!NAME`, `?NAME[LOOP]`, `?NAME[LOOP][LOOP]` or `?`."""
     if not (found := _OPTION.fullmatch(text)):
         raise ValueError(f"{text!r} is no option")
-    return Option(found[2], not found[1], found[3] or "")
+    return Option(found[2], not found[1], tuple(re.findall(r"\w+", found[3])))
 
 
 def pieces_of(path: str) -> tuple[tuple[str, ...], tuple[Loop, ...]]:
@@ -141,8 +155,9 @@ def pieces_of(path: str) -> tuple[tuple[str, ...], tuple[Loop, ...]]:
     pieces, loops, end = [], [], 0
     for found in _LOOP.finditer(path):
         pieces.append(path[end : found.start()])
-        bounds = [parsed(bound) if bound else None for bound in found.group(3, 4)]
-        loops.append(Loop(found[1], found[2] or "", bounds[0], bounds[1], int(found[5] or 1), int(found[6] or 0)))
+        first, last, only = (parsed(bound) if bound else None for bound in found.group(4, 5, 8))
+        step, shown_from, scale = (int(found[group] or default) for group, default in ((6, 1), (7, 0), (1, 1)))
+        loops.append(Loop(found[2] or found[0], found[3] or "", first, last, step, shown_from, scale, only))
         end = found.end()
     pieces.append(path[end:])
     if any("{" in piece or "}" in piece for piece in pieces):
@@ -160,7 +175,7 @@ def tensors_of(kind: str, arguments: str, layout: str) -> Iterator[LineTensor]:
     elif "->" in parts[0]:
         yield from matrix(kind, parts, layout)
     else:
-        leaves = SHORT[kind][layout]
+        leaves = SHORT[kind].get(layout, SHORT[kind]["torch"])
         dims = dims_of(parts[0])
         yield from (LineTensor(leaf, dims, buffer=leaf.startswith("running_")) for leaf in leaves)
         if "running_mean" in leaves:
@@ -173,7 +188,8 @@ def matrix(kind: str, parts: list[str], layout: str) -> Iterator[LineTensor]:
     biases = [part for part in parts[1:] if part.startswith("bias")]
     kernel = next((dims_of(part) for part in parts[1:] if part not in biases), ())
     axes: dict[str, Dims] = {"i": inputs, "o": outputs, "k": kernel}
-    yield LineTensor(WEIGHT[layout], sum((axes[axis] for axis in MATRICES[kind][layout]), ()))
+    order = MATRICES[kind].get(layout, MATRICES[kind]["torch"])
+    yield LineTensor(WEIGHT.get(layout, "weight"), sum((axes[axis] for axis in order), ()))
     yield from (LineTensor("bias", outputs, option_of(bias[4:]) if bias[4:] else None) for bias in biases)
 
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from .family_lines import Line, LineTensor, Loop, Option
-from .family_sizes import Known, learn, learn_all, spread, symbols
+from .family_lines import Dims, Line, LineTensor, Loop, Option
+from .family_sizes import Equation, Known, learn, learn_all, least_of, names_in, spread, symbols, value_or_none
 from .layers import Shape, join_path
 
 _NUMBER = re.compile(r"\d+")
@@ -48,14 +48,22 @@ class Places:
                 numbers = tuple(next(loops) if text == "\0" else text for text in found)
                 self._by_form.setdefault(re.sub(r"\d+|\0", "#", name), []).append(Place(line, tensor, numbers))
 
-    def find(self, name: str, shape: Shape) -> Found | None:
-        """Return the line of a name, and the numbers in it; None where no line has such a name, or a shape of so many dimensions."""
+    def find(self, name: str, shape: Shape) -> list[Found]:
+        """Return the lines that have such a name and may have such a shape, with the numbers in it; more than one where options decide."""
+        found = []
         for place in self._by_form.get(_NUMBER.sub("#", name), ()):
-            if len(place.tensor.dims) == len(shape):
+            if may_be(place.tensor.dims, shape):
                 indices = indices_of(place.numbers, _NUMBER.findall(name))
                 if indices is not None:
-                    return Found(place.line, place.tensor, indices)
-        return None
+                    found.append(Found(place.line, place.tensor, indices))
+        return found
+
+
+def may_be(dims: Dims, shape: Shape) -> bool:
+    """Return whether a shape has that many dimensions, and the numbers among them."""
+    return len(dims) == len(shape) and all(
+        not isinstance(dim, ast.Constant) or dim.value == size for dim, size in zip(dims, shape, strict=True)
+    )
 
 
 def indices_of(numbers: Sequence[Loop | str], texts: Sequence[str]) -> dict[str, int] | None:
@@ -66,12 +74,12 @@ def indices_of(numbers: Sequence[Loop | str], texts: Sequence[str]) -> dict[str,
             if number != text:
                 return None
             continue
-        if len(text) > 9 or (len(text) > 1 and text[0] == "0"):
+        if len(text) > 5 or (len(text) > 1 and text[0] == "0"):  # a loop over a hostile number would not end
             return None
-        index = int(text) - number.shown_from
-        first = number.first.value if isinstance(number.first, ast.Constant) else 0
+        index, rest = divmod(int(text) - number.shown_from, number.scale)
+        first = number.first.value if isinstance(number.first, ast.Constant) else least_of(number.only)
         last = number.last.value if isinstance(number.last, ast.Constant) else index + 1
-        if not isinstance(first, int) or not isinstance(last, int) or not first <= index < last:
+        if not isinstance(first, int) or not isinstance(last, int) or rest or not first <= index < last:
             return None
         indices[number.name] = index
     return indices
@@ -88,52 +96,115 @@ class Evidence:
     def __init__(self, lines: Sequence[Line], given: Mapping[str, object]) -> None:
         self.lines, self.known = lines, spread(given)
         self._bounds: dict[tuple[Loop, int], tuple[int, int]] = {}  # (loop, number of the outer one) → least and greatest number
-        self._equations: dict[tuple[object, ...], tuple[ast.expr, int, Mapping[str, int]]] = {}
+        self._equations: dict[tuple[object, ...], Equation] = {}
+        self._numbers: dict[tuple[object, ...], Equation] = {}
+        self._unsure: list[tuple[list[Found], Shape]] = []
 
-    def add(self, found: Found, shape: Shape) -> None:
-        """Take in one tensor."""
+    def add(self, found: list[Found], shape: Shape) -> None:
+        """Take in one tensor, and the lines that it may be of."""
+        if len(found) > 1:
+            self._unsure.append((found, shape))
+        else:
+            self._take(found[0], shape)
+
+    def _agrees(self, found: Found) -> bool:
+        """Return whether what is known of options and of numbers lets a tensor be of that line."""
+        options = (option for option in (*found.line.options, found.tensor.option) if option and option.name)
+        numbers = ((loop.only, found.indices[loop.name]) for loop in found.line.loops if loop.only is not None)
+        return all(self.known.get(option_key(option, found.indices), option.wanted) == option.wanted for option in options) and all(
+            value_or_none(only, self.known, found.indices) in (None, index) for only, index in numbers
+        )
+
+    def _take(self, found: Found, shape: Shape) -> None:
+        """Take in one tensor of a line."""
         line, tensor, indices = found
         for loop in line.loops:
             key, index = (loop, indices.get(loop.outer, -1)), indices[loop.name]
+            if loop.only is not None:
+                self._numbers.setdefault(equation_key(loop.only, index, indices), (loop.only, index, indices))
+                continue
             least, greatest = self._bounds.get(key, (index, index))
             self._bounds[key] = min(least, index), max(greatest, index)
-        for option in (line.option, tensor.option):
+        for option in (*line.options, tensor.option):
             if option and option.name:
                 self.known.setdefault(option_key(option, indices), option.wanted)
-        numbers = tuple(indices.items())
         for dim, size in zip(tensor.dims, shape, strict=True):
             if dim is not None:
-                where = numbers if isinstance(dim, (ast.BinOp, ast.Subscript)) else ()
-                self._equations.setdefault((dim, size, where), (dim, size, indices))
+                self._equations.setdefault(equation_key(dim, size, indices), (dim, size, indices))
 
     def told(self) -> Known:
         """Return all that is known: counts of loops first, then options, then sizes."""
-        for (loop, outer), (least, greatest) in self._bounds.items():
+        learn_all(self._numbers.values(), self.known)
+        for choices, shape in sorted(self._unsure, key=lambda unsure: len(unsure[0])):
+            self._take(next(filter(self._agrees, choices), choices[0]), shape)
+        self._count()
+        for option in options_of(self.lines):
+            for name in keys_of(option, self.known):
+                self.known[name] = bool(self.known.get(name, False))
+        learn_all([*self._numbers.values(), *self._equations.values()], self.known)
+        return self.known
+
+    def is_possible(self, tensors: int) -> bool:
+        """Return whether no loop repeats more often than a file of so many tensors can have it. A number in a name may be any."""
+        repeated: dict[Loop, int] = {}
+        for (loop, _), (_, greatest) in self._bounds.items():
+            repeated[loop] = repeated.get(loop, 0) + greatest + 1
+        return max(repeated.values(), default=0) <= tensors
+
+    def _count(self) -> None:
+        """Add what the numbers in the names tell of the loops."""
+        # A loop without bounds tells its count, which others have in their bounds.
+        for (loop, outer), (least, greatest) in sorted(self._bounds.items(), key=lambda each: each[0][0].last is not None):
             if loop.last is not None:
                 learn(loop.last, greatest + 1, self.known, {})
             else:
-                key = (loop.name, outer) if loop.outer else loop.name
+                key: object = (loop.name, outer) if loop.outer else loop.name
                 self.known[key] = max(self.known.get(key, 0), greatest + 1)
             if loop.first is not None and loop.step == 1:
                 learn(loop.first, least, self.known, {})
         for loop in {loop for line in self.lines for loop in line.loops}:
+            for index in range(self.known.get(loop.outer, 0)):
+                self.known.setdefault((loop.name, index), 0)
             for bound in filter(None, (loop.first, loop.last)):
                 for name, _ in symbols(bound):
                     self.known.setdefault(name, 0)  # no layer lies within these bounds
-        for option in options_of(self.lines):
-            keys = [(option.name, index) for index in range(self.known.get(option.loop, 0))] if option.loop else [option.name]
-            for key in keys:
-                self.known.setdefault(key, False)
-        learn_all(self._equations.values(), self.known)
-        return self.known
+
+
+def equation_key(dim: ast.expr, size: int, indices: Mapping[str, int]) -> tuple[object, ...]:
+    """Return what two equations have in common that tell the same: the expression, its value, and the numbers that it depends on."""
+    return (dim, size, *(indices[name] for name in names_in(dim) if name in indices))
 
 
 def options_of(lines: Iterable[Line]) -> list[Option]:
     """Return the options that have a name, in the order of the lines."""
-    conditions = (each for line in lines for each in (line.option, *(tensor.option for tensor in line.tensors)))
+    conditions = (each for line in lines for each in (*line.options, *(tensor.option for tensor in line.tensors)))
     return list(dict.fromkeys(each for each in conditions if each and each.name))
 
 
 def option_key(option: Option, indices: Mapping[str, int]) -> object:
-    """Return how an option is looked up: by its name, or by name and number of the repetition."""
-    return (option.name, indices[option.loop]) if option.loop else option.name
+    """Return how an option is looked up: by its name, or by name and numbers of the repetitions."""
+    return (option.name, *(indices[loop] for loop in option.loops)) if option.loops else option.name
+
+
+def keys_of(option: Option, known: Known) -> list[object]:
+    """Return all the keys by which an option is looked up: one, or one for each repetition."""
+    if not option.loops:
+        return [option.name]
+    outer, *inner = option.loops
+    first = range(known.get(outer, 0))
+    if not inner:
+        return [(option.name, index) for index in first]
+    return [(option.name, index, each) for index in first for each in range(known.get((inner[0], index), 0))]
+
+
+def used_in(lines: Iterable[Line]) -> set[str]:
+    """Return the names of all sizes and options that lines have."""
+    lines = list(lines)
+    loops = [loop for line in lines for loop in line.loops]
+    bounds = [bound for loop in loops for bound in (loop.first, loop.last, loop.only) if bound is not None]
+    dims = [dim for line in lines for tensor in line.tensors for dim in tensor.dims if dim is not None]
+    return {
+        *(option.name for option in options_of(lines)),
+        *(loop.name for loop in loops),
+        *(name for node in (*bounds, *dims) for name in names_in(node)),
+    }

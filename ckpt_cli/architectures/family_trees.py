@@ -10,38 +10,45 @@ from .family_names import option_key
 from .family_sizes import Known, value_of
 from .layers import Layer, Shape, join_path
 
-MOST_TENSORS = 1_000_000
+MOST_LAYERS = 1_000_000
 
 
-def tree_from(lines: Iterable[Line], known: Known, file: Mapping[str, Shape] | None = None, most: int = MOST_TENSORS) -> Layer:
-    """Return the tree of layers.
+def layers_from(lines: Iterable[Line], known: Known, file: Mapping[str, Shape] | None = None, most: int = MOST_LAYERS) -> dict[str, Layer]:
+    """Return the layers by path, each with its own tensors alone. One object may be in several places.
 
     Args:
         lines: the lines of one naming style.
         known: the sizes and options.
         file: the shapes of the tensors of a file, which decide what may be absent and how large a free dimension is; without it, nothing
             that may be absent is there, and free dimensions are 1.
-        most: how many layers and tensors there may be.
+        most: how many layers there may be.
 
     Raises:
         UsageError: there are more, or a size is not known.
     """
     layers: dict[str, Layer] = {}
-    left = most
     try:
         for line in lines:
-            for path, indices in repetitions(line, known, left):
-                if layer := layer_at(path, line, known, indices, file):
+            layer = None
+            for path, indices in repetitions(line, known, most - len(layers)):
+                if layer is None or not line.is_alike:
+                    layer = layer_at(path, line, known, indices, file)
+                if layer:
                     layers[path] = joined(layers[path], layer) if path in layers else layer
-                    left -= 1
     except KeyError as error:
         raise UsageError(f"its size {error.args[0]} is not known") from None
-    return nested(layers)
+    return layers
+
+
+def shapes_of(layers: Mapping[str, Layer]) -> dict[str, Shape]:
+    """Return name → shape of the tensors of layers that are given by their paths."""
+    tensors = ((path, leaf, shape) for path, layer in layers.items() for leaf, shape in (*layer.parameters.items(), *layer.buffers.items()))
+    return {f"{path}.{leaf}" if path else leaf: shape for path, leaf, shape in tensors}
 
 
 def repetitions(line: Line, known: Known, most: int) -> Iterator[tuple[str, dict[str, int]]]:
     """Yield the path of each repetition of a line, and the numbers in it."""
-    if line.option and not line.option.loop and line.option.name and bool(known[line.option.name]) != line.option.wanted:
+    if any(option.name and not option.loops and bool(known[option.name]) != option.wanted for option in line.options):
         return
     paths: list[tuple[str, dict[str, int]]] = [(line.pieces[0], {})]
     for loop, piece in zip(line.loops, line.pieces[1:], strict=True):
@@ -49,13 +56,18 @@ def repetitions(line: Line, known: Known, most: int) -> Iterator[tuple[str, dict
         if sum(len(each) for _, _, each in ranges) > most:
             raise UsageError("there are too many layers", "choose smaller numbers")
         paths = [
-            (f"{path}{index + loop.shown_from}{piece}", {**indices, loop.name: index}) for path, indices, each in ranges for index in each
+            (f"{path}{number * loop.scale + loop.shown_from}{piece}", {**indices, loop.name: number})
+            for path, indices, each in ranges
+            for number in each
         ]
     yield from paths
 
 
 def numbers(loop: Loop, known: Known, indices: Mapping[str, int]) -> range:
     """Return the numbers that a loop counts."""
+    if loop.only is not None:
+        only = value_of(loop.only, known, indices)
+        return range(only, only + 1)
     count = int(known[(loop.name, indices[loop.outer]) if loop.outer else loop.name])
     first, last = (None if bound is None else value_of(bound, known, indices) for bound in (loop.first, loop.last))
     return range(count)[first : last : loop.step]
@@ -64,7 +76,7 @@ def numbers(loop: Loop, known: Known, indices: Mapping[str, int]) -> range:
 def layer_at(path: str, line: Line, known: Known, indices: Mapping[str, int], file: Mapping[str, Shape] | None) -> Layer | None:
     """Return a layer with its tensors, without those in it; None where it is absent."""
     named = {tensor: join_path(path, tensor.leaf) for tensor in line.tensors}
-    if not holds(line.option, known, indices, named.values(), file):
+    if not all(holds(option, known, indices, named.values(), file) for option in line.options):
         return None
     parameters: dict[str, Shape] = {}
     buffers: dict[str, Shape] = {}

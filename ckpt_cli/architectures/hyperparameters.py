@@ -125,6 +125,18 @@ def as_count(value: object) -> int:
     return 0 if value == 0 and not isinstance(value, bool) else as_whole_number(value)
 
 
+def as_counts(value: object) -> int | tuple[int, ...]:
+    """Return one number or several, 0 among them. Raises ValueError."""
+    return tuple(map(as_count, value)) if isinstance(value, (tuple, list)) else as_count(value)
+
+
+def as_table(value: object) -> tuple[tuple[object, ...], ...]:
+    """Return a list of lists of numbers or truth values. Raises TypeError or ValueError for anything else."""
+    if not isinstance(value, (tuple, list)) or not all(isinstance(row, (tuple, list)) for row in value):
+        raise TypeError
+    return tuple(tuple(item if isinstance(item, bool) else as_count(item) for item in row) for row in value)
+
+
 def as_expression(value: object) -> int | str:
     """Return a whole number, or the text of an expression like `4*hidden`, which the family computes. Raises ValueError."""
     return value if isinstance(value, str) else as_whole_number(value)
@@ -153,6 +165,8 @@ CONVERTERS: dict[str, tuple[Callable[[object], object], str]] = {
     "int": (as_whole_number, "a whole number, 1 or more"),
     "Sizes": (as_sizes, "a whole number, or several as in 8,16, or none"),
     "count": (as_count, "a whole number, 0 or more"),
+    "counts": (as_counts, "a whole number, 0 or more, or several"),
+    "table": (as_table, "a list of lists, as in (8,8),(16,)"),
     "expression": (as_expression, "a whole number, 1 or more, or an expression of other sizes"),
     "flags": (as_flags, "true or false, or several as in true,false"),
     "bool": (as_bool, "true or false"),

@@ -152,8 +152,7 @@ def recognise_described(
         tied = ties_inside(ties, prefix)
         for family in candidates:
             member = family.recognise(inside, given)
-            agrees = member and all(member.hyperparameters.get(key) == value for key, value in given.items())
-            if member and agrees and may_tie(member, tied) and not unaccounted(shapes, prefix, inside):
+            if member and family.agrees(member, given) and may_tie(member, tied) and not unaccounted(shapes, prefix, inside):
                 return replace(model_from(family, member, prefix), ties={frozenset(group) for group in tied})
     return None
 
