@@ -26,6 +26,7 @@ needs_truth = pytest.mark.skipif(not TRUTH.exists(), reason="the truth of the li
 CLASSES = (
     (r"GRN$", "response", "response"),
     (r"Norm", "norm_scale", "norm_shift"),
+    (r"PositionalEmbeddings?$", "embedding", ""),
     (r"(Linear|MultiheadAttention|Router|Experts)$", "linear", "bias"),
     (r"^Conv1D$", "linear", "bias"),
     (r"Conv\w*[123]d|^Conv2dSame$", "conv", "bias"),
@@ -55,6 +56,7 @@ PARAMETERS = {
     "original0": "weight_gain",
     "original1": "conv",
     "codevectors": "codebook",
+    **dict.fromkeys(("relative_position_index", "relative_coords_table"), "computed"),
     "running_mean": "running_mean",
     "running_var": "running_var",
     "num_batches_tracked": "counter",
@@ -64,6 +66,8 @@ PARAMETERS = {
 def true_role(name: str, facts: dict[str, Any]) -> str:
     """The role of a tensor by the class of its layer in the library."""
     leaf, kind = name.rpartition(".")[2], facts["layer_type"]
+    if kind == "SamPositionalEmbedding":
+        return "computed"  # random frequencies
     if leaf in PARAMETERS and not (leaf == "gamma" and "Norm" in kind):
         return PARAMETERS[leaf]
     weight, bias = next(((weight, bias) for pattern, weight, bias in CLASSES if re.search(pattern, kind)), ("", ""))

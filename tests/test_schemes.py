@@ -667,7 +667,7 @@ def test_presets(preset, kind, shape, answer):
     assert presets[preset](target(shape, layout="io" if preset == "keras" else "oi"), kind) == answer
 
 
-@pytest.mark.parametrize("preset", sorted(set(presets) - {"own"}))
+@pytest.mark.parametrize("preset", sorted(set(presets) - {"own", "auto", "gemma"}))
 def test_presets_agree_on_the_rest(preset):
     kinds = {
         "norm_scale": Constant(1),

@@ -9,8 +9,7 @@ with the bounds and the step of a Python slice; `{depths[stages]}` counts within
 `{=layers+1}` is that one number. `.` is the root of the model.
 
 OPTION: a line with `?NAME` is there where NAME is true, with `?!NAME` where it is false, in all repetitions alike; with `?NAME[layers]`
-NAME is a list, with `?NAME[stages][depths]` a list of lists. Of several options, all must hold. A lone `?` marks what any file may have
-or lack.
+NAME is a list, with `?NAME[stages][depths]` a list of lists. `?A?!B` asks for both. A lone `?` marks what any file may have or lack.
 
 ARGUMENTS: `Linear IN -> OUT`, `Conv2d IN -> OUT, 3 x 3`, `Embedding ROWS x COLUMNS`, `LayerNorm SIZE` and other types of `MATRICES` and
 `SHORT`; `, bias` adds a bias, `, bias?` one that a file may have or lack, `, bias?NAME` one by an option. Any type has tensors that are
@@ -26,11 +25,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from .family_sizes import indexed, parsed
+from .family_sizes import indexed, names_in, parsed
 
 _LOOP = re.compile(r"\{(?:(?:(\d+)\*)?([a-z]\w*)(?:\[(\w+)\])?(?:\[([^][:]*):([^][:]*)(?::(\d+))?\])?(?:\+(\d+))?|=([^}]+))\}")
 _OPTION = re.compile(r"\?(!?)(\w*)((?:\[\w+\])*)")
-_TENSOR = re.compile(r"(buffer )?([\w.]+)(\?(?:!?\w+(?:\[\w+\])*)?)?:(.*)")
+_TENSOR = re.compile(r"(buffer )?([\w.]+)([^:]*):(.*)")
 
 Dims = tuple[ast.expr | None, ...]
 
@@ -67,7 +66,7 @@ class LineTensor:
 
     leaf: str
     dims: Dims
-    option: Option | None = None
+    options: tuple[Option, ...] = ()
     buffer: bool = False
 
 
@@ -89,9 +88,12 @@ class Line:
     @cached_property
     def is_alike(self) -> bool:
         """Whether all repetitions have the same tensors, whatever the file holds."""
-        options = [*self.options, *(tensor.option for tensor in self.tensors if tensor.option)]
+        options = (*self.options, *(option for tensor in self.tensors for option in tensor.options))
         dims = [dim for tensor in self.tensors for dim in tensor.dims]
-        return all(option.name and not option.loops for option in options) and not any(dim is None or indexed(dim) for dim in dims)
+        numbers = {loop.name for loop in self.loops}
+        return all(option.name and not option.loops for option in options) and not any(
+            dim is None or indexed(dim) or numbers & {*names_in(dim)} for dim in dims
+        )
 
     def under(self, prefix: str) -> Line:
         """Return the line with a text before its path; the root comes under it, too."""
@@ -115,7 +117,7 @@ SHORT: dict[str, dict[str, tuple[str, ...]]] = {
     "BatchNorm1d": {"torch": ("weight", "bias", "running_mean", "running_var"), "flax": ("scale", "bias")},
     "BatchNorm2d": {"torch": ("weight", "bias", "running_mean", "running_var"), "flax": ("scale", "bias")},
 }
-_COUNTER = LineTensor("num_batches_tracked", (), Option(""), buffer=True)
+_COUNTER = LineTensor("num_batches_tracked", (), (Option(""),), buffer=True)
 
 
 def lines_of(text: str, layout: str = "torch") -> Iterator[Line]:
@@ -134,20 +136,20 @@ def lines_of(text: str, layout: str = "torch") -> Iterator[Line]:
 
 def line_of(text: str, layout: str) -> Line:
     """Parse one line."""
-    words, options = text.split(None, 1), []
-    while words[0].startswith("?"):
-        options.append(option_of(words[0]))
-        words = words[1].split(None, 1)
+    words = text.split(None, 1)
+    options: tuple[Option, ...] = ()
+    if words[0].startswith("?"):
+        options, words = options_of(words[0]), words[1].split(None, 1)
     path, (kind, _, arguments) = "" if words[0] == "." else words[0], words[1].partition(" ")
     pieces, loops = pieces_of(path)
-    return Line(pieces, loops, kind, tuple(tensors_of(kind, arguments.strip(), layout)), tuple(options))
+    return Line(pieces, loops, kind, tuple(tensors_of(kind, arguments.strip(), layout)), options)
 
 
-def option_of(text: str) -> Option:
-    """Parse `?NAME`, `?!NAME`, `?NAME[LOOP]`, `?NAME[LOOP][LOOP]` or `?`."""
-    if not (found := _OPTION.fullmatch(text)):
+def options_of(text: str) -> tuple[Option, ...]:
+    """Parse `?NAME`, `?!NAME`, `?NAME[LOOP]`, `?NAME[LOOP][LOOP]`, several of these, or `?`; nothing is no option."""
+    if not re.fullmatch(rf"({_OPTION.pattern})*", text):
         raise ValueError(f"{text!r} is no option")
-    return Option(found[2], not found[1], tuple(re.findall(r"\w+", found[3])))
+    return tuple(Option(found[2], not found[1], tuple(re.findall(r"\w+", found[3]))) for found in _OPTION.finditer(text))
 
 
 def pieces_of(path: str) -> tuple[tuple[str, ...], tuple[Loop, ...]]:
@@ -190,14 +192,14 @@ def matrix(kind: str, parts: list[str], layout: str) -> Iterator[LineTensor]:
     axes: dict[str, Dims] = {"i": inputs, "o": outputs, "k": kernel}
     order = MATRICES[kind].get(layout, MATRICES[kind]["torch"])
     yield LineTensor(WEIGHT.get(layout, "weight"), sum((axes[axis] for axis in order), ()))
-    yield from (LineTensor("bias", outputs, option_of(bias[4:]) if bias[4:] else None) for bias in biases)
+    yield from (LineTensor("bias", outputs, options_of(bias[4:])) for bias in biases)
 
 
 def written_out(part: str) -> LineTensor:
     """Parse `[buffer] NAME[?[OPTION]]: DIMS`."""
     if not (found := _TENSOR.fullmatch(part)):
         raise ValueError(f"{part!r} is no tensor")
-    return LineTensor(found[2], dims_of(found[4]), option_of(found[3]) if found[3] else None, bool(found[1]))
+    return LineTensor(found[2], dims_of(found[4]), options_of(found[3]), bool(found[1]))
 
 
 def dims_of(text: str) -> Dims:

@@ -74,7 +74,7 @@ def indices_of(numbers: Sequence[Loop | str], texts: Sequence[str]) -> dict[str,
             if number != text:
                 return None
             continue
-        if len(text) > 5 or (len(text) > 1 and text[0] == "0"):  # a loop over a hostile number would not end
+        if len(text) > 5 or (len(text) > 1 and text[0] == "0"):
             return None
         index, rest = divmod(int(text) - number.shown_from, number.scale)
         first = number.first.value if isinstance(number.first, ast.Constant) else least_of(number.only)
@@ -99,9 +99,11 @@ class Evidence:
         self._equations: dict[tuple[object, ...], Equation] = {}
         self._numbers: dict[tuple[object, ...], Equation] = {}
         self._unsure: list[tuple[list[Found], Shape]] = []
+        self._tensors = 0
 
     def add(self, found: list[Found], shape: Shape) -> None:
         """Take in one tensor, and the lines that it may be of."""
+        self._tensors += 1
         if len(found) > 1:
             self._unsure.append((found, shape))
         else:
@@ -109,11 +111,19 @@ class Evidence:
 
     def _agrees(self, found: Found) -> bool:
         """Return whether what is known of options and of numbers lets a tensor be of that line."""
-        options = (option for option in (*found.line.options, found.tensor.option) if option and option.name)
-        numbers = ((loop.only, found.indices[loop.name]) for loop in found.line.loops if loop.only is not None)
+        options = (option for option in (*found.line.options, *found.tensor.options) if option.name)
         return all(self.known.get(option_key(option, found.indices), option.wanted) == option.wanted for option in options) and all(
-            value_or_none(only, self.known, found.indices) in (None, index) for only, index in numbers
+            self._is_within(loop, found.indices) for loop in found.line.loops
         )
+
+    def _is_within(self, loop: Loop, indices: Mapping[str, int]) -> bool:
+        """Return whether a loop may count that number, as far as its bounds are known."""
+        outer = {loop.outer: indices[loop.outer]} if loop.outer else {}
+        index = indices[loop.name]
+        if loop.only is not None:
+            return value_or_none(loop.only, self.known, indices) in (None, index)
+        first, last = (None if bound is None else value_or_none(bound, self.known, outer) for bound in (loop.first, loop.last))
+        return (first is None or first <= index) and (last is None or index < last)
 
     def _take(self, found: Found, shape: Shape) -> None:
         """Take in one tensor of a line."""
@@ -125,8 +135,8 @@ class Evidence:
                 continue
             least, greatest = self._bounds.get(key, (index, index))
             self._bounds[key] = min(least, index), max(greatest, index)
-        for option in (*line.options, tensor.option):
-            if option and option.name:
+        for option in (*line.options, *tensor.options):
+            if option.name:
                 self.known.setdefault(option_key(option, indices), option.wanted)
         for dim, size in zip(tensor.dims, shape, strict=True):
             if dim is not None:
@@ -135,10 +145,14 @@ class Evidence:
     def told(self) -> Known:
         """Return all that is known: counts of loops first, then options, then sizes."""
         learn_all(self._numbers.values(), self.known)
+        self._count()
         for choices, shape in sorted(self._unsure, key=lambda unsure: len(unsure[0])):
             self._take(next(filter(self._agrees, choices), choices[0]), shape)
+        if any(greatest > self._tensors * 4 + 100 for _, greatest in self._bounds.values()):
+            return self.known  # more repetitions than tensors: a file that means to be expensive
         self._count()
-        for option in options_of(self.lines):
+        self._complete()
+        for option in named_options(self.lines):
             for name in keys_of(option, self.known):
                 self.known[name] = bool(self.known.get(name, False))
         learn_all([*self._numbers.values(), *self._equations.values()], self.known)
@@ -162,6 +176,9 @@ class Evidence:
                 self.known[key] = max(self.known.get(key, 0), greatest + 1)
             if loop.first is not None and loop.step == 1:
                 learn(loop.first, least, self.known, {})
+
+    def _complete(self) -> None:
+        """Add that there are none of what no name shows."""
         for loop in {loop for line in self.lines for loop in line.loops}:
             for index in range(self.known.get(loop.outer, 0)):
                 self.known.setdefault((loop.name, index), 0)
@@ -175,10 +192,10 @@ def equation_key(dim: ast.expr, size: int, indices: Mapping[str, int]) -> tuple[
     return (dim, size, *(indices[name] for name in names_in(dim) if name in indices))
 
 
-def options_of(lines: Iterable[Line]) -> list[Option]:
+def named_options(lines: Iterable[Line]) -> list[Option]:
     """Return the options that have a name, in the order of the lines."""
-    conditions = (each for line in lines for each in (*line.options, *(tensor.option for tensor in line.tensors)))
-    return list(dict.fromkeys(each for each in conditions if each and each.name))
+    conditions = (each for line in lines for each in (*line.options, *(one for tensor in line.tensors for one in tensor.options)))
+    return list(dict.fromkeys(each for each in conditions if each.name))
 
 
 def option_key(option: Option, indices: Mapping[str, int]) -> object:
@@ -199,12 +216,11 @@ def keys_of(option: Option, known: Known) -> list[object]:
 
 def used_in(lines: Iterable[Line]) -> set[str]:
     """Return the names of all sizes and options that lines have."""
-    lines = list(lines)
-    loops = [loop for line in lines for loop in line.loops]
-    bounds = [bound for loop in loops for bound in (loop.first, loop.last, loop.only) if bound is not None]
-    dims = [dim for line in lines for tensor in line.tensors for dim in tensor.dims if dim is not None]
-    return {
-        *(option.name for option in options_of(lines)),
-        *(loop.name for loop in loops),
-        *(name for node in (*bounds, *dims) for name in names_in(node)),
-    }
+    names: set[str] = set()
+    for line in lines:
+        names |= {option.name for option in named_options([line])}
+        names |= {loop.name for loop in line.loops if loop.only is None}
+        bounds = [bound for loop in line.loops for bound in (loop.first, loop.last, loop.only) if bound is not None]
+        dims = [dim for tensor in line.tensors for dim in tensor.dims if dim is not None]
+        names |= {name for node in (*bounds, *dims) for name, _ in symbols(node)}
+    return names

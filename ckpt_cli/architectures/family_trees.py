@@ -76,24 +76,25 @@ def numbers(loop: Loop, known: Known, indices: Mapping[str, int]) -> range:
 def layer_at(path: str, line: Line, known: Known, indices: Mapping[str, int], file: Mapping[str, Shape] | None) -> Layer | None:
     """Return a layer with its tensors, without those in it; None where it is absent."""
     named = {tensor: join_path(path, tensor.leaf) for tensor in line.tensors}
-    if not all(holds(option, known, indices, named.values(), file) for option in line.options):
+    if not holds(line.options, known, indices, named.values(), file):
         return None
     parameters: dict[str, Shape] = {}
     buffers: dict[str, Shape] = {}
     for tensor, name in named.items():
-        if holds(tensor.option, known, indices, [name], file):
+        if holds(tensor.options, known, indices, [name], file):
             shape = shape_of(tensor.dims, known, indices, (file or {}).get(name))
             (buffers if tensor.buffer else parameters)[tensor.leaf] = shape
     return Layer(line.type, printed(line.type, parameters), parameters, buffers)
 
 
-def holds(option: Option | None, known: Known, indices: Mapping[str, int], names: Iterable[str], file: Mapping[str, Shape] | None) -> bool:
-    """Return whether what has this option is there; what may always be absent is there if the file has one of its names."""
-    if option is None:
-        return True
-    if not option.name:
-        return file is not None and any(name in file for name in names)
-    return bool(known[option_key(option, indices)]) == option.wanted
+def holds(
+    options: Iterable[Option], known: Known, indices: Mapping[str, int], names: Iterable[str], file: Mapping[str, Shape] | None
+) -> bool:
+    """Return whether what has these options is there; what may always be absent is there if the file has one of its names."""
+    return all(
+        bool(known[option_key(option, indices)]) == option.wanted if option.name else any(name in (file or ()) for name in names)
+        for option in options
+    )
 
 
 def shape_of(dims: Dims, known: Known, indices: Mapping[str, int], found: Shape | None) -> Shape:

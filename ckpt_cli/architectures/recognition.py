@@ -12,7 +12,7 @@ from ..errors import UsageError
 from ..tensors.checkpoint import Checkpoint
 from . import Architecture, Member, architectures
 from .declared_layers import root_of, tree_of
-from .family import Family
+from .family import NAMES, Family
 from .hyperparameters import checked, parse_call, schema
 from .layers import Layer, Shape
 from .model import Model
@@ -150,10 +150,11 @@ def recognise_described(
     for prefix in sorted(prefixes(shapes), key=len) if candidates else ():
         inside = inside_prefix(shapes, prefix)
         tied = ties_inside(ties, prefix)
-        for family in candidates:
-            member = family.recognise(inside, given)
-            if member and family.agrees(member, given) and may_tie(member, tied) and not unaccounted(shapes, prefix, inside):
-                return replace(model_from(family, member, prefix), ties={frozenset(group) for group in tied})
+        found = [(family, member) for family in candidates if (member := family.recognise(inside, given)) and family.agrees(member, given)]
+        fitting = [(family, member) for family, member in found if may_tie(member, tied)]
+        if fitting and not unaccounted(shapes, prefix, inside):
+            family, member = min(fitting, key=lambda each: len(each[1].hyperparameters.keys() - {NAMES}))  # explained by least
+            return replace(model_from(family, member, prefix), ties={frozenset(group) for group in tied})
     return None
 
 

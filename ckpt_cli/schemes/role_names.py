@@ -62,7 +62,8 @@ LEAVES: tuple[tuple[str, Role], ...] = (
     (r"(\w+_)?pos(ition(al)?)?_(emb|enc|table)\w*", Role.POSITION),
     (r"(?!\w*embed)(\w+_)?tokens?|cls|probe|mask(ed_spec)?_emb\w*|class_emb\w*|latents?|queries|(learned|query)_\w*quer\w*", Role.TOKEN),
     (r"query_(embed|token)\w*", Role.TOKEN),
-    (r"layer_?scale\w*|(lambda|gamma)_?\d+|ls_?\d*", Role.LAYER_SCALE),
+    (r"gain", Role.NORM_SCALE),  # of a convolution whose weight is standardised
+    (r"skipinit_gain|layer_?scale\w*|(lambda|gamma)_?\d+|ls_?\d*", Role.LAYER_SCALE),
     (r"A_logs?|dt_bias|ssm_[ad]|time_(decay|first|faaaa|mix_\w+|maa_\w+)", Role.STATE_SPACE),
     (r"r_[wrs]_bias|pos_bias_[uv]|sinks?", Role.ATTENTION_BIAS),
     (r"(\w+_)?logit_(scale|bias)\w*|temperature|t_prime", Role.LOGIT),

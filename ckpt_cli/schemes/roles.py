@@ -93,6 +93,8 @@ def _of_pair(name: _Name) -> Role | None:
         return Role.COMPUTED  # singular vectors
     if name.leaf in ("D", "Ds", "A") and (name.beside("A_log") or name.beside("A_logs") or name.beside("dt_bias")):
         return Role.STATE_SPACE
+    if re.fullmatch(r"positional_(embedding|encoding_gaussian_matrix)", name.leaf) and name.rank == 2 and name.target.shape[0] == 2:
+        return Role.COMPUTED  # the random frequencies of SAM's positions, for x and y
     square = name.rank == 4 and name.target.shape[:2] == (1, 1) and name.target.shape[2] == name.target.shape[3] > 1
     if name.leaf == "bias" and square:
         return Role.COMPUTED  # the causal mask of GPT-2 and its kin
