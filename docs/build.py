@@ -81,8 +81,9 @@ def run_transcripts(text: str) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for sample in (ROOT / "sample_models").iterdir():
-            if sample.suffix != ".py" and sample.is_file():
+            if sample.is_file() and sample.suffix != ".py":
                 shutil.copy(sample, folder)
+        shutil.copytree(ROOT / "sample_models/bert", folder / "bert", copy_function=shutil.copy)
         return re.sub(r"(?<=^```console\n).*?(?=^```$)", lambda found: transcript(found[0], folder), text, flags=re.DOTALL | re.MULTILINE)
 
 

@@ -96,9 +96,10 @@ def _image(module: Module, shape: Shape) -> Tensor | None:
 
 
 def _time(module: Module, shape: Shape) -> Tensor:
+    """A time step for each sample."""
     import torch
 
-    return torch.zeros((), dtype=torch.int64)
+    return torch.zeros(shape[:1], dtype=torch.int64)
 
 
 def _context(module: Module, shape: Shape) -> Tensor | None:

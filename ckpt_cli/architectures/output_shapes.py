@@ -54,7 +54,8 @@ def output_shapes(model: Model, shape: Shape) -> dict[str, Shape]:
             break
         try:
             with torch.device(device), torch.no_grad(), redirect_stdout(sys.stderr):
-                return run_and_record(model.module(), shape, dtype)
+                found = run_and_record(model.module(), shape, dtype)
+                return {model.places.get(path, path): each for path, each in found.items()}
         except (Exception, SystemExit) as error:  # the model's own code may raise anything
             failures.append(error)
     refusal = failures[-2]  # that of the float32 input

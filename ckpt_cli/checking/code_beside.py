@@ -48,7 +48,7 @@ def _scan_config(search: Search, file: File, name: str) -> None:
         search.unread(f"its {file.size:,} bytes are not looked at", name)
         return
     try:
-        document = strict_json.loads(file.read(0, file.size))
+        document = strict_json.loads(file.read(0, file.size), infinite=True)
     except Malformed as error:
         search.unread(f"the config is not read: {error.what}", name)
         return

@@ -33,21 +33,22 @@ class ModelFolder(NamedTuple):
         weights: The path of the weights in it: their file, or the main one of several.
         copied: The paths of the files that are copied into it.
         left: The names of what else lies beside the source.
+        replaced: The paths of the shards of the model that is there.
     """
 
     weights: str
-    copied: tuple[str, ...]
-    left: tuple[str, ...]
+    copied: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
 
     def written(self) -> Folder:
-        """What is written beside the weights, and which shards may be stale then."""
+        """What is written beside the weights, and which shards are removed where they are not written."""
         from ..disk.file_to_write import FileToWrite
         from ..writing import Folder
 
         folder = os.path.dirname(self.weights)
         files = [FileToWrite(os.path.join(folder, os.path.basename(path)), partial(_copy, path)) for path in self.copied]
-        shards = (os.path.join(folder, name) for name in sorted(_listed(self.weights)))
-        return Folder(files, [path for path in shards if os.path.isfile(path)])
+        return Folder(files, self.replaced)
 
 
 def _copy(path: str, file_layout: FileLayout) -> None:
@@ -75,9 +76,10 @@ def model_folder(checkpoint: Checkpoint, output: str, format_name: str | None = 
     """
     weights = os.path.join(output.rstrip("/") or "/", _weights_name(checkpoint, format_name))
     require_free(weights, replace)
+    if checkpoint.origin and os.path.realpath(weights) == os.path.realpath(checkpoint.origin.path):
+        return ModelFolder(weights)  # of which unchanged shards are not written
     copied, left = _beside(checkpoint)
-    itself = [path for path in copied if os.path.realpath(path) == os.path.realpath(os.path.join(output, os.path.basename(path)))]
-    return ModelFolder(weights, tuple(path for path in copied if path not in itself), () if itself else left)
+    return ModelFolder(weights, copied, left, tuple(_shards_listed(weights)))
 
 
 def fresh_folder(checkpoint: Checkpoint, config: Config, output: str, replace: bool = False) -> ModelFolder:
@@ -91,7 +93,7 @@ def fresh_folder(checkpoint: Checkpoint, config: Config, output: str, replace: b
         name += INDEX
     weights = os.path.join(output.rstrip("/") or "/", name)
     require_free(weights, replace)
-    return ModelFolder(weights, (config.path,), ())
+    return ModelFolder(weights, (config.path,), replaced=tuple(_shards_listed(weights)))
 
 
 def require_free(weights: str, replace: bool) -> None:
@@ -117,6 +119,12 @@ def _listed(weights: str) -> set[str]:
     """The shards that an index at the path `weights` lists."""
     index = next((form for form in formats.built_in() if isinstance(form, Index) and form.is_called(weights)), None)
     return set(index.listed(weights)) if index and os.path.isfile(weights) else set()
+
+
+def _shards_listed(weights: str) -> Iterator[str]:
+    """The paths of the shards that are there, of those that an index at the path `weights` lists."""
+    paths = (os.path.join(os.path.dirname(weights), name) for name in sorted(_listed(weights)))
+    return (path for path in paths if os.path.isfile(path))
 
 
 def _weights_name(checkpoint: Checkpoint, format_name: str | None) -> str:

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from ..analysis.summary import summarise, to_depth
+from ..analysis.config_summary import ConfigSummary, summarise_config
+from ..analysis.summary import Summary, summarise, to_depth
 from ..architectures.model import Model
 from ..errors import LibraryError, UsageError, about
 from ..packing import dequantised, find
 from ..providers import Provided, asking
 from ..show.answer import Answer, Color, note, note_later
-from ..show.code_note import note_code
+from ..show.code_note import note_code, note_code_of_config
 from ..show.summary_view import note_assumed, show_summary
 from ..tensors.checkpoint import Checkpoint
 from .params import Colors, IgnoreIndex, Json, ModelArch, Path, open_checkpoint
@@ -44,7 +45,9 @@ def summary_command(
     In a pipe a record a fact, tab-separated, told by its first field: path, format, bytes; architecture NAME UNDER; hyperparameter
     NAME VALUE; assumed NAME VALUE; layer PATH TYPE PARAMS BUFFERS TIED-TO OUTPUT; tensors, tied, params, trainable, buffers COUNT;
     dtype NAME ELEMENTS; packed TITLE PARAMETERS ELEMENTS BYTES; besides NAME TENSORS ELEMENTS BYTES; object NAME TEXT; metadata KEY
-    VALUE. What is tied is counted once; a packed parameter (integers with scales) is one, of the size that it has in the plain model.
+    VALUE; of the config beside the file config PATH LIBRARY CLASS MODEL-TYPE WITHIN, size NAME VALUE and said NAME VALUE; contradicts
+    ENTRY SAYS FOUND where the weights are otherwise. What is tied is counted once; a packed parameter (integers with scales) is one, of
+    the size that it has in the plain model.
     """
     checkpoint = open_checkpoint(path, ignore_index=ignore_index)
     note_code(checkpoint)
@@ -60,7 +63,16 @@ def summary_command(
         return
     summary = summarise(checkpoint, model, _outputs_of(model, input_shape), found)
     layers = summary.layers if depth is None else to_depth(summary.layers, depth)
-    show_summary(Answer(as_json, color), summary, layers)
+    show_summary(Answer(as_json, color), summary, layers, _config_of(checkpoint, summary))
+
+
+def _config_of(checkpoint: Checkpoint, summary: Summary) -> ConfigSummary | None:
+    """Return what the config beside the file says, and note what is wrong with it, and which code it names."""
+    config, notes = summarise_config(checkpoint, summary)
+    note_later(notes)
+    if config:
+        note_code_of_config(config.config, config.code)
+    return config
 
 
 def _model_of(checkpoint: Checkpoint, arch: str, exact: bool) -> Model | None:

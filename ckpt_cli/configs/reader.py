@@ -36,6 +36,10 @@ class Reader:
         """Return what the file of the weights itself says; None where it says nothing of this kind."""
         return None
 
+    def quantised(self, config: Config) -> str:
+        """Return how the weights are quantised, where this kind of config says it in a way of its own; else an empty text."""
+        return ""
+
     def told(self, config: Config) -> Iterable[str]:
         """Return what else is to be said of the model, besides its class and sizes, in words."""
         return ()

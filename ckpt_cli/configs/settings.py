@@ -11,11 +11,7 @@ _FACTOR = ("initializer_factor", "init_scale")
 _PADDING = ("pad_token_id", "pad_index", "padding_idx", "pad_id", "text_config.pad_token_id")
 _DTYPE = ("dtype", "torch_dtype", "text_config.dtype", "text_config.torch_dtype")
 _LARGEST_STD, _LARGEST = 1e4, 1e300
-# What configs call dtypes besides the names of numpy and ml_dtypes.
-_DTYPES = {
-    "bfloat16": "bfloat16", "bf16": "bfloat16", "float16": "float16", "fp16": "float16", "half": "float16", "float32": "float32",
-    "fp32": "float32", "float": "float32", "float64": "float64", "double": "float64", "float8_e4m3fn": "float8_e4m3fn",
-}  # fmt: skip
+_LONGEST_DTYPE = 30
 
 
 def initial_std(entries: Mapping[str, object]) -> float | None:
@@ -35,13 +31,24 @@ def padding_row(entries: Mapping[str, object]) -> int | None:
 
 
 def dtype_said(entries: Mapping[str, object]) -> tuple[str, str] | None:
-    """Return the dtype of the weights as numpy and ml_dtypes call it, and the entry that says it; None where it is not told."""
+    """Return the floating dtype of the weights as numpy and ml_dtypes call it, and the entry that says it; None where it is not told."""
     for key in _DTYPE:
         value = entry_of(entries, key)
-        name = _DTYPES.get(value.removeprefix("torch.")) if isinstance(value, str) else None
+        name = _floating(value) if isinstance(value, str) and len(value) < _LONGEST_DTYPE else ""
         if name:
             return name, key
     return None
+
+
+def _floating(text: str) -> str:
+    from ..errors import UnknownName
+    from ..numbers.dtypes import named
+
+    try:
+        dtype = named(text)
+    except UnknownName:
+        return ""
+    return dtype.name if dtype.kind == "f" else ""
 
 
 def positive(value: object) -> float | None:

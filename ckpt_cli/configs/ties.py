@@ -49,12 +49,14 @@ _PLACES = ("text_config", "decoder", "llm_config", "language_config")
 
 
 def tied(config: Config) -> bool | None:
-    """Return whether the model shares its input and output embeddings: as the config says, else as its family does; None if not known."""
+    """Return whether the model shares its input and output embeddings: as the config says, else as its family does.
+
+    None where it is not known, or where the whole and its part of text say different things.
+    """
     inner = [value for key in _PLACES if isinstance(value := config.entries.get(key), dict)]
-    for place in (config.entries, *inner):
-        said = place.get("tie_word_embeddings")
-        if isinstance(said, bool):
-            return said
+    said = {said for place in (config.entries, *inner) if isinstance(said := place.get("tie_word_embeddings"), bool)}
+    if said:
+        return said.pop() if len(said) == 1 else None
     return default_of(config.model_type) if config.library == "transformers" else None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from ..configs import config_of
 from ..errors import EditError, UsageError, about
 from ..formats import formats
 from ..numbers.shapes import span
@@ -75,9 +76,10 @@ def _targets(checkpoint: Checkpoint, names: Iterable[str], layout: str, open: Ca
     """The tensors `names` as schemes see them; the other arguments are those of `reinit`."""
     shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
     layout = layout or (formats[checkpoint.origin.format].axes if checkpoint.origin else "oi")
+    config = config_of(checkpoint)
     for name in names:
         tensor = checkpoint[name]
-        yield Target(name, tensor.shape, tensor.dtype.name, layout, tensor.tobytes, shapes, open)
+        yield Target(name, tensor.shape, tensor.dtype.name, layout, tensor.tobytes, shapes, open, config.entries if config else {})
 
 
 def _filled(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..architectures.model import Model
     from ..configs import Config
+    from ..tensors.checkpoint import Checkpoint
 
 
 class Initialisation(NamedTuple):
@@ -83,6 +84,14 @@ class Provider(ABC):
         Raises:
             LibraryError: the library is not installed, is too old, or cannot build the model.
         """
+
+    def provide_file(self, config: Config, checkpoint: Checkpoint) -> Provided:
+        """Build the model of a config that belongs to a checkpoint: by default from the config and the shapes.
+
+        Raises:
+            LibraryError: as `provide`.
+        """
+        return self.provide(config, {name: kind.shape for name, kind in checkpoint.kinds().items()})
 
 
 providers: Registry[Provider] = Registry("provider", "ckpt_cli.providers")

@@ -6,7 +6,7 @@ Which library is asked says the config beside the file, or `--arch`: `torchvisio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -62,26 +62,29 @@ def ask(checkpoint: Checkpoint, spec: str = "auto") -> Provided | None:
         UsageError: the text makes no sense to the library.
     """
     config = config_for(checkpoint, spec)
-    return None if config is None else provided_by(config, {name: kind.shape for name, kind in checkpoint.kinds().items()})
+    provider = provider_of(config) if config else None
+    if config is None or provider is None:
+        return None
+    shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
+    return _answered(provider, config, shapes, lambda: provider.provide_file(config, checkpoint))
 
 
-def provided_by(config: Config, shapes: Mapping[str, Shape]) -> Provided | None:
-    """Return the model that a config describes, as its library builds it; None where no provider takes the config.
-
-    Args:
-        config: the config.
-        shapes: the shape of each tensor of the file by name; empty where there is none.
+def provided_by(config: Config) -> Provided | None:
+    """Return the model that a config describes, as its library saves a new one; None where no provider takes the config.
 
     Raises:
         LibraryError: the library is not installed, is too old, or cannot build the model.
     """
     provider = provider_of(config)
-    if provider is None:
-        return None
+    return _answered(provider, config, {}, lambda: provider.provide(config, {})) if provider else None
+
+
+def _answered(provider: Provider, config: Config, shapes: Mapping[str, Shape], provide: Callable[[], Provided]) -> Provided:
+    """What a provider answered to the same question before, else what it answers now."""
     question = (provider.name, config.path, frozenset(shapes.items()))
     if question not in _answers:
         try:
-            _answers[question] = _placed(provider.provide(config, shapes), shapes)
+            _answers[question] = _placed(provide(), shapes)
         except LibraryError as error:
             _answers[question] = error
     answer = _answers[question]

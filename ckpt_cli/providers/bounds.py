@@ -10,51 +10,61 @@ from contextlib import ExitStack, contextmanager
 from .fence import Stopped
 
 SECONDS = 60  # for one model: the largest of the hub takes some seconds
-HEADROOM = 4 << 30  # address space for one model, in bytes; on the meta device it has no values
-MOST_TENSORS = 400_000  # of a model where no file says how many there are; the largest of the hub has 100,000
+HEADROOM = 2 << 30  # address space for one model, in bytes; on the meta device it has no values
+MOST_TENSORS = 100_000  # of a model where no file says how many there are; those of the hub have fewer
 SPARE = 5_000  # any model may have these beyond what the file holds: a file may hold a part of it
 _MODULES_A_TENSOR = 4  # containers, activations and dropout have no tensors
 
 
 @contextmanager
-def bounded(held: int) -> Iterator[None]:
-    """Build within bounds.
+def bounded(held: int | None = None) -> Iterator[None]:
+    """Bound the time and the memory that a library takes.
 
     Args:
-        held: the number of tensors that the file holds, 0 where there is no file.
+        held: as for `counted`; None where nothing is counted, as several models are built in turn.
 
     Raises:
-        Stopped: a bound is passed.
-        MemoryError: too much memory is asked for.
+        Stopped: it takes too much time, or the model is too large.
+        MemoryError: it asks for too much memory.
     """
-    most = 4 * held + SPARE if held else MOST_TENSORS  # one tensor of a file may be several of the module: fused queries, keys, values
     with ExitStack() as stack:
-        _count(most, f"it has more than {most:,} tensors" + (f", and the file {held:,}" if held else ""), stack)
+        if held is not None:
+            stack.enter_context(counted(held))
         _bound_time(stack)
         _bound_memory(stack)
         yield
 
 
-def _count(most: int, why: str, stack: ExitStack) -> None:
-    """Stop as soon as more parameters, buffers or modules are registered than a model of `most` tensors has."""
+@contextmanager
+def counted(held: int) -> Iterator[None]:
+    """Stop the building of a model as soon as more parameters, buffers or modules are registered than that of a file may have.
+
+    Args:
+        held: the number of tensors that the file holds, 0 where there is no file.
+
+    Raises:
+        Stopped: there are more.
+    """
     from torch.nn.modules import module
 
-    left = {"tensors": most, "modules": most * _MODULES_A_TENSOR}
+    most = 4 * held + SPARE if held else MOST_TENSORS  # one tensor of a file may be several of the module: fused queries, keys, values
+    why = f"has more than {most:,} tensors" + (f", and the file {held:,}" if held else "")
+    tensors, modules = _counter(most, why), _counter(most * _MODULES_A_TENSOR, why)
+    with ExitStack() as stack:
+        stack.callback(module.register_module_parameter_registration_hook(tensors).remove)
+        stack.callback(module.register_module_buffer_registration_hook(tensors).remove)
+        stack.callback(module.register_module_module_registration_hook(modules).remove)
+        yield
 
-    def counting(kind: str) -> Callable[..., None]:
-        def count(*registered: object) -> None:
-            left[kind] -= 1
-            if left[kind] < 0:
-                raise Stopped(why)
 
-        return count
+def _counter(left: int, why: str) -> Callable[..., None]:
+    def count(*registered: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Stopped(why)
 
-    for hook in (
-        module.register_module_parameter_registration_hook(counting("tensors")),
-        module.register_module_buffer_registration_hook(counting("tensors")),
-        module.register_module_module_registration_hook(counting("modules")),
-    ):
-        stack.callback(hook.remove)
+    return count
 
 
 def _bound_time(stack: ExitStack) -> None:
@@ -66,7 +76,7 @@ def _bound_time(stack: ExitStack) -> None:
         return
 
     def stop(number: int, frame: object) -> None:
-        raise Stopped(f"it takes more than {SECONDS} seconds")
+        raise Stopped(f"takes more than {SECONDS} seconds")
 
     stack.callback(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, stop))
     stack.callback(signal.setitimer, signal.ITIMER_REAL, 0)

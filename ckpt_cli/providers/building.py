@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 # library → the oldest and the newest version that its provider was tested with
-TESTED = {"transformers": ("5.20", "5.24"), "diffusers": ("0.35", "0.42")}
+TESTED = {"transformers": ("5.20", "5.24"), "diffusers": ("0.35", "0.42"), "timm": ("1.0", "1.0"), "torchvision": ("0.20", "0.29")}
 
 
 def installed(library: str) -> str:
@@ -87,9 +87,11 @@ def described_in_file(module: Module, spec: str, build: Callable[[], Module], ca
         part = carried.parts[name]
         return shapes[carried.prefix + name] if part is None else tuple(part.shape)
 
+    layers, places = layers_in_file(model.layers, carried)
     return replace(
         model,
-        layers=layers_in_file(model.layers, carried),
+        layers=layers,
+        places=places,
         shapes={name: shape(name) for name in carried.names} | {name: shapes[carried.prefix + name] for name in carried.unread},
         buffers=frozenset(theirs for theirs, ours in carried.names.items() if ours in model.buffers) | carried.unread,
         ties={frozenset(back[name] for name in group if name in back) for group in model.ties if len(group & back.keys()) > 1},
@@ -121,10 +123,13 @@ def drawn(build: Callable[[], tuple[Module, Carried]]) -> dict[str, Initialisati
     return found | unread
 
 
-def layers_in_file(layers: Mapping[str, str], carried: Carried) -> dict[str, str]:
+def layers_in_file(layers: Mapping[str, str], carried: Carried) -> tuple[dict[str, str], dict[str, str]]:
     """Return the layers under the paths that their tensors have in a file; one without tensors keeps its place in the one that holds it.
 
     The layers of which a fused one is made have the type of the fused one.
+
+    Returns:
+        Path in the file → type; path in the module → path in the file, where that is another one.
     """
     fused: dict[str, dict[str, None]] = {}
     for theirs in carried.parts:
@@ -137,7 +142,7 @@ def layers_in_file(layers: Mapping[str, str], carried: Carried) -> dict[str, str
         placed.setdefault(_place_of(path, places), kind)
         for part in fused.get(path, ()):
             placed.setdefault(part, kind)
-    return placed
+    return placed, {path: places[path] for path in layers if places[path] != path}
 
 
 def _above(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from ..architectures.mismatch import compare
 from ..configs import Config
 from ..errors import LibraryError, did_you_mean
 from . import Initialisation, Provided, Provider, provider
-from .bounds import bounded
+from .bounds import bounded, counted
 from .building import Carried, described_in_file, drawn, drift, installed
 from .fence import fenced
 
@@ -35,11 +36,11 @@ class Diffusers(Provider):
     def provide(self, config: Config, shapes: Mapping[str, Shape]) -> Provided:
         """Build the model on the meta device."""
         version = installed(self.name)
-        library, what = f"{self.name} {version}", f"the model of {config.path}"
-        with fenced(library, what):
+        library = f"{self.name} {version}"
+        with fenced(library, config.path), bounded():
             kind = _class(config.class_name)
             build = partial(_build, kind, config.entries)
-            with bounded(len(shapes)):
+            with counted(len(shapes)):
                 module = _on_meta(build)
             names = _carried(module, shapes)
             model = described_in_file(module, f"{self.name}:{config.class_name}", build, names, shapes)
@@ -47,23 +48,31 @@ class Diffusers(Provider):
         notes = [f"{config.class_name} does not agree with the file: {mismatch}"] if mismatch else []
 
         def ask() -> dict[str, Initialisation]:
-            with fenced(library, what), bounded(len(shapes)):
+            with fenced(library, config.path), bounded(len(shapes)):
                 return drawn(lambda: (_on_meta(build), names))
 
-        return Provided(library, model, ask, (*drift(self.name, version), *notes))
+        def fresh() -> Module:
+            with fenced(library, config.path):
+                return build().eval()
+
+        return Provided(library, replace(model, module=fresh), ask, (*drift(self.name, version), *notes))
 
 
 def _class(name: str) -> Any:
-    """The class of that name; pipelines and schedulers are no models, nor is anything that only the library imports.
+    """The class of that name; pipelines and schedulers are no models, nor is anything that the library only imports.
 
     Raises:
         LibraryError: there is none.
     """
     import diffusers
+    from diffusers.configuration_utils import ConfigMixin
 
     found = getattr(diffusers, name, None) if name.isidentifier() else None
-    if isinstance(found, type) and issubclass(found, diffusers.ModelMixin) and found.__module__.startswith("diffusers.models."):
+    is_model = isinstance(found, type) and issubclass(found, diffusers.ModelMixin) and issubclass(found, ConfigMixin)
+    if is_model and found.__module__.startswith("diffusers.models."):
         return found
+    if hasattr(diffusers, name):
+        raise LibraryError(f"{name} is no model", "those of a pipeline have folders of their own, as in unet/")
     raise LibraryError(f"diffusers has no model {name!r}", did_you_mean(name, dir(diffusers)) or "is it too old?")
 
 

@@ -38,12 +38,12 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def fenced(library: str, what: str) -> Iterator[None]:
+def fenced(library: str, where: str) -> Iterator[None]:
     """Run a library's code.
 
     Args:
-        library: its name and, where it is known, its version.
-        what: what it is asked to build, for messages.
+        library: its name and version.
+        where: the config that it is asked about, for messages.
 
     Raises:
         LibraryError: the code raises anything, or a bound is passed.
@@ -56,22 +56,35 @@ def fenced(library: str, what: str) -> Iterator[None]:
     try:
         with _quiet(), _no_folder_on_path():
             yield
-    except CkptError:
+    except CkptError as error:
+        error.where = error.where or where
         raise
-    except Stopped as stopped:
-        raise LibraryError(f"{library} was stopped at {what}: {stopped}", _MEND) from None
-    except MemoryError:
-        raise LibraryError(f"{library} was stopped at {what}: it takes too much memory", _MEND) from None
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        raise LibraryError(f"{library} needs {missing} for {what}", f"pip install {missing}" if missing else "") from error
-    except (Exception, SystemExit) as error:
-        raise LibraryError(f"{library} cannot build {what}: {one_line(error)}", _MEND) from error
+    except (Exception, SystemExit, Stopped) as error:
+        raise _told(error, library, where) from (None if isinstance(error, (Stopped, MemoryError)) else error)
     finally:
         _inside -= 1
 
 
-_MEND = "see what its config.json says"
+def _told(error: BaseException, library: str, where: str) -> LibraryError:
+    """What a library raised, in one line."""
+    if isinstance(error, Stopped):
+        return LibraryError(f"{library} was stopped: the model {error}", "see what the config says", where)
+    if isinstance(error, MemoryError):
+        return LibraryError(f"{library} was stopped: the model takes too much memory", "see what the config says", where)
+    if isinstance(error, ImportError) and (missing := _missing(error)):
+        return LibraryError(f"{library} needs {missing} for this model", f"pip install {missing}", where)
+    if type(error).__name__ == "OfflineModeIsEnabled":
+        return LibraryError(f"{library} would fetch a part of this model", "ckpt fetches nothing", where)
+    why = one_line(error).partition(" Exception raised from ")[0]  # torch goes on with its own frames
+    return LibraryError(f"{library} cannot build the model: {why}", "see what the config says", where)
+
+
+def _missing(error: ImportError) -> str:
+    """The package that an import lacks: Python's own error names it, or the library's text does: `requires the timm library`."""
+    import re
+
+    told = re.search(r"requires the (\w+) library", str(error))
+    return (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else told[1] if told else ""
 
 
 def _watch() -> None:

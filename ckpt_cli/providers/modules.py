@@ -1,67 +1,68 @@
-"""A module that a library builds in its constructor, as what a provider provides."""
+"""A module that a library builds and initialises in its constructor, with the names of the file: those of timm and torchvision."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..architectures.layers import Shape
-from ..architectures.user_module import describe, one_line
-from ..errors import CkptError, LibraryError
-from . import Provided
+from ..architectures.user_module import describe
+from ..configs import Config
+from . import Initialisation, Provided
+from .bounds import bounded
+from .building import Carried, drawn, drift, installed
+from .fence import fenced
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
 
-def imported(module: str, library: str) -> Any:
-    """Import a module of a library.
+class Recipe(NamedTuple):
+    """How a library builds the model that a config names.
 
-    Raises:
-        LibraryError: it is not installed, or does not load.
+    Attributes:
+        name: the model, as the library calls it.
+        arguments: what the library is given.
+        build: builds the module on the device in force.
+        notes: what the user must know.
     """
-    from importlib import import_module
 
-    try:
-        return import_module(module)
-    except ModuleNotFoundError as error:
-        raise LibraryError(f"{error.name} is not installed", f"pip install 'ckpt-tool[{library}]'") from error
-    except Exception as error:  # a library that does not fit the others raises anything
-        raise LibraryError(f"{library} does not load: {one_line(error)}", f"pip install 'ckpt-tool[{library}]'") from error
+    name: str
+    arguments: Mapping[str, object]
+    build: Callable[[], Module]
+    notes: tuple[str, ...] = ()
 
 
-def provided_module(
-    library: str,
-    name: str,
-    arguments: Mapping[str, object],
-    build: Callable[[], Module],
-    shapes: Mapping[str, Shape],
-    notes: tuple[str, ...] = (),
-) -> Provided:
+def provided_module(library: str, config: Config, recipe_of: Callable[[Config], Recipe], shapes: Mapping[str, Shape]) -> Provided:
     """Build a module on the meta device, and describe it.
 
     Args:
         library: the library, as pip calls it.
-        name: the name of the model.
-        arguments: its arguments.
-        build: builds the module on the device in force. It has the names of the file.
-        shapes: the shapes in the file.
-        notes: what the user must know.
+        config: the config.
+        recipe_of: imports the library, and says how it builds what the config names.
+        shapes: the shape of each tensor of the file by name; empty where there is none.
 
     Raises:
-        LibraryError: the module cannot be built, or has many more tensors than the file.
+        LibraryError: the library is not installed or too old, or cannot build it, or it has many more tensors than the file.
     """
-    from importlib.metadata import version
+    version = installed(library)
+    title, what = f"{library} {version}", config.class_name[:100] or f"the model of {config.path}"
+    with fenced(title, what):
+        recipe = recipe_of(config)
+        with bounded(len(shapes)):
+            module = on_meta(recipe.build)
 
-    def built() -> Module:
-        with library_code(f"{library} cannot build {name}"):
-            return build()
+    def built() -> tuple[Module, Carried]:
+        module = on_meta(recipe.build)
+        return module, Carried({name: name for name in module.state_dict()}, {})
 
-    with bounded(shapes):
-        module = on_meta(built)
-    model = describe(f"{library}:{name}", dict(arguments), built, module)
-    return Provided(f"{library} {version(library)}", model, dict, notes)
+    def initialisations() -> dict[str, Initialisation]:
+        with fenced(title, what), bounded(len(shapes)):
+            return drawn(built)
+
+    model = describe(f"{library}:{recipe.name}", dict(recipe.arguments), recipe.build, module)
+    return Provided(title, model, initialisations, (*drift(library, version), *recipe.notes))
 
 
 def on_meta(build: Callable[[], Module]) -> Module:
@@ -71,8 +72,8 @@ def on_meta(build: Callable[[], Module]) -> Module:
     try:
         with torch.device("meta"):
             return build()
-    except LibraryError as error:
-        if "meta" not in error.what:
+    except (RuntimeError, NotImplementedError) as error:
+        if "meta" not in str(error).lower():
             raise
     with values_computed():
         return build()
@@ -93,47 +94,3 @@ def values_computed() -> AbstractContextManager[object]:
             return func(*args, **device | (kwargs or {}))
 
     return ValuesComputed()
-
-
-@contextmanager
-def library_code(what: str) -> Iterator[None]:
-    """Run code of a library, which may raise anything.
-
-    Raises:
-        LibraryError: it did; the message says `what` failed and why.
-    """
-    import warnings
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except (CkptError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:
-        raise LibraryError(f"{what}: {one_line(error)}") from error
-
-
-@contextmanager
-def bounded(shapes: Mapping[str, Shape]) -> Iterator[None]:
-    """Stop the building of a module with many more tensors than the file has.
-
-    Raises:
-        LibraryError: it has.
-    """
-    from torch.nn.modules import module
-
-    most, count = 4 * len(shapes) + 1_000 if shapes else 1_000_000, 0
-
-    def registered(*_: object) -> None:
-        nonlocal count
-        count += 1
-        if count > most:
-            raise LibraryError(f"the config asks for over {most:,} layers and tensors; the file has {len(shapes):,} tensors")
-
-    hooks = [module.register_module_parameter_registration_hook(registered), module.register_module_module_registration_hook(registered)]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()

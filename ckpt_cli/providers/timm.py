@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..configs import Config
 from ..errors import LibraryError, did_you_mean
 from . import Provided, Provider, provider
-from .modules import imported, provided_module
+from .modules import Recipe, provided_module
 from .plain_arguments import parse_model, plain_arguments
 
 if TYPE_CHECKING:
@@ -50,20 +50,25 @@ class Timm(Provider):
 
     def provide(self, config: Config, shapes: Mapping[str, tuple[int, ...]]) -> Provided:
         """Build the model that a config names, without weights; nothing is downloaded."""
-        timm = imported("timm", self.name)
-        found = _NAME.fullmatch(config.class_name)
-        name = found[1] if found else ""
-        if not timm.is_model(name):
-            raise LibraryError(f"timm has no model {config.class_name[:100]!r}", did_you_mean(name, timm.list_models()))
-        given = config.entries.get("model_args")
-        arguments, notes = plain_arguments(given if isinstance(given, Mapping) else {}, _OF_THE_FACTORY)
-        described = _of_the_model(config.entries)
+        return provided_module(self.name, config, _recipe, shapes)
 
-        def build() -> Module:
-            module: Module = timm.create_model(name, pretrained=False, pretrained_cfg=described, **arguments)
-            return module
 
-        return provided_module(self.name, name, arguments, build, shapes, notes)
+def _recipe(config: Config) -> Recipe:
+    import timm  # type: ignore[import-not-found,unused-ignore]
+
+    found = _NAME.fullmatch(config.class_name)
+    name = found[1] if found else ""
+    if not timm.is_model(name):
+        raise LibraryError(f"timm has no model {config.class_name[:100]!r}", did_you_mean(name, timm.list_models()))
+    given = config.entries.get("model_args")
+    arguments, notes = plain_arguments(given if isinstance(given, Mapping) else {}, _OF_THE_FACTORY)
+    described = _of_the_model(config.entries)
+
+    def build() -> Module:
+        module: Module = timm.create_model(name, pretrained=False, pretrained_cfg=described, **arguments)
+        return module
+
+    return Recipe(name, arguments, build, notes)
 
 
 def _of_the_model(entries: Mapping[str, object]) -> dict[str, object] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ..configs import Config
 from ..errors import LibraryError, did_you_mean
 from . import Provided, Provider, provider
-from .modules import imported, provided_module
+from .modules import Recipe, provided_module
 from .plain_arguments import parse_model, plain_arguments
 
 if TYPE_CHECKING:
@@ -39,19 +39,24 @@ class Torchvision(Provider):
 
     def provide(self, config: Config, shapes: Mapping[str, tuple[int, ...]]) -> Provided:
         """Build the model that a config names, without weights."""
-        models = imported("torchvision.models", self.name)
-        name = config.class_name.lower()
-        known = models.list_models()
-        if name not in known:
-            raise LibraryError(f"torchvision has no model {config.class_name!r}", did_you_mean(name, known) or "`ckpt archs` has others")
-        make = models.get_model_builder(name)
-        arguments, notes = plain_arguments(config.entries, _WEIGHTS)
+        return provided_module(self.name, config, _recipe, shapes)
 
-        def build() -> Module:
-            module: Module = make(**_no_weights(make), **arguments)
-            return module
 
-        return provided_module(self.name, name, arguments, build, shapes, notes)
+def _recipe(config: Config) -> Recipe:
+    from torchvision import models  # type: ignore[import-not-found,unused-ignore]
+
+    name, known = config.class_name.lower(), models.list_models()
+    if name not in known:
+        raise LibraryError(f"torchvision has no model {config.class_name[:100]!r}", did_you_mean(name, known))
+    make = models.get_model_builder(name)
+    arguments, notes = plain_arguments(config.entries, _WEIGHTS)
+    without = _no_weights(make)
+
+    def build() -> Module:
+        module: Module = make(**without, **arguments)
+        return module
+
+    return Recipe(name, arguments, build, notes)
 
 
 def _no_weights(make: object) -> dict[str, None]:

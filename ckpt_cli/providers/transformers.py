@@ -7,12 +7,18 @@ Internals of the library that are used, all of 5.x: `initialization.no_tie_weigh
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from ..architectures.layers import Shape
 from ..configs import Config
 from . import Initialisation, Provided, Provider, provider
+from .bounds import bounded
 from .building import drift, installed
 from .fence import fenced
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 
 @provider
@@ -31,12 +37,17 @@ class Transformers(Provider):
         from .transformers_model import best, initialisations
 
         version = installed(self.name)
-        library, what = f"{self.name} {version}", f"the model of {config.path}"
-        with fenced(library, what):
+        library = f"{self.name} {version}"
+        with fenced(library, config.path), bounded():
             built = best(config, shapes)
 
         def ask() -> dict[str, Initialisation]:
-            with fenced(library, what):
+            with fenced(library, config.path), bounded():
                 return initialisations(built, shapes)
 
-        return Provided(library, built.model, ask, (*drift(self.name, version), *notes_on(config.entries), *built.notes(config.class_name)))
+        def fresh() -> Module:
+            with fenced(library, config.path):
+                return built.fresh()
+
+        notes = (*drift(self.name, version), *notes_on(config.entries), *built.notes(config.class_name))
+        return Provided(library, replace(built.model, module=fresh), ask, notes)

@@ -5,6 +5,7 @@ Entries that would make the library fetch, run or import something else are left
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -107,14 +108,15 @@ def _model_classes(names: Iterable[str], made: Any) -> Iterator[Any]:
         found = getattr(transformers, name, None) if name.isidentifier() else None
         if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
             continue
-        if found.__module__.startswith("transformers.models.") and isinstance(made, found.config_class or ()):
+        if found.__module__.startswith("transformers.models.") and isinstance(made, getattr(found, "config_class", None) or ()):
             yield found
 
 
 def _of_model_type(kind: str) -> list[str]:
-    """The names of the classes of a model_type, the base model first."""
+    """The names of the classes of a model_type: the base model first, and BertForMaskedLM before BertLMHeadModel, which has its names."""
     from transformers.models.auto import modeling_auto
 
-    tables = [table for name, table in vars(modeling_auto).items() if name.endswith("_MAPPING_NAMES") and isinstance(table, Mapping)]
-    found = [table[kind] for table in tables if kind in table]
+    tables = {name: table for name, table in vars(modeling_auto).items() if re.fullmatch(r"MODEL_(\w+_)?MAPPING_NAMES", name)}
+    first = [name for name in ("MODEL_MAPPING_NAMES", "MODEL_FOR_MASKED_LM_MAPPING_NAMES") if name in tables]
+    found = [tables[name][kind] for name in dict.fromkeys([*first, *tables]) if kind in tables[name]]
     return list(dict.fromkeys(name for entry in found for name in ((entry,) if isinstance(entry, str) else entry)))

@@ -13,7 +13,7 @@ from ..architectures.mismatch import Mismatch, compare
 from ..architectures.model import Model
 from ..configs import Config
 from . import Initialisation
-from .bounds import bounded
+from .bounds import counted
 from .building import Carried, described_in_file, drawn
 from .transformers_config import classes_for, config_object, others_of
 from .transformers_names import carried
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 _MOST_TO_COMPARE = 3_000  # tensors; where a model has more, only the base model is built beside the class that is named
+
+_MOST_FAULTS = 0.1  # of a file's tensors, for a class that the config does not name
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class Built:
         """How many names and shapes differ."""
         return len(self.mismatch.missing) + len(self.mismatch.unexpected) + len(self.mismatch.mismatched)
 
+    def fresh(self) -> Module:
+        """Return the module on the device in force, freshly initialised."""
+        module: Module = self.kind(deepcopy(self.made))
+        return module.eval()
+
     def notes(self, named: str) -> Iterator[str]:
         """Yield what the user must know: another class than the config's, names that do not agree."""
         if named and self.kind.__name__ != named:
@@ -54,7 +61,7 @@ class Built:
 
 
 def best(config: Config, shapes: Mapping[str, Shape]) -> Built:
-    """Build the class that a config names; where the file holds exactly another one of that model_type, that one.
+    """Build the class that a config names; where the file agrees better with another one of that model_type, that one.
 
     A config often outlives what was done to the weights: a base model was saved beside the config of a whole one, or the reverse.
 
@@ -72,16 +79,17 @@ def best(config: Config, shapes: Mapping[str, Shape]) -> Built:
     for kind in others[: 1 if len(shapes) > _MOST_TO_COMPARE else None]:
         tried.append(build(kind, made, shapes))
         if not tried[-1].faults:
-            return tried[-1]
-    return min(tried, key=lambda each: each.faults) if alike else first
+            break
+    found = min(tried, key=lambda each: each.faults)
+    return found if alike or found.faults < len(shapes) * _MOST_FAULTS else first
 
 
 def build(kind: Any, made: Any, shapes: Mapping[str, Shape]) -> Built:
     """Build one class on the meta device, and describe it with the names of the file."""
-    with bounded(len(shapes)):
+    with counted(len(shapes)):
         module = on_meta(kind, made)
         names = carried(module, shapes)
-    model = described_in_file(module, f"transformers:{kind.__name__}", partial(fresh, kind, made), names, shapes)
+    model = described_in_file(module, f"transformers:{kind.__name__}", partial(kind, made), names, shapes)
     return Built(kind, made, model, compare(model, shapes) if shapes else Mismatch((), (), ()))
 
 
@@ -105,12 +113,6 @@ def on_meta(kind: Any, made: Any, initialised: bool = False) -> Any:
     return module
 
 
-def fresh(kind: Any, made: Any) -> Module:
-    """Return a module on the device in force, freshly initialised."""
-    module: Module = kind(deepcopy(made))
-    return module.eval()
-
-
 def initialisations(built: Built, shapes: Mapping[str, Shape]) -> dict[str, Initialisation]:
     """Return how the library initialises each tensor of the file."""
 
@@ -118,5 +120,5 @@ def initialisations(built: Built, shapes: Mapping[str, Shape]) -> dict[str, Init
         module = on_meta(built.kind, built.made, initialised=True)
         return module, carried(module, shapes)
 
-    with bounded(len(shapes)):
+    with counted(len(shapes)):
         return drawn(made)
