@@ -152,6 +152,18 @@ def test_the_config_is_found_in_whatever_form_the_checkpoint_is_given(form: str,
     assert (config["class"], config["sizes"]["layers"], config["contradictions"]) == ("LlamaForCausalLM", 3, [])
 
 
+def test_paths_are_as_the_user_wrote_them(tmp_path: Path, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, {"run/config.json": LLAMA, "run/checkpoint_0/model.safetensors": llama()})
+    for folder, path, want in (
+        (".", "run/checkpoint_0", "run/config.json"),
+        ("run", "checkpoint_0", "config.json"),
+        ("run/checkpoint_0", "model.safetensors", str(tmp_path / "run/config.json")),
+        ("run/checkpoint_0", ".", str(tmp_path / "run/config.json")),
+    ):
+        monkeypatch.chdir(tmp_path / folder)
+        assert told(ckpt, Path(path))["path"] == want
+
+
 def test_a_config_elsewhere_is_not_that_of_a_file(tmp_path: Path, ckpt: Ckpt) -> None:
     written(tmp_path, {"config.json": LLAMA, "other/model.safetensors": llama(), "optimizer.pt": {"state": torch.ones(2)}})
     assert told(ckpt, tmp_path / "other") == {"contradictions": []}
@@ -218,6 +230,11 @@ KINDS: dict[str, tuple[dict[str, Any], str, dict[str, Any]]] = {
                                  "target_modules": ["v_proj", "q_proj"]}, "adapter_model.safetensors": ONE, "config.json": LLAMA},
         "", {"library": "peft", "class": None, "model_type": "lora",
              "told": ["an adapter of meta/llama", "r 8", "alpha 16", "target modules q_proj v_proj"]},
+    ),
+    "an adapter of mlx-lm": (
+        {"adapter_config.json": {"fine_tune_type": "lora", "model": "some/llama", "lora_parameters": {"rank": 8, "scale": 2.0}},
+         "adapters.safetensors": ONE},
+        "", {"library": "peft", "model_type": "lora", "told": ["an adapter of some/llama", "r 8", "scale 2.0"]},
     ),
     "Llama's own": (
         {"params.json": {"dim": 8, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2, "vocab_size": -1, "multiple_of": 256},

@@ -8,8 +8,16 @@ from ..errors import shortened
 from .config import Config
 from .folder import Folder
 from .reader import Reader, readers, text
+from .sizes import entry_of
 
 _SHOWN = 8  # target modules
+_NUMBERS = {
+    "r": "r",
+    "lora_parameters.rank": "r",
+    "lora_alpha": "alpha",
+    "lora_parameters.scale": "scale",
+    "num_virtual_tokens": "virtual tokens",
+}
 
 
 class Peft(Reader):
@@ -30,8 +38,8 @@ class Peft(Reader):
         entries = config.entries
         if base := text(entries.get("base_model_name_or_path")) or text(entries.get("model")):
             yield f"an adapter of {shortened(base)}"
-        for key, word in (("r", "r"), ("lora_alpha", "alpha"), ("num_virtual_tokens", "virtual tokens")):
-            value = entries.get(key)
+        for key, word in _NUMBERS.items():
+            value = entry_of(entries, key)
             if type(value) in (int, float):
                 yield f"{word} {value}"
         targets = entries.get("target_modules")
