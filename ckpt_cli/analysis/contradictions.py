@@ -84,8 +84,8 @@ def _is_shard(own: Checkpoint) -> bool:
 # Families whose config does not say how many layers, or rows of the embedding, the file has: layers that are used several times or are not
 # the numbered ones, rows for special tokens.
 _COUNTED_OTHERWISE = (
-    "albert", "dory", "efficientnet", "fastspeech2_conformer", "fastspeech2_conformer_with_hifigan", "groupvit", "hrm_text", "mask2former",
-    "mllama", "mllama_text_model", "molmo2", "molmo2_text", "moshi", "oneformer", "ovis2",
+    "albert", "dory", "efficientnet", "fastspeech2_conformer", "fastspeech2_conformer_with_hifigan", "groupvit", "hrm_text",
+    "kyutai_speech_to_text", "mask2former", "mllama", "mllama_text_model", "molmo2", "molmo2_text", "moshi", "oneformer", "ovis2",
 )  # fmt: skip
 _LEAST_SHARE = 3  # a stack that is told of has one in so many of the tensors in layers
 
@@ -109,7 +109,7 @@ def _layers(compared: Compared) -> Iterator[Contradiction]:
         left = [stack for stack in stacks if stack not in right]
         largest = max(left, key=lambda stack: stack.tensors, default=None)
         if largest and largest.tensors * _LEAST_SHARE >= sum(stack.tensors for stack in stacks):
-            yield Contradiction(entry, f"{count:,}", str(largest))
+            yield Contradiction(entry, f"{count}", str(largest))
 
 
 def _stacks_of(compared: Compared, part: str, name: str) -> list[Stack]:
@@ -129,9 +129,9 @@ def _hidden(compared: Compared) -> Iterator[Contradiction]:
         return  # of models of several parts, and of convolutions, it may be anything
     _, _, entry, hidden = said[0]
     if widths and hidden not in widths | parts.vectors and not widths & _embedding_widths(compared):
-        yield Contradiction(entry, f"{hidden:,}", f"{max(widths):,} (the width of {_first(parts.embeddings)})")
+        yield Contradiction(entry, f"{hidden}", f"{max(widths)} (the width of {_first(parts.embeddings)})")
     elif not widths and parts.kinds and hidden not in parts.axes:
-        yield Contradiction(entry, f"{hidden:,}", "no axis of that size")
+        yield Contradiction(entry, f"{hidden}", "no axis of that size")
 
 
 def _embedding_widths(compared: Compared) -> set[int]:
@@ -155,7 +155,7 @@ def _vocabulary(compared: Compared) -> Iterator[Contradiction]:
         return
     for _, _, entry, vocabulary in said:
         name, shape = max(compared.parts.embeddings.items(), key=lambda item: item[1])
-        yield Contradiction(entry, f"{vocabulary:,}", f"{shape[0]:,} rows ({name})")
+        yield Contradiction(entry, f"{vocabulary}", f"{shape[0]} rows ({name})")
 
 
 _MOST_PADDING = 127  # rows
@@ -168,7 +168,7 @@ def _experts(compared: Compared) -> Iterator[Contradiction]:
     said = list(compared.sizes("experts"))
     for _, _, entry, count in said:
         if found and count not in found and not found & {other for _, _, _, other in said}:
-            yield Contradiction(entry, f"{count:,}", " or ".join(f"{each:,}" for each in sorted(found)))
+            yield Contradiction(entry, f"{count}", " or ".join(f"{each}" for each in sorted(found)))
 
 
 _MODELS_WITH_HEAD = ("ForCausalLM", "LMHeadModel")
@@ -245,7 +245,7 @@ def _ranks(compared: Compared) -> Iterator[Contradiction]:
     found = {name: kind.shape[0] for name, kind in kinds.items() if kind.shape and _ADAPTER.fullmatch(name)}
     if others := {name: size for name, size in found.items() if size not in allowed}:
         first = _first(others)
-        yield Contradiction("r", f"{rank:,}", f"{others[first]:,} in {first}, and in {len(others):,} of {len(found):,} modules")
+        yield Contradiction("r", f"{rank}", f"{others[first]} in {first}, and in {len(others)} of {len(found)} modules")
 
 
 def _targets(compared: Compared) -> Iterator[Contradiction]:

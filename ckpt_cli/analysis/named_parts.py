@@ -24,6 +24,8 @@ _HEAD = re.compile(
 _EXPERT = re.compile(r"(?:^|.*[./])(?:local_)?experts[./_](?P<index>\d{1,6})[./]")
 _STACK_OF_EXPERTS = re.compile(r".*(?:[./]experts[./]|_exps[./]).*")
 
+_MOST_LAYERS = 10_000  # of a stack in which missing ones are looked for
+
 
 class Stack(NamedTuple):
     """A stack of layers.
@@ -40,11 +42,10 @@ class Stack(NamedTuple):
 
     def __str__(self) -> str:
         """How many layers it has, and which of them are missing."""
-        missing = sorted(set(range(max(self.numbers))) - self.numbers) if len(self.numbers) <= 10_000 else []
-        without = f" without {', '.join(map(str, missing[:8]))}{', …' if len(missing) > 8 else ''}" if missing else ""
-        return (
-            f"{len(self.numbers):,}, {self.path}.0 to .{max(self.numbers)}{without}" if without else f"{len(self.numbers):,}, {self.path}"
-        )
+        last = max(self.numbers)
+        missing = sorted(set(range(last)) - self.numbers) if last <= _MOST_LAYERS else []
+        without = f".0 to .{last} without {', '.join(map(str, missing[:8]))}{', …' if len(missing) > 8 else ''}" if missing else ""
+        return f"{len(self.numbers)} ({self.path}{without})"
 
 
 class NamedParts:

@@ -25,7 +25,7 @@ def new_own(config: Config, seed: int) -> tuple[Checkpoint, tuple[str, ...]]:
         LibraryError: no library that is installed builds the model.
         EditError: how the library initialises some tensor is not known.
     """
-    provided = asking.provided_by(config)
+    provided = asking.provided_by(config, {})
     if provided is None:
         raise LibraryError(
             f"no library of models is known for {config.class_name or config.library or 'it'}", "see `ckpt archs`", config.path

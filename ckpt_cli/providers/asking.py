@@ -69,14 +69,18 @@ def ask(checkpoint: Checkpoint, spec: str = "auto") -> Provided | None:
     return _answered(provider, config, shapes, lambda: provider.provide_file(config, checkpoint))
 
 
-def provided_by(config: Config) -> Provided | None:
-    """Return the model that a config describes, as its library saves a new one; None where no provider takes the config.
+def provided_by(config: Config, shapes: Mapping[str, Shape]) -> Provided | None:
+    """Return the model that a config describes, as its library builds it; None where no provider takes the config.
+
+    Args:
+        config: the config.
+        shapes: the shape of each tensor of the file by name; empty where there is none, for the names of a new model.
 
     Raises:
         LibraryError: the library is not installed, is too old, or cannot build the model.
     """
     provider = provider_of(config)
-    return _answered(provider, config, {}, lambda: provider.provide(config, {})) if provider else None
+    return _answered(provider, config, shapes, lambda: provider.provide(config, shapes)) if provider else None
 
 
 def _answered(provider: Provider, config: Config, shapes: Mapping[str, Shape], provide: Callable[[], Provided]) -> Provided:
@@ -95,7 +99,7 @@ def _answered(provider: Provider, config: Config, shapes: Mapping[str, Shape], p
 
 def _placed(provided: Provided, shapes: Mapping[str, Shape]) -> Provided:
     """What the library provided, under the prefix that its names have in the file."""
-    if not shapes or provided.model.prefix or not compare(provided.model, shapes).missing:
+    if not shapes or provided.model.prefix or not provided.model.architecture or not compare(provided.model, shapes).missing:
         return provided
     model = at_best_prefix(provided.model, shapes)
 

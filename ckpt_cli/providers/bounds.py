@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 
 from .fence import Stopped
 
-SECONDS = 60  # for one model: the largest of the hub takes some seconds
+SECONDS = 60  # of the processor, for one model: the largest of the hub takes some seconds
 HEADROOM = 2 << 30  # address space for one model, in bytes; on the meta device it has no values
 MOST_TENSORS = 100_000  # of a model where no file says how many there are; those of the hub have fewer
 SPARE = 5_000  # any model may have these beyond what the file holds: a file may hold a part of it
@@ -68,7 +68,7 @@ def _counter(left: int, why: str) -> Callable[..., None]:
 
 
 def _bound_time(stack: ExitStack) -> None:
-    """Stop after SECONDS, in the main thread: it alone gets signals."""
+    """Stop after SECONDS of the processor, however busy it is, in the main thread: it alone gets signals."""
     import signal
     import threading
 
@@ -78,9 +78,9 @@ def _bound_time(stack: ExitStack) -> None:
     def stop(number: int, frame: object) -> None:
         raise Stopped(f"takes more than {SECONDS} seconds")
 
-    stack.callback(signal.signal, signal.SIGALRM, signal.signal(signal.SIGALRM, stop))
-    stack.callback(signal.setitimer, signal.ITIMER_REAL, 0)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    stack.callback(signal.signal, signal.SIGPROF, signal.signal(signal.SIGPROF, stop))
+    stack.callback(signal.setitimer, signal.ITIMER_PROF, 0)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
 
 
 def _bound_memory(stack: ExitStack) -> None:

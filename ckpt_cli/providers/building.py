@@ -106,7 +106,7 @@ def drawn(build: Callable[[], tuple[Module, Carried]]) -> dict[str, Initialisati
     Args:
         build: builds the module on the meta device and initialises it; what it does is recorded.
     """
-    from .recording import recording  # type: ignore[import-not-found,unused-ignore]
+    from .recording import recording
 
     with recording() as record:
         module, carried = build()
@@ -126,21 +126,19 @@ def drawn(build: Callable[[], tuple[Module, Carried]]) -> dict[str, Initialisati
 def layers_in_file(layers: Mapping[str, str], carried: Carried) -> tuple[dict[str, str], dict[str, str]]:
     """Return the layers under the paths that their tensors have in a file; one without tensors keeps its place in the one that holds it.
 
-    The layers of which a fused one is made have the type of the fused one.
+    Where the tensors of one layer are in several places of the file, as experts are that the library fuses, each has the layer's type.
 
     Returns:
         Path in the file → type; path in the module → path in the file, where that is another one.
     """
-    fused: dict[str, dict[str, None]] = {}
-    for theirs in carried.parts:
-        fused.setdefault(_above(carried.names[theirs]), {})[_above(theirs)] = None
-    pairs = [(_above(ours), _above(theirs)) for theirs, ours in carried.names.items() if theirs not in carried.parts]
-    pairs += [(path, _common(list(parts))) for path, parts in fused.items()]
-    places = _places(pairs)
+    found: dict[str, dict[str, None]] = {}
+    for theirs, ours in carried.names.items():
+        found.setdefault(_above(ours), {})[_above(theirs)] = None
+    places = _places((path, _common(list(parts))) for path, parts in found.items())
     placed: dict[str, str] = {}
     for path, kind in layers.items():
         placed.setdefault(_place_of(path, places), kind)
-        for part in fused.get(path, ()):
+        for part in found.get(path, ()):
             placed.setdefault(part, kind)
     return placed, {path: places[path] for path in layers if places[path] != path}
 

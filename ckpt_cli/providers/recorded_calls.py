@@ -65,11 +65,8 @@ def _noting(record: Record, name: str, random: bool, function: FunctionType) -> 
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
         tensor, *rest = bound.arguments.values()
-        record.asleep += 1
-        try:
+        with record.pause():
             result = function(*args, **kwargs)
-        finally:
-            record.asleep -= 1
         if not record.asleep:
             numbers = tuple(number for key, number in zip(list(bound.arguments)[1:], rest, strict=True) if key != "generator")
             record.write(tensor, Operation(name, function, numbers, {}, tuple(tensor.shape), tensor.dtype, random, written="tensor"))
@@ -88,11 +85,8 @@ def watching_functions(record: Record) -> Any:
         if tensor.is_meta:
             first = next(iter(args), None)
             data = args[1] if isinstance(first, torch.Tensor) and func is torch.Tensor.new_tensor else kwargs.get("data", first)
-            record.asleep += 1
-            try:
+            with record.pause():
                 values = torch.tensor(data, dtype=tensor.dtype, device="cpu")
-            finally:
-                record.asleep -= 1
             record.write(tensor, Operation("literal", values.clone, (), {}, tuple(tensor.shape), tensor.dtype))
         return tensor
 

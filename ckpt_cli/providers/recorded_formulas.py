@@ -1,20 +1,23 @@
-"""Recorded operations written as a formula (`schemes/formula.py`), which computes the same."""
+"""Recorded operations written as a formula (`schemes/formula.py`), which computes the same.
+
+The operations that are written otherwise than they are called are in recorded_formula_terms.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..schemes.formula_functions import DTYPES, FACTORIES, FUNCTIONS
+from ..schemes.formula_functions import FACTORIES, FUNCTIONS
+from .recorded_formula_terms import ATOM, SPECIAL, dtype_text
 from .recorded_graph import Operation, Place, Read, State, found_reads
-from .recorded_places import subscripted, viewed
+from .recorded_places import in_order, viewed, written
 from .recorded_values import OVERWRITING, Unexplained
 
 if TYPE_CHECKING:
-    from torch import dtype
+    pass
 
-_MOST_CHARACTERS = 8_000
-_MOST_VALUES = 4_096  # bytes of listed values
+_MOST_CHARACTERS = 50_000
 _DEEPEST = 400
 _RENAMED = {"view": "reshape", "_reshape_copy": "reshape", "_unsafe_view": "reshape", "clip": "clamp", "true_divide": "div"}
 _OPERATORS = {
@@ -26,7 +29,6 @@ _OPERATORS = {
     "remainder": ("%", 6),
     "pow": ("**", 8),
 }
-_ATOM = 9  # of the precedences of texts: nothing binds closer
 # draws: how many arguments follow the tensor that is filled
 _DRAWN = {
     "uniform": 2,
@@ -39,7 +41,6 @@ _DRAWN = {
     "exponential": 1,
     "log_normal": 2,
 }
-_FRESH = {"rand": "uniform", "rand_like": "uniform", "randn": "normal", "randn_like": "normal"}
 _SAME = frozenset({"clone", "lift_fresh_copy", "contiguous", "detach_copy", "alias_copy"})
 
 
@@ -49,10 +50,10 @@ def formula_text(read: Read) -> str:
     Raises:
         Unexplained: an operation has no place in formulas, or the text would be too long.
     """
-    return _Writing(read).text
+    return Writing(read).text
 
 
-class _Writing:
+class Writing:
     """The writing of one formula.
 
     Attributes:
@@ -83,16 +84,17 @@ class _Writing:
         text, level, place = self.storage(read.state, depth)
         if place == read.place or (place.shape == read.place.shape and place.is_plain and read.place.is_plain):
             return text, level
-        return viewed(text if level == _ATOM else f"({text})", place, read.place), _ATOM
+        return viewed(text if level == ATOM else f"({text})", place, read.place), ATOM
 
     def storage(self, state: State, depth: int) -> tuple[str, int, Place]:
         """The text of the value of a whole storage, its precedence, and how that value lies in the storage."""
-        place = state.first.place
+        first = state.first.place
+        place = first if state.before is None else in_order("", first)[1]
         if state in self.names:
-            return self.names[state], _ATOM, place
+            return self.names[state], ATOM, place
         if state.before is None:
             text, level = self.operation(state.operation, depth)
-            return (text, level, place) if self.uses[state] < 2 else (self.named(state, text), _ATOM, place)
+            return (text, level, place) if self.uses[state] < 2 else (self.named(state, text), ATOM, place)
         writes, before = [state], state.before
         while before.before and before not in self.names and not self.uses.get(before):
             writes.append(before)
@@ -101,23 +103,22 @@ class _Writing:
         self.begun(state, before, before in kept or len(kept) > len(writes), writes, depth)
         for write in reversed([each for each in writes if each in kept]):
             value, _ = self.operation(write.operation, depth)
-            subscript, shape = subscripted(place, write.place)
-            self.add(f"{self.names[state]}{subscript} = {value if shape == write.place.shape else f'reshape({value}, {shape})'}")
-        return self.names[state], _ATOM, place
+            self.add(written(self.names[state], place, write.place, value))
+        return self.names[state], ATOM, place
 
     def begun(self, state: State, before: State, seen: bool, writes: list[State], depth: int) -> None:
         """Give the storage a name, with the value from before some writes; zeros where they leave nothing of it."""
         if not seen:
-            self.named(state, f"zeros({state.first.place.shape}, dtype={_dtype(state.operation.dtype)})")
+            self.named(state, f"zeros({in_order('', state.first.place)[1].shape}, dtype={dtype_text(state.operation.dtype)})")
             return
-        text, _, _ = self.storage(before, depth + 1)
+        text, _, place = self.storage(before, depth + 1)
         uses = sum(read.state is before for write in writes for read in _needed(write.operation))
-        if before in self.names and self.uses[before] == uses:
+        if before in self.names and self.uses[before] == uses and place.is_plain:
             self.names[state] = self.names[before]  # nothing else reads the value from before
         else:
             if uses and before not in self.names:
                 text = self.named(before, text)
-            self.named(state, text)
+            self.named(state, in_order(text, place)[0])
 
     def named(self, state: State, text: str) -> str:
         """Give a text a name, and return the name."""
@@ -128,6 +129,7 @@ class _Writing:
         return name
 
     def add(self, statement: str) -> None:
+        """Add a statement."""
         self.left -= len(statement)
         if self.left < 0:
             raise Unexplained("its formula would be too long")
@@ -138,23 +140,25 @@ class _Writing:
         name = _RENAMED.get(operation.name, operation.name)
         if operation.name in _SAME:
             return self.read(operation.args[0], depth + 1)
-        special = _SPECIAL.get(name)
+        special = SPECIAL.get(name)
         if special:
             return special(self, operation, depth + 1)
         if name in _DRAWN:
-            return self.draw(name, operation.args[0 if operation.written == "tensor" else 1 :], operation), _ATOM
+            return self.draw(name, operation.args[0 if operation.written == "tensor" else 1 :], operation), ATOM
         if name in _OPERATORS and len(operation.args) == 2 and not operation.kwargs:
             return self.binary(*_OPERATORS[name], operation, depth + 1)
         if name not in FUNCTIONS | FACTORIES:
             raise Unexplained(f"it is computed by {operation.name}, which formulas do not have")
         kwargs = {key: value for key, value in operation.kwargs.items() if key != operation.written and value is not None}
-        return f"{name}({self.arguments(operation.args, kwargs, depth)})", _ATOM
+        return f"{name}({self.arguments(operation.args, kwargs, depth)})", ATOM
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], depth: int) -> str:
+        """The text between the brackets of a call."""
         written = [self.argument(each, depth) for each in args]
         return ", ".join([*written, *(f"{key}={self.argument(value, depth)}" for key, value in kwargs.items())])
 
     def argument(self, value: Any, depth: int) -> str:
+        """The text of one argument."""
         import torch
 
         if isinstance(value, Read):
@@ -163,12 +167,13 @@ class _Writing:
             inner = ", ".join(self.argument(each, depth) for each in value)
             return f"({inner},)" if len(value) == 1 else f"({inner})"
         if isinstance(value, torch.dtype):
-            return _dtype(value)
+            return dtype_text(value)
         if value is None or isinstance(value, (bool, int, float)):
             return repr(value)
         raise Unexplained(f"it is computed with {type(value).__name__}, which formulas do not have")
 
     def binary(self, sign: str, level: int, operation: Operation, depth: int) -> tuple[str, int]:
+        """The text of an operator between its two sides, and its precedence."""
         (left, right), sides = operation.args, []
         for value, least in ((left, level + (sign == "**")), (right, level + (sign != "**"))):
             text, own = self.read(value, depth) if isinstance(value, Read) else _number(value)
@@ -176,11 +181,12 @@ class _Writing:
         return f"{sides[0]} {sign} {sides[1]}", level
 
     def draw(self, name: str, args: tuple[Any, ...], operation: Operation) -> str:
+        """The text of a draw."""
         import torch
 
         given = [repr(each) for each in args[: _DRAWN[name]] if isinstance(each, (int, float))]
         size = [] if operation.shape == self.shape else [f"size={operation.shape}"]
-        kind = [] if operation.dtype == torch.float32 else [f"dtype={_dtype(operation.dtype)}"]
+        kind = [] if operation.dtype == torch.float32 else [f"dtype={dtype_text(operation.dtype)}"]
         return f"{name}({', '.join([*given, *size, *kind])})"
 
 
@@ -206,96 +212,7 @@ def _needed(operation: Operation) -> list[Read]:
     return list(found_reads((args, tuple(kwargs))))
 
 
-def _dtype(kind: dtype) -> str:
-    name = str(kind).removeprefix("torch.")
-    if name not in DTYPES:
-        raise Unexplained(f"it is computed in {name}, which formulas do not have")
-    return name
-
-
 def _number(value: Any) -> tuple[str, int]:
     if not isinstance(value, (int, float)):
         raise Unexplained(f"it is computed with {type(value).__name__}, which formulas do not have")
-    return repr(value), _ATOM if value >= 0 else 7
-
-
-_Special = Callable[[_Writing, Operation, int], tuple[str, int]]
-
-
-def _made(writing: _Writing, operation: Operation, value: str) -> tuple[str, int]:
-    """A tensor that is filled with one value."""
-    return f"full({operation.shape}, {value}, dtype={_dtype(operation.dtype)})", _ATOM
-
-
-def _filled(at: int) -> _Special:
-    def special(writing: _Writing, operation: Operation, depth: int) -> tuple[str, int]:
-        value = operation.args[at]
-        if isinstance(value, Read):
-            return f"expand({writing.read(value, depth)[0]}, {operation.shape})", _ATOM
-        return _made(writing, operation, repr(value))
-
-    return special
-
-
-def _cast(at: int) -> _Special:
-    """A copy, of another dtype where that of the source differs, and of another shape where that does."""
-
-    def special(writing: _Writing, operation: Operation, depth: int) -> tuple[str, int]:
-        source = operation.args[at]
-        text, level = writing.read(source, depth)
-        if source.dtype != operation.dtype:
-            text, level = f"to({text}, {_dtype(operation.dtype)})", _ATOM
-        if source.place.shape != operation.shape:
-            text, level = f"expand({text}, {operation.shape})", _ATOM
-        return text, level
-
-    return special
-
-
-def _literal(writing: _Writing, operation: Operation, depth: int) -> tuple[str, int]:
-    """Values that were there before: listed."""
-    from ..schemes.packed_values import packed
-
-    values = operation.call() if operation.call else None
-    if values is None or values.numel() * values.element_size() > _MOST_VALUES:
-        raise Unexplained(f"it holds {operation.shape} values that the library lists")
-    kind = _dtype(values.dtype)
-    if values.numel() <= 16:
-        return f"tensor({_nested(values.tolist())}, {kind})", _ATOM
-    import torch
-
-    data = packed(values.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return f"values('{data}', {kind}, {tuple(values.shape)})", _ATOM
-
-
-def _nested(values: Any) -> str:
-    return repr(values).replace("[", "(").replace("]", ",)").replace("(,)", "()") if isinstance(values, list) else repr(values)
-
-
-def _unknown(writing: _Writing, operation: Operation, depth: int) -> tuple[str, int]:
-    raise Unexplained("a part of it is never initialised" if operation.name == "empty" else "its values were not seen when they were made")
-
-
-def _fresh(writing: _Writing, operation: Operation, depth: int) -> tuple[str, int]:
-    return writing.draw(_FRESH[operation.name], (), operation), _ATOM
-
-
-def _between(writing: _Writing, operation: Operation, depth: int) -> tuple[str, int]:
-    """Whole numbers; torch takes `high, size` or `low, high, size`."""
-    low, high = (0, operation.args[0]) if not isinstance(operation.args[1], int) else operation.args[:2]
-    return f"randint({low}, {high}, size={operation.shape}, dtype={_dtype(operation.dtype)})", _ATOM
-
-
-_SPECIAL: dict[str, _Special] = {
-    **dict.fromkeys(("zeros_like", "new_zeros", "zero"), lambda writing, operation, depth: _made(writing, operation, "0")),
-    **dict.fromkeys(("ones_like", "new_ones"), lambda writing, operation, depth: _made(writing, operation, "1")),
-    **dict.fromkeys(("full_like", "fill"), _filled(1)),
-    "new_full": _filled(2),
-    "scalar_tensor": _filled(0),
-    "_to_copy": _cast(0),
-    "copy": _cast(1),
-    "literal": _literal,
-    **dict.fromkeys(("empty", "unseen"), _unknown),
-    **dict.fromkeys(_FRESH, _fresh),
-    "randint": _between,
-}
+    return repr(value), ATOM if value >= 0 else 7

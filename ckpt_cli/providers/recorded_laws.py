@@ -145,7 +145,8 @@ def _quotient(operation: Operation, args: Arguments, kwargs: dict[str, Any]) -> 
 
 def _sum(sign: int) -> Callable[[Operation, Arguments, dict[str, Any]], Law | None]:
     def rule(operation: Operation, args: Arguments, kwargs: dict[str, Any]) -> Law | None:
-        one, other, alpha = args[0], args[1], float(kwargs.get("alpha", args[2] if len(args) > 2 else 1)) * sign
+        one, other = args[:2]
+        alpha = sign * (_number(kwargs.get("alpha", args[2] if len(args) > 2 else 1)) or 0)
         first, second = _number(one), _number(other)
         if isinstance(one, Law) and one.kind in _RANDOM and second is not None:
             return _moved(one, alpha * second)

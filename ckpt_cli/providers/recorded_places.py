@@ -15,12 +15,7 @@ def viewed(text: str, whole: Place, part: Place) -> str:
         whole: how the value lies in the storage.
         part: the view.
     """
-    if not whole.is_plain:
-        order = sorted(range(len(whole.shape)), key=lambda axis: -whole.strides[axis])
-        text, whole = f"permute({text}, {_tuple(order)})", Place(_taken(whole.shape, order), _taken(whole.strides, order), whole.offset)
-        if not whole.is_plain:
-            raise Unexplained("its elements lie in an order that formulas do not have")
-        return text if whole.shape == part.shape and part.is_plain else viewed(text, whole, part)
+    text, whole = in_order(text, whole)
     if part.repeats:
         kept = tuple(1 if not step else n for n, step in zip(part.shape, part.strides, strict=True))
         once = Place(kept, part.strides, part.offset)
@@ -43,16 +38,35 @@ def _once(text: str, whole: Place, part: Place) -> str:
     return text if sizes == part.shape else f"reshape({text}, {_tuple(part.shape)})"
 
 
-def subscripted(whole: Place, part: Place) -> tuple[str, tuple[int, ...]]:
-    """Return the subscript under which a part of a value is assigned to, and the shape that it takes.
+def in_order(text: str, place: Place) -> tuple[str, Place]:
+    """Return the text of a value with its axes as they lie in the storage, and how that value lies there.
 
     Raises:
-        Unexplained: no subscript stands for that part.
+        Unexplained: its elements lie in no such order.
     """
-    found = _subscript(whole, part) if whole.is_plain else None
+    if place.is_plain:
+        return text, place
+    order = sorted(range(len(place.shape)), key=lambda axis: -place.strides[axis])
+    ordered = Place(_taken(place.shape, order), _taken(place.strides, order), place.offset)
+    if not ordered.is_plain:
+        raise Unexplained("its elements lie in an order that formulas do not have")
+    return f"permute({text}, {_tuple(order)})", ordered
+
+
+def written(name: str, whole: Place, part: Place, value: str) -> str:
+    """Return the statement that changes a part of a named value.
+
+    Args:
+        name: the name.
+        whole: how the value lies in the storage: plain.
+        part: the part.
+        value: the text of its new elements.
+    """
+    found = _subscript(whole, part)
     if found is None or list(found[1]) != sorted(found[1]):
-        raise Unexplained("it is written in parts that formulas do not have")
-    return found[0] or "[:]", found[2]
+        return f"{name} = as_strided_scatter({name}, {value}, {_tuple(part.shape)}, {_tuple(part.strides)}, {part.offset})"
+    subscript, _, shape = found
+    return f"{name}{subscript or '[:]'} = {value if shape == part.shape else f'reshape({value}, {shape})'}"
 
 
 def _subscript(whole: Place, part: Place) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from .recorded_formulas import formula_text
 from .recorded_graph import Read
 from .recorded_laws import Law, constant
+from .recorded_literals import raw
 from .recorded_rows import rows_text, runs_of
-from .recorded_values import MOST, Unexplained, computed, is_known, is_random
+from .recorded_values import MOST, Unexplained, computed, is_random, require_known
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_MOST_LISTED = 4_096  # bytes
+_MOST_LISTED = 16_384  # bytes
 
 __all__ = ["Unexplained", "scheme_text"]
 
@@ -31,11 +32,14 @@ def scheme_text(read: Read) -> str:
 
 
 def _scheme(read: Read) -> str:
+    if not read.place.size:
+        return "zeros"
     runs = runs_of(read)
     told = rows_text(runs, read.place.shape, _law_text) if runs else None
     if told:
         return told
-    if is_random(read) or not is_known(read) or read.place.size > MOST:
+    require_known(read)
+    if is_random(read) or read.place.size > MOST:
         return f"formula({formula_text(read)!r})"
     return _fixed(read, computed(read))
 
@@ -88,9 +92,6 @@ def _gives(text: str, values: Tensor) -> bool:
 
 
 def _listed(values: Tensor) -> str:
-    import torch
-
     from ..schemes.packed_values import packed
 
-    data = packed(values.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return f"values('{data}', {str(values.dtype).removeprefix('torch.')})"
+    return f"values('{packed(raw(values))}', {str(values.dtype).removeprefix('torch.')})"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from ..numbers.shapes import span
 from .recorded_graph import Operation, Read, State, found_reads, with_reads
 
 if TYPE_CHECKING:
@@ -17,17 +19,29 @@ class Unexplained(Exception):
     """What happened to a tensor cannot be told; the text says why."""
 
 
+_UNKNOWN = {
+    "empty": "a part of it is never initialised",
+    "unseen": "it depends on values that were not seen when they were made",
+}
+
+
 def is_random(read: Read) -> bool:
     """Return whether what a read holds depends on chance."""
-    return _depends(read, "random", lambda operation: operation.random)
+    return _depends(read, lambda operation: operation.random)
 
 
-def is_known(read: Read) -> bool:
-    """Return whether all that a read depends on was seen."""
-    return not _depends(read, "unknown", lambda operation: operation.name in ("empty", "unseen"))
+def require_known(read: Read) -> None:
+    """Refuse a read that depends on something that was not seen, or not written.
+
+    Raises:
+        Unexplained: it does.
+    """
+    for name, why in _UNKNOWN.items():
+        if _depends(read, lambda operation, name=name: operation.name == name):  # type: ignore[misc]
+            raise Unexplained(why)
 
 
-def _depends(read: Read, key: str, test: Any) -> bool:
+def _depends(read: Read, test: Callable[[Operation], bool]) -> bool:
     """Whether an operation that passes the test is among those that a read depends on."""
     waiting = list(read.state.chain())
     seen: set[int] = set()
@@ -74,9 +88,10 @@ def _storage(state: State, depth: int) -> Tensor:
     if "values" in state.cache:
         kept: Tensor = state.cache["values"]
         return kept
-    if state.first.place.size > MOST:
-        raise Unexplained(f"a value of {state.first.place.size} elements is too large to be computed")
-    values = torch.empty(state.first.place.size, dtype=state.operation.dtype)
+    _, size = span(*state.first.place)
+    if size > MOST:
+        raise Unexplained(f"a value of {size} elements is too large to be computed")
+    values = torch.empty(size, dtype=state.operation.dtype)
     for each in reversed(state.chain()):
         values.as_strided(*each.place).copy_(_result(each.operation, depth))
     state.cache["values"] = values

@@ -38,7 +38,7 @@ class Record:
     def __init__(self) -> None:
         self._states: dict[int, State] = {}
         self._alive: list[Any] = []  # storages, so that no address is given out twice
-        self.asleep = 0
+        self.asleep = 0  # how many blocks are in force in which nothing is recorded
 
     def initialisation(self, tensor: Tensor, reason: str = "") -> Initialisation:
         """Return how a tensor was initialised.
@@ -49,10 +49,20 @@ class Record:
         """
         from .recorded_schemes import Unexplained, scheme_text
 
+        with self.pause():
+            try:
+                return Initialisation(scheme_text(self.read(tensor)), reason)
+            except Unexplained as why:
+                return Initialisation("", str(why))
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Record nothing in the block."""
+        self.asleep += 1
         try:
-            return Initialisation(scheme_text(self.read(tensor)), reason)
-        except Unexplained as why:
-            return Initialisation("", str(why))
+            yield
+        finally:
+            self.asleep -= 1
 
     def scheme_of(self, tensor: Tensor) -> str:
         """Return the scheme of a tensor; empty where it cannot be told."""
@@ -66,7 +76,8 @@ class Record:
         """
         from .recorded_values import computed
 
-        return computed(self.read(tensor))
+        with self.pause():
+            return computed(self.read(tensor)).clone()
 
     def read(self, tensor: Tensor) -> Read:
         """Return a tensor as it is now."""
@@ -74,10 +85,10 @@ class Record:
         state = self._states.get(storage._cdata) or self._unseen(tensor)
         return Read(state, place_of(tensor), tensor.dtype)
 
-    def write(self, tensor: Tensor, operation: Operation) -> None:
-        """Note that an operation wrote a tensor."""
+    def write(self, tensor: Tensor, operation: Operation, fresh: bool = False) -> None:
+        """Note that an operation wrote a tensor, or made it: then nothing else in its storage counts."""
         storage, place = tensor.untyped_storage(), place_of(tensor)
-        whole = place.size * tensor.element_size() == storage.nbytes() and not place.repeats
+        whole = fresh or (place.size * tensor.element_size() == storage.nbytes() and not place.repeats)
         before = None if whole else self._states.get(storage._cdata) or self._unseen(tensor)
         if storage._cdata not in self._states:
             self._alive.append(storage)
@@ -88,11 +99,13 @@ class Record:
         import torch
 
         size = tensor.untyped_storage().nbytes() // tensor.element_size()
-        place = Place((size,), (1,), 0)
+        place = place_of(tensor)
+        if not place.is_plain or place.size != size:
+            place = Place((size,), (1,), 0)
         if tensor.is_meta or size > _MOST_LITERAL or tensor.layout != torch.strided:
-            return State(Operation("unseen", None, (), {}, (size,), tensor.dtype), place)
-        values = tensor.detach().as_strided((size,), (1,), 0).clone()
-        return State(Operation("literal", values.clone, (), {}, (size,), tensor.dtype), place)
+            return State(Operation("unseen", None, (), {}, place.shape, tensor.dtype), place)
+        values = tensor.detach().as_strided(*place).clone()
+        return State(Operation("literal", values.clone, (), {}, place.shape, tensor.dtype), place)
 
     def note(self, func: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any], reads: tuple[Any, Mapping[str, Any]], result: Any) -> None:
         """Note an operation of torch, its arguments and, as reads, what they were before it."""
@@ -110,7 +123,7 @@ class Record:
                 continue  # x[0] += 1 ends with a copy of x[0] to itself
             self.write(tensor, _operation(func, name, reads, tensor, written=where))
         for at, tensor in made:
-            self.write(tensor, _operation(func, name, reads, tensor, output=at if len(outputs) > 1 else 0))
+            self.write(tensor, _operation(func, name, reads, tensor, output=at if len(outputs) > 1 else 0), fresh=True)
 
 
 def _operation(

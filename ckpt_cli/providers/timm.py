@@ -54,7 +54,7 @@ class Timm(Provider):
 
 
 def _recipe(config: Config) -> Recipe:
-    import timm  # type: ignore[import-not-found,unused-ignore]
+    import timm
 
     found = _NAME.fullmatch(config.class_name)
     name = found[1] if found else ""

@@ -43,7 +43,7 @@ class Torchvision(Provider):
 
 
 def _recipe(config: Config) -> Recipe:
-    from torchvision import models  # type: ignore[import-not-found,unused-ignore]
+    from torchvision import models
 
     name, known = config.class_name.lower(), models.list_models()
     if name not in known:

@@ -89,26 +89,25 @@ def classes_for(config: Config, made: Any) -> list[Any]:
         LibraryError: there is none.
     """
     named = [config.class_name] if config.class_name else []
-    found = [*_model_classes(named, made)] or [*_model_classes(_of_model_type(config.model_type), made)]
+    found = [kind for kind in _model_classes(named) if isinstance(made, kind.config_class or ())] or others_of(config)
     if not found:
         raise LibraryError(f"transformers has no class {config.class_name or 'for ' + config.model_type!r}", "name it under architectures")
     return found
 
 
-def others_of(config: Config, made: Any) -> list[Any]:
+def others_of(config: Config) -> list[Any]:
     """Return all classes of a config's model_type."""
-    return [*_model_classes(_of_model_type(config.model_type), made)]
+    return [*_model_classes(_of_model_type(config.model_type))]
 
 
-def _model_classes(names: Iterable[str], made: Any) -> Iterator[Any]:
-    """Yield the models among the library's names: `pipeline`, `PreTrainedModel` and the like are none; nor are those of another config."""
+def _model_classes(names: Iterable[str]) -> Iterator[Any]:
+    """Yield the models among the library's names: `pipeline`, `PreTrainedModel` and the like are none."""
     import transformers
 
     for name in names:
         found = getattr(transformers, name, None) if name.isidentifier() else None
-        if not isinstance(found, type) or not issubclass(found, transformers.PreTrainedModel):
-            continue
-        if found.__module__.startswith("transformers.models.") and isinstance(made, getattr(found, "config_class", None) or ()):
+        is_model = isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)
+        if is_model and found.__module__.startswith("transformers.models."):
             yield found
 
 

@@ -74,7 +74,7 @@ def best(config: Config, shapes: Mapping[str, Shape]) -> Built:
     first = build(named, made, shapes)
     if not shapes or not first.faults:
         return first
-    others = [kind for kind in alike or others_of(config, made) if kind is not named]
+    others = [kind for kind in alike or others_of(config) if kind is not named]
     tried = [first]
     for kind in others[: 1 if len(shapes) > _MOST_TO_COMPARE else None]:
         tried.append(build(kind, made, shapes))

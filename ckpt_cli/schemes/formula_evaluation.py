@@ -162,7 +162,7 @@ class _Evaluation:
         import torch
 
         size, dtype = kwargs.pop("size", self.shape), kwargs.pop("dtype", torch.int64 if name.startswith("rand") else torch.float32)
-        tensor = self.counted(torch.empty(size, dtype=dtype, device="meta"))
+        tensor: Tensor = self.counted(torch.empty(size, dtype=dtype, device="meta"))
         if self.device != "meta":
             tensor = torch.empty(size, dtype=dtype)
         DRAWS[name](tensor, self.generator, *args, **kwargs)

@@ -20,7 +20,8 @@ _BROADCAST = (
 )
 _OTHER = (
     "sum mean prod amax amin all any var std argmax argmin norm linalg_vector_norm mm bmm dot mv reshape permute transpose unsqueeze "
-    "squeeze expand repeat as_strided select cat stack diagonal gather index_select constant_pad_nd polar complex real imag "
+    "squeeze expand repeat as_strided as_strided_scatter "
+    "select cat stack diagonal gather index_select constant_pad_nd polar complex real imag "
     "index view_as_real fft_rfftfreq cross"
 )
 _MADE = "arange linspace logspace zeros ones full eye tril_indices triu_indices hann_window hamming_window"
@@ -43,7 +44,10 @@ def tensor_function(name: str) -> Callable[..., Any]:
 
     if name in FACTORIES or name in ("reshape", "where"):
         return getattr(torch, name)  # type: ignore[no-any-return]
-    return (lambda x, dtype: torch.ops.aten._to_copy(x, dtype=dtype)) if name == "to" else getattr(torch.ops.aten, name)
+    operator = getattr(torch.ops.aten, "_to_copy" if name == "to" else name)
+    if name.startswith("as_strided"):  # strides count in the order of the elements, wherever torch has put them
+        return lambda x, *rest: operator(x.clone(memory_format=torch.contiguous_format), *rest)
+    return (lambda x, dtype: operator(x, dtype=dtype)) if name == "to" else operator
 
 
 def _uniform(tensor: Tensor, generator: Generator, a: float = 0.0, b: float = 1.0) -> Any:
