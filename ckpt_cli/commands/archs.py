@@ -6,6 +6,7 @@ from typing import Any
 
 from ..architectures import Architecture, architectures
 from ..architectures.hyperparameters import schema, shown_all
+from ..providers import asking
 from ..show.answer import Answer, Color, note
 from .params import Colors, Json
 
@@ -20,22 +21,13 @@ def archs_command(as_json: Json = False, color: Colors = Color.auto) -> None:
     known = [architectures[name] for name in sorted(architectures)]
     if as_json:
         documents = [{"name": each.name, "title": each.title, "hyperparameters": _document(each)} for each in known]
-        out.json({"architectures": documents, "libraries": _libraries()})
+        out.json({"architectures": documents, "libraries": asking.libraries()})
         return
     rows = [(each.name, shown_all({name: one.default for name, one in schema(each).items()}), each.title) for each in known]
     out.table(("NAME", "HYPERPARAMETERS", "WHAT IT IS"), rows)
-    libraries = _libraries()
+    libraries = asking.libraries()
     if out.terminal and libraries:
         note(f"the models of {', '.join(libraries)} are named as LIBRARY:NAME")
-
-
-def _libraries() -> list[str]:
-    """The libraries of models that are installed and whose models can be named. None is imported."""
-    from importlib.util import find_spec
-
-    from ..providers import providers
-
-    return [name for name in sorted(providers) if name != "keras" and find_spec(name) is not None]
 
 
 def _document(architecture: Architecture) -> list[dict[str, Any]]:

@@ -33,6 +33,13 @@ def library_in(spec: str) -> str:
     return library if colon and library.isidentifier() and library in providers else ""
 
 
+def libraries() -> list[str]:
+    """Return the libraries that are installed and whose models `LIBRARY:NAME` names. None is imported."""
+    from importlib.util import find_spec
+
+    return [name for name in sorted(providers) if name != "keras" and find_spec(name) is not None]
+
+
 def config_for(checkpoint: Checkpoint, spec: str = "auto") -> Config | None:
     """Return the config that `--arch LIBRARY:NAME` stands for; for `auto` the one beside the checkpoint, None where there is none.
 
