@@ -23,6 +23,7 @@ from ckpt_cli.architectures.family_names import used_in
 from ckpt_cli.architectures.hyperparameters import checked, schema
 from ckpt_cli.architectures.recognition import member_with, model_from, recognise, resolve_arch
 from ckpt_cli.errors import LibraryError
+from ckpt_cli.schemes.presets import presets
 
 TRUTH = Path(__file__).parent / "models" / "truth.json.gz"
 
@@ -34,7 +35,7 @@ FAMILIES = {
     **{
         name: name.replace("_", "-") for name in ("mpt", "olmo2", "opt", "pegasus", "phi", "phi3", "qwen2", "qwen3", "qwen3_moe", "roberta")
     },
-    **{name: name for name in ("stablelm", "t5", "xlnet")},
+    **{name: name for name in ("stablelm", "t5", "xlnet", "jamba", "prophetnet", "rwkv")},
     "bert_classifier": "bert",
     "bert_mlm": "bert",
     "gpt2_classifier": "gpt2",
@@ -163,7 +164,7 @@ def test_data_files_are_complete(name):
     family = architectures[name]
     used = {each for style in family.styles.values() for each in used_in(style.lines)}
     assert used <= schema(family).keys() and all(each.meaning for each in schema(family).values())
-    assert len(family.title) < 140 and isinstance(family.document.get("types", []), list)
+    assert family.preset in presets and len(family.title) < 140 and isinstance(family.document.get("types", []), list)
 
 
 @pytest.mark.parametrize("name", described)

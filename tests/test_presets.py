@@ -24,10 +24,10 @@ VARIANTS = (
     "bert(padding=false)",
     "vit(zero_tokens=true)",
     "resnet(zero_init=true)",
-    "resnet(linear_std=0.01)",
-    "resnet(mode=fan_in, distribution=uniform)",
+    "resnet(linear_std=0.01, zero_bias=true)",
+    "resnet(mode=fan_in, distribution=uniform, zero_bias=true)",
     "convnext(layer_scale=1e-5)",
-    "resnet(mode=fan_in, nonlinearity=linear, linear_std=0.01, zero_init=true)",
+    "resnet(mode=fan_in, nonlinearity=linear, linear_std=0.01, zero_bias=true, zero_init=true)",
     "timm_vit(token=0.02, layer_scale=0.1, rescale=true)",
     "pytorch(layer_scale=1e-6)",
 )

@@ -66,7 +66,7 @@ PARAMETERS = {
 def true_role(name: str, facts: dict[str, Any]) -> str:
     """The role of a tensor by the class of its layer in the library."""
     leaf, kind = name.rpartition(".")[2], facts["layer_type"]
-    if kind == "SamPositionalEmbedding":
+    if kind.startswith("Sam") and kind.endswith("PositionalEmbedding"):
         return "computed"  # random frequencies
     if leaf in PARAMETERS and not (leaf == "gamma" and "Norm" in kind):
         return PARAMETERS[leaf]
@@ -158,6 +158,21 @@ NAMES = [
     ("linear_0.w_0", (8, 4), "linear"),
     ("linear_0.b_0", (4,), "bias"),
     ("onnx::MatMul_12", (8, 4), "linear"),
+    ("enc.attn.pos_bias_u", (2, 4), "attention_bias"),
+    ("enc.attn.pos_bias_v", (2, 4), "attention_bias"),
+    ("rel.bias_u", (2, 4), "attention_bias"),
+    ("rel.bias_v", (2, 4), "attention_bias"),
+    ("mha.bias_v", (1, 1, 8), "bias"),
+    ("snake.alpha", (8,), "unknown"),
+    ("snake.beta", (8,), "unknown"),
+    ("self_attn_layer_scale.scale", (8,), "layer_scale"),
+    ("ffn_hc.scale", (3,), "unknown"),
+    ("quantizer.codebook.embed", (64, 8), "codebook"),
+    ("quantizer.codebook.cluster_size", (64,), "computed"),
+    ("moe.input_linear.weight", (4, 16, 8), "experts"),
+    ("attention.query_key_value.weight", (24, 8), "linear"),
+    ("patch_embed.weight", (16, 12), "linear"),
+    ("shared_embedding.positional_embedding", (2, 16), "computed"),
     ("scale_shift_table", (6, 8), "unknown"),
     ("mixing", (8, 8), "unknown"),
     ("threshold", (8,), "unknown"),

@@ -18,6 +18,7 @@ bare     false where the model without its heads has the names of another family
 heads    lines besides, whose paths have no base
 ties     groups of names that may be one tensor, each as a text
 layout   torch, flax, or gamma: what the lines' types call their tensors, and the order of axes
+parts    styles of other families that lie beside each other in one file: see family_parts.py
 copies   another style of the family, whose base, layers, heads and ties it has, in its own layout
 """
 
@@ -33,6 +34,7 @@ from ..errors import LibraryError, UsageError
 from . import Architecture, Member, architectures
 from .family_lines import Line, lines_of
 from .family_names import Evidence, Places, used_in
+from .family_parts import with_parts
 from .family_sizes import Known, gathered, parsed, spread, value_of
 from .family_trees import MOST_LAYERS, layers_from, nested, shapes_of
 from .hyperparameters import Hyperparameter
@@ -89,8 +91,8 @@ class Family(Architecture):
 
         own = tomllib.loads(self.text)
         if "like" not in own:
-            return own
-        other = Family(self.path.with_name(f"{own['like']}.toml")).document
+            return with_parts(own, self._document_of)
+        other = self._document_of(own["like"])
         merged = {key: {**other.get(key, {}), **own.get(key, {})} for key in ("sizes", "options")}
         merged |= {key: {**other.get(key, {}), **own[key]} for key in own if key not in ABOUT}
         for style in (key for key in merged if key in other and key not in ABOUT):
@@ -98,6 +100,10 @@ class Family(Architecture):
                 if lines in merged[style]:
                     merged[style][lines] = overlaid(other[style].get(lines, ""), own[style].get(lines, ""))
         return {**{key: other[key] for key in ABOUT if key in other}, **own, **merged}
+
+    def _document_of(self, name: str) -> dict[str, Any]:
+        """The file of another family."""
+        return Family(self.path.with_name(f"{name}.toml")).document
 
     @cached_property
     def styles(self) -> dict[str, Style]:
@@ -240,7 +246,7 @@ def told(style: Style, shapes: Mapping[str, Shape], given: Mapping[str, object],
             evidence.add(found, shape)
         elif strict:
             return None
-    return evidence.told() if evidence.is_possible(len(shapes)) else None
+    return evidence.told()
 
 
 def styles_of(name: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Style]]:

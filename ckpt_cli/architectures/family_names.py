@@ -142,14 +142,14 @@ class Evidence:
             if dim is not None:
                 self._equations.setdefault(equation_key(dim, size, indices), (dim, size, indices))
 
-    def told(self) -> Known:
-        """Return all that is known: counts of loops first, then options, then sizes."""
+    def told(self) -> Known | None:
+        """Return all that is known: counts of loops first, then options, then sizes; None where numbers in names are hostile."""
         learn_all(self._numbers.values(), self.known)
         self._count()
         for choices, shape in sorted(self._unsure, key=lambda unsure: len(unsure[0])):
             self._take(next(filter(self._agrees, choices), choices[0]), shape)
-        if any(greatest > self._tensors * 4 + 100 for _, greatest in self._bounds.values()):
-            return self.known  # more repetitions than tensors: a file that means to be expensive
+        if not self.is_possible():
+            return None
         self._count()
         self._complete()
         for option in named_options(self.lines):
@@ -158,12 +158,12 @@ class Evidence:
         learn_all([*self._numbers.values(), *self._equations.values()], self.known)
         return self.known
 
-    def is_possible(self, tensors: int) -> bool:
+    def is_possible(self) -> bool:
         """Return whether no loop repeats more often than a file of so many tensors can have it. A number in a name may be any."""
         repeated: dict[Loop, int] = {}
         for (loop, _), (_, greatest) in self._bounds.items():
             repeated[loop] = repeated.get(loop, 0) + greatest + 1
-        return max(repeated.values(), default=0) <= tensors
+        return max(repeated.values(), default=0) <= self._tensors
 
     def _count(self) -> None:
         """Add what the numbers in the names tell of the loops."""

@@ -36,7 +36,10 @@ def layers_from(lines: Iterable[Line], known: Known, file: Mapping[str, Shape] |
                 if layer:
                     layers[path] = joined(layers[path], layer) if path in layers else layer
     except KeyError as error:
-        raise UsageError(f"its size {error.args[0]} is not known") from None
+        name, *numbers = error.args[0] if isinstance(error.args[0], tuple) else (error.args[0],)
+        raise UsageError(
+            f"its size {name}{''.join(f'[{number}]' for number in numbers)} is not known", f"give {name} for all layers"
+        ) from None
     return layers
 
 

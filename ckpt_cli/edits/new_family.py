@@ -11,6 +11,7 @@ from ..architectures.family import Family
 from ..architectures.hyperparameters import checked
 from ..architectures.recognition import member_with, model_from
 from ..errors import UsageError
+from ..schemes.preset_choice import preset_for
 from ..tensors.checkpoint import Checkpoint
 from .reinit import reinit
 
@@ -39,5 +40,5 @@ def new_family(name: str, hyperparameters: Mapping[str, object], seed: int, fram
             f"--framework {framework} is for architectures that ckpt builds", f"the hyperparameter names= of {name} picks names"
         )
     model = model_from(family, member_with(family, checked(family, hyperparameters)))
-    preset = family.preset if isinstance(family, Family) else ""
+    preset = preset_for({}, name) or (family.preset if isinstance(family, Family) else "")
     return reinit(blank(model), [], seed=seed, preset=preset, layers=lambda kind="": model.placed, open=reading.open)[0]

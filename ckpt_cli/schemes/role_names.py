@@ -49,7 +49,7 @@ ENDINGS: tuple[tuple[str, Role], ...] = (
     (r"weight_hh\w*|h2h_weight|recurrent_kernel", Role.RECURRENT),
     (r"weight_(ih|hr)\w*|i2h_weight|h2r_weight", Role.RECURRENT_INPUT),
     (r"bias_(ih|hh)\w*|[ih]2h_bias", Role.RECURRENT_BIAS),
-    (r"in_proj_bias|bias_[kv]", Role.BIAS),
+    (r"in_proj_bias", Role.BIAS),
     (r"in_proj_weight|[qkv]_proj_weight", Role.LINEAR),
     (r"prelu\d*_alpha", Role.SLOPE),
 )
@@ -65,26 +65,28 @@ LEAVES: tuple[tuple[str, Role], ...] = (
     (r"gain", Role.NORM_SCALE),  # of a convolution whose weight is standardised
     (r"skipinit_gain|layer_?scale\w*|(lambda|gamma)_?\d+|ls_?\d*", Role.LAYER_SCALE),
     (r"A_logs?|dt_bias|ssm_[ad]|time_(decay|first|faaaa|mix_\w+|maa_\w+)", Role.STATE_SPACE),
-    (r"r_[wrs]_bias|pos_bias_[uv]|sinks?", Role.ATTENTION_BIAS),
+    (r"r_[wrs]_bias|(pos_)?bias_u|pos_bias_v|sinks?", Role.ATTENTION_BIAS),
     (r"(\w+_)?logit_(scale|bias)\w*|temperature|t_prime", Role.LOGIT),
     (r"codevectors|(\w+_)?codebooks?", Role.CODEBOOK),
+    (r"inited|initialized|cluster_(size|usage)|embed_(avg|sum)", Role.COMPUTED),  # what a quantiser counts while it is trained
     (r"weight_g", Role.WEIGHT_GAIN),
 )
 
 # The layer's own name, before `weight`, `bias` and the like.
 LAYERS: tuple[tuple[str, Role], ...] = (
     (r"(\w+_)?grn", Role.RESPONSE),
+    (r"\w*layer_?scale_?\d*", Role.LAYER_SCALE),
     (r"rope_freqs|rope_factors\w*", Role.COMPUTED),
     (r"attn_sinks", Role.ATTENTION_BIAS),
 )
 NORM = re.compile(r"\w*norm\w*|\w*normalization\w*|ln(_?\w+)?|[bg]n\d*|\w+_(ln|bn)", re.IGNORECASE)
 EMBEDDING = re.compile(
-    r"(?!\w*(proj|mapping|head|embed_?out))(shared|wte|wpe|\w*emb(ed\w*|ds?|s)?|tok(en)?(s|_types)?|\w+_tokens?)"
+    r"(?!\w*(proj|mapping|head|patch|embed_?out))(shared|codebook|quer(y|ies)_(feat|emb|pos)\w*|reference_points|wte|wpe|\w*emb(ed\w*|ds?|s)?|tok(en)?(s|_types)?|\w+_tokens?)"
     r"|relative_attention_bias|attn_rel_b",
     re.IGNORECASE,
 )
 EXPERTS = re.compile(r"\w*experts?|\w+_exps|moe", re.IGNORECASE)
-HEADS = re.compile(r"[qkvor]|query|key|value|out|[qkvo]_proj")  # of an attention whose weight has an axis for the heads
+HEADS = re.compile(r"[qkvor](_kernel)?|query|key|value|out|[qkvo]_proj")  # of an attention whose weight has an axis for the heads
 
 # The last part of a name of a weight, a bias, and the scale of a norm.
 WEIGHT = re.compile(
@@ -93,6 +95,7 @@ WEIGHT = re.compile(
 )
 BIAS = re.compile(r"(\w*_)?(bias\w*|b(_?\d+)?)")
 SCALE = re.compile(r"(\w*_)?(weight|gamma|scale|g)")
+SCALE_ANYWHERE = re.compile(r"(\w*_)?weight")  # the same outside of what is called a norm: in a Sequential, norms have numbers
 
 # What a training checkpoint holds beside the model.
 TRAINING = re.compile(r"(^|[./])(optim\w*|opt_state|\w*scheduler\w*|\w*scaler|rng\w*|random\w*)[./]")
@@ -113,7 +116,7 @@ class Family(StrEnum):
 # A layer's type, as torch, Keras, MXNet and what builds upon them call it.
 TYPES: tuple[tuple[str, Family], ...] = (
     (r"GRN$|GlobalResponseNorm", Family.RESPONSE),
-    (r"Norm(?!alization)|(Batch|Layer|Group|RMS)Normalization", Family.NORM),  # Keras' Normalization has statistics of the data
+    (r"Norm(?!alization|ed)|(Batch|Layer|Group|RMS)Normalization", Family.NORM),  # Keras' Normalization has statistics of the data
     (r"Embedding", Family.EMBEDDING),
     (r"Conv|^Deconvolution$", Family.CONV),
     (r"(^|[a-z])(Linear|Dense)$|^FullyConnected$|Multi[Hh]eadAttention", Family.LINEAR),

@@ -9,7 +9,23 @@ import re
 from typing import NamedTuple
 
 from ..numbers.dtypes import named
-from .role_names import BIAS, EMBEDDING, ENDINGS, EXPERTS, HEADS, LAYERS, LEAVES, NORM, SCALE, TRAINING, TYPES, WEIGHT, Family, Role
+from .role_names import (
+    BIAS,
+    EMBEDDING,
+    ENDINGS,
+    EXPERTS,
+    HEADS,
+    LAYERS,
+    LEAVES,
+    NORM,
+    SCALE,
+    SCALE_ANYWHERE,
+    TRAINING,
+    TYPES,
+    WEIGHT,
+    Family,
+    Role,
+)
 from .target import Target, weight_beside
 
 __all__ = ["ClassifiedRole", "Role", "role_of"]
@@ -95,21 +111,27 @@ def _of_pair(name: _Name) -> Role | None:
         return Role.STATE_SPACE
     if re.fullmatch(r"positional_(embedding|encoding_gaussian_matrix)", name.leaf) and name.rank == 2 and name.target.shape[0] == 2:
         return Role.COMPUTED  # the random frequencies of SAM's positions, for x and y
+    if name.leaf in ("bias_k", "bias_v"):  # of torch's MultiheadAttention, but for the pair bias_u and bias_v of Transformer-XL
+        return Role.ATTENTION_BIAS if name.beside("bias_u") else Role.BIAS
+    if name.leaf == "embed" and name.parent == "codebook":
+        return Role.CODEBOOK
     square = name.rank == 4 and name.target.shape[:2] == (1, 1) and name.target.shape[2] == name.target.shape[3] > 1
     if name.leaf == "bias" and square:
         return Role.COMPUTED  # the causal mask of GPT-2 and its kin
     return _of_gamma(name) if re.search(r"(^|_)(gamma|beta)$", name.leaf) else None
 
 
-def _of_gamma(name: _Name) -> Role:
+def _of_gamma(name: _Name) -> Role | None:
     """The role of `gamma` and `beta`: of a norm, but a `gamma` that is alone outside of a norm scales a residual branch."""
     if re.fullmatch(LAYERS[0][0], name.parent):
         return LAYERS[0][1]
-    if name.leaf.endswith("beta"):
-        return Role.NORM_SHIFT
-    alone = not any(name.beside(re.sub("gamma$", other, name.leaf)) for other in ("beta", "running_mean", "moving_mean"))
-    in_norm = NORM.fullmatch(name.parent) or NORM.match(name.leaf.removesuffix("gamma"))
-    return Role.LAYER_SCALE if alone and not in_norm else Role.NORM_SCALE
+    kind = "gamma" if name.leaf.endswith("gamma") else "beta"
+    others = {"gamma", "beta", "running_mean", "moving_mean"} - {kind}
+    alone = not any(name.beside(name.leaf.removesuffix(kind) + other) for other in others)
+    in_norm = NORM.fullmatch(name.parent) or NORM.match(name.leaf.removesuffix(kind))
+    if alone and not in_norm:
+        return Role.LAYER_SCALE if kind == "gamma" else None
+    return Role.NORM_SCALE if kind == "gamma" else Role.NORM_SHIFT
 
 
 def _by_type(name: _Name, layer_type: str, by_leaf: Role | None) -> Role | None:
@@ -155,6 +177,8 @@ def _of_weight(name: _Name) -> Role | None:
     """The role of a weight of two axes or more that the name of its layer tells."""
     if name.rank >= 3 and any(EXPERTS.fullmatch(part) for part in name.path[-3:]):
         return Role.EXPERTS
+    if name.rank == 3 and name.parent.lower().endswith("linear"):
+        return Role.EXPERTS  # a linear layer with an axis more is one for each expert
     if name.rank == 3 and HEADS.fullmatch(name.parent if name.leaf == "kernel" else name.leaf):
         return Role.LINEAR
     if name.rank < 2:
@@ -174,7 +198,7 @@ def _by_shape(name: _Name) -> Role | None:
     if name.rank == 1 and weight is not None and name.leaf.isdigit() and len(weight) > 1:
         return Role.BIAS
     # a single element is more likely the slope of a PReLU, or a temperature, than the scale of a norm
-    if name.rank == 1 and name.target.shape != (1,) and SCALE.fullmatch(name.leaf):
+    if name.rank == 1 and name.target.shape != (1,) and SCALE_ANYWHERE.fullmatch(name.leaf):
         return Role.NORM_SCALE
     weights = {2: Role.LINEAR, 3: Role.CONV, 4: Role.CONV, 5: Role.CONV}
     return weights.get(name.rank) if WEIGHT.fullmatch(name.leaf) else None

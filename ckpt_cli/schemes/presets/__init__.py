@@ -63,7 +63,7 @@ def preset(function: Callable[Concatenate[Target, Role, ...], Distribution | Non
 def neutral(target: Target, role: Role) -> Distribution | None:
     """Return what all frameworks agree on: biases, shifts and means 0, scales and variances 1, counters 0.
 
-    A layer scale is what the config says. D of Mamba is 1, and A is −1 … −N in each row (S4D-real, Gu et al. 2022).
+    A layer scale is what the config says, and a temperature. D of Mamba is 1, and A is −1 … −N in each row (S4D-real, Gu et al. 2022).
     """
     if role in (Role.NORM_SCALE, Role.RUNNING_VAR):
         return ones(target)
@@ -71,6 +71,9 @@ def neutral(target: Target, role: Role) -> Distribution | None:
         return zeros(target)
     if role == Role.LAYER_SCALE:
         value = number_of(target, *_LAYER_SCALES)
+        return None if value is None else Constant(value)
+    if role == Role.LOGIT and target.name.endswith("scale"):
+        value = number_of(target, "logit_scale_init_value")
         return None if value is None else Constant(value)
     return _state_space(target) if role == Role.STATE_SPACE else None
 

@@ -10,7 +10,7 @@ from ..constant import zeros
 from ..distribution import Distribution, Normal, Uniform
 from ..roles import Role
 from ..scaling import Mode, Nonlinearity, kaiming_normal, kaiming_uniform
-from ..target import Target, weight_beside
+from ..target import Target
 from . import neutral, preset
 from .pytorch import pytorch
 
@@ -26,13 +26,14 @@ def resnet(
     mode: Mode = "fan_out",
     nonlinearity: Nonlinearity = "relu",
     distribution: Literal["normal", "uniform"] = "normal",
+    zero_bias: bool = False,
 ) -> Distribution | None:
-    """Convolutions kaiming_normal or kaiming_uniform of this mode and nonlinearity, their biases 0; norms 1 and 0, but with `zero_init`
-    the last norm of each block 0; linear layers as torch's, or N(0, linear_std²) with biases 0; running statistics 0 and 1.
+    """Convolutions kaiming_normal or kaiming_uniform of this mode and nonlinearity; norms 1 and 0, but with `zero_init` the last norm of
+    each block 0; linear layers as torch's, or N(0, linear_std²); biases as torch's, or 0 with `zero_bias`; running statistics 0 and 1.
 
-    He et al. 2015; Goyal et al. 2017 (zero_init, timm's default). transformers', timm's and torchvision's ResNet; with linear_std=0.01
-    torchvision's VGG, MobileNetV2, DenseNet; with mode=fan_in and distribution=uniform SqueezeNet; with mode=fan_in, nonlinearity=linear,
-    linear_std=0.01 and zero_init timm's NFNet.
+    He et al. 2015; Goyal et al. 2017 (zero_init, timm's default). transformers', timm's and torchvision's ResNet; with linear_std=0.01 and
+    zero_bias torchvision's VGG, MobileNetV2; with mode=fan_in, distribution=uniform and zero_bias SqueezeNet; with mode=fan_in,
+    nonlinearity=linear, linear_std=0.01, zero_bias and zero_init timm's NFNet.
     """
     if role == Role.CONV:
         draw = kaiming_normal if distribution == "normal" else kaiming_uniform
@@ -41,10 +42,7 @@ def resnet(
         return zeros(target)
     if role == Role.LINEAR and linear_std:
         return Normal(0.0, linear_std)
-    weight = weight_beside(target) if role == Role.BIAS else None
-    if weight is not None and (linear_std or len(weight) > 2):
-        return zeros(target)
-    return pytorch(target, role)
+    return zeros(target) if role == Role.BIAS and zero_bias else pytorch(target, role)
 
 
 def _is_last(target: Target) -> bool:

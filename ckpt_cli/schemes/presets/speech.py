@@ -24,10 +24,10 @@ def wav2vec2(target: Target, role: Role, std: float = 0.0) -> Distribution | Non
     quantiser's projection N(0, 1); other weights N(0, σ²), biases 0; norms 1 and 0. σ is `std`; without it, the config's
     `initializer_range`; else 0.02.
 
-    Baevski et al. 2020; transformers' Wav2Vec2PreTrainedModel, HuBERT, WavLM, UniSpeech. `weight_gain` is left as it is.
+    Baevski et al. 2020; transformers' Wav2Vec2PreTrainedModel, HuBERT, WavLM, UniSpeech, Mimi. `weight_gain` is left as it is.
     """
     positions = _POSITIONS.search(target.name)
-    if _AS_TORCH.search(target.name) or (positions and role == Role.CONV):
+    if _AS_TORCH.search(target.name) or (positions and role == Role.CONV and not target.name.endswith(".weight")):
         return pytorch(target, role)
     if role in (Role.TOKEN, Role.CODEBOOK):
         return Uniform(0.0, 1.0)

@@ -23,7 +23,7 @@ def t5(target: Target, role: Role, factor: float = 0.0) -> Distribution | None:
     """Linear weights N(0, f²/inputs), queries N(0, f²/(inputs · d_kv)), embeddings and an output layer of its own N(0, f²), tables of
     distances N(0, f²/d_model); norms 1. f is `factor`; without it, the config's `initializer_factor`; else 1.
 
-    Raffel et al. 2020; transformers' T5PreTrainedModel; also mT5, UMT5, LongT5, Switch Transformers.
+    Raffel et al. 2020; transformers' T5PreTrainedModel; also mT5, UMT5, LongT5.
     """
     scale = factor_of(target, factor)
     if role == Role.EMBEDDING:

@@ -6,7 +6,7 @@ import re
 from math import sqrt
 
 from ..config_entries import count_of, flag_of, number_of, padding_of, std_of, type_of
-from ..constant import zeros
+from ..constant import ones, zeros
 from ..depth import count_layers
 from ..distribution import Distribution, Normal, Rows
 from ..independent import truncated
@@ -21,6 +21,7 @@ _LAYERS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 _RESIDUAL = re.compile(r"(^|[./_])(c_proj|o_proj|out_proj|down_proj|fc2|wo|dense_4h_to_h)[./]weight$")
 _WORDS = re.compile(r"(^|\.)(\w*words?_emb\w*|embed_tokens|tok\w*_emb\w*|shared|wte|embeddings?)\.weight$")
 _TIED_HEAD = re.compile(r"(^|\.)(lm_head|decoder|output|embed_out)\.weight$")
+_MASK = re.compile(r"(^|\.)mask_token$")
 _POSITIONS = re.compile(r"(^|\.)position_embeddings\.weight$")
 # Models whose table of positions has a row for padding, too, because fairseq counts positions from there.
 _PADDED_POSITIONS = re.compile(r"(xlm-)?roberta(-xl)?|camembert|longformer|mpnet|data2vec-text|xmod|esm|ibert|prophetnet")
@@ -29,18 +30,23 @@ _CUT = 3.0  # of ModernBERT's normal, in σ
 
 @preset
 def bert(target: Target, role: Role, std: float = 0.0, padding: bool = True) -> Distribution | None:
-    """Weights, embeddings and tokens N(0, σ²), biases and tables of relative positions 0, norms 1 and 0. The embedding's row for padding
-    is 0 where the config has a `pad_token_id` and `padding` is true. σ is `std`; without it, the config's `initializer_range` or
-    `init_std`; else 0.02.
+    """Weights, embeddings and tokens N(0, σ²), biases, mask tokens and tables of relative positions 0, norms 1 and 0. The embedding's row
+    for padding is 0 where the config has a `pad_token_id` and `padding` is true. σ is `std`; without it, the config's
+    `initializer_range` or `init_std`; else 0.02.
 
     Devlin et al. 2019; transformers' PreTrainedModel._init_weights, which most models have (the paper's own code cuts the normal off at
     two σ).
     """
-    if role not in _DRAWN:
-        return neutral(target, role)
+    if role not in _DRAWN or _MASK.search(target.name):
+        return zeros(target) if role == Role.TOKEN else _of_hybrid(target, role)
     drawn = Normal(0.0, std_of(target, std, 0.02))
     row = padding_of(target) if padding and _has_padding(target, role) else None
     return drawn if row is None else Rows(drawn, {row: zeros(target)})
+
+
+def _of_hybrid(target: Target, role: Role) -> Distribution | None:
+    """What is no weight; of a Mamba layer within a transformer (Bamba, Granite, Qwen3-Next) the bias of Δ is 1."""
+    return ones(target) if role == Role.STATE_SPACE and target.name.endswith("dt_bias") else neutral(target, role)
 
 
 def _has_padding(target: Target, role: Role) -> bool:
@@ -75,7 +81,7 @@ def llama(target: Target, role: Role, std: float = 0.0) -> Distribution | None:
     transformers' LlamaPreTrainedModel and its kin: Mistral, Mixtral, Qwen, Phi, OLMo, DeepSeek, gpt-oss.
     """
     router = role == Role.BIAS and target.name.endswith("router.bias")
-    return bert(target, Role.LINEAR if router else role, std=std)
+    return bert(target, Role.ATTENTION_BIAS if router else role, std=std)
 
 
 @preset
