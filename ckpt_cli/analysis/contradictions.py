@@ -70,6 +70,8 @@ def contradictions(config: Config, own: Checkpoint, dtypes: Mapping[str, int]) -
         dtypes: the number of elements of each dtype, without those of packed parameters.
     """
     path = own.origin.path if own.origin else ""
+    if config.path == path and not config.library:
+        return []  # arguments that a training kept, which may be about anything
     checks = _OF_RANKS if part_notes(path, own) else _OF_SHARDS if own.origin and _is_shard(own) else _OF_WHOLE
     if config.library == "peft":
         checks = (_ranks, _targets)
@@ -81,11 +83,12 @@ def _is_shard(own: Checkpoint) -> bool:
     return own.origin is not None and own.origin.format != "sharded" and shard_name(own.origin.path) is not None
 
 
-# Families whose config does not say how many layers, or rows of the embedding, the file has: layers that are used several times or are not
-# the numbered ones, rows for special tokens.
+# Families whose config does not say how many layers, or rows of the embedding, the file has, or how wide they are: layers that are used
+# several times or are not the numbered ones, rows for special tokens.
 _COUNTED_OTHERWISE = (
     "albert", "dory", "efficientnet", "fastspeech2_conformer", "fastspeech2_conformer_with_hifigan", "groupvit", "hrm_text",
     "kyutai_speech_to_text", "mask2former", "mllama", "mllama_text_model", "molmo2", "molmo2_text", "moshi", "oneformer", "ovis2",
+    "pp_ocrv5_mobile_rec", "pp_ocrv5_server_rec", "pp_ocrv6_small_rec", "pp_ocrv6_tiny_rec",
 )  # fmt: skip
 _LEAST_SHARE = 3  # a stack that is told of has one in so many of the tensors in layers
 
@@ -125,7 +128,7 @@ def _hidden(compared: Compared) -> Iterator[Contradiction]:
     parts = compared.parts
     widths = {shape[1] for shape in parts.embeddings.values()}
     said = list(compared.sizes("hidden"))
-    if len(said) != 1 or said[0][0] or "heads" not in compared.said[""]:
+    if len(said) != 1 or said[0][0] or "heads" not in compared.said[""] or compared.config.model_type in _COUNTED_OTHERWISE:
         return  # of models of several parts, and of convolutions, it may be anything
     _, _, entry, hidden = said[0]
     if widths and hidden not in widths | parts.vectors and not widths & _embedding_widths(compared):

@@ -140,7 +140,7 @@ def _dtypes(typed: str, line: CommandLine) -> list[Candidate]:
 def _architectures(typed: str, line: CommandLine) -> list[Candidate]:
     from ..architectures import architectures
 
-    return starting([*(() if line.command == "new" else ("auto", "none")), *architectures], typed)
+    return starting([*(() if line.command in ("new", "archs") else ("auto", "none")), *architectures], typed)
 
 
 def _hyperparameters(typed: str, line: CommandLine) -> list[Candidate]:

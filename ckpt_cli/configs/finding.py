@@ -79,16 +79,21 @@ def find(checkpoint: Checkpoint) -> Found:
 def _find(checkpoint: Checkpoint, file: File) -> Found:
     name = os.path.basename(file.path)
     first = Folder(os.path.dirname(file.path), name)
-    for reader in readers.built_in():
-        if config := reader.inside(checkpoint):
-            return Found(config, first)
+    if config := _inside(checkpoint, always=True):
+        return Found(config, first)
     if name.startswith(_NO_MODELS):
         return Found(None, first)
     asked = _readers_for(name)
     for folder in _folders(first, file.stands_for):
         if config := _beside(folder, asked):
             return Found(config, folder, tuple(folder.notes))
-    return Found(None, first, tuple(first.notes))
+    return Found(_inside(checkpoint, always=False), first, tuple(first.notes))
+
+
+def _inside(checkpoint: Checkpoint, always: bool) -> Config | None:
+    """What the file itself says. `always`: of a kind that has no other place; else of one that a file beside it would be preferred to."""
+    asked = (reader for reader in readers.built_in() if always is not bool(reader.files))
+    return next((config for reader in asked if (config := reader.inside(checkpoint))), None)
 
 
 def _readers_for(weights: str) -> list[Reader]:

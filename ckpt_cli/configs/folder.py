@@ -73,7 +73,7 @@ class Folder:
         try:
             return read_document(path)
         except CkptError as error:
-            self.notes.append(f"{path} is not read: {error.what}")
+            self.notes.append(f"{path} is not read: {error.what.replace('JSON header', 'JSON')}")
         return None
 
 

@@ -26,11 +26,11 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
     "widths": ("hidden_sizes", "embed_dims", "encoder_hidden_sizes"),
     "heads": (
         "num_attention_heads", "n_head", "num_heads", "n_heads", "encoder_attention_heads", "attention_heads",
-        "num_encoder_attention_heads", "n_audio_head",
+        "num_encoder_attention_heads", "encoder_num_attention_heads", "decoder_attention_heads", "n_audio_head",
     ),
     "kv_heads": (
         "num_key_value_heads", "n_kv_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num", "num_query_groups",
-        "attn_config.kv_n_heads", "num_attention_groups",
+        "attn_config.kv_n_heads", "num_attention_groups", "encoder_num_key_value_heads",
     ),
     "head_size": ("head_dim", "d_kv", "kv_channels", "attention_head_dim", "d_head"),
     "intermediate": (

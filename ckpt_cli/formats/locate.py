@@ -90,7 +90,7 @@ def _found_in(path: str, steps: bool = True) -> list[str]:
     if models:
         return models
     with about(path), os.scandir(path) as entries:
-        below = sorted((entry.is_dir(), entry.name) for entry in entries if not numbered_steps.is_unfinished(entry.name))
+        below = sorted((numbered_steps.is_a_folder(entry), entry.name) for entry in entries if not numbered_steps.is_unfinished(entry.name))
     folders = {name: models for is_dir, name in below if is_dir and (models := _in_folder_below(os.path.join(path, name), steps))}
     if steps and (newest := numbered_steps.newest_first(folders)):
         return folders[newest[0]]

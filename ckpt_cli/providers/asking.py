@@ -69,18 +69,18 @@ def ask(checkpoint: Checkpoint, spec: str = "auto") -> Provided | None:
     return _answered(provider, config, shapes, lambda: provider.provide_file(config, checkpoint))
 
 
-def provided_by(config: Config, shapes: Mapping[str, Shape]) -> Provided | None:
+def provided_by(config: Config, shapes: Mapping[str, Shape] | None = None) -> Provided | None:
     """Return the model that a config describes, as its library builds it; None where no provider takes the config.
 
     Args:
         config: the config.
-        shapes: the shape of each tensor of the file by name; empty where there is none, for the names of a new model.
+        shapes: the shape of each tensor of the file by name; None for the names of a new model.
 
     Raises:
         LibraryError: the library is not installed, is too old, or cannot build the model.
     """
-    provider = provider_of(config)
-    return _answered(provider, config, shapes, lambda: provider.provide(config, shapes)) if provider else None
+    provider, held = provider_of(config), shapes or {}
+    return _answered(provider, config, held, lambda: provider.provide(config, held)) if provider else None
 
 
 def _answered(provider: Provider, config: Config, shapes: Mapping[str, Shape], provide: Callable[[], Provided]) -> Provided:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
+from ..schemes.seeds import import_torch
 from .fence import Stopped
 
 SECONDS = 60  # of the processor, for one model: the largest of the hub takes some seconds
@@ -89,6 +90,7 @@ def _bound_memory(stack: ExitStack) -> None:
         return
     import resource
 
+    import_torch()  # its libraries for GPUs alone take more
     with open("/proc/self/statm") as file:
         now = int(file.read().split()[0]) * resource.getpagesize()
     limits = resource.getrlimit(resource.RLIMIT_AS)

@@ -10,8 +10,6 @@ from ..analysis.config_summary import ConfigSummary
 from ..configs.sizes import Number
 from ..errors import shortened
 
-_WITHIN_FILE = ("gguf", "keras")  # libraries whose configs lie in the file of the weights
-
 # What is said of a size on a terminal; a size that is not here is in the records and in JSON alone.
 _WORDS = {
     "layers": "{} layers",
@@ -31,26 +29,22 @@ _WORDS = {
 _OF = {"heads": ("kv_heads", "{} key-value"), "experts": ("experts_per_token", "{} per token")}
 
 
-def config_head(summary: ConfigSummary | None) -> Iterator[str]:
-    """Yield the lines of the sheet: the model that the config names, how it is quantised, what contradicts it."""
+def config_head(path: str, summary: ConfigSummary | None) -> Iterator[str]:
+    """Yield the lines of the sheet: the model that the config of the file at `path` names, how it is quantised, what contradicts it."""
     if summary is None:
         return
-    yield f"{'; '.join([_whole(summary), *_parts(summary)])} ({_source(summary)})"
+    source = "the file itself" if path == summary.config.path else os.path.basename(summary.config.path)
+    yield f"{'; '.join(filter(None, [_whole(summary), *_parts(summary)]))} ({source})"
     if summary.quantised:
         yield f"quantised: {summary.quantised}"
     for entry, says, found in summary.contradictions:
-        yield f"contradicts {_source(summary)}: {entry} says {says}, the file has {found}"
-
-
-def _source(summary: ConfigSummary) -> str:
-    return "its metadata" if summary.config.library in _WITHIN_FILE else os.path.basename(summary.config.path)
+        yield f"contradicts {source}: {entry} says {says}, the weights have {found}"
 
 
 def _whole(summary: ConfigSummary) -> str:
     config = summary.config
-    name = shortened(config.class_name or config.model_type or config.library)
-    of = f" of {shortened(config.within)}" if config.within else ""
-    return ", ".join(filter(None, [f"{name}{of}", *_in_words(summary.sizes.get("", {})), *summary.told]))
+    name, within = (shortened(each) for each in (config.class_name or config.model_type or config.library, config.within))
+    return ", ".join(filter(None, [f"{name} of {within}" if within else name, *_in_words(summary.sizes.get("", {})), *summary.told]))
 
 
 def _parts(summary: ConfigSummary) -> Iterator[str]:

@@ -30,7 +30,7 @@ def show_summary(out: Answer, summary: Summary, layers: Sequence[Row], config: C
 def head(summary: Summary, config: ConfigSummary | None = None) -> Iterator[str]:
     """Yield the lines above the tree: the file, what its config says, and its architecture."""
     yield f"{summary.path}: {summary.format}, {readable_size(summary.bytes)} on disk"
-    yield from config_head(config)
+    yield from config_head(summary.path, config)
     model = summary.model
     if model and model.architecture:
         yield described(model)

@@ -51,9 +51,7 @@ KERNELS = {
 def image() -> Any:
     layers = [
         L.Conv2D(8, 3, kernel_initializer="he_normal", bias_initializer=init.Constant(0.1)),
-        L.BatchNormalization(
-            gamma_initializer="zeros", beta_initializer=init.Constant(2.0), moving_variance_initializer=init.Constant(4.0)
-        ),
+        L.BatchNormalization(beta_initializer=init.Constant(2.0), moving_variance_initializer=init.Constant(4.0)),
         L.DepthwiseConv2D(3, depth_multiplier=4, depthwise_initializer="he_uniform"),
         L.SeparableConv2D(6, 3, depthwise_initializer="lecun_uniform", pointwise_initializer=init.RandomNormal(0, 2.0)),
         L.Conv2DTranspose(5, 3),
