@@ -51,6 +51,7 @@ EXPECTED: dict[str, tuple[str, dict[str, object]]] = {
     "convnext": ("convnext", {**CONV, "patch": "patch_size"}),
     "convnextv2": ("convnextv2", {**CONV, "patch": "patch_size"}),
     "deit": ("deit", VIT),
+    "detr": ("detr", {"layers": "encoder_layers", "queries": "num_queries", "hidden": "d_model", "widths": [16, 32]}),
     "dinov2": ("dinov2", {**VIT, "mlp": 64}),
     "dit": ("dit", {"layers": "num_layers", "patch": "patch_size", "channels": "in_channels", "hidden": 16}),
     "falcon_mamba": ("mamba", {**MAMBA, "inner": "intermediate_size", "state": "state_size", "rank": "time_step_rank"}),
