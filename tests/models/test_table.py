@@ -26,8 +26,6 @@ TEN = ["gpt2", "llama_tied", "mixtral", "bert_classifier", "t5", "whisper", "vit
 CHOSEN = os.environ.get("CKPT_MODELS", "").split() or (list(FAMILIES) if ALL else TEN)  # `make models FAMILIES='bert t5'`
 SEEDS = 16 if ALL else 4
 DRAWN = CHOSEN if ALL or "CKPT_MODELS" in os.environ else ["bert_classifier", "t5", "mamba"]  # of the ten, whose values are drawn
-# How the library initialises these is refused by name.
-REFUSED = {"pegasus": "model.decoder.embed_positions.weight"}
 
 LARGE = 4 << 20  # bytes of a file from which on one seed is enough
 ENOUGH = 40_000  # values of a tensor that are compared
@@ -41,14 +39,7 @@ def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def explained(model: Tiny) -> None:
-    """Of a model whose initialisation can be told."""
-    if model.name in REFUSED:
-        pytest.skip(f"{REFUSED[model.name]} is refused")
-
-
-@pytest.fixture
-def values(model: Tiny, explained: None) -> None:
+def values(model: Tiny) -> None:
     """Of a model whose values are drawn."""
     if model.name not in DRAWN:
         pytest.skip("drawn by `make models`")
@@ -118,7 +109,6 @@ def test_ties_are_the_library_s(model: Tiny, truth: dict[str, Any]) -> None:
     assert {frozenset(group) for group in provided.model.ties} == {frozenset(group) for group in truth["ties"]}
 
 
-@pytest.mark.usefixtures("explained")
 def test_distributions_are_the_library_s(model: Tiny, truth: dict[str, Any], ckpt: Ckpt) -> None:
     plan = ckpt("reinit", model.weights, "--preset", "own", "-n", "--json", "--seed", 1, *model.arch).json
     assert disagreement(plan, truth["tensors"]) == {}
@@ -173,13 +163,6 @@ def test_a_recipe_gives_the_same_bytes_without_the_library(model: Tiny, ckpt: Ck
     ckpt("reinit", model.weights, "--preset", "own", "--seed", 1, "-o", direct, *model.arch)
     assert elsewhere.run("apply", model.weights, recipe_of(model, ckpt, tmp_path), "-o", replayed) == 0
     assert direct.read_bytes() == replayed.read_bytes()
-
-
-@pytest.mark.parametrize("name", [name for name in CHOSEN if name in REFUSED])
-def test_what_cannot_be_told_is_refused_by_name(name: str, ckpt: Ckpt, tmp_path: Path) -> None:
-    refused = tiny(name, tmp_path)
-    assert REFUSED[name] in ckpt("reinit", refused.folder, "--preset", "own", "-n", status=2).err
-    ckpt("reinit", refused.folder, "--preset", "own", "*.embed_positions.weight=keep", "-n")
 
 
 def recipe_of(model: Tiny, ckpt: Ckpt, folder: Path) -> Path:
