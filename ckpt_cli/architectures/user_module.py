@@ -50,6 +50,13 @@ def load(spec: str, source: str, call: str) -> Model:
     return describe(spec, keywords, build)
 
 
+def types_of(module: Module) -> dict[str, str]:
+    """Return the type of each layer by its path; a convolution with weight normalisation is a Conv1d, not a ParametrizedConv1d."""
+    from torch.nn.utils.parametrize import type_before_parametrizations
+
+    return {path: type_before_parametrizations(layer).__name__ for path, layer in module.named_modules(remove_duplicate=False)}
+
+
 def describe(spec: str, keywords: dict[str, Any], build: Callable[[], Module], built: Module | None = None) -> Model:
     """Return what is known of a module: its layers, and the names, shapes, buffers and ties of its state_dict.
 
@@ -61,7 +68,7 @@ def describe(spec: str, keywords: dict[str, Any], build: Callable[[], Module], b
     """
     module = built or on_meta(build)
     tensors = {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if hasattr(tensor, "shape")}
-    layers = {path: type(layer).__name__ for path, layer in module.named_modules(remove_duplicate=False)}
+    layers = types_of(module)
     parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     buffers = frozenset(shapes.keys() - parameters)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..architectures.layers import Shape
 from ..architectures.model import Model
-from ..architectures.user_module import describe
+from ..architectures.user_module import describe, types_of
 from ..errors import LibraryError
 from . import Initialisation
 
@@ -111,7 +111,7 @@ def drawn(build: Callable[[], tuple[Module, Carried]]) -> dict[str, Initialisati
     with recording() as record:
         module, carried = build()
         tensors = module.state_dict(keep_vars=True)
-    kinds = {path: type(layer).__name__ for path, layer in module.named_modules(remove_duplicate=False)}
+    kinds = types_of(module)
     found = {}
     for theirs, ours in carried.names.items():
         tensor = carried.parts[theirs] if theirs in carried.parts else tensors[ours]
