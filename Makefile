@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: help demo test test-all oracle crash fuzz lint ruff types samples docs check-docs bench bench-quick bench-peers clean
+.PHONY: help demo test test-all oracle models crash fuzz lint ruff types samples docs check-docs bench bench-quick bench-peers clean
 help:
 	@echo "make demo     set up, then run the main job on the sample models"
 	@echo "make test     set up, then run the tests"
 	@echo "make test-all the same, with all of what is sampled otherwise"
 	@echo "make oracle   the frameworks that wrote the formats load what ckpt writes; set up in .venv-oracle-*"
+	@echo "make models   what transformers, diffusers, timm and torchvision do beside what ckpt says of it; set up in .venv-models, 5 GB"
 	@echo "make crash    make every call of a save fail, kill it there, and cut the power after it; a long while"
 	@echo "make fuzz     hostile files made of good ones, for as long as SECONDS says (60); by atheris where it can be installed"
 	@echo "make lint     ruff and mypy"
@@ -49,6 +50,19 @@ oracle: setup .venv-oracle-frameworks/ready .venv-oracle-mxnet/ready
 	for name in frameworks mxnet; do \
 		CKPT="$(abspath $(BIN))/ckpt" .venv-oracle-$$name/bin/python -m pytest --override-ini addopts= --confcutdir=tests/oracle tests/oracle/$$name || exit; done
 
+# The libraries of models with the torch that fits them. WITH takes other versions: make models WITH='transformers==5.25.0'.
+.venv-models/ready: tests/models/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --requirement $< --editable .
+	@touch $@
+
+WITH =
+FAMILIES =
+models: .venv-models/ready
+	$(if $(WITH),.venv-models/bin/python -m pip install --quiet --upgrade $(WITH))
+	CKPT_TESTS=models CKPT_MODELS="$(FAMILIES)" .venv-models/bin/python -m pytest tests/models
+	$(if $(WITH),rm .venv-models/ready)
+
 crash: setup
 	CKPT_TESTS=crash $(BIN)/python -m pytest -n auto tests/crash tests/test_in_place.py
 
@@ -70,6 +84,7 @@ types: setup
 
 samples: setup
 	$(BIN)/python -W ignore sample_models/build.py
+	$(BIN)/python -W ignore sample_models/build_bert.py
 
 docs: setup
 	$(BIN)/python docs/build.py
@@ -106,5 +121,5 @@ bench-peers: setup-bench .venv-peers/ready
 	$(BIN)/python benchmarks/run.py --peers --write $(BENCH)
 
 clean:
-	rm -rf $(VENV) .venv-peers .venv-oracle-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers .venv-models .venv-oracle-* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +

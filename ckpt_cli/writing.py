@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .errors import EditError, UsageError, WriteError, about
 from .formats import Savable, formats
 from .tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from .disk.file_to_write import FileToWrite
     from .disk.layout import FileLayout
     from .tensors.blocks import Progress
+
+
+class Folder(NamedTuple):
+    """A folder that belongs to a checkpoint alone, and is made where it is missing.
+
+    Attributes:
+        files: What is written into it beside the checkpoint.
+        replaced: The paths of shards of the model in it, which are removed where they are not written anew.
+    """
+
+    files: Sequence[FileToWrite] = ()
+    replaced: Sequence[str] = ()
 
 
 def format_for(path: str, name: str | None, default: str | None = None) -> Savable:
@@ -51,7 +64,14 @@ def _targets() -> Iterator[Savable]:
 
 
 def save(
-    checkpoint: Checkpoint, path: str, form: Savable, *, replace: bool = False, backup: str | None = None, progress: Progress | None = None
+    checkpoint: Checkpoint,
+    path: str,
+    form: Savable,
+    *,
+    replace: bool = False,
+    backup: str | None = None,
+    progress: Progress | None = None,
+    folder: Folder | None = None,
 ) -> list[str]:
     """Write `checkpoint` to `path`, all or nothing. Where only values changed in the file that it was read from, only those are written.
 
@@ -62,6 +82,7 @@ def save(
         replace: An existing file may be replaced; else it is refused.
         backup: The suffix under which a replaced file is kept; None keeps none.
         progress: Called with the bytes done so far and the bytes in all.
+        folder: The folder that belongs to the checkpoint; None where it has none.
 
     Returns:
         Notes for the user, one line each.
@@ -74,15 +95,19 @@ def save(
 
     main = form.main_file(path, checkpoint)
     with about(main), _blaming_source(checkpoint):
-        _check_folder(path)
-        with _new_folder(path if os.path.dirname(main) == path else ""):
-            return save_all(
-                main, form.files_to_write(checkpoint, main), form.files_to_remove(checkpoint, main), WriteOptions(replace, backup, progress)
-            )
+        own_folder = os.path.dirname(main)
+        _check_folder(path if folder is None else own_folder)
+        with _new_folder(own_folder if folder is not None or own_folder == path else ""):
+            outputs = [*form.files_to_write(checkpoint, main), *(folder.files if folder else ())]
+            written = {output.path for output in outputs}
+            stale = [path for path in (folder.replaced if folder else ()) if path not in written]
+            return save_all(main, outputs, [*form.files_to_remove(checkpoint, main), *stale], WriteOptions(replace, backup, progress))
 
 
-def check_saving(checkpoint: Checkpoint, path: str, form: Savable, *, replace: bool = False) -> None:
+def check_saving(checkpoint: Checkpoint, path: str, form: Savable, *, replace: bool = False, folder: Folder | None = None) -> None:
     """Check that `checkpoint` can be saved: that the format holds it, and that the files may be written. Reads no data, writes nothing.
+
+    The arguments are those of `save`.
 
     Raises:
         CkptError: What `save` would raise.
@@ -93,8 +118,8 @@ def check_saving(checkpoint: Checkpoint, path: str, form: Savable, *, replace: b
     form.check_place(checkpoint)
     path = form.main_file(path, checkpoint)
     with about(path):
-        _check_folder(path)
-        targets(form.files_to_write(checkpoint, path), WriteOptions(replace))
+        _check_folder(path if folder is None else os.path.dirname(path))
+        targets([*form.files_to_write(checkpoint, path), *(folder.files if folder else ())], WriteOptions(replace))
 
 
 def _check_folder(path: str) -> None:

@@ -26,6 +26,8 @@ from itertools import groupby
 from pathlib import Path
 
 from ckpt_cli.analysis.figures import FIGURES, Figure
+from ckpt_cli.architectures import architectures
+from ckpt_cli.architectures.family import Family
 from ckpt_cli.cli import COMMANDS
 from ckpt_cli.commands.formats import ABILITIES, abilities
 from ckpt_cli.formats import formats
@@ -79,8 +81,9 @@ def run_transcripts(text: str) -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for sample in (ROOT / "sample_models").iterdir():
-            if sample.suffix != ".py" and sample.is_file():
+            if sample.is_file() and sample.suffix != ".py":
                 shutil.copy(sample, folder)
+        shutil.copytree(ROOT / "sample_models/bert", folder / "bert", copy_function=shutil.copy)
         return re.sub(r"(?<=^```console\n).*?(?=^```$)", lambda found: transcript(found[0], folder), text, flags=re.DOTALL | re.MULTILINE)
 
 
@@ -106,8 +109,17 @@ def scheme_table() -> str:
 
 
 def preset_table() -> str:
-    rows = [f"| `{name}` | {cell(' '.join((one.__doc__ or '').split()))} |\n" for name, one in presets.items()]
+    rows = [f"| `{name}` | {cell(' '.join(one.doc.split()))} |\n" for name, one in presets.items()]
     return "| preset | |\n|---|---|\n" + "".join(rows)
+
+
+def architecture_table() -> str:
+    """The architectures: those with a data file, with the types of configs and the styles of names."""
+    described = [each for each in (architectures[name] for name in sorted(architectures)) if isinstance(each, Family)]
+    rows = [(f"`{each.name}`", cell(each.title), ", ".join(f"`{kind}`" for kind in each.document.get("types", ()))) for each in described]
+    styles = [", ".join(f"`{style}`" for style in each.styles if not style.endswith("-bare")) for each in described]
+    lines = [f"| {' | '.join((*row, names))} |" for row, names in zip(rows, styles, strict=True)]
+    return "\n".join(["| name | what it is | `model_type` in configs | `names=` |", "|---|---|---|---|", *lines, ""])
 
 
 def format_table() -> str:
@@ -206,6 +218,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "rooms": room_table,
     "commands": command_table,
     "reference": reference,
+    "architectures": architecture_table,
     "schemes": scheme_table,
     "presets": preset_table,
     "formats": format_table,

@@ -84,7 +84,7 @@ def asked(here: Path, line: str) -> list[str]:
         ("ckpt set mlp.pt --format saf", ["+safetensors"]),
         ("ckpt get mlp.pt --format ", ["+text", "+json", "+npy", "+raw"]),
         ("ckpt new shared", ["+shared-mlp"]),
-        ("ckpt ls mlp.pt --arch n", ["+none", "+nested"]),
+        ("ckpt ls mlp.pt --arch n", ["+none", "+nemotron", "+nested"]),
         ("ckpt ls mlp.pt --arch ./my", ["files"]),
         ("ckpt schemes xavier_n", ["+xavier_normal"]),
         ("ckpt completion ", ["+bash", "+zsh", "+fish"]),

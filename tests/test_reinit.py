@@ -96,7 +96,7 @@ def test_the_last_rule_wins_over_rules_and_preset():
 
 
 def test_types_come_from_the_architecture_where_it_is_known():
-    _, plan = edited(mlp(), "@Linear.bias=zeros", preset="pytorch", layers=lambda: {"0": "Linear", "2": "Linear"})
+    _, plan = edited(mlp(), "@Linear.bias=zeros", preset="pytorch", layers=lambda kind="": {"0": "Linear", "2": "Linear"})
     assert [step.reason for step in plan] == ["linear, by type Linear", "@Linear.bias"] * 2
     with pytest.raises(NoMatch, match="layer types of this file are not known"):
         edited(mlp(), "@Linear.bias=zeros")

@@ -134,6 +134,14 @@ def test_rebuilding_the_samples_gives_the_same_bytes(tmp_path: Path) -> None:
             assert (tmp_path / name).read_bytes() == (SAMPLES / name).read_bytes(), name
 
 
+@pytest.mark.skipif(not WHOLE, reason="takes half a minute: make test-all")
+def test_rebuilding_the_bert_gives_its_files(tmp_path: Path, ckpt: Ckpt) -> None:
+    subprocess.run([sys.executable, SAMPLES / "build_bert.py", tmp_path], check=True, capture_output=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in (SAMPLES / "bert").iterdir())
+    assert (tmp_path / "config.json").read_bytes() == (SAMPLES / "bert/config.json").read_bytes()
+    assert ckpt("ls", tmp_path).rows == ckpt("ls", SAMPLES / "bert").rows
+
+
 def test_each_sample_stays_what_it_is_while_it_is_read(ckpt: Ckpt) -> None:
     before = {name: (SAMPLES / name).read_bytes() for name in FILES}
     for name in FILES:

@@ -240,10 +240,10 @@ def test_constants_need_no_torch():
         "from ckpt_cli.schemes.presets import presets\n"
         "for text in ('*=zeros', '*=constant(42)', '*=mxnet.One'):\n"
         "    print(len(b''.join(blocks(parse_rule(text).call.distribution(Target('a', (300, 1000))), 'float32', (300, 1000)))))\n"
-        "print(len(presets), 'torch' in sys.modules, 'numpy' in sys.modules)"
+        "print(len(presets) > 5, 'torch' in sys.modules, 'numpy' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["1200000"] * 3 + ["6", "False", "False"]
+    assert run.stdout.split() == ["1200000"] * 3 + ["True", "False", "False"]
 
 
 # ---------------------------------------------------------------- fans and variance
@@ -510,8 +510,8 @@ def test_roles_over_a_real_state_dict():
         typed, assumed = role_of(facts, layer), role_of(facts)
         assert typed.role == want, name
         assert typed.reason == f"by type {layer}" or want == "counter"
-        assert assumed.role == ("other" if want == "slope" else want), name
-        assert assumed.reason.startswith("assumed from") or want == "counter"
+        assert assumed.role == ("unknown" if want == "slope" else want), name
+        assert assumed.reason.startswith("assumed from") or want in ("counter", "slope")
 
 
 ROLES = [
@@ -530,8 +530,8 @@ ROLES = [
     ("model.embed_tokens.weight", (99, 8), "embedding", "name"),
     ("tok_embeddings.weight", (99, 8), "embedding", "name"),
     ("patch_embed.proj.weight", (8, 3, 4, 4), "conv", "shape"),
-    ("pos_embed", (1, 17, 8), "embedding", "name"),
-    ("cls_token", (1, 1, 8), "conv", "shape"),
+    ("pos_embed", (1, 17, 8), "position", "name"),
+    ("cls_token", (1, 1, 8), "token", "name"),
     ("bn1.weight", (8,), "norm_scale", "name"),
     ("layer1.0.downsample.1.weight", (8,), "norm_scale", "shape"),
     ("layer1.0.downsample.1.bias", (8,), "norm_shift", "shape"),
@@ -554,7 +554,7 @@ ROLES = [
     ("batchnorm0_running_mean", (8,), "running_mean", "name"),
     ("lstm0_l0_h2h_weight", (32, 8), "recurrent", "name"),
     ("lstm0_l0_i2h_bias", (32,), "recurrent_bias", "name"),
-    ("logit_scale", (), "other", "shape"),
+    ("logit_scale", (), "logit", "name"),
     ("2.bias", (1,), "bias", "name"),
     ("2.weight", (1, 8), "linear", "shape"),
 ]
@@ -667,7 +667,7 @@ def test_presets(preset, kind, shape, answer):
     assert presets[preset](target(shape, layout="io" if preset == "keras" else "oi"), kind) == answer
 
 
-@pytest.mark.parametrize("preset", sorted(presets))
+@pytest.mark.parametrize("preset", sorted(set(presets) - {"own", "auto", "gemma"}))
 def test_presets_agree_on_the_rest(preset):
     kinds = {
         "norm_scale": Constant(1),
@@ -676,6 +676,9 @@ def test_presets_agree_on_the_rest(preset):
         "running_var": Constant(1),
         "counter": Constant(0),
         "other": None,
+        "unknown": None,
+        "computed": None,
+        "weight_gain": None,
     }
     assert {kind: presets[preset](target((8,)), kind) for kind in kinds} == kinds
     assert inspect.getdoc(presets[preset])

@@ -30,7 +30,7 @@ TRIED = {
     "Ls": ["ls shared-mlp.pt", "ls odd.pt --tree", "ls mlp.pt --fold", "ls training.ckpt --optimizer",
            "ls lone.pt --optimizer"],
     "Summary": ["summary mlp.pt --input 2x4", "summary training.ckpt", "summary odd.pt", "summary shared-mlp.pt --depth 1",
-                "summary packed.pt"],
+                "summary packed.pt", "summary pipe/llama", "summary adapter", "summary unnamed"],
     "Repr": ["summary mlp.pt --repr"],
     "Get": [
         *(f"get odd.pt {name}" for name in ("specials", "complex", "mask", "scalar", "large", "lr", "name")),
@@ -76,6 +76,7 @@ TRIED = {
         "train frozen.pt --arch own.py:Frozen --random --steps 1 --lr 1 -n --loss cross_entropy",
     ],
     "Archs": ["archs"],
+    "Arch": ["archs mlp", "archs llama"],
     "Schemes": ["schemes"],
     "Scheme": ["schemes normal", "schemes keras", "schemes constant"],
     "Formats": ["formats"],
@@ -96,6 +97,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder = tmp_path / "ranks" / f"mp_rank_0{rank}"
         folder.mkdir(parents=True)
         torch.save({"model": {"norm.weight": torch.full((2,), float(rank))}}, folder / "model_optim_rng.pt")
+    for folder, weights, config in (
+        ("pipe/llama", "model", {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4, "hidden_sizes": [4, 8],
+                            "torch_dtype": "float16", "quantization_config": {"quant_method": "fp8"}}),
+        ("unnamed", "model", {"d_model": 4}),
+        ("adapter", "adapter_model", {"peft_type": "LORA", "base_model_name_or_path": "base", "r": 4}),
+    ):  # fmt: skip
+        (tmp_path / folder).mkdir(parents=True)
+        safetensors.torch.save_file({"model.norm.weight": torch.ones(4)}, tmp_path / folder / f"{weights}.safetensors")
+        (tmp_path / folder / f"{'adapter_' * (folder == 'adapter')}config.json").write_text(json.dumps(config))
+    (tmp_path / "pipe/model_index.json").write_text('{"_class_name": "Pipeline", "llama": ["transformers", "LlamaForCausalLM"]}')
     shared = torch.arange(4.0)
     torch.save({"l.weight": torch.ones(2, 2).to(torch.float8_e4m3fn), "l.weight_scale": torch.ones(1)}, "packed.pt")
     torch.save(

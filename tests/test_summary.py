@@ -169,7 +169,7 @@ def test_the_users_own_architecture(run):
         (["--arch", "mlp(hidden=9)"], "of another shape 0.weight (8x4, not 9x4), 0.bias (8, not 9), 2.weight (1x8, not 1x9)"),
         (["--arch", f"{__file__}:Net"], "missing stem.0.weight, stem.1.weight, stem.1.bias and "),
         (["--arch", f"{__file__}:Nut"], "did you mean Net"),
-        (["--arch", "msp"], "did you mean mlp"),
+        (["--arch", "mlpp"], "did you mean mlp"),
         (["--arch", "none", "--input", "2x4"], "--input needs a known architecture"),
         (["--arch", "none", "--repr"], "no architecture"),
         (["--input", "2x5"], "does not take an input of 2x5"),
@@ -248,7 +248,7 @@ def test_json(run):
     document = json.loads(out)
     assert list(document) == [
         *("path", "format", "bytes", "architecture", "layers", "tensors", "tied", "params", "trainable", "buffers"),
-        *("data_bytes", "dtypes", "besides", "objects", "metadata", "packed"),
+        *("data_bytes", "dtypes", "besides", "objects", "metadata", "packed", "config", "contradictions"),
     ]
     sizes = {"inputs": 4, "hidden": 8, "outputs": 1, "repeats": 2}
     assert document["architecture"] == {"name": "shared-mlp", "hyperparameters": sizes, "prefix": "model.", "assumed": {}}
@@ -388,7 +388,7 @@ def test_new_chooses_a_seed_and_says_it(run):
     ("words", "told"),
     [
         (["mlp"], "-o OUT writes a new file"),
-        (["mpl", "-o", "x.pt"], "did you mean mlp"),
+        (["mlpp", "-o", "x.pt"], "did you mean mlp"),
         (["mlp", "hiden=3", "-o", "x.pt"], "did you mean hidden"),
         (["mlp", "hidden=x", "-o", "x.pt"], "a whole number"),
         (["mlp", "16", "-o", "x.pt"], "write KEY=VALUE"),

@@ -119,7 +119,7 @@ def summarise(
         outputs: The shape of the output of each layer, by path.
         found: The packed parameters.
     """
-    own = _model_tensors(checkpoint, model)
+    own = model_tensors(checkpoint, model)
     distinct = own.distinct()
     buffers = {name for name, tensor in own.items() if is_buffer(own.layer_name(name), tensor, model)}
     params = sum(tensor.numel for name, tensor in distinct.items() if name not in buffers)
@@ -146,8 +146,8 @@ def summarise(
     )
 
 
-def _model_tensors(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
-    """The checkpoint with the tensors of the model alone.
+def model_tensors(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
+    """Return the checkpoint with the tensors of the model alone.
 
     These are the tensors that the file assigns to layers, or those under the prefix of the model; else all but training state, unless
     nothing remains then.

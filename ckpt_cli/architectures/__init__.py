@@ -1,12 +1,17 @@
 """Architectures: named families of models, which recognise themselves by names and shapes and build the module.
 
-A family is one module of this folder with one class under `@architecture`. Packages outside the project announce theirs in the
-entry-point group `ckpt_cli.architectures`. Recognition is exact: every name, shape and tie of a file must be the model's. That is checked
-in `recognition`, for every family alike, and needs no torch.
+A family is one data file of `families/` (family.py says what is in it), or one module of this folder with one class under
+`@architecture`. Packages outside the project announce theirs in the entry-point group `ckpt_cli.architectures`. Recognition is exact:
+every name, shape and tie of a file must be the model's. That is checked in `recognition`, for every family alike, and needs no torch.
 
     layers.py            a network as a tree of plain values
     hyperparameters.py   KEY=VALUE, checked against the signature of a family's `layers`
     model.py             a model whose architecture is known
+    family.py            a family that a data file of families/ describes
+    family_lines.py      the lines of such a file: paths, types and shapes of layers
+    family_names.py      what the names and shapes of a file tell of a family's sizes
+    family_sizes.py      sizes as expressions
+    family_trees.py      the tree of layers from lines and sizes
     recognition.py       which model a checkpoint holds
     prefixes.py          where in a file a model begins, and what lies beside it
     declared_layers.py   the tree from the layer types that a file declares
@@ -31,6 +36,8 @@ from .layers import Layer, Shape
 if TYPE_CHECKING:
     from torch.nn import Module
 
+    from .hyperparameters import Hyperparameter
+
 
 @dataclass(frozen=True)
 class Member:
@@ -40,11 +47,13 @@ class Member:
         hyperparameters: all of them, by name.
         tree: its layers.
         assumed: what names and shapes do not tell and was assumed, as texts `activation=relu`.
+        may_tie: groups of names that may be one tensor, besides those that are in the tree.
     """
 
     hyperparameters: Mapping[str, object]
     tree: Layer
     assumed: tuple[str, ...] = ()
+    may_tie: frozenset[frozenset[str]] = frozenset()
 
 
 class Architecture(ABC):
@@ -71,6 +80,10 @@ class Architecture(ABC):
             shapes: the shape of each tensor by name.
             given: the hyperparameters that the user named.
         """
+
+    def declared(self) -> Mapping[str, Hyperparameter] | None:
+        """Return the hyperparameters by name, where the signature of `layers` does not tell them."""
+        return None
 
     def build(self, **hyperparameters: Any) -> Module:
         """Return the `torch.nn.Module`, freshly initialised from torch's global generator."""

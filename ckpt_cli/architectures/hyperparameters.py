@@ -24,6 +24,8 @@ class Hyperparameter:
 
 def schema(architecture: Architecture) -> dict[str, Hyperparameter]:
     """Return the hyperparameters of an architecture by name: the signature of its `layers`, and the docstring's lines `name: meaning`."""
+    if (declared := architecture.declared()) is not None:
+        return dict(declared)
     meanings = dict(re.findall(r"^(\w+): (.+)$", cleandoc(architecture.layers.__doc__ or ""), re.MULTILINE))
     parameters = signature(architecture.layers).parameters.values()
     return {each.name: Hyperparameter(each.name, each.default, str(each.annotation), meanings.get(each.name, "")) for each in parameters}
@@ -118,6 +120,34 @@ def as_sizes(value: object) -> int | tuple[int, ...]:
     return widths[0] if len(widths) == 1 else widths
 
 
+def as_count(value: object) -> int:
+    """Return a whole number from 0 to 2³¹ - 1. Raises ValueError for anything else."""
+    return 0 if value == 0 and not isinstance(value, bool) else as_whole_number(value)
+
+
+def as_counts(value: object) -> int | tuple[int, ...]:
+    """Return one number or several, 0 among them. Raises ValueError."""
+    return tuple(map(as_count, value)) if isinstance(value, (tuple, list)) else as_count(value)
+
+
+def as_table(value: object) -> tuple[tuple[object, ...], ...]:
+    """Return a list of lists of numbers or truth values. Raises TypeError or ValueError for anything else."""
+    if not isinstance(value, (tuple, list)) or not all(isinstance(row, (tuple, list)) for row in value):
+        raise TypeError
+    return tuple(tuple(item if isinstance(item, bool) else as_count(item) for item in row) for row in value)
+
+
+def as_expression(value: object) -> int | str:
+    """Return a whole number, or the text of an expression like `4*hidden`, which the family computes. Raises ValueError."""
+    return value if isinstance(value, str) else as_whole_number(value)
+
+
+def as_flags(value: object) -> bool | tuple[bool, ...]:
+    """Return a truth value or several. Raises KeyError for anything else."""
+    flags = value.split(",") if isinstance(value, str) else value
+    return tuple(map(as_bool, flags)) if isinstance(flags, (tuple, list)) else as_bool(flags)
+
+
 def as_bool(value: object) -> bool:
     """Return a truth value, however it is written. Raises KeyError for anything else."""
     return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[str(value).lower()]
@@ -134,6 +164,11 @@ def as_word(value: object) -> str:
 CONVERTERS: dict[str, tuple[Callable[[object], object], str]] = {
     "int": (as_whole_number, "a whole number, 1 or more"),
     "Sizes": (as_sizes, "a whole number, or several as in 8,16, or none"),
+    "count": (as_count, "a whole number, 0 or more"),
+    "counts": (as_counts, "a whole number, 0 or more, or several"),
+    "table": (as_table, "a list of lists, as in (8,8),(16,)"),
+    "expression": (as_expression, "a whole number, 1 or more, or an expression of other sizes"),
+    "flags": (as_flags, "true or false, or several as in true,false"),
     "bool": (as_bool, "true or false"),
     "str": (as_word, "a word"),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .layers import Shape, Ties, join_path
@@ -28,6 +28,8 @@ class Model:
         prefix: what its names begin with in the file: empty, or text that ends in a dot.
         assumed: what names and shapes do not tell and was assumed, as texts `activation=relu`.
         frozen: the parameters that require no gradient.
+        dtypes: name → dtype of what its state_dict holds; empty where names and shapes alone are known.
+        places: path of a layer in the module → its path among `layers`, where the library has other paths than the file.
     """
 
     architecture: str
@@ -41,6 +43,8 @@ class Model:
     prefix: str = ""
     assumed: tuple[str, ...] = ()
     frozen: frozenset[str] = frozenset()
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    places: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def placed(self) -> dict[str, str]:

@@ -11,7 +11,7 @@ from .model import Model
 
 # What programs put around a state dict, and wrappers put before the names in it.
 WRAPPERS = {"model", "module", "network", "params", "weights", "state_dict", "model_state", "model_state_dict"}
-WRAPPERS |= {"_orig_mod", "_forward_module"}
+WRAPPERS |= {"_orig_mod", "_forward_module", "diffusion_model"}
 # What programs put beside it: the state of the training.
 TRAINING = re.compile(
     r"optim|sched|scaler|rng|random|epoch|step|iter|loss|metric|history|best|callback|loop|train|args|config|hyper|seed|sampler|loader"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..tensors.checkpoint import Checkpoint
 from . import Architecture, Member, architectures
 from .declared_layers import root_of, tree_of
+from .family import NAMES, Family
 from .hyperparameters import checked, parse_call, schema
 from .layers import Layer, Shape
 from .model import Model
@@ -77,6 +79,8 @@ def resolve_arch(
         raise UsageError(f"{name} takes its hyperparameters by name", f"as in {name}({next(iter(schema(architecture)), '')}=…)")
     values = checked(architecture, given)
     recognised = recognise(shapes, ties, [architecture], values)
+    if isinstance(architecture, Family) and not recognised:
+        recognised = closest(architecture, shapes, values)
     return recognised or at_best_prefix(model_from(architecture, member_with(architecture, values)), shapes)
 
 
@@ -121,6 +125,9 @@ def recognise(
         given: the hyperparameters that the user named, which the model must have.
     """
     candidates = sorted(architectures.values() if families is None else families, key=lambda family: family.general)
+    if found := recognise_described(shapes, ties, [family for family in candidates if isinstance(family, Family)], given or {}):
+        return found
+    candidates = [family for family in candidates if not isinstance(family, Family)]
     for prefix in prefixes(shapes):
         inside = inside_prefix(shapes, prefix)
         if unaccounted(shapes, prefix, inside):
@@ -132,6 +139,37 @@ def recognise(
             if member and agrees and has_exactly(member.tree, inside, tied):
                 return model_from(family, member, prefix)
     return None
+
+
+def recognise_described(
+    shapes: Mapping[str, Shape], ties: Sequence[Sequence[str]], families: Iterable[Family], given: Mapping[str, object]
+) -> Model | None:
+    """Return the model of a family with a data file, as `recognise` does. The outermost prefix comes first: names begin with their base."""
+    ends = {".".join(name.rsplit(".", 2)[-2:]) for name in shapes}
+    candidates = [family for family in families if family.may_hold(ends)]
+    for prefix in sorted(prefixes(shapes), key=len) if candidates else ():
+        inside = inside_prefix(shapes, prefix)
+        tied = ties_inside(ties, prefix)
+        found = [(family, member) for family in candidates if (member := family.recognise(inside, given)) and family.agrees(member, given)]
+        fitting = [(family, member) for family, member in found if may_tie(member, tied)]
+        if fitting and not unaccounted(shapes, prefix, inside):
+            family, member = min(fitting, key=lambda each: len(each[1].hyperparameters.keys() - {NAMES}))  # explained by least
+            return replace(model_from(family, member, prefix), ties={frozenset(group) for group in tied})
+    return None
+
+
+def may_tie(member: Member, ties: Sequence[Sequence[str]]) -> bool:
+    """Return whether all ties of a file are such as the model may have."""
+    return all(any(allowed.issuperset(group) for allowed in member.may_tie) for group in ties)
+
+
+def closest(family: Family, shapes: Mapping[str, Shape], given: Mapping[str, object]) -> Model | None:
+    """Return the member of a family that explains most names of a file, under the prefix where it does so."""
+    models = []
+    for prefix in sorted(prefixes(shapes), key=len):
+        if member := family.closest(inside_prefix(shapes, prefix), given):
+            models.append(replace(model_from(family, member, prefix), ties=set(member.may_tie)))
+    return max(models, key=lambda model: sum(model.prefix + name in shapes for name in model.shapes), default=None)
 
 
 def inside_prefix(shapes: Mapping[str, Shape], prefix: str) -> dict[str, Shape]:
@@ -152,6 +190,8 @@ def has_exactly(tree: Layer, shapes: Mapping[str, Shape], ties: Sequence[Sequenc
 
 def member_with(architecture: Architecture, values: Mapping[str, object]) -> Member:
     """Return the member of the family with these hyperparameters, and the defaults of the others."""
+    if isinstance(architecture, Family):
+        return architecture.member(values)
     complete = {name: each.default for name, each in schema(architecture).items()} | dict(values)
     return Member(complete, architecture.layers(**complete))
 
@@ -161,4 +201,5 @@ def model_from(architecture: Architecture, member: Member, prefix: str = "") -> 
     tree = member.tree
     layers = {path: layer.type for path, layer in tree.walk()}
     facts = (tree.shapes(), tree.buffer_names(), tree.ties())
-    return Model(architecture.name, member.hyperparameters, layers, *facts, tree.module, tree.__str__, prefix, member.assumed)
+    build = partial(architecture.build, **member.hyperparameters) if isinstance(architecture, Family) else tree.module
+    return Model(architecture.name, member.hyperparameters, layers, *facts, build, tree.__str__, prefix, member.assumed)

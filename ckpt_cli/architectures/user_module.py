@@ -50,16 +50,24 @@ def load(spec: str, source: str, call: str) -> Model:
     return describe(spec, keywords, build)
 
 
-def describe(spec: str, keywords: dict[str, Any], build: Callable[[], Module]) -> Model:
-    """Return what is known of a module: its layers, and the names, shapes, buffers and ties of its state_dict."""
-    module = on_meta(build)
+def describe(spec: str, keywords: dict[str, Any], build: Callable[[], Module], built: Module | None = None) -> Model:
+    """Return what is known of a module: its layers, and the names, shapes, buffers and ties of its state_dict.
+
+    Args:
+        spec: what messages call it.
+        keywords: its arguments by name.
+        build: builds it on the device in force.
+        built: the module, where it is built already.
+    """
+    module = built or on_meta(build)
     tensors = {name: tensor for name, tensor in module.state_dict(keep_vars=True).items() if hasattr(tensor, "shape")}
     layers = {path: type(layer).__name__ for path, layer in module.named_modules(remove_duplicate=False)}
     parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     buffers = frozenset(shapes.keys() - parameters)
     frozen = frozenset(name for name in parameters if not tensors[name].requires_grad)
-    return Model(spec, keywords, layers, shapes, buffers, ties_of(tensors), build, lambda: str(module), frozen=frozen)
+    dtypes = {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()}
+    return Model(spec, keywords, layers, shapes, buffers, ties_of(tensors), build, lambda: str(module), frozen=frozen, dtypes=dtypes)
 
 
 def ties_of(tensors: dict[str, Tensor]) -> Ties:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..formats import PartSet, formats
@@ -30,6 +30,7 @@ class Asked(NamedTuple):
         other_path: What a violation calls `other`.
         safe: The file names no class or function that the framework's safe loader would refuse.
         by_index: Its index, where it has one, says what is there.
+        told: Is given notes: what could not be compared, and why.
     """
 
     patterns: Sequence[str] = ()
@@ -40,6 +41,7 @@ class Asked(NamedTuple):
     other_path: str = ""
     safe: bool = False
     by_index: bool = True
+    told: Callable[[str], None] = lambda note: None
 
 
 class Report(NamedTuple):
@@ -116,7 +118,7 @@ def _header_violations(checkpoint: Checkpoint, asked: Asked, matched: Matched | 
 
         violations += names_no_code(checkpoint)
     if asked.arch:
-        violations += as_architecture(checkpoint, asked.arch)
+        violations += as_architecture(checkpoint, asked.arch, asked.told)
     if asked.other is not None:
         violations += as_other(checkpoint, asked.other, asked.other_path)
     if matched:

@@ -1,15 +1,11 @@
-"""Code that lies beside a model in the folder that was named: pickles that training left there, and modules that its configs import.
-
-transformers imports the modules of `auto_map` and of `custom_pipelines` where it is told `trust_remote_code`
-(src/transformers/dynamic_module_utils.py; src/transformers/pipelines/__init__.py).
-"""
+"""Code that lies beside a model in the folder that was named: pickles that training left there, and modules that its configs import."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Set
-from typing import Any
 
+from ..configs.named_code import named_in
 from ..errors import CkptError, Malformed, about
 from ..formats.encodings import strict_json
 from ..scanning import Search, within
@@ -52,21 +48,10 @@ def _scan_config(search: Search, file: File, name: str) -> None:
         search.unread(f"its {file.size:,} bytes are not looked at", name)
         return
     try:
-        document = strict_json.loads(file.read(0, file.size))
+        document = strict_json.loads(file.read(0, file.size), infinite=True)
     except Malformed as error:
         search.unread(f"the config is not read: {error.what}", name)
         return
     for value in strict_json.objects_in(document):
-        for key, imported in _imported(value):
-            search.add(imported, "transformers imports it, where it is told trust_remote_code", within(name, key))
-
-
-def _imported(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """The classes that an object of a config has imported from modules beside it, or from another repository (`REPO--MODULE.CLASS`)."""
-    found = value.get("auto_map")
-    for named in found.values() if isinstance(found, dict) else [found]:
-        yield from (("auto_map", each) for each in (named if isinstance(named, list) else [named]) if isinstance(each, str))
-    pipelines = value.get("custom_pipelines")
-    for pipeline in pipelines.values() if isinstance(pipelines, dict) else ():
-        if isinstance(pipeline, dict) and isinstance(pipeline.get("impl"), str):
-            yield "custom_pipelines", pipeline["impl"]
+        for entry, imported, why in named_in(value):
+            search.add(imported, why, within(name, entry))

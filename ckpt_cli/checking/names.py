@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from ..architectures import recognition
 from ..architectures.hyperparameters import shown_all
 from ..architectures.mismatch import compare
+from ..architectures.model import Model
+from ..errors import LibraryError
 from ..numbers.shapes import show_shape
+from ..packing import dequantised
+from ..providers import Provided, asking
 from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 from . import Violation, violation
 
 _PLAIN = re.compile(r"[\w.-]+")
+_SAID_BY_LINES = re.compile(r"does not agree with the file|; the file holds ")  # notes of providers on what is a violation here
 
 
-def as_architecture(checkpoint: Checkpoint, arch: str) -> Iterator[Violation]:
-    """List names that the architecture has and the file lacks, names that only the file has, and names whose shapes differ.
+def as_architecture(checkpoint: Checkpoint, arch: str, told: Callable[[str], None] = lambda note: None) -> Iterator[Violation]:
+    """List names that the architecture has and the file lacks, names that only the file has, shapes that differ, and ties.
 
     Args:
         checkpoint: The checkpoint.
-        arch: The name of the architecture; `auto` recognises it, `none` asks for nothing.
+        arch: The name of the architecture. `auto` asks the library that the config beside the file names, and recognises the architecture
+            where there is none; `none` asks for nothing.
+        told: Is given notes, such as that the library is not installed.
     """
+    plain = dequantised(checkpoint) if arch == "auto" or asking.library_in(arch) else checkpoint
+    provided = _provided(plain, arch, told)
+    checkpoint = plain if provided else checkpoint
     shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
-    model = recognition.resolve_arch(arch, shapes, checkpoint.ties(), checkpoint.layers)
+    model = provided.model if provided else recognition.resolve_arch(arch, shapes, checkpoint.ties(), checkpoint.layers)
     if model is None or not model.architecture:
         if arch != "none":
             yield violation("architecture", "", "no known architecture has these names and shapes")
@@ -38,6 +49,52 @@ def as_architecture(checkpoint: Checkpoint, arch: str) -> Iterator[Violation]:
         yield violation(
             "shape", name, f"{show_shape(theirs)}, not {show_shape(ours)} as in {shown}", shape=list(theirs), expected=list(ours)
         )
+    if provided:
+        yield from _another_class(checkpoint, arch, model)
+        yield from _ties(checkpoint, model, shown)
+
+
+def _provided(checkpoint: Checkpoint, arch: str, told: Callable[[str], None]) -> Provided | None:
+    """What the library says that `arch` or a config names; None where none is named, or the one of the config cannot be asked."""
+    try:
+        provided = asking.ask(checkpoint, arch)
+    except LibraryError as error:
+        if arch != "auto":
+            raise
+        told(f"names and shapes are not compared with those of the library: {error}")
+        return None
+    for note in provided.notes if provided else ():
+        if not _SAID_BY_LINES.search(note):
+            told(note)
+    return provided
+
+
+def _another_class(checkpoint: Checkpoint, arch: str, model: Model) -> Iterator[Violation]:
+    """Say that the file holds another class than the config names: a base model without its head, say. `resnet18.a1` is a resnet18."""
+    config = asking.config_for(checkpoint, arch)
+    named, held = config.class_name.partition(".")[0] if config else "", model.architecture.partition(":")[2]
+    if named and held and named.lower() != held.lower():
+        yield violation("architecture", "", f"the config names {named}; the file holds {held}")
+
+
+def _ties(checkpoint: Checkpoint, model: Model, shown: str) -> Iterator[Violation]:
+    """List tensors that are one in the model and have other values in the file, and those that are one in the file alone."""
+    in_model = {model.prefix + name: model.prefix + min(group) for group in model.ties for name in group}
+    for group in model.ties:
+        first, *others = [name for name in checkpoint if name.startswith(model.prefix) and name[len(model.prefix) :] in group] or [""]
+        for name in others:
+            if not _equal(checkpoint[first], checkpoint[name]):
+                yield violation("tied", name, f"has other values than {first}, with which it is one in {shown}", to=first)
+    for name, first in checkpoint.tied_to().items():
+        if name.startswith(model.prefix) and in_model.get(name, name) != in_model.get(first, first):
+            yield violation("tied", name, f"is tied to {first}, and {shown} has two", to=first)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same elements. Packed ones and the like, whose elements are not plain, count as the same."""
+    if one.key == other.key or one.layout or other.layout:
+        return True
+    return (one.dtype, one.shape) == (other.dtype, other.shape) and one.tobytes() == other.tobytes()
 
 
 def as_other(checkpoint: Mapping[str, object], other: Mapping[str, object], path: str) -> Iterator[Violation]:

@@ -11,7 +11,7 @@ from ..checking.checks import Asked, Report, verify
 from ..checking.names import prefix_hint
 from ..checking.spec import read_spec
 from ..errors import CkptError, UnknownFormat, UsageError, about
-from ..show.answer import Answer, Color, note, verdict
+from ..show.answer import Answer, Color, note, note_later, verdict
 from ..show.check_report import holds_line, report_document, sarif_document, show_violations
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
@@ -21,7 +21,12 @@ Finite = Annotated[bool, typer.Option("--finite", help="No element is NaN or inf
 Safe = Annotated[bool, typer.Option("--safe", help="Loading it elsewhere runs no code: it names no class or function outside a safe list.")]
 WantedArch = Annotated[
     str | None,
-    typer.Option("--arch", metavar="NAME|FILE.py:CALLABLE", help="Names and shapes are those of this architecture.", show_default=False),
+    typer.Option(
+        "--arch",
+        metavar="auto|NAME|LIBRARY:NAME|FILE.py:CALLABLE",
+        help="Names and shapes are those of this architecture.",
+        show_default=False,
+    ),
 ]
 SpecFile = Annotated[
     str | None,
@@ -63,7 +68,8 @@ def check_command(
             raise
         return _show_code(out, path, found, as_json, as_sarif)
     other = open_checkpoint(same_names_as) if same_names_as else None
-    asked = Asked(patterns or [], finite, arch or "", read_spec(spec) if spec else None, other, same_names_as or "", safe, not ignore_index)
+    wanted = read_spec(spec) if spec else None
+    asked = Asked(patterns or [], finite, arch or "", wanted, other, same_names_as or "", safe, not ignore_index, _note_later)
     with about(path), Progress() as progress:
         report = verify(checkpoint, asked, layers_of(checkpoint, arch or "auto"), progress)
     with verdict():
@@ -72,6 +78,10 @@ def check_command(
         else:
             _show(out, checkpoint, report, holds_line(path, asked, spec, report))
     return 1 if report.violations else 0
+
+
+def _note_later(text: str) -> None:
+    note_later([text])
 
 
 def _opened(path: str, out: Answer, as_sarif: bool, ignore_index: bool) -> Checkpoint:

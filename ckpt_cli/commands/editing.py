@@ -12,6 +12,7 @@ from .params import open_checkpoint
 if TYPE_CHECKING:
     from ..analysis.diff import Difference
     from ..mapping.pairing import Template
+    from .model_folder import ModelFolder
 
 
 class Destination(NamedTuple):
@@ -53,10 +54,18 @@ def finish(before: Checkpoint, after: Checkpoint, to: Destination, as_json: bool
         return
     target, form = target_and_format(before, to)
     _note_parts(before, after)
+    folder = _folder_of(before, to)
     if to.dry_run:
         _dry_run(before, after, to, target, form, as_json)
     else:
-        write(after, target, form, replace=to.replaces, backup=to.backup, as_json=as_json)
+        write(after, target, form, replace=to.replaces, backup=to.backup, as_json=as_json, folder=folder)
+
+
+def _folder_of(before: Checkpoint, to: Destination) -> ModelFolder | None:
+    """The model folder that -o names; None where it names a file. Raises WriteError where it may not be written."""
+    from .model_folder import is_folder, model_folder
+
+    return model_folder(before, to.output or "", to.format_name, to.force) if is_folder(to.output) else None
 
 
 def _note_parts(before: Checkpoint, after: Checkpoint) -> None:
@@ -84,7 +93,8 @@ def _dry_run(before: Checkpoint, after: Checkpoint, to: Destination, target: str
     from ..show.answer import note
 
     if to.output is not None:
-        writing.check_saving(after, target, form, replace=to.force)
+        folder = _folder_of(before, to)
+        writing.check_saving(after, target, form, replace=to.force, folder=folder.written() if folder else None)
     with about(before.origin.path if before.origin else ""):
         changes = show_plan(before, after, form, as_json)
     if not changes:
@@ -101,6 +111,8 @@ def target_and_format(before: Checkpoint, to: Destination) -> tuple[str, Savable
 
     source, output = before.origin.path if before.origin else "", to.output
     _check_destination(source, to)
+    if folder := _folder_of(before, to):
+        output = folder.weights
     own = formats[before.origin.format] if before.origin else None
     alike = (
         output is None or os.path.splitext(output)[1] == os.path.splitext(source)[1] or (isinstance(own, SeveralFiles) and own.by_prefix)
@@ -173,8 +185,17 @@ def _changes(before: Checkpoint, after: Checkpoint) -> list[Difference]:
     return [*renamed, *diff(now, after), *dropped]
 
 
-def write(checkpoint: Checkpoint, target: str, form: Savable, *, replace: bool, backup: str | None = None, as_json: bool = False) -> None:
-    """Save `checkpoint` as `target`, and print what its format cannot hold."""
+def write(
+    checkpoint: Checkpoint,
+    target: str,
+    form: Savable,
+    *,
+    replace: bool,
+    backup: str | None = None,
+    as_json: bool = False,
+    folder: ModelFolder | None = None,
+) -> None:
+    """Save `checkpoint` as `target`, with the other files of its folder, and print what its format cannot hold."""
     from .. import writing
     from ..edits.calculation import division_notes
     from ..show.answer import Answer, note
@@ -182,7 +203,10 @@ def write(checkpoint: Checkpoint, target: str, form: Savable, *, replace: bool, 
 
     divided = division_notes(checkpoint)  # before the file that it is computed from may change
     with Progress() as progress:
-        notes = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress)
+        beside = folder.written() if folder else None
+        notes = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress, folder=beside)
+    if folder and folder.left:
+        notes.append(f"{os.path.dirname(target)}/: left behind: {', '.join(folder.left)}")
     for line in (*notes, *divided):
         note(line)
     for line in form.losses(checkpoint):
@@ -200,9 +224,9 @@ def wanted_names(framework_map: str, path: str | None, arch: str) -> Template | 
         arch: The architecture that has these names (--arch), or auto or none. Its names are torch's.
     """
     from .. import reading
-    from ..architectures import recognition
     from ..errors import UsageError
     from ..mapping.pairing import Template, template_of
+    from ..providers.asking import model_of
 
     if path:
         return template_of(reading.open(path))
@@ -211,5 +235,5 @@ def wanted_names(framework_map: str, path: str | None, arch: str) -> Template | 
     if not framework_map.endswith("-to-torch"):
         what = f"--arch {arch} has the names of torch, and --map {framework_map} makes others"
         raise UsageError(what, "--like OTHER says whose names are wanted")
-    model = recognition.resolve_arch(arch, {})
+    model = model_of(Checkpoint({}), arch)
     return Template(model.shapes, [list(group) for group in model.ties]) if model else None

@@ -11,6 +11,8 @@ from ..show.answer import Color
 from ..tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from ..edits.wishes import Own
+    from ..providers import Initialisation
     from ..reading import IndexUse
     from ..tensors.selection import Layers
 
@@ -26,10 +28,16 @@ Patterns = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 Colors = Annotated[Color, typer.Option("--color", metavar="auto|always|never", help="Colours: on a terminal, always, never.")]
 Arch = Annotated[
-    str, typer.Option("--arch", metavar="NAME|FILE.py:CALLABLE", help="What @Type patterns speak of: auto, none, a name, your own.")
+    str,
+    typer.Option(
+        "--arch", metavar="NAME|LIBRARY:NAME|FILE.py:CALLABLE", help="What @Type patterns speak of: auto, none, a name, your own."
+    ),
 ]
 ModelArch = Annotated[
-    str, typer.Option("--arch", metavar="auto|none|NAME|FILE.py:CALLABLE", help="The architecture, where it is not to be recognised.")
+    str,
+    typer.Option(
+        "--arch", metavar="auto|none|NAME|LIBRARY:NAME|FILE.py:CALLABLE", help="The architecture, where it is not to be recognised."
+    ),
 ]
 IgnoreIndex = Annotated[bool, typer.Option("--ignore-index", help="Read the shards that are there, whatever their index says.")]
 Seed = Annotated[
@@ -91,16 +99,47 @@ def decoded(checkpoint: Checkpoint, path: str) -> Checkpoint:
 def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Layers:
     """Return a function that gives the type of each layer by its path, which `@Type` patterns ask for.
 
-    The types come from the architecture that `arch` names or that is recognised, else from the file. Nothing is recognised before the call.
+    The types come from the architecture that `arch` names or that is recognised, else from the file; where none of them is the type that is
+    asked for, from the library that the config beside the file names. Nothing is recognised, and no library asked, before the call.
     """
 
     def layers(kind: str = "") -> Mapping[str, str]:
-        from ..architectures import recognition
+        from ..providers import asking
 
-        model = recognition.model_of(checkpoint, arch)
-        return model.placed if model else checkpoint.layers
+        model = asking.model_of(checkpoint, arch)
+        types = model.placed if model else checkpoint.layers
+        return types if not kind or arch != "auto" or kind in types.values() else asking.types_with(checkpoint, kind, types)
 
     return layers
+
+
+def own_of(checkpoint: Checkpoint, arch: str = "auto") -> Own:
+    """Return a function that gives how the library of a checkpoint's model initialises each tensor. Nothing is asked before the call."""
+
+    def own() -> Mapping[str, Initialisation]:
+        from ..errors import LibraryError
+        from ..providers import asking
+        from ..show.answer import note_later
+
+        provided = asking.ask(checkpoint, arch)
+        if provided is None:
+            raise LibraryError(
+                "no library of models is known that this model is of",
+                "its config.json belongs beside the file, or --arch LIBRARY:NAME names the model",
+            )
+        known = provided.initialisations()
+        note_later((f"initialised as {provided.library} does", *provided.notes, *_not_known(checkpoint, known, provided.library)))
+        return known
+
+    return own
+
+
+def _not_known(checkpoint: Checkpoint, known: Mapping[str, object], library: str) -> list[str]:
+    """A note on the tensors that the library's model does not have."""
+    from ..architectures.mismatch import first_few
+
+    others = [name for name in checkpoint.distinct() if name not in known]
+    return [f"not in the model of {library}, and left as it is: {first_few(others)}"] if others else []
 
 
 def random_seed() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -28,10 +28,12 @@ from .params import (
     PrintRecipe,
     Seed,
     layers_of,
+    own_of,
     random_seed,
 )
 
 if TYPE_CHECKING:
+    from ..edits.wishes import ChosenPreset
     from ..schemes.plan import Planned
     from ..schemes.rules import Rule
 
@@ -50,7 +52,16 @@ Rules = Annotated[
     ),
 ]
 Preset = Annotated[
-    str, typer.Option("--preset", metavar="NAME", help="A scheme for each role, before the rules: pytorch, keras, mxnet, gpt2, bert.")
+    str,
+    typer.Option(
+        "--preset",
+        metavar="NAME",
+        help="A scheme for each role, before the rules: pytorch, bert … (`ckpt schemes`), or own: what the model's library does.",
+    ),
+]
+Select = Annotated[
+    list[str] | None,
+    typer.Option("--select", metavar="PATTERN", help="What the preset fills; may be repeated.", show_default=False),
 ]
 RecipeFile = Annotated[str, typer.Option("--recipe", metavar="FILE.toml", help="Rules in a file: [rules] with lines 'PATTERN' = 'SCHEME'.")]
 Generator = Annotated[Rng, typer.Option("--rng", help="A generator for each tensor, by its name; or torch's one for all, in file order.")]
@@ -60,6 +71,7 @@ def reinit_command(
     path: Path,
     rules: Rules = None,
     preset: Preset = "",
+    select: Select = None,
     recipe: RecipeFile = "",
     seed: Seed = None,
     rng: Generator = Rng.tensor,
@@ -80,11 +92,11 @@ def reinit_command(
     -n prints the plan: NAME, SCHEME, what is drawn, SUB-SEED, WHY; when the result is written, the plan is told on standard error.
     """
     to = Destination(output, in_place, dry_run, force, backup, format_name)
-    request = _request(rules or [], recipe, preset, seed, rng)
+    request = _request(rules or [], recipe, (preset, tuple(select or ())), seed, rng)
     before = open_to_edit(path, to, print_recipe)
     after, plan = _reinitialised(path, before, request, arch)
     if print_recipe:
-        print_step({"reinit": list(map(str, request.rules)), "preset": request.preset, "seed": request.seed, "rng": str(rng), "arch": arch})
+        print_step(_step(request, plan, arch))
         return
     if not dry_run:
         finish(before, after, to)
@@ -95,19 +107,20 @@ class Request(NamedTuple):
     """What the command line and the recipe ask for."""
 
     rules: list[Rule]
-    preset: str
+    preset: ChosenPreset
     seed: int
     rng: Rng
 
 
-def _request(rules: list[str], recipe: str, preset: str, seed: int | None, rng: Rng) -> Request:
+def _request(rules: list[str], recipe: str, given: tuple[str, tuple[str, ...]], seed: int | None, rng: Rng) -> Request:
     """Join the recipe and the command line. The command line wins in seed and preset, and its rules come last."""
+    from ..edits.wishes import ChosenPreset
     from ..schemes.rules import parse_rule
     from ..schemes.rules_file import Recipe, read_recipe
 
     from_file = read_recipe(recipe) if recipe else Recipe()
-    all_rules, preset = [*from_file.rules, *map(parse_rule, rules)], preset or from_file.preset
-    if not all_rules and not preset:
+    all_rules, preset = [*from_file.rules, *map(parse_rule, rules)], ChosenPreset(given[0] or from_file.preset, given[1])
+    if not all_rules and not preset.text:
         raise UsageError("nothing says what to draw", "give a rule such as '*.bias=zeros', --preset or --recipe")
     seed = from_file.seed if seed is None else seed
     return Request(all_rules, preset, random_seed() if seed is None else seed, rng)
@@ -118,14 +131,36 @@ def _reinitialised(path: str, before: Checkpoint, request: Request, arch: str) -
 
     rules, preset, seed, rng = request
     with about(path):
-        layers = layers_of(before, arch)
-        return reinit(before, rules, seed=seed, preset=preset, rng=rng.value, layers=layers, open=cache(reading.open))
+        return reinit(
+            before,
+            rules,
+            seed=seed,
+            preset=preset.text,
+            select=preset.select,
+            rng=rng.value,
+            layers=layers_of(before, arch),
+            open=cache(reading.open),
+            own=own_of(before, arch),
+        )
+
+
+def _step(request: Request, plan: list[Planned], arch: str) -> dict[str, Any]:
+    """The step of a recipe. What the library of the model does is written out, a rule a tensor, so that it replays without the library."""
+    from ..schemes.presets.own import OWN
+
+    rules, (name, patterns) = list(map(str, request.rules)), request.preset
+    if name == OWN:
+        if patterns and request.rng is Rng.torch:
+            raise UsageError("a part of what one generator draws makes no recipe", "leave out --select, or --rng torch")
+        rules = [f"{step.name}={step.scheme}" for step in plan]
+        name, patterns = "", ()
+    return {"reinit": rules, "preset": name, "select": list(patterns) or None, "seed": request.seed, "rng": str(request.rng), "arch": arch}
 
 
 def _answer(out: Answer | None, request: Request, plan: list[Planned]) -> None:
     """Show the plan, as the answer or as notes, and note the seed if anything is random."""
     if out is not None:
-        show_plan(out, plan, request.seed, request.rng, request.preset)
+        show_plan(out, plan, request.seed, request.rng, request.preset.text)
     else:
         note_plan(plan)
     if any(step.seed is not None for step in plan) or request.rng is Rng.torch:

@@ -11,6 +11,7 @@ from .params import Colors, Json
 
 if TYPE_CHECKING:
     from ..schemes import Scheme
+    from ..schemes.signature import Signature
 
 _PRESET = "preset"  # the family that presets have in the list
 
@@ -56,26 +57,24 @@ def _of_scheme(scheme: Scheme[Any]) -> dict[str, Any]:
     from ..schemes import schemes
 
     aliases = [name for name, other in schemes.items() if other is scheme and name != scheme.name]
-    bare = [p.replace(annotation=p.empty) for p in scheme.parameters.values()]  # as text: `val`, `**rows`
-    parameters = [{"name": str(p)} if p.default is p.empty else {"name": p.name, "default": p.default} for p in bare]
-    return _entry(scheme.name, scheme.family, scheme.doc, parameters, aliases)
+    return _entry(scheme, aliases)
 
 
 def _of_preset(name: str) -> dict[str, Any]:
-    from inspect import getdoc
-
     from ..schemes.presets import presets
 
-    return _entry(name, _PRESET, getdoc(presets[name]) or "", [], [])
+    return _entry(presets[name], [])
 
 
-def _entry(name: str, family: str, doc: str, parameters: list[dict[str, Any]], aliases: list[str]) -> dict[str, Any]:
-    formula, _, notes = doc.partition("\n\n")
+def _entry(signature: Signature, aliases: list[str]) -> dict[str, Any]:
+    formula, _, notes = signature.doc.partition("\n\n")
+    bare = [p.replace(annotation=p.empty) for p in signature.parameters.values()]  # as text: `val`, `**rows`
+    named = [{"name": str(p)} if p.default is p.empty else {"name": p.name, "default": p.default} for p in bare]
     return {
-        "name": name,
-        "family": family,
+        "name": signature.name,
+        "family": signature.family,
         "aliases": aliases,
-        "parameters": parameters,
+        "parameters": named,
         "formula": " ".join(formula.split()),
         "notes": " ".join(notes.split()),
     }
@@ -89,7 +88,8 @@ def _page(entry: dict[str, Any]) -> list[str]:
     """Return all that is known of one scheme or preset, as lines."""
     import textwrap
 
-    signature = entry["name"] if entry["family"] == _PRESET else f"{entry['name']}({_parameters(entry)})"
+    plain = entry["family"] == _PRESET and not entry["parameters"]
+    signature = entry["name"] if plain else f"{entry['name']}({_parameters(entry)})"
     also = f", also {', '.join(entry['aliases'])}" if entry["aliases"] else ""
     paragraphs = [textwrap.wrap(entry[part], 100, initial_indent="    ", subsequent_indent="    ") for part in ("formula", "notes")]
     return [f"{signature}    {entry['family']}{also}", "", *paragraphs[0], *([""] if paragraphs[1] else []), *paragraphs[1]]

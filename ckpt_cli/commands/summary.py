@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 
-from ..analysis.summary import summarise, to_depth
-from ..architectures import recognition
+from ..analysis.config_summary import ConfigSummary, summarise_config
+from ..analysis.summary import Summary, summarise, to_depth
 from ..architectures.model import Model
-from ..errors import UsageError, about
+from ..errors import LibraryError, UsageError, about
 from ..packing import dequantised, find
-from ..show.answer import Answer, Color, note
-from ..show.code_note import note_code
+from ..providers import Provided, asking
+from ..show.answer import Answer, Color, note, note_later
+from ..show.code_note import note_code, note_code_of_config
 from ..show.summary_view import note_assumed, show_summary
 from ..tensors.checkpoint import Checkpoint
 from .params import Colors, IgnoreIndex, Json, ModelArch, Path, open_checkpoint
@@ -24,6 +25,7 @@ Depth = Annotated[
 Input = Annotated[
     str | None, typer.Option("--input", metavar="2x4", help="Each layer's output shape for an input of this shape.", show_default=False)
 ]
+Types = Annotated[bool, typer.Option("--types", help="The layers and their types from the library that the config names.")]
 AsRepr = Annotated[bool, typer.Option("--repr", help="What print(net) prints.")]
 
 
@@ -33,6 +35,7 @@ def summary_command(
     depth: Depth = None,
     input_shape: Input = None,
     as_repr: AsRepr = False,
+    types: Types = False,
     ignore_index: IgnoreIndex = False,
     as_json: Json = False,
     color: Colors = Color.auto,
@@ -42,7 +45,9 @@ def summary_command(
     In a pipe a record a fact, tab-separated, told by its first field: path, format, bytes; architecture NAME UNDER; hyperparameter
     NAME VALUE; assumed NAME VALUE; layer PATH TYPE PARAMS BUFFERS TIED-TO OUTPUT; tensors, tied, params, trainable, buffers COUNT;
     dtype NAME ELEMENTS; packed TITLE PARAMETERS ELEMENTS BYTES; besides NAME TENSORS ELEMENTS BYTES; object NAME TEXT; metadata KEY
-    VALUE. What is tied is counted once; a packed parameter (integers with scales) is one, of the size that it has in the plain model.
+    VALUE; of the config beside the file config PATH LIBRARY CLASS MODEL-TYPE WITHIN, size NAME VALUE and said NAME VALUE; contradicts
+    ENTRY SAYS FOUND where the weights are otherwise. What is tied is counted once; a packed parameter (integers with scales) is one, of
+    the size that it has in the plain model.
     """
     checkpoint = open_checkpoint(path, ignore_index=ignore_index)
     note_code(checkpoint)
@@ -52,27 +57,56 @@ def summary_command(
     if found.broken:
         more = f", and {len(found.broken) - 1:,} more" if len(found.broken) > 1 else ""
         note(f"counted as plain tensors, since they do not fit together: {next(iter(found.broken.values())).what}{more}")
-    model = _model_of(checkpoint, arch)
+    model = _model_of(checkpoint, arch, exact=types or as_repr or input_shape is not None)
     if as_repr:
         _show_repr(Answer(as_json, color), model)
         return
     summary = summarise(checkpoint, model, _outputs_of(model, input_shape), found)
     layers = summary.layers if depth is None else to_depth(summary.layers, depth)
-    show_summary(Answer(as_json, color), summary, layers)
+    show_summary(Answer(as_json, color), summary, layers, _config_of(checkpoint, summary))
 
 
-def _model_of(checkpoint: Checkpoint, arch: str) -> Model | None:
+def _config_of(checkpoint: Checkpoint, summary: Summary) -> ConfigSummary | None:
+    """Return what the config beside the file says, and note what is wrong with it, and which code it names."""
+    config, notes = summarise_config(checkpoint, summary)
+    note_later(notes)
+    if config:
+        note_code_of_config(config.config, config.code)
+    return config
+
+
+def _model_of(checkpoint: Checkpoint, arch: str, exact: bool) -> Model | None:
     """Return the model that the file holds, or None if it is not known.
+
+    Args:
+        checkpoint: The file.
+        arch: The value of --arch.
+        exact: With `auto`, the library that the config beside the file names is asked first.
 
     Raises:
         UsageError: If the file does not have the names and shapes of the architecture that the user names.
     """
-    model = recognition.model_of(checkpoint, arch)
+    if exact and arch == "auto":
+        provided = _provided(checkpoint)
+        if provided:
+            return provided.model
+    model = asking.model_of(checkpoint, arch)
     if model and arch != "auto":
         from ..architectures.mismatch import require_match
 
         require_match(model, {name: tensor.shape for name, tensor in checkpoint.items()})
     return model
+
+
+def _provided(checkpoint: Checkpoint) -> Provided | None:
+    """Return what the library of the config says of the model; if it cannot be asked, note why."""
+    try:
+        provided = asking.ask(checkpoint)
+    except LibraryError as error:
+        note_later([f"the types are not those of the library: {error}"])
+        return None
+    note_later(provided.notes if provided else ())
+    return provided
 
 
 def _outputs_of(model: Model | None, input_shape: str | None) -> dict[str, tuple[int, ...]]:

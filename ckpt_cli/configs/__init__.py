@@ -1,25 +1,21 @@
-"""Configs: what a file beside the weights says of the model, `config.json` and its relatives, read as data."""
+"""Configs: what a file beside the weights says of the model, `config.json` and its relatives, read as data.
 
-from __future__ import annotations
+    config.py           what a config says; its parts
+    finding.py          which config belongs to a checkpoint, and where it lies
+    folder.py           a folder in which configs lie: each file is read once, within limits
+    reader.py           what a kind of config consists of; the registry of kinds
+    reader_NAME.py      a kind of config each
+    sizes.py            layers, hidden size, heads …, from the many spellings
+    settings.py         what else is believed: initialisation, padding, dtype
+    whole.py            what a model is a part of: a pipeline, a list of modules
+    ties.py             whether input and output embeddings are one tensor, with the defaults of families
+    quantisation.py     the entry that says how weights are quantised, and its title
+    named_code.py       code that a config names, and that ckpt does not run
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+Nothing in a config is run, imported or fetched, and no path in it is followed out of its folder.
+"""
 
+from .config import Config
+from .finding import Found, config_at, config_of, find
 
-@dataclass(frozen=True)
-class Config:
-    """What a config says. Nothing in it is run, imported or fetched, and nothing is believed that is not checked where it is used.
-
-    Attributes:
-        path: the file that was read.
-        library: the library whose config it is: `transformers`, `diffusers`, `timm` and so on.
-        class_name: the class of the model: `LlamaForCausalLM`, `UNet2DConditionModel`, `resnet18`; empty where none is named.
-        model_type: the family as the library calls it: `llama`; empty where none is named.
-        entries: the whole document.
-    """
-
-    path: str
-    library: str
-    class_name: str
-    model_type: str
-    entries: Mapping[str, object]
+__all__ = ["Config", "Found", "config_at", "config_of", "find"]

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
+from ..configs import config_of
 from ..errors import EditError, UsageError, about
 from ..formats import formats
 from ..numbers.shapes import span
 from ..schemes.distribution import Computed, Constant, Distribution
-from ..schemes.plan import Planned
-from ..schemes.presets import Preset, presets
-from ..schemes.roles import Role, role_of
+from ..schemes.plan import KEPT, Planned
 from ..schemes.rules import Rule
 from ..schemes.sampling import blocks, constant_bytes, portable, require_drawable
 from ..schemes.seeds import generator, import_torch, subseed
-from ..schemes.target import Source, Target, layout_of
+from ..schemes.target import Source, Target
 from ..storage.sequential import Drawn
 from ..storage.storage import Fill, Storage
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import Layers, matches, no_layers
+from ..tensors.selection import Layers, no_layers
 from ..tensors.tensor import Tensor
+from .wishes import ChosenPreset, Own, Wish, no_library, wished
 
 if TYPE_CHECKING:
     from torch import Generator
@@ -31,30 +30,18 @@ if TYPE_CHECKING:
     from .steps import Verb
 
 
-class Wish(NamedTuple):
-    """What a rule or a preset asks for one tensor.
-
-    Attributes:
-        draw: The draw for a target; None leaves the tensor as it is.
-        scheme: See `Planned`.
-        reason: See `Planned`.
-    """
-
-    draw: Callable[[Target], Distribution | None]
-    scheme: str
-    reason: str
-
-
 def reinit(
     checkpoint: Checkpoint,
     rules: Sequence[Rule],
     *,
     seed: int,
     preset: str = "",
+    select: Sequence[str] = (),
     rng: Literal["tensor", "torch"] = "tensor",
     layers: Layers = no_layers,
     layout: str = "",
     open: Callable[[str], Mapping[str, Source]],
+    own: Own = no_library,
 ) -> tuple[Checkpoint, list[Planned]]:
     """Fill tensors by a preset, then by rules.
 
@@ -62,29 +49,37 @@ def reinit(
         checkpoint: The checkpoint.
         rules: Rules; the last that matches a tensor wins. Tied tensors are drawn once, under their first name.
         seed: The seed, from 0 to 2⁶³ - 1.
-        preset: The name of a preset; empty for none.
+        preset: A preset, with its arguments in brackets; `own` for what the model's library does; empty for none.
+        select: Patterns of the tensors that the preset fills, with what it draws there for the whole model; all without a pattern.
         rng: `tensor` gives each tensor a generator of its own; `torch` draws all from one, in file order, like torch.manual_seed(seed) and
             torch.nn.init.
         layers: Gives the types of layers by path, for roles and patterns `@Type`.
         layout: By which axes fans are counted, `oi` or `io`; empty for the layout of the format that was read.
         open: Opens the checkpoint that `copy_from` names.
+        own: Gives how the model's library initialises each tensor, by name.
 
     Returns:
         The filled checkpoint, and how each tensor is filled.
 
     Raises:
-        NoMatch: A rule matches no tensor.
-        UnknownName: There is no such preset.
+        NoMatch, UnknownName: A rule matches no tensor, or there is no such preset.
+        LibraryError: The library of the model cannot be asked.
         EditError: A tensor cannot be filled so, or two that are filled overlap.
         Opaque: A tensor has no plain elements.
     """
+    wishes = wished(checkpoint, rules, ChosenPreset(preset, tuple(select)), layers, own)
+    _check_apart(checkpoint, [name for name, wish in wishes.items() if wish.granted])
+    return _filled(checkpoint, wishes, _targets(checkpoint, wishes, layout, open), seed, Stream(seed) if rng == "torch" else None)
+
+
+def _targets(checkpoint: Checkpoint, names: Iterable[str], layout: str, open: Callable[[str], Mapping[str, Source]]) -> Iterator[Target]:
+    """The tensors `names` as schemes see them; the other arguments are those of `reinit`."""
     shapes = {name: tensor.shape for name, tensor in checkpoint.tensors.items()}
     layout = layout or (formats[checkpoint.origin.format].axes if checkpoint.origin else "oi")
-    wishes = _wishes(checkpoint, rules, preset, layers)
-    _check_apart(checkpoint, list(wishes))
-    tensors = ((name, checkpoint[name]) for name in wishes)
-    targets = (Target(name, tensor.shape, tensor.dtype.name, layout, tensor.tobytes, shapes, open) for name, tensor in tensors)
-    return _filled(checkpoint, wishes, targets, seed, Stream(seed) if rng == "torch" else None)
+    config = config_of(checkpoint)
+    for name in names:
+        tensor = checkpoint[name]
+        yield Target(name, tensor.shape, tensor.dtype.name, layout, tensor.tobytes, shapes, open, config.entries if config else {})
 
 
 def _filled(
@@ -94,27 +89,21 @@ def _filled(
     storages: dict[Storage, Storage] = {}
     plan = []
     for target, (name, wish) in zip(targets, wishes.items(), strict=True):
-        draw = _decided(wish, target)
+        draw = _decided(wish, target) if wish.granted or stream is not None else None
         if draw is None:
+            if wish.told and wish.granted:
+                plan.append(Planned(name, wish.scheme, KEPT, None, wish.reason))
             continue
         tensor, seed_of_tensor = checkpoint[name], subseed(seed, name)
+        if not wish.granted:  # its turn in the stream is passed over, so that the others draw what they draw without it
+            _contents(draw, tensor, seed_of_tensor, stream)
+            continue
         random = stream is None and not isinstance(draw, Constant | Computed)
         plan.append(Planned(name, wish.scheme, str(draw), seed_of_tensor if random else None, wish.reason))
         # Another view of the same storage may have been filled already.
         current = tensor.over(storages.get(tensor.storage, tensor.storage))
         storages[tensor.storage] = current.storage_with(_contents(draw, tensor, seed_of_tensor, stream))
     return checkpoint.with_storages(storages), plan
-
-
-def _wishes(checkpoint: Checkpoint, rules: Sequence[Rule], preset: str, layers: Layers) -> dict[str, Wish]:
-    """The wish for each tensor, in file order; tied tensors have one, under their first name."""
-    wishes = _by_preset(checkpoint, preset, layers) if preset else {}
-    first = checkpoint.tied_to()
-    for rule in rules:
-        for name in matches(checkpoint, rule.pattern, layers):
-            checkpoint[name].plain(name)
-            wishes[first.get(name, name)] = Wish(rule.call.distribution, str(rule.call), rule.pattern)
-    return {name: wishes[name] for name in checkpoint if name in wishes}
 
 
 def _check_apart(checkpoint: Checkpoint, names: list[str]) -> None:
@@ -138,26 +127,6 @@ def _decided(wish: Wish, target: Target) -> Distribution | None:
         if draw is not None:
             require_drawable(draw, target.dtype)
     return draw
-
-
-def _by_preset(checkpoint: Checkpoint, preset: str, layers: Layers) -> dict[str, Wish]:
-    """A wish for each tensor that has plain elements and is not tied to an earlier one, by its role."""
-    fill, types = presets[preset], layers()
-    shapes = {checkpoint.layer_name(name): tensor.shape for name, tensor in checkpoint.tensors.items()}
-    wishes = {}
-    for name, tensor in checkpoint.distinct().items():
-        if tensor.layout or not tensor.dtype.addressable:
-            continue
-        target = Target(checkpoint.layer_name(name), tensor.shape, tensor.dtype.name, shapes=shapes)
-        kind, reason = role_of(target, types.get(checkpoint.layer_and_leaf(name)[0]))
-        if layout_of(target) == "io" and kind == "linear":
-            reason += ", in x out by its bias"
-        wishes[name] = Wish(partial(_by_role, fill, kind), f"preset {preset}", f"{kind}, {reason}")
-    return wishes
-
-
-def _by_role(fill: Preset, kind: Role, target: Target) -> Distribution | None:
-    return fill(target._replace(layout=layout_of(target)), kind)
 
 
 def _contents(draw: Distribution, tensor: Tensor, seed: int, stream: Stream | None) -> Storage:
@@ -214,7 +183,7 @@ class Stream:
 def recipe_step() -> Verb:
     """The step `reinit = [RULE…]` of a recipe, with `preset`, `seed` and `rng`."""
     from ..schemes.rules import parse_rule
-    from .steps import RULES, TEXT, Accepted, Context, Outcome, Table, Verb
+    from .steps import RULES, TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
 
     seed = Accepted(lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1")
     rng = Accepted(lambda value: value in ("tensor", "torch"), '"tensor" or "torch"')
@@ -222,14 +191,15 @@ def recipe_step() -> Verb:
     def validate(table: Table) -> None:
         if not table["reinit"] and not table.get("preset"):
             raise UsageError("nothing says what to draw", 'give a rule such as "*.bias=zeros", or a preset')
-        if table.get("preset"):
-            presets[table["preset"]]
+        ChosenPreset(table.get("preset", ""), tuple(table.get("select", ()))).parsed()
         for text in table["reinit"]:
             parse_rule(text)
 
     def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
         rules, layers = list(map(parse_rule, table["reinit"])), context.layers_of(checkpoint, table)
-        preset, rng = table.get("preset", ""), table.get("rng", "tensor")
-        return Outcome(*reinit(checkpoint, rules, seed=table["seed"], preset=preset, rng=rng, layers=layers, open=context.open))
+        own = context.own(checkpoint, table.get("arch", "auto"))
+        chosen = {"preset": table.get("preset", ""), "select": table.get("select", ()), "rng": table.get("rng", "tensor")}
+        return Outcome(*reinit(checkpoint, rules, seed=table["seed"], layers=layers, open=context.open, own=own, **chosen))
 
-    return Verb({"reinit": RULES, "preset": TEXT, "seed": seed, "rng": rng, "arch": TEXT}, make, validate, seeded=True)
+    keys = {"reinit": RULES, "preset": TEXT, "select": TEXTS, "seed": seed, "rng": rng, "arch": TEXT}
+    return Verb(keys, make, validate, seeded=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from ..errors import ReadError, about
 from ..tensors.checkpoint import Checkpoint
@@ -25,6 +26,8 @@ def locate(path: str, ignore_index: bool = False) -> str:
         return path
     if not os.path.isdir(path):
         return _main_file(path) or path
+    if only := _only_model(path):
+        return only
     models = _found_in(path)
     if error := _missing_index(path, models):
         if ignore_index:
@@ -38,9 +41,21 @@ def locate(path: str, ignore_index: bool = False) -> str:
     raise ReadError(f"the folder holds several models: {listed}", f"name the one that you mean: {models[0]}", path)
 
 
+# What lies in a model's folder and is no checkpoint of any format, nor an index.
+_NO_MODEL = re.compile(r".*(?<!\.index)(?<!\.weights)\.json|.*\.(txt|md|jinja|model|py)|LICENSE|\.gitattributes|\.cache")
+
+
+def _only_model(folder: str) -> str | None:
+    """The file of a usual name that is the only one in a folder that can be a model; so the other formats need not be imported to ask."""
+    with about(folder):
+        others = [name for name in os.listdir(folder) if not _NO_MODEL.fullmatch(name)]
+    usual = {name for form in formats.likely_ones() for name in form.model_names}
+    return os.path.join(folder, others[0]) if len(others) == 1 and others[0] in usual else None
+
+
 def set_of_parts(path: str, main: str) -> Format | None:
     """The format of the set of parts whose first part is `main`, where `path` is the folder that it was located in."""
-    if not os.path.isdir(path):
+    if not os.path.isdir(path) or _only_model(path) == main:
         return None
     return next((form for form in formats.built_in() if isinstance(form, PartSet) and form.is_main(main, path)), None)
 
@@ -75,7 +90,7 @@ def _found_in(path: str, steps: bool = True) -> list[str]:
     if models:
         return models
     with about(path), os.scandir(path) as entries:
-        below = sorted((entry.is_dir(), entry.name) for entry in entries if not numbered_steps.is_unfinished(entry.name))
+        below = sorted((numbered_steps.is_a_folder(entry), entry.name) for entry in entries if not numbered_steps.is_unfinished(entry.name))
     folders = {name: models for is_dir, name in below if is_dir and (models := _in_folder_below(os.path.join(path, name), steps))}
     if steps and (newest := numbered_steps.newest_first(folders)):
         return folders[newest[0]]
@@ -161,6 +176,8 @@ def notes_beside(path: str, checkpoint: Checkpoint) -> tuple[str, ...]:
     if not os.path.isdir(path) or checkpoint.origin is None:
         return ()
     main = checkpoint.origin.path
+    if _only_model(path) == main:
+        return ()
     own = {os.path.basename(file.path) for file in formats[checkpoint.origin.format].files_read(checkpoint)}
     below = os.path.relpath(main, path).split(os.sep)
     step = numbered_steps.note(path, below[0]) or _tracked(path, below)

@@ -35,6 +35,14 @@ def is_unfinished(name: str) -> bool:
     return _UNFINISHED.fullmatch(name) is not None
 
 
+def is_a_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a folder; a link to itself is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def series(names: Iterable[str]) -> dict[tuple[str, str], list[Step]]:
     """The steps among the names of files and folders, by what their names have in common; each series from the oldest to the newest."""
     found: dict[tuple[str, str], list[Step]] = {}
@@ -59,7 +67,7 @@ def newest_first(names: Iterable[str]) -> list[str]:
 def note(folder: str, opened: str) -> str:
     """What to say of the steps in a folder: which of them is `opened`, or that they lie beside it. Empty where there are none."""
     with os.scandir(folder) as entries:
-        is_folder = {entry.name: entry.is_dir() for entry in entries}
+        is_folder = {entry.name: is_a_folder(entry) for entry in entries}
     found = series(is_folder)
     own = next((steps for steps in found.values() if any(step.name == opened for step in steps)), None)
     if own is None:

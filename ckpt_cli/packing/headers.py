@@ -5,20 +5,16 @@ Of the data, only what takes the place of a header is read, within a limit: a st
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
-from ..errors import CkptError, Malformed
+from ..errors import Malformed
 from ..numbers.shapes import show_shape
-from ..storage.file import File
 from ..tensors.checkpoint import Checkpoint, Kind
 from ..tensors.tensor import Tensor
 
 MOST_STATE = 1 << 20  # bytes of a tensor that is read as a header
-_MOST_CONFIG = 16 << 20  # bytes
-_CONFIGS = (("config.json", ("quantization_config", "quantization")), ("quantize_config.json", ()), ("quant_config.json", ()))
 
 
 class Headers:
@@ -98,33 +94,14 @@ class Headers:
     @cached_property
     def config(self) -> dict[str, Any]:
         """The quantisation entry of the config beside the file; empty where there is none."""
-        origin = self.checkpoint.origin
-        folder = os.path.dirname(origin.path) if origin else ""
-        for file_name, keys in _CONFIGS if origin else ():
-            document = _object(os.path.join(folder, file_name))
-            entry = next((document[key] for key in keys if isinstance(document.get(key), dict)), {} if keys else document)
-            if entry:
-                return entry
-        return {}
+        from ..configs.quantisation import quantisation_of
+
+        return quantisation_of(self.checkpoint)
 
     def setting(self, *keys: str) -> int | None:
         """Return the first of the entries `keys` that is an integer, of the config or of an object in it."""
         places = [self.config, *(value for value in self.config.values() if isinstance(value, dict))]
         return next((place[key] for key in keys for place in places if type(place.get(key)) is int), None)
-
-
-def _object(path: str) -> dict[str, Any]:
-    """The JSON object in a file; empty where there is no such file, or it is none of ours."""
-    from ..formats.encodings import strict_json
-
-    if not os.path.isfile(path):
-        return {}
-    try:
-        file = File(path)
-        document = strict_json.loads(file.read(0, file.size)) if file.size <= _MOST_CONFIG else {}
-    except (CkptError, OSError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 def check_shape(of: str, name: str, shape: tuple[int, ...], want: tuple[int, ...]) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..architectures.model import Model
     from ..configs import Config
+    from ..tensors.checkpoint import Checkpoint
 
 
 class Initialisation(NamedTuple):
@@ -60,6 +61,17 @@ class Provider(ABC):
     def accepts(self, config: Config) -> bool:
         """Return whether a config is one of this library's. The library is not imported."""
 
+    def config_named(self, text: str) -> Config:
+        """Return the config that `--arch LIBRARY:TEXT` stands for. By default TEXT is the path of a config, or of the folder of one.
+
+        Raises:
+            UsageError: the text makes no sense to the library.
+            ReadError: there is no such config.
+        """
+        from ..configs import config_at
+
+        return config_at(text)
+
     @abstractmethod
     def provide(self, config: Config, shapes: Mapping[str, tuple[int, ...]]) -> Provided:
         """Build the model that a config names, on the meta device.
@@ -72,6 +84,14 @@ class Provider(ABC):
         Raises:
             LibraryError: the library is not installed, is too old, or cannot build the model.
         """
+
+    def provide_file(self, config: Config, checkpoint: Checkpoint) -> Provided:
+        """Build the model of a config that belongs to a checkpoint: by default from the config and the shapes.
+
+        Raises:
+            LibraryError: as `provide`.
+        """
+        return self.provide(config, {name: kind.shape for name, kind in checkpoint.kinds().items()})
 
 
 providers: Registry[Provider] = Registry("provider", "ckpt_cli.providers")

@@ -10,17 +10,18 @@ entry-point group `ckpt_cli.schemes`, and presets in `ckpt_cli.schemes.presets`.
 The machinery:
     target.py           what a scheme knows of the tensor to fill
     distribution.py     what a scheme returns
+    signature.py        what a rule calls by name: parameters, arguments, documentation
     scheme.py           the decorator and the registry
     fans.py             fan-in and fan-out of a weight
     roles.py            what a tensor is in its layer
     seeds.py            a generator for each tensor
     sampling.py         from a Distribution to bytes
     drawing_rows.py     the same where rows differ
-    rules.py            PATTERN=SCHEME(ARGUMENTS) as text
+    rules.py            PATTERN=SCHEME(ARGUMENTS), PATTERN=preset:NAME, PATTERN=keep as text
     rules_file.py       such rules in a TOML file
     user_function.py    FILE.py:FUNCTION as a scheme
     plan.py             how each tensor is filled, as it is shown
-    presets/            a scheme for each role, one module a framework
+    presets/            a scheme for each role, one module a framework or family
 
 The schemes:
     constant.py         one value throughout

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..errors import EditError, UsageError
 from .distribution import Distribution, Rows
-from .scheme import Filling, scheme
+from .scheme import scheme
+from .signature import Filling
 from .target import Target
 
 _MOST_DIGITS = 18  # of a row's number

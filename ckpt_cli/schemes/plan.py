@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+KEPT = "keep"  # what is drawn for a tensor that a preset leaves as it is
+
 
 class Planned(NamedTuple):
     """How one tensor is filled.
@@ -11,7 +13,7 @@ class Planned(NamedTuple):
     Attributes:
         name: The name of the tensor.
         scheme: The scheme with its arguments, or the preset.
-        draw: What is drawn.
+        draw: What is drawn; KEPT where a preset does not know what to draw.
         seed: The seed of this tensor alone; None where nothing is random, or one generator draws all tensors.
         reason: Why: the pattern of the rule, or the role of the tensor and how it was recognised.
     """

@@ -1,32 +1,35 @@
-"""Roles: what a tensor is in its layer. This is the one place that decides it: by the layer's type if known, else by name and shape."""
+"""Roles: what a tensor is in its layer. This is the one place that decides it: by the layer's type if known, else by name and shape.
+
+What nothing tells is `unknown`; it is not guessed. The names are in `role_names`.
+"""
 
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import NamedTuple
 
 from ..numbers.dtypes import named
+from .role_names import (
+    ADAPTERS,
+    BIAS,
+    EMBEDDING,
+    ENDINGS,
+    EXPERTS,
+    HEADS,
+    LAYERS,
+    LEAVES,
+    NORM,
+    SCALE,
+    SCALE_ANYWHERE,
+    TRAINING,
+    TYPES,
+    WEIGHT,
+    Family,
+    Role,
+)
 from .target import Target, weight_beside
 
-
-class Role(StrEnum):
-    """What a tensor is in its layer."""
-
-    LINEAR = "linear"
-    CONV = "conv"  # transposed convolutions, too
-    EMBEDDING = "embedding"
-    NORM_SCALE = "norm_scale"  # γ of a normalisation
-    NORM_SHIFT = "norm_shift"  # β of a normalisation
-    BIAS = "bias"  # of anything else
-    RECURRENT_INPUT = "recurrent_input"  # the weight of an RNN from its input
-    RECURRENT = "recurrent"  # the weight of an RNN from its own state
-    RECURRENT_BIAS = "recurrent_bias"
-    SLOPE = "slope"  # of a PReLU
-    RUNNING_MEAN = "running_mean"
-    RUNNING_VAR = "running_var"
-    COUNTER = "counter"  # num_batches_tracked and the like
-    OTHER = "other"  # optimizer states, integers, complex numbers, what nothing tells; presets leave it as it is
+__all__ = ["ClassifiedRole", "Role", "role_of"]
 
 
 class ClassifiedRole(NamedTuple):
@@ -36,56 +39,38 @@ class ClassifiedRole(NamedTuple):
     reason: str
 
 
+class _Name(NamedTuple):
+    """A tensor and the parts of its name.
+
+    Attributes:
+        target: the tensor.
+        path: the parts before the leaf.
+        leaf: the last part, without Keras' `:0`.
+    """
+
+    target: Target
+    path: list[str]
+    leaf: str
+
+    @property
+    def parent(self) -> str:
+        """The last part of the path; an index within a Sequential tells nothing, so what holds it does."""
+        return next((part for part in reversed(self.path) if not part.isdecimal()), "")
+
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return len(self.target.shape)
+
+    def beside(self, leaf: str) -> tuple[int, ...] | None:
+        """The shape of a tensor of the same layer; None where there is none."""
+        return self.target.shapes.get(self.target.name[: len(self.target.name) - len(self.leaf)] + leaf)
+
+
 FROM_NAME = "assumed from name"
 FROM_SHAPE = "assumed from shape"
 BY_DTYPE = "by dtype"
-
-# The last part of a name that decides the role by itself, in torch, Keras and Gluon.
-_LEAVES: tuple[tuple[str, Role], ...] = (
-    (r"running_mean|moving_mean", Role.RUNNING_MEAN),
-    (r"running_var|moving_var(iance)?", Role.RUNNING_VAR),
-    (r"num_batches_tracked", Role.COUNTER),
-    (r"weight_hh\w*|h2h_weight|recurrent_kernel", Role.RECURRENT),
-    (r"weight_(ih|hr)\w*|i2h_weight|h2r_weight", Role.RECURRENT_INPUT),
-    (r"bias_(ih|hh)\w*|[ih]2h_bias", Role.RECURRENT_BIAS),
-    (r"gamma", Role.NORM_SCALE),
-    (r"beta", Role.NORM_SHIFT),
-    (r"embeddings", Role.EMBEDDING),
-    (r"in_proj_bias|bias_[kv]", Role.BIAS),
-    (r"in_proj_weight|[qkv]_proj_weight", Role.LINEAR),
-    (r"prelu\d*_alpha", Role.SLOPE),
-)
-
-# What a training checkpoint holds beside the model.
-_TRAINING = re.compile(r"(^|[./])(optim\w*|opt_state|\w*scheduler\w*|\w*scaler|rng\w*|random\w*)[./]")
-
-
-class _Family(StrEnum):
-    """Layer types whose tensors have the same roles."""
-
-    NORM = "norm"
-    EMBEDDING = "embedding"
-    CONV = "conv"
-    LINEAR = "linear"
-    RECURRENT = "recurrent"
-    SLOPE = "slope"
-
-
-# A layer's type, as torch, Keras, MXNet and what builds upon them call it.
-_TYPES: tuple[tuple[str, _Family], ...] = (
-    (r"Norm(?!alization)|(Batch|Layer|Group|RMS)Normalization", _Family.NORM),  # Keras' Normalization has statistics of the data
-    (r"Embedding", _Family.EMBEDDING),
-    (r"Conv|^Deconvolution$", _Family.CONV),
-    (r"(^|[a-z])(Linear|Dense)$|^FullyConnected$|Multi[Hh]eadAttention", _Family.LINEAR),
-    (r"^(Simple|Lazy)?(LSTM|GRU|RNN)(Cell)?$", _Family.RECURRENT),
-    (r"^(PReLU|LeakyReLU)$", _Family.SLOPE),  # MXNet's LeakyReLU has tensors where it is a PReLU
-)
-
-# The layer's own name, where its type is not known.
-_NORM = r"\w*norm\w*|\w*normalization\w*|ln(_?\w+)?|bn\d*|\w+_(ln|bn)"
-_EMBEDDING = r"wte|wpe|emb|\w*embed\w*|\w*embd|tok\w*"
-_BIAS = r"(\w*_)?(bias\w*|b)"
-_SCALE = r"(\w*_)?(weight|gamma|scale|g)"
+NOTHING_TELLS = "neither name nor shape tells"
 
 
 def role_of(target: Target, layer_type: str | None = None) -> ClassifiedRole:
@@ -96,62 +81,134 @@ def role_of(target: Target, layer_type: str | None = None) -> ClassifiedRole:
         layer_type: the class name of the layer that holds it, where an architecture or the file states it.
     """
     *path, leaf = re.split(r"[./]", re.sub(r"^(arg|aux):", "", target.name))  # MXNet's Module puts arg: or aux: before all names
-    parent = path[-1] if path else ""
+    name = _Name(target, path, leaf.removesuffix(":0"))
     if named(target.dtype).kind != "f" or target.dtype == "float8_e8m0fnu":  # the latter holds scales of other tensors
         return ClassifiedRole(Role.COUNTER, FROM_NAME) if leaf == "num_batches_tracked" else ClassifiedRole(Role.OTHER, BY_DTYPE)
-    by_leaf = next((role for pattern, role in _LEAVES if re.search(rf"(^|_)({pattern})$", leaf)), None)
-    if _TRAINING.search(target.name):
+    if TRAINING.search(target.name):
         return ClassifiedRole(Role.OTHER, FROM_NAME)
-    if layer_type and (by_type := _by_type(target, leaf, layer_type, by_leaf)):
+    by_leaf = _by_leaf(name)
+    if layer_type and (by_type := _by_type(name, layer_type, by_leaf)):
         return ClassifiedRole(by_type, f"by type {layer_type}")
-    if by_leaf:
+    if by_leaf or (by_leaf := _by_name(name)):
         return ClassifiedRole(by_leaf, FROM_NAME)
-    return _by_name(target, parent, leaf) or _by_shape(target, leaf)
+    by_shape = _by_shape(name)
+    return ClassifiedRole(by_shape, FROM_SHAPE) if by_shape else ClassifiedRole(Role.UNKNOWN, NOTHING_TELLS)
 
 
-def _by_type(target: Target, leaf: str, layer_type: str, by_leaf: Role | None) -> Role | None:
-    family = next((family for pattern, family in _TYPES if re.search(pattern, layer_type)), None)
-    if family is None or (by_leaf and family != _Family.SLOPE):
+def _by_leaf(name: _Name) -> Role | None:
+    """The role of a tensor whose own name tells it, whatever its layer is."""
+    ending = next((role for pattern, role in ENDINGS if re.search(rf"(^|_)({pattern})$", name.leaf)), None)
+    return ending or _of_pair(name) or next((role for pattern, role in LEAVES if re.fullmatch(pattern, name.leaf)), None)
+
+
+def _of_pair(name: _Name) -> Role | None:
+    """The role of a tensor that means something beside another one: weight and spectral normalisation, masks, D of Mamba, γ."""
+    *_, one, two = ("", "", *name.path)
+    if (one, two) == ("parametrizations", "weight") and name.leaf == "original0":
+        return Role.WEIGHT_GAIN
+    if name.leaf in ("weight_u", "weight_v", "_u", "_v") and name.rank == 1:
+        return Role.COMPUTED  # singular vectors
+    if name.leaf in ("D", "Ds", "A") and (name.beside("A_log") or name.beside("A_logs") or name.beside("dt_bias")):
+        return Role.STATE_SPACE
+    if re.fullmatch(r"positional_(embedding|encoding_gaussian_matrix)", name.leaf) and name.rank == 2 and name.target.shape[0] == 2:
+        return Role.COMPUTED  # the random frequencies of SAM's positions, for x and y
+    if name.leaf in ("bias_k", "bias_v"):  # of torch's MultiheadAttention, but for the pair bias_u and bias_v of Transformer-XL
+        return Role.ATTENTION_BIAS if name.beside("bias_u") else Role.BIAS
+    if name.leaf == "biases" and name.beside("scales"):
+        return Role.OTHER  # of MLX's packed weights
+    if name.leaf == "weight" and name.rank >= 2 and (adapter := _of_adapter(name)):
+        return adapter
+    if name.leaf == "embed" and name.parent == "codebook":
+        return Role.CODEBOOK
+    square = name.rank == 4 and name.target.shape[:2] == (1, 1) and name.target.shape[2] == name.target.shape[3] > 1
+    if name.leaf == "bias" and square:
+        return Role.COMPUTED  # the causal mask of GPT-2 and its kin
+    return _of_gamma(name) if re.search(r"(^|_)(gamma|beta)$", name.leaf) else None
+
+
+def _of_adapter(name: _Name) -> Role | None:
+    """The role of a matrix of LoRA, whose layer may be called after the adapter: `lora_A.default.weight`."""
+    return next((role for pattern, role in ADAPTERS for part in name.path[-2:] if re.fullmatch(pattern, part)), None)
+
+
+def _of_gamma(name: _Name) -> Role | None:
+    """The role of `gamma` and `beta`: of a norm, but a `gamma` that is alone outside of a norm scales a residual branch."""
+    if re.fullmatch(LAYERS[0][0], name.parent):
+        return LAYERS[0][1]
+    kind = "gamma" if name.leaf.endswith("gamma") else "beta"
+    others = {"gamma", "beta", "running_mean", "moving_mean"} - {kind}
+    alone = not any(name.beside(name.leaf.removesuffix(kind) + other) for other in others)
+    in_norm = NORM.fullmatch(name.parent) or NORM.match(name.leaf.removesuffix(kind))
+    if alone and not in_norm:
+        return Role.LAYER_SCALE if kind == "gamma" else None
+    return Role.NORM_SCALE if kind == "gamma" else Role.NORM_SHIFT
+
+
+def _by_type(name: _Name, layer_type: str, by_leaf: Role | None) -> Role | None:
+    family = next((family for pattern, family in TYPES if re.search(pattern, layer_type)), None)
+    if by_leaf == Role.LAYER_SCALE and family == Family.NORM:
+        return Role.NORM_SCALE
+    if family is None or (by_leaf and family != Family.SLOPE):
         return by_leaf
-    bias = re.fullmatch(_BIAS, leaf) is not None
-    if family == _Family.RECURRENT:
+    bias = BIAS.fullmatch(name.leaf) is not None
+    if family == Family.RESPONSE:
+        return Role.RESPONSE
+    if family == Family.RECURRENT:
         return Role.RECURRENT_BIAS if bias else Role.RECURRENT_INPUT
-    if family == _Family.NORM:
+    if family == Family.NORM:
         return Role.NORM_SHIFT if bias else Role.NORM_SCALE
     if bias:
         return Role.BIAS
-    if len(target.shape) < 2 and family != _Family.SLOPE:  # the scale of a quantised weight, say
+    if name.rank < 2 and family != Family.SLOPE:  # the scale of a quantised weight, say
         return Role.OTHER
-    weights = {_Family.EMBEDDING: Role.EMBEDDING, _Family.LINEAR: Role.LINEAR, _Family.SLOPE: Role.SLOPE}
+    weights = {Family.EMBEDDING: Role.EMBEDDING, Family.LINEAR: Role.LINEAR, Family.SLOPE: Role.SLOPE}
     # Hugging Face's Conv1D is a linear layer: its weight has two dimensions
-    return weights.get(family) or (Role.LINEAR if len(target.shape) == 2 else Role.CONV)
+    return weights.get(family) or (Role.LINEAR if name.rank == 2 else Role.CONV)
 
 
-def _by_name(target: Target, parent: str, leaf: str) -> ClassifiedRole | None:
-    norm = re.fullmatch(_NORM, parent, re.IGNORECASE) is not None
-    weight = weight_beside(target)
-    if re.fullmatch(_BIAS, leaf):
-        if weight is not None and not norm:
-            return ClassifiedRole(Role.NORM_SHIFT, FROM_SHAPE) if len(weight) == 1 else ClassifiedRole(Role.BIAS, FROM_NAME)
-        return ClassifiedRole(Role.NORM_SHIFT if norm else Role.BIAS, FROM_NAME)
-    if norm and re.fullmatch(_SCALE, leaf):
-        return ClassifiedRole(Role.NORM_SCALE, FROM_NAME)
+def _by_name(name: _Name) -> Role | None:
+    """The role of a tensor that the name of its layer tells."""
+    leaf, weight = name.leaf, weight_beside(name.target)
+    if of_layer := next((role for pattern, role in LAYERS if re.fullmatch(pattern, name.parent)), None):
+        return of_layer
+    norm = NORM.fullmatch(name.parent) is not None
+    if BIAS.fullmatch(leaf):
+        return None if weight is not None and not norm and len(weight) == 1 else Role.NORM_SHIFT if norm else Role.BIAS
+    if norm and SCALE.fullmatch(leaf):
+        return Role.NORM_SCALE
     if norm and leaf in ("mean", "var"):  # Flax's
-        return ClassifiedRole(Role.RUNNING_MEAN if leaf == "mean" else Role.RUNNING_VAR, FROM_NAME)
-    table = re.fullmatch(_EMBEDDING, parent, re.IGNORECASE) and len(target.shape) == 2
-    if table or (re.fullmatch(_EMBEDDING, leaf, re.IGNORECASE) and len(target.shape) > 1):
-        return ClassifiedRole(Role.EMBEDDING, FROM_NAME)
-    if leaf == "alpha" and parent.isdecimal() and target.shape == (1,):  # Gluon's PReLU in a Sequential
-        return ClassifiedRole(Role.SLOPE, FROM_NAME)
-    return None
+        return Role.RUNNING_MEAN if leaf == "mean" else Role.RUNNING_VAR
+    if leaf == "alpha" and name.path[-1:] and name.path[-1].isdecimal() and name.target.shape == (1,):
+        return Role.SLOPE  # Gluon's PReLU in a Sequential
+    return _of_weight(name)
 
 
-def _by_shape(target: Target, leaf: str) -> ClassifiedRole:
-    dimensions, weight = len(target.shape), weight_beside(target)
-    if dimensions == 1 and weight is not None and leaf.isdigit() and len(weight) > 1:
-        return ClassifiedRole(Role.BIAS, FROM_SHAPE)
+def _of_weight(name: _Name) -> Role | None:
+    """The role of a weight of two axes or more that the name of its layer tells."""
+    if name.rank >= 3 and any(EXPERTS.fullmatch(part) for part in name.path[-3:]):
+        return Role.EXPERTS
+    if name.rank == 3 and name.parent.lower().endswith("linear"):
+        return Role.EXPERTS  # a linear layer with an axis more is one for each expert
+    if name.rank == 3 and HEADS.fullmatch(name.parent if name.leaf == "kernel" else name.leaf):
+        return Role.LINEAR
+    if name.rank < 2:
+        return None
+    if EMBEDDING.fullmatch(name.leaf):
+        return Role.EMBEDDING
+    if name.rank == 2 and EMBEDDING.fullmatch(name.parent) and WEIGHT.fullmatch(name.leaf):
+        # fairseq calls its sinusoids `weights`; an embedding has no bias
+        return Role.COMPUTED if name.leaf == "weights" else None if name.beside("bias") else Role.EMBEDDING
+    return Role.CONV if re.fullmatch(r"(\w+_)?conv1d", name.parent) and name.leaf == "weight" else None
+
+
+def _by_shape(name: _Name) -> Role | None:
+    weight = weight_beside(name.target)
+    if BIAS.fullmatch(name.leaf):
+        return Role.NORM_SHIFT
+    if name.rank == 1 and weight is not None and name.leaf.isdigit() and len(weight) > 1:
+        return Role.BIAS
     # a single element is more likely the slope of a PReLU, or a temperature, than the scale of a norm
-    if dimensions == 1 and target.shape != (1,) and re.fullmatch(_SCALE, leaf):
-        return ClassifiedRole(Role.NORM_SCALE, FROM_SHAPE)
+    if name.rank == 1 and name.target.shape != (1,) and SCALE_ANYWHERE.fullmatch(name.leaf):
+        return Role.NORM_SCALE
     weights = {2: Role.LINEAR, 3: Role.CONV, 4: Role.CONV, 5: Role.CONV}
-    return ClassifiedRole(weights.get(dimensions, Role.OTHER), FROM_SHAPE)
+    return weights.get(name.rank) if WEIGHT.fullmatch(name.leaf) else None

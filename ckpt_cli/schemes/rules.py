@@ -2,27 +2,35 @@
 
 A SCHEME is a registered name (`zeros`, `mxnet.Xavier`) or `FILE.py:FUNCTION`. Arguments are Python literals. Anything else is text as it
 stands (`mode=fan_out`, `fan=768x2304`, `copy_from(other.pt)`), except nan and inf, which are numbers. Some schemes take schemes:
-`rows(normal(0, 0.02), 0=zeros)`.
+`rows(normal(0, 0.02), 0=zeros)`. In place of a scheme, `preset:NAME` fills each tensor as a preset does, and `keep` leaves it as it is.
 """
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 from ..errors import UsageError
 from .distribution import Distribution
+from .presets import Preset, presets
+from .roles import Role
 from .scheme import Scheme, schemes
+from .signature import Signature
 from .target import Target
 from .user_function import load
 
-_CALL = re.compile(r"(?P<name>[^()=,'\"]+\.py:[^\W\d]\w*|[^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL)
+S = TypeVar("S", bound=Signature)
+
+_CALL = re.compile(
+    r"(?P<preset>preset:\s*)?(?P<name>[^()=,'\"]+\.py:[^\W\d]\w*|[^\W\d]\w*(?:\.[^\W\d]\w*)*)\s*(?:\((?P<arguments>.*)\))?", re.DOTALL
+)
 _TOKEN = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|[^\[\]{}()"',]+|.""", re.DOTALL)
 _KEYWORD = re.compile(r"\s*([^\W\d]\w*|-?\d+|-?\d*:(?:-?\d+)?)\s*=(?!=)\s*(.*)", re.DOTALL)  # a name, or the rows of `rows`
 _DEEPEST = 20  # brackets within brackets
 _MEND = "write PATTERN=SCHEME or PATTERN=SCHEME(ARG, KEY=VALUE), quoted for the shell"
+_NO_CALL = "write NAME or NAME(ARG, KEY=VALUE)"
 
 
 class Call(NamedTuple):
@@ -40,24 +48,38 @@ class Call(NamedTuple):
         return self.scheme(target, **self.arguments)
 
     def __str__(self) -> str:
-        if not self.arguments:
-            return self.scheme.name
-        return f"{self.scheme.name}({', '.join(map(self._argument, self.arguments))})"
+        return _written_call(self.scheme, self.arguments)
 
-    def _argument(self, key: str) -> str:
-        """An argument with its name, which the first does without where it is a scheme: `rows(zeros, 0=ones)`."""
-        value = self.arguments[key]
-        return str(value) if isinstance(value, Call) and key == next(iter(self.scheme.parameters)) else f"{key}={_written(value)}"
+
+class PresetCall(NamedTuple):
+    """A preset and its arguments, which fit its signature. `str` gives what follows `--preset`, and `preset:` in a rule."""
+
+    preset: Preset
+    arguments: Mapping[str, Any]
+
+    def distribution(self, target: Target, role: Role) -> Distribution | None:
+        """Return how the preset fills a target of this role; None leaves it as it is."""
+        return self.preset(target, role, **self.arguments)
+
+    def __str__(self) -> str:
+        return _written_call(self.preset, self.arguments)
+
+
+class Keep(NamedTuple):
+    """Nothing is filled, whatever earlier rules and presets say."""
+
+    def __str__(self) -> str:
+        return "keep"
 
 
 class Rule(NamedTuple):
     """The tensors that match `pattern` are filled by `call`."""
 
     pattern: str
-    call: Call
+    call: Call | PresetCall | Keep
 
     def __str__(self) -> str:
-        return f"{self.pattern}={self.call}"
+        return f"{self.pattern}={'preset:' if isinstance(self.call, PresetCall) else ''}{self.call}"
 
 
 def parse_rule(text: str) -> Rule:
@@ -72,8 +94,32 @@ def parse_rule(text: str) -> Rule:
     at = len(text)
     while (at := text.rfind("=", 0, at)) > 0:
         if _CALL.fullmatch(text[at + 1 :].strip()) and _pieces(_arguments(text[at + 1 :])) is not None:
-            return Rule(text[:at].strip(), parse_call(text[at + 1 :]))
+            return Rule(text[:at].strip(), parse_right_side(text[at + 1 :]))
     raise UsageError(f"{text!r} is no rule", _MEND)
+
+
+def parse_right_side(text: str) -> Call | PresetCall | Keep:
+    """Parse what follows the `=` of a rule: a call as parse_call has it, `preset:NAME`, `preset:NAME(ARGS)` or `keep`.
+
+    Raises:
+        UsageError: the text is none of these, or the arguments do not fit.
+        UnknownName: no scheme or preset has that name.
+    """
+    before, colon, preset = text.partition(":")
+    if colon and before.strip() == "preset":
+        return parse_preset(preset)
+    return Keep() if text.strip() == "keep" else parse_call(text)
+
+
+def parse_preset(text: str) -> PresetCall:
+    """Parse `NAME` or `NAME(ARGS)`, as `--preset` takes it.
+
+    Raises:
+        UsageError: the text is no call, or the arguments do not fit the preset.
+        UnknownName: no preset has that name.
+    """
+    preset, arguments = _bound(text, "preset", presets.__getitem__)
+    return PresetCall(preset, arguments)
 
 
 def parse_call(text: str) -> Call:
@@ -83,25 +129,31 @@ def parse_call(text: str) -> Call:
         UsageError: the text is no call, or the arguments do not fit the scheme.
         UnknownName: no scheme has that name.
     """
+    scheme, arguments = _bound(text, "scheme", named_scheme)
+    return Call(scheme, arguments)
+
+
+def _bound(text: str, kind: str, named: Callable[[str], S]) -> tuple[S, dict[str, Any]]:
+    """The scheme or preset that a call names, and its arguments by name."""
     call = _CALL.fullmatch(text.strip())
     pieces = _pieces(_arguments(text))
-    if not call or pieces is None:
-        raise UsageError(f"{text.strip()!r} is no scheme", "write NAME or NAME(ARG, KEY=VALUE)")
+    if not call or call["preset"] or pieces is None:
+        raise UsageError(f"{text.strip()!r} is no {kind}", _NO_CALL)
     positional: list[Any] = []
-    named: dict[str, Any] = {}
+    by_name: dict[str, Any] = {}
     for piece in pieces:
         keyword = _KEYWORD.fullmatch(piece)
-        if keyword is None and named:
+        if keyword is None and by_name:
             raise UsageError(f"{piece.strip()} follows an argument that is given by name", f"in {text.strip()}")
         if keyword is None:
             positional.append(_value(piece))
-        elif keyword[1] in named:
+        elif keyword[1] in by_name:
             raise UsageError(f"{keyword[1]} is given twice", f"in {text.strip()}")
         else:
-            named[keyword[1]] = _value(keyword[2])
-    scheme = named_scheme(call["name"])
-    bound = scheme.bind(positional, named)
-    return Call(scheme, {key: parse_call(value) if scheme.takes_scheme(key) else value for key, value in bound.items()})
+            by_name[keyword[1]] = _value(keyword[2])
+    called = named(call["name"])
+    bound = called.bind(positional, by_name)
+    return called, {key: parse_call(value) if called.takes_scheme(key) else value for key, value in bound.items()}
 
 
 def named_scheme(name: str) -> Scheme[Any]:
@@ -159,6 +211,14 @@ def _value(text: str) -> Any:
             return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+
+
+def _written_call(called: Signature, arguments: Mapping[str, Any]) -> str:
+    """The text of a call, which parses to the same call. A scheme that comes first goes without its name: `rows(zeros, 0=ones)`."""
+    first = next(iter(called.parameters), "")
+    bare = {key for key, value in arguments.items() if isinstance(value, Call) and key == first}
+    written = (_written(value) if key in bare else f"{key}={_written(value)}" for key, value in arguments.items())
+    return f"{called.name}({', '.join(written)})" if arguments else called.name
 
 
 def _written(value: Any) -> str:

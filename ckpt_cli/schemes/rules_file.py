@@ -6,6 +6,8 @@ preset = "pytorch"
 [rules]
 "*.bias" = "zeros"
 "2.weight" = "constant(42)"
+"encoder.*" = "preset:bert"
+"encoder.embed.*" = "keep"
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..errors import UsageError, about, did_you_mean
-from .rules import Rule, parse_call
+from .rules import Rule, parse_right_side
 
 # key → its Python type, and the type's name in messages
 _KEYS: dict[str, tuple[type, str]] = {
@@ -65,4 +67,4 @@ def _require_valid(table: Mapping[str, Any]) -> None:
 def _rule(pattern: str, scheme: Any) -> Rule:
     if not isinstance(scheme, str):
         raise UsageError(f"{pattern} has no scheme", 'write the whole pattern and the scheme in quotes: "0.weight" = "zeros"')
-    return Rule(pattern, parse_call(scheme))
+    return Rule(pattern, parse_right_side(scheme))

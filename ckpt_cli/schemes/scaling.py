@@ -29,7 +29,7 @@ Nonlinearity = Literal[
 ]  # fmt: skip
 
 # The standard deviation of the standard normal distribution cut off at ±2. Keras divides by it to restore the variance.
-_TRUNCATED_STD = 0.87962566103423978
+TRUNCATED_STD = 0.87962566103423978
 
 
 def scaled(target: Target, fan: str, mode: str, distribution: DistributionName, std: Callable[[float], float]) -> Distribution:
@@ -48,7 +48,7 @@ def scaled(target: Target, fan: str, mode: str, distribution: DistributionName, 
         return Uniform(-bound, bound)
     if distribution == "untruncated_normal":
         return Normal(0.0, deviation)
-    corrected = deviation / _TRUNCATED_STD
+    corrected = deviation / TRUNCATED_STD
     return truncated(0.0, corrected, -2 * corrected, 2 * corrected)
 
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from ..errors import shortened
 from ..tensors.checkpoint import Checkpoint
 from .answer import note_later
+
+if TYPE_CHECKING:
+    from ..configs import Config
+    from ..configs.named_code import Named
 
 _SHOWN = 3
 _KERAS = ("keras", "hdf5", "tensorflow")
@@ -21,6 +28,15 @@ def note_code(checkpoint: Checkpoint) -> None:
         more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
         told = "ckpt runs none of it, other programs may (`ckpt check --safe`)"
         note_later([f"the file names code: {', '.join(map(shortened, names[:_SHOWN]))}{more}; {told}"])
+
+
+def note_code_of_config(config: Config, code: Sequence[Named]) -> None:
+    """Note the code that a config names."""
+    if code:
+        more = f" and {len(code) - _SHOWN:,} more" if len(code) > _SHOWN else ""
+        names = ", ".join(shortened(each.name) for each in code[:_SHOWN])
+        why = " and ".join(dict.fromkeys(each.why for each in code))
+        note_later([f"{config.path} names code: {names}{more}; ckpt runs none of it, {why} (`ckpt check --safe`)"])
 
 
 def _named(checkpoint: Checkpoint) -> list[str]:

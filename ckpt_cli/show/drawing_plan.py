@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..schemes.plan import KEPT
 from .answer import Answer, note
 from .tree import folded
 
 if TYPE_CHECKING:
     from ..schemes.plan import Planned
 
+_NAMED = 3  # tensors that a note names
 _FEW = 24  # lines that a person reads one by one
 _HEADER = ("NAME", "SCHEME", "DRAWN", "SUB-SEED", "WHY")
 
@@ -29,4 +31,13 @@ def show_plan(out: Answer, plan: Sequence[Planned], seed: int, rng: str, preset:
         steps: list[dict[str, Any]] = [step._asdict() | {"seed": None if step.seed is None else str(step.seed)} for step in plan]
         out.json({"seed": str(seed), "rng": rng, "preset": preset or None, "tensors": steps})
     else:
+        _note_kept(plan)
         out.table(_HEADER, [["" if cell is None else cell for cell in step] for step in plan])
+
+
+def _note_kept(plan: Sequence[Planned]) -> None:
+    """Name the tensors that a preset leaves as they are: its user expects that it fills all of them."""
+    kept = [step.name for step in plan if step.draw == KEPT]
+    if kept:
+        listed = ", ".join(kept[:_NAMED]) + (f" and {len(kept) - _NAMED:,} more" if len(kept) > _NAMED else "")
+        note(f"left as {'it is' if len(kept) == 1 else 'they are'}: {listed} (a rule can fill what no preset knows)")

@@ -5,33 +5,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ..analysis.config_summary import ConfigSummary
 from ..analysis.summary import Row, Summary
 from ..architectures.hyperparameters import shown, shown_all
 from ..architectures.model import Model
 from ..numbers.shapes import record_shape
 from .answer import Answer, note, readable_size
+from .config_text import config_document, config_head, config_records
 
 
-def show_summary(out: Answer, summary: Summary, layers: Sequence[Row]) -> None:
+def show_summary(out: Answer, summary: Summary, layers: Sequence[Row], config: ConfigSummary | None = None) -> None:
     """Write the summary in the form that `out` asks for. `layers` are the rows of the tree that are shown."""
     if out.as_json:
-        out.json(document(summary, layers))
+        out.json(document(summary, layers) | config_document(config))
     elif out.terminal or out.color:
-        out.lines([*head(summary), ""])
+        out.lines([*head(summary, config), ""])
         draw_layers(out, layers)
         out.lines(["", *foot(summary)])
     else:
         out.records(records(summary, layers))
+        out.records(config_records(config))
 
 
-def head(summary: Summary) -> Iterator[str]:
-    """Yield the lines above the tree: the file and its architecture."""
+def head(summary: Summary, config: ConfigSummary | None = None) -> Iterator[str]:
+    """Yield the lines above the tree: the file, what its config says, and its architecture."""
     yield f"{summary.path}: {summary.format}, {readable_size(summary.bytes)} on disk"
+    yield from config_head(summary.path, config)
     model = summary.model
     if model and model.architecture:
         yield described(model)
     else:
-        yield f"no known architecture: the layers are as the {'file says' if model else 'names tell'} (--arch names one)"
+        told, one = f"the layers are as the {'file says' if model else 'names tell'}", "an architecture" if config else "one"
+        yield f"{'' if config else 'no known architecture: '}{told} (--arch names {one})"
     if model and model.assumed:
         yield _assumed(model)
 

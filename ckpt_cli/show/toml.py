@@ -9,6 +9,8 @@ from typing import Any
 
 from ..errors import UsageError
 
+_WIDEST = 120  # characters of a list in one line; a longer one has a line for each item
+
 
 def step_text(table: Mapping[str, Any]) -> str:
     """Return the TOML of one step. Raises UsageError for text that is not UTF-8, which TOML cannot hold."""
@@ -21,7 +23,9 @@ def _value(value: Any) -> str:
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, list):
-        return f"[{', '.join(map(_value, value))}]"
+        items = list(map(_value, value))
+        line = f"[{', '.join(items)}]"
+        return line if len(line) <= _WIDEST else "[\n" + "".join(f"    {item},\n" for item in items) + "]"
     return str(value)
 
 

@@ -4,7 +4,7 @@ r"""Selections: which names a pattern picks.
 *.bias  h.{0,1}.*      a glob: `*` crosses dots, `?` is one character, `{a,b}` alternates, `[0-9]` and `[!0-9]` are classes
 re:^h\.\d+             a regular expression, searched
 [0][1][0].bias         by position, as net[0][1][0].bias: the child named k where there is one, else the k-th
-@Linear  @Linear.bias  the parameters of every layer of that type
+@Linear  @Linear.bias  the parameters of every layer of that type, and of the layers in it
 !*.norm.*              an exclusion: any of these behind a `!` takes out what the patterns before it picked; first, it starts from all names
 
 Names are given as a checkpoint, which says what separates their parts; as Named, where they are not exactly those of a checkpoint;
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from ..errors import NoMatch, UsageError, did_you_mean
@@ -174,7 +174,7 @@ def _compiled(expression: str, pattern: str, flags: int = 0) -> re.Pattern[str]:
 
 
 def _of_layers(names: Mapping[str, object], wanted: str, find: Layers) -> list[str]:
-    """The tensors directly in layers of a type, `Linear`; of each those called `weight`, for `Linear.weight`."""
+    """The tensors of layers of a type, `Linear`, those of the layers in them included; for `Linear.weight` those that it calls `weight`."""
     kind, _, leaf = wanted.partition(".")
     layers = find(kind)
     if not layers:
@@ -183,9 +183,24 @@ def _of_layers(names: Mapping[str, object], wanted: str, find: Layers) -> list[s
         types = sorted({t for t in layers.values() if t})
         raise NoMatch(f"there is no layer of type {kind!r}", did_you_mean(kind, types) or f"there are {', '.join(types)}")
     checkpoint = _checkpoint_of(names)
-    places = {name: checkpoint.layer_and_leaf(name) for name in names}
-    inside = [name for name, (path, _) in places.items() if layers.get(path) == kind]
-    return [name for name in inside if not leaf or leaf in (places[name][1], name.rpartition(checkpoint.separator)[2])]
+    of_kind = {path for path, each in layers.items() if each == kind}
+    return [name for name in names if (called := _called_in(checkpoint, name, of_kind)) and (not leaf or leaf in called)]
+
+
+def _called_in(checkpoint: Checkpoint, name: str, layers: Collection[str]) -> list[str]:
+    """What a tensor is called in those of the layers that it is in: `self.query.weight`; and `weight` alone."""
+    path, leaf = checkpoint.layer_and_leaf(name)
+    separator, own = checkpoint.separator, checkpoint.layer_name(name)
+    inside = [own[len(above) + len(separator) if above else 0 :] for above in _upwards(path, separator) if above in layers]
+    return [*inside, leaf, name.rpartition(separator)[2]] if inside else []
+
+
+def _upwards(path: str, separator: str) -> Iterator[str]:
+    """`a.b.c`, `a.b`, `a`, and the root, whose path is empty."""
+    while path:
+        yield path
+        path = path.rpartition(separator)[0]
+    yield ""
 
 
 def glob(pattern: str) -> str:

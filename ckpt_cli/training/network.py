@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from ..architectures.mismatch import require_match
 from ..architectures.model import Model
-from ..architectures.recognition import resolve_arch
 from ..architectures.user_module import one_line
 from ..errors import CkptError, EditError, UsageError
 from ..numbers.dtypes import named
 from ..numbers.shapes import span
+from ..providers.asking import model_of
 from ..schemes.seeds import import_torch
 from ..storage.storage import Memory, Storage
 from ..tensors.checkpoint import Checkpoint
@@ -30,12 +30,11 @@ def model_in(checkpoint: Checkpoint, arch: str) -> Model:
     Raises:
         UsageError: none is recognised, or the file does not hold the one that is named.
     """
-    shapes = {name: tensor.shape for name, tensor in checkpoint.items()}
-    model = resolve_arch(arch, shapes, checkpoint.ties(), checkpoint.layers)
+    model = model_of(checkpoint, arch)
     if not model or not model.architecture:
         raise UsageError("no architecture is recognised in this file, so nothing can run it", "name it with --arch")
     if arch != "auto":
-        require_match(model, shapes)
+        require_match(model, {name: tensor.shape for name, tensor in checkpoint.items()})
     return model
 
 

@@ -25,13 +25,13 @@ def _constant(name: str) -> Any:
     raise Malformed(f"the JSON header holds {name}, which is no JSON")
 
 
-def loads(raw: bytes) -> Any:
-    """The document that `raw` is. Raises Malformed for anything that is no strict JSON."""
+def loads(raw: bytes, infinite: bool = False) -> Any:
+    """The document that `raw` is. `infinite`: NaN and infinities are floats. Raises Malformed for anything else that is no strict JSON."""
     import json  # most files are read without it
 
     try:
         text = raw.decode("utf-8")
-        document = json.loads(text, object_pairs_hook=_pairs, parse_constant=_constant)
+        document = json.loads(text, object_pairs_hook=_pairs, parse_constant=float if infinite else _constant)
         if "\\u" in text:
             json.dumps(document, ensure_ascii=False).encode("utf-8")
     except UnicodeError:

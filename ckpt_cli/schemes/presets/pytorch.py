@@ -13,10 +13,11 @@ from . import neutral, preset
 
 
 @preset
-def pytorch(target: Target, role: Role) -> Distribution | None:
+def pytorch(target: Target, role: Role, layer_scale: float = 0.0) -> Distribution | None:
     """Linear and convolution weights kaiming_uniform(a=√5), that is U(±1/√fan_in), as are their biases; embeddings N(0, 1);
     recurrent layers U(±1/√hidden) throughout; attention's joint projection xavier_uniform, its biases 0; norms 1 and 0;
-    running statistics 0 and 1; PReLU 0.25. The padding row of an embedding is not known, and drawn like the others.
+    running statistics 0 and 1; PReLU 0.25. The padding row of an embedding is not known, and drawn like the others. Layer scales, which
+    torch has none of, are `layer_scale` where it is given.
 
     torch.nn: Linear, _ConvNd, Embedding, RNNBase, MultiheadAttention, _NormBase, PReLU: reset_parameters.
     """
@@ -29,6 +30,8 @@ def pytorch(target: Target, role: Role) -> Distribution | None:
     if role == Role.BIAS:
         return _bias(target, leaf)
     fixed: dict[Role, Distribution] = {Role.EMBEDDING: Normal(0.0, 1.0), Role.SLOPE: Constant(0.25)}
+    if layer_scale:
+        fixed[Role.LAYER_SCALE] = Constant(layer_scale)
     return fixed.get(role) or neutral(target, role)
 
 

@@ -1,0 +1,181 @@
+"""`-o DIR/`: a model folder: the weights under their usual name, in shards as the source has them, and the small files beside them."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import WriteError
+from ..formats import Format, Index, Savable, SeveralFiles, formats
+from ..tensors.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from ..configs import Config
+    from ..disk.layout import FileLayout
+    from ..writing import Folder
+
+_DIFFUSERS = "diffusion_pytorch_model.safetensors"
+SHARD_SIZE, INDEX = 5_000_000_000, ".index.json"  # bytes, as save_pretrained has it; what is put behind the name of the weights
+_DEFAULT = "safetensors"  # the format whose usual name the weights get where their own has none
+_LARGEST = 64 << 20  # bytes of a file beside the weights: the tokenizers of large vocabularies have 20 MB
+# Configs, tokenizers, the model card, the licence and the model's own code; what a training keeps for itself is not among them.
+_SMALL = re.compile(r".*\.(json|txt|md|model|jinja|py|tiktoken|ya?ml|bpe|vocab)|(LICENSE|LICENCE|NOTICE|USE_POLICY)[^/]*", re.IGNORECASE)
+_TRAINING = {"trainer_state.json"}
+
+
+class ModelFolder(NamedTuple):
+    """A model folder to be written.
+
+    Attributes:
+        weights: The path of the weights in it: their file, or the main one of several.
+        copied: The paths of the files that are copied into it.
+        left: The names of what else lies beside the source.
+        replaced: The paths of the shards of the model that is there.
+    """
+
+    weights: str
+    copied: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+
+    def written(self) -> Folder:
+        """What is written beside the weights, and which shards are removed where they are not written."""
+        from ..disk.file_to_write import FileToWrite
+        from ..writing import Folder
+
+        folder = os.path.dirname(self.weights)
+        files = [FileToWrite(os.path.join(folder, os.path.basename(path)), partial(_copy, path)) for path in self.copied]
+        return Folder(files, self.replaced)
+
+
+def _copy(path: str, file_layout: FileLayout) -> None:
+    """Lay out a copy of the small file at `path`."""
+    with open(path, "rb") as file:
+        file_layout.write(file.read())
+
+
+def is_folder(output: str | None) -> bool:
+    """Whether -o names a model folder: its path ends in a slash."""
+    return output is not None and output.endswith("/")
+
+
+def model_folder(checkpoint: Checkpoint, output: str, format_name: str | None = None, replace: bool = False) -> ModelFolder:
+    """The folder `output` for a checkpoint that is edited.
+
+    Args:
+        checkpoint: The checkpoint as it was read.
+        output: The folder, which ends in a slash.
+        format_name: The format that the weights are to have, where the user says one.
+        replace: Whether the folder may be there already.
+
+    Raises:
+        WriteError: It is there already, or holds another model.
+    """
+    weights = os.path.join(output.rstrip("/") or "/", _weights_name(checkpoint, format_name))
+    require_free(weights, replace)
+    if checkpoint.origin and os.path.realpath(weights) == os.path.realpath(checkpoint.origin.path):
+        return ModelFolder(weights)  # of which unchanged shards are not written
+    copied, left = _beside(checkpoint)
+    return ModelFolder(weights, copied, left, tuple(_shards_listed(weights)))
+
+
+def fresh_folder(checkpoint: Checkpoint, config: Config, output: str, replace: bool = False) -> ModelFolder:
+    """The folder `output` for a checkpoint that is made from a config: its weights, in shards where they are large, and the config.
+
+    Raises:
+        WriteError: It is there already, or holds another model.
+    """
+    name = _DIFFUSERS if config.library == "diffusers" else formats[_DEFAULT].model_names[0]
+    if sum(tensor.nbytes for tensor in checkpoint.distinct().values()) > SHARD_SIZE:
+        name += INDEX
+    weights = os.path.join(output.rstrip("/") or "/", name)
+    require_free(weights, replace)
+    return ModelFolder(weights, (config.path,), replaced=tuple(_shards_listed(weights)))
+
+
+def require_free(weights: str, replace: bool) -> None:
+    """Refuse a folder that is there already, and one that holds another model than the one at the path `weights`.
+
+    Raises:
+        WriteError: It is one of these.
+    """
+    folder = os.path.dirname(weights)
+    if not os.path.lexists(folder):
+        return
+    if not os.path.isdir(folder):
+        raise WriteError("this is no folder", "choose another name, or leave out the slash", folder)
+    if not replace:
+        raise WriteError("the folder is there already", "--force writes into it, or choose another name", folder)
+    others = [name for name in sorted(os.listdir(folder)) if _is_weights(name) and name != os.path.basename(weights)]
+    listed = _listed(weights)
+    if stray := next((name for name in others if name not in listed), None):
+        raise WriteError(f"the folder holds another model: {stray}", "remove it, or choose another folder", folder)
+
+
+def _listed(weights: str) -> set[str]:
+    """The shards that an index at the path `weights` lists."""
+    index = next((form for form in formats.built_in() if isinstance(form, Index) and form.is_called(weights)), None)
+    return set(index.listed(weights)) if index and os.path.isfile(weights) else set()
+
+
+def _shards_listed(weights: str) -> Iterator[str]:
+    """The paths of the shards that are there, of those that an index at the path `weights` lists."""
+    paths = (os.path.join(os.path.dirname(weights), name) for name in sorted(_listed(weights)))
+    return (path for path in paths if os.path.isfile(path))
+
+
+def _weights_name(checkpoint: Checkpoint, format_name: str | None) -> str:
+    """What the weights are called in a folder: as in the folder of the source, or as their format's usually are."""
+    origin = checkpoint.origin
+    own = formats[origin.format] if origin else None
+    name = os.path.basename(origin.path) if origin else ""
+    if format_name is None and origin and own and isinstance(own, Savable) and _is_usual(name, own):
+        return name
+    form = formats[format_name] if format_name else own
+    usual = form.model_names if isinstance(form, Savable) else ()
+    if not usual and form is own and isinstance(own, Savable) and own.is_target:
+        return name
+    return (usual or formats[_DEFAULT].model_names)[0]
+
+
+def _is_usual(name: str, form: Format) -> bool:
+    """Whether weights are called as in a model folder: by a usual name, that of a variant, an index, or the one name of their format."""
+    if isinstance(form, SeveralFiles | Index):
+        return True
+    stems = [os.path.splitext(usual) for each in formats.built_in() for usual in (*each.model_names, *each.adapter_names)]
+    return any(re.fullmatch(rf"{re.escape(stem)}(\.[^.]+)?{re.escape(suffix)}", name) for stem, suffix in stems)
+
+
+def _is_weights(name: str) -> bool:
+    """Whether a file is called as weights are, or as an index of shards is."""
+    called = (form for form in formats.built_in() if form.is_called(name))
+    return any(isinstance(form, Index) or not name.endswith((".json", ".txt")) for form in called)
+
+
+def _beside(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The small files beside the source that belong to the model, and the names of the other files there."""
+    origin = checkpoint.origin
+    own = formats[origin.format] if origin else None
+    if origin is None or own is None or not (origin.file.stands_for or _is_usual(os.path.basename(origin.path), own)):
+        return (), ()
+    folder, weights = os.path.dirname(os.path.abspath(origin.path)), {os.path.abspath(file.path) for file in own.files_read(checkpoint)}
+    copied: list[str] = []
+    left: list[str] = []
+    for path, size in _files_in(folder):
+        name = os.path.basename(path)
+        if path in weights or name.startswith("."):
+            continue
+        small = size <= _LARGEST and _SMALL.fullmatch(name) and name not in _TRAINING and not _is_weights(name)
+        (copied if small else left).append(path)
+    return tuple(copied), tuple(map(os.path.basename, left))
+
+
+def _files_in(folder: str) -> Iterator[tuple[str, int]]:
+    """The regular files in a folder with their sizes; links are followed, as in a cache of the hub."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda each: each.name):
+            if entry.is_file():
+                yield os.path.join(folder, entry.name), entry.stat().st_size

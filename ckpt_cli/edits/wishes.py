@@ -1,0 +1,142 @@
+"""What is to be drawn for each tensor of a checkpoint: by a preset, by what the library of the model does, then by rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+from ..errors import EditError, LibraryError, UsageError
+from ..providers import Initialisation
+from ..schemes.distribution import Distribution
+from ..schemes.presets.own import OWN
+from ..schemes.roles import Role, role_of
+from ..schemes.rules import Call, PresetCall, Rule, parse_call, parse_preset
+from ..schemes.target import Target, layout_of
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.selection import Layers, matches, select
+from ..tensors.tensor import Tensor
+
+Own = Callable[[], Mapping[str, Initialisation]]  # how the library initialises each tensor, by name; asked when a preset is `own`
+
+
+def no_library() -> Mapping[str, Initialisation]:
+    """Refuse to say how the library of the model initialises it.
+
+    Raises:
+        LibraryError: always.
+    """
+    raise LibraryError("the library of this model is not known here", "run `ckpt reinit --preset own` on the folder of the model")
+
+
+class ChosenPreset(NamedTuple):
+    """A preset, with its arguments in brackets, and the patterns of the tensors that it fills; all of them without a pattern.
+
+    An empty text is no preset.
+    """
+
+    text: str
+    select: tuple[str, ...] = ()
+
+    def parsed(self) -> PresetCall | None:
+        """Return the preset with its arguments; None where there is none.
+
+        Raises:
+            UnknownName: no preset has that name.
+            UsageError: the text is none, or there are patterns without a preset.
+        """
+        if self.select and not self.text:
+            raise UsageError("--select limits a preset", "give one with --preset; a rule has a pattern of its own")
+        return parse_preset(self.text) if self.text else None
+
+
+class Wish(NamedTuple):
+    """What a rule or a preset asks for one tensor.
+
+    Attributes:
+        draw: The draw for a target; None leaves the tensor as it is.
+        scheme: See `Planned`.
+        reason: See `Planned`.
+        told: The plan has a line for this tensor even where nothing is drawn.
+        granted: Whether it is drawn; a preset that is limited asks for the rest of the model without being granted it.
+    """
+
+    draw: Callable[[Target], Distribution | None]
+    scheme: str
+    reason: str
+    told: bool = False
+    granted: bool = True
+
+
+def wished(checkpoint: Checkpoint, rules: Sequence[Rule], preset: ChosenPreset, layers: Layers, own: Own) -> dict[str, Wish]:
+    """Return the wish for each tensor, in file order; tied tensors have one, under their first name.
+
+    The arguments are those of `reinit`.
+    """
+    call, every = preset.parsed(), checkpoint.distinct()
+    wishes = _limited(checkpoint, _by_preset(checkpoint, every, call, layers, own), preset.select, layers) if call else {}
+    first = checkpoint.tied_to()
+    for rule in rules:
+        names = {name: first.get(name, name) for name in matches(checkpoint, rule.pattern, layers)}
+        if isinstance(rule.call, PresetCall):
+            wishes |= _by_preset(checkpoint, names.values(), rule.call, layers, own)
+        elif isinstance(rule.call, Call):
+            wishes |= {names[name]: _by_rule(checkpoint[name], name, rule.pattern, rule.call) for name in names}
+        else:
+            wishes = {name: wish for name, wish in wishes.items() if name not in names.values()}
+    return {name: wishes[name] for name in checkpoint if name in wishes}
+
+
+def _by_rule(tensor: Tensor, name: str, pattern: str, call: Call) -> Wish:
+    tensor.plain(name)
+    return Wish(call.distribution, str(call), pattern)
+
+
+def _limited(checkpoint: Checkpoint, wishes: dict[str, Wish], patterns: Sequence[str], layers: Layers) -> dict[str, Wish]:
+    """The wishes of a preset, of which those that the patterns do not pick are not granted."""
+    if not patterns:
+        return wishes
+    first = checkpoint.tied_to()
+    picked = {first.get(name, name) for name in select(checkpoint, patterns, layers)}
+    return {name: wish._replace(granted=name in picked) for name, wish in wishes.items()}
+
+
+def _by_preset(checkpoint: Checkpoint, names: Iterable[str], preset: PresetCall, layers: Layers, own: Own) -> dict[str, Wish]:
+    """A wish for each of these tensors that has plain elements."""
+    tensors = ((name, checkpoint[name]) for name in names)
+    plain = {name: tensor for name, tensor in tensors if not tensor.layout and tensor.dtype.addressable}
+    if preset.preset.name == OWN:
+        known = own()
+        return {name: _by_library(known[name]) for name in plain if name in known}
+    types = layers()
+    shapes = {checkpoint.layer_name(name): tensor.shape for name, tensor in checkpoint.tensors.items()}
+    targets = {name: Target(checkpoint.layer_name(name), one.shape, one.dtype.name, shapes=shapes) for name, one in plain.items()}
+    return {name: _by_role(preset, target, types.get(checkpoint.layer_and_leaf(name)[0])) for name, target in targets.items()}
+
+
+def _by_library(known: Initialisation) -> Wish:
+    """What the library of the model draws for a tensor."""
+    if not known.scheme:
+        return Wish(partial(_refuse, known.reason), "", known.reason)
+    return Wish(parse_call(known.scheme).distribution, known.scheme, known.reason)
+
+
+def _refuse(reason: str, target: Target) -> None:
+    """Refuse to guess how a library initialises a tensor.
+
+    Raises:
+        EditError: always.
+    """
+    raise EditError(f"how the library of the model initialises it is not known: {reason}", "give it a rule")
+
+
+def _by_role(preset: PresetCall, target: Target, layer_type: str | None) -> Wish:
+    """What a preset draws for a tensor of this role."""
+    kind, reason = role_of(target, layer_type)
+    if layout_of(target) == "io" and kind == "linear":
+        reason += ", in x out by its bias"
+    return Wish(partial(_filled_by, preset, kind), f"preset {preset}", f"{kind}, {reason}", kind != Role.OTHER)
+
+
+def _filled_by(preset: PresetCall, kind: Role, target: Target) -> Distribution | None:
+    return preset.distribution(target._replace(layout=layout_of(target)), kind)
