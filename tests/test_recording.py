@@ -11,6 +11,8 @@ from recorded_modules import MODULES, bound_before, imported_by_value
 from test_schemes import draw
 from torch import nn
 
+from ckpt_cli.providers.recorded_alone import alone
+from ckpt_cli.providers.recorded_values import Unexplained
 from ckpt_cli.providers.recording import recording
 from ckpt_cli.schemes.formula_evaluation import evaluated
 from ckpt_cli.schemes.formula_syntax import parsed
@@ -139,6 +141,37 @@ def test_values_where_python_asks_for_them():
         assert rates.numpy().shape == (4,)
         tensor = torch.full((2, 2), rates[3].item())
     assert record.scheme_of(tensor) == "constant(val=0.3)"
+
+
+class OfNumpy(nn.Module):
+    """A module whose initialisation does not run on the meta device."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.weight, self.norm = (nn.Parameter(torch.empty(shape)) for shape in ((12, 8), (5, 8), (5,)))
+        nn.init.normal_(self.weight, std=0.3)
+
+    def reset(self):
+        angles = np.arange(12)[:, None] / 10000 ** (np.arange(4) * 2 / 8)
+        self.table.data.copy_(torch.from_numpy(np.concatenate([np.sin(angles), np.cos(angles)], 1)))
+        np.multiply(self.table.detach().numpy(), 1, out=np.empty((12, 8), "float32"))
+        self.norm.data.copy_(torch.from_numpy(np.linalg.norm(self.weight.detach().numpy(), axis=1)))
+
+
+def test_one_module_alone():
+    with recording() as record, torch.device("meta"):
+        module = OfNumpy()
+        with alone(record, module):
+            assert not module.table.is_meta
+            module.reset()
+    assert module.table.is_meta
+    assert record.scheme_of(module.weight) == "normal(mean=0.0, std=0.3)"
+    assert "drawn" in record.initialisation(module.norm).reason
+    on_cpu = OfNumpy()
+    on_cpu.reset()
+    assert torch.equal(draw(record.scheme_of(module.table), (12, 8)), on_cpu.table)
+    with pytest.raises(Unexplained, match="too large"), recording() as record, alone(record, nn.Linear(1 << 13, 1 << 13, device="meta")):
+        pass
 
 
 # ---------------------------------------------------------------- formulas of any operations

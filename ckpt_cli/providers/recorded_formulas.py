@@ -92,8 +92,12 @@ class Writing:
         place = first if state.before is None else in_order("", first)[1]
         if state in self.names:
             return self.names[state], ATOM, place
+        if state.operation.dtype != state.first.operation.dtype:
+            raise Unexplained("its bits are written as another dtype")
         if state.before is None:
             text, level = self.operation(state.operation, depth)
+            if state.operation.name in _SAME and first.is_plain and _is_turned(state.operation.args[0].place):
+                text, level = f"contiguous({text})", ATOM  # the order in memory is that in which torch sums up
             return (text, level, place) if self.uses[state] < 2 else (self.named(state, text), ATOM, place)
         writes, before = [state], state.before
         while before.before and before not in self.names and not self.uses.get(before):
@@ -188,6 +192,11 @@ class Writing:
         size = [] if operation.shape == self.shape else [f"size={operation.shape}"]
         kind = [] if operation.dtype == torch.float32 else [f"dtype={dtype_text(operation.dtype)}"]
         return f"{name}({', '.join([*given, *size, *kind])})"
+
+
+def _is_turned(place: Place) -> bool:
+    """Whether the axes lie in another order in memory."""
+    return not place.is_row and not place.repeats
 
 
 def _uses(state: State) -> dict[State, int]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..numbers.shapes import contiguous_strides
+from ..numbers.shapes import contiguous_strides, span
 
 if TYPE_CHECKING:
     from torch import Tensor, dtype
@@ -112,14 +112,24 @@ class State:
     def _left(self) -> list[State]:
         import numpy
 
-        hidden = numpy.zeros(min(self.first.place.size, _MOST_WATCHED), bool)
-        watched, kept, state = len(hidden) == self.first.place.size, [], self
-        while state.before and not (watched and hidden.all()):
+        size = span(*self.first.place)[1]
+        hidden = numpy.zeros(size if size <= _MOST_WATCHED and self._is_uniform(size) else 0, bool)
+        kept, state = [], self
+        while state.before and not (len(hidden) and hidden.all()):
             kept.append(state)
-            if watched:
+            if len(hidden):
                 numpy.lib.stride_tricks.as_strided(hidden[state.place.offset :], state.place.shape, state.place.strides)[...] = True
             state = state.before
-        return kept if watched and hidden.all() else [*kept, state]
+        return kept if len(hidden) and hidden.all() else [*kept, state]
+
+    def _is_uniform(self, size: int) -> bool:
+        """Whether all writes count in elements of one dtype, within the first `size` of them."""
+        state: State | None = self
+        while state:
+            if state.operation.dtype != self.operation.dtype or span(*state.place)[1] > size:
+                return False
+            state = state.before
+        return True
 
 
 class Read(NamedTuple):

@@ -25,6 +25,8 @@ def literal_text(values: Tensor | None) -> str:
 
     if values is None:
         raise Unexplained("its values were not seen when they were made")
+    if values.isnan().any():  # recorded_alone.py
+        raise Unexplained("it is computed outside of torch from values that are drawn")
     kind, shape = str(values.dtype).removeprefix("torch."), tuple(values.shape)
     if values.numel() <= _FEW:
         return f"tensor({_nested(values.tolist())}, {kind})"

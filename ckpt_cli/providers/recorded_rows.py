@@ -25,6 +25,8 @@ class Run(NamedTuple):
 
 def runs_of(read: Read, depth: int = 0) -> list[Run] | None:
     """Return the elements of a read in C order as runs; None where they are not of known laws."""
+    if read.dtype != read.state.operation.dtype:
+        return None
     if depth > _DEEPEST or read.place.repeats or not read.place.size:
         return _repeated(read, depth) if read.place.repeats else None
     if not read.place.is_row:
@@ -53,7 +55,7 @@ def _everywhere(state: State, depth: int) -> Law | None:
     for _ in range(_MOST_WRITES):
         if step is None:
             break
-        runs = _written_runs(step, depth)
+        runs = _written_runs(step, depth) if step.operation.dtype == state.operation.dtype else None
         laws.add(runs[0].law if runs and len(runs) == 1 else None)
         step = step.before
     law = laws.pop()
@@ -79,7 +81,7 @@ def _seen(state: State, low: int, high: int, depth: int) -> list[Run] | None:
         start, stop = span(step.place.shape, step.place.strides, step.place.offset)
         touched = [(max(a, start), min(b, stop)) for a, b in holes if a < stop and start < b]
         if touched:
-            runs = _written_runs(step, depth)
+            runs = _written_runs(step, depth) if step.operation.dtype == state.operation.dtype else None
             if not step.place.is_row:
                 runs = runs if runs and len(runs) == 1 and step.before is None else None
             if not runs:

@@ -65,6 +65,8 @@ def _fixed(read: Read, values: Tensor) -> str:
         law = constant(values.reshape(-1)[0].item(), values.dtype)
         if law and all(map(isfinite, law.numbers)):
             return law.text
+    if values.isnan().any():  # recorded_alone.py
+        raise Unexplained("it is computed outside of torch from values that are drawn")
     try:
         text = formula_text(read)
         if _gives(text, values):

@@ -74,10 +74,10 @@ def computed(read: Read, depth: int = 0) -> Tensor:
     Raises:
         Unexplained: they are random, too many, or not known.
     """
-    storage = _storage(read.state, depth)
-    if storage.dtype != read.dtype:
-        storage = storage.view(read.dtype)
-    result: Tensor = storage.as_strided(*read.place)
+    try:
+        result: Tensor = _storage(read.state, depth).view(read.dtype).as_strided(*read.place)
+    except RuntimeError as error:
+        raise Unexplained(f"it cannot be computed on the CPU: {str(error).splitlines()[0]}") from None
     return result
 
 
@@ -88,12 +88,12 @@ def _storage(state: State, depth: int) -> Tensor:
     if "values" in state.cache:
         kept: Tensor = state.cache["values"]
         return kept
-    _, size = span(*state.first.place)
+    first, size = state.first.operation, span(*state.first.place)[1]
     if size > MOST:
         raise Unexplained(f"a value of {size} elements is too large to be computed")
-    values = torch.empty(size, dtype=state.operation.dtype)
+    values = torch.empty(size, dtype=first.dtype)
     for each in reversed(state.chain()):
-        values.as_strided(*each.place).copy_(_result(each.operation, depth))
+        values.view(each.operation.dtype).as_strided(*each.place).copy_(_result(each.operation, depth))
     state.cache["values"] = values
     return values
 

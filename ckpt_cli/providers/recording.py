@@ -7,7 +7,7 @@
 Every operation of torch is seen below `torch.nn.init` and whatever a library has in its place, and kept as a graph
 (recorded_graph.py). A few functions of torch.nn.init do nothing on the meta device, or are known better by name (recorded_calls.py). When a
 tensor is asked for, its graph is told as a distribution (recorded_laws.py), as one that differs by rows (recorded_rows.py), or as a formula
-(recorded_formulas.py).
+(recorded_formulas.py). A module whose code cannot run on the meta device is initialised alone on the CPU (recorded_alone.py).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Record:
         """
         from .recorded_schemes import Unexplained, scheme_text
 
-        with self.pause():
+        with self.computing():
             try:
                 return Initialisation(scheme_text(self.read(tensor)), reason)
             except Unexplained as why:
@@ -64,6 +64,14 @@ class Record:
         finally:
             self.asleep -= 1
 
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Record nothing in the block, and make tensors on the CPU, whatever device is in force."""
+        import torch
+
+        with self.pause(), torch.device("cpu"):
+            yield
+
     def scheme_of(self, tensor: Tensor) -> str:
         """Return the scheme of a tensor; empty where it cannot be told."""
         return self.initialisation(tensor).scheme
@@ -76,13 +84,15 @@ class Record:
         """
         from .recorded_values import computed
 
-        with self.pause():
+        with self.computing():
             return computed(self.read(tensor)).clone()
 
     def read(self, tensor: Tensor) -> Read:
         """Return a tensor as it is now."""
         storage = tensor.untyped_storage()
         state = self._states.get(storage._cdata) or self._unseen(tensor)
+        if tensor.is_conj() or tensor.is_neg():  # the storage holds other values
+            state = State(Operation("unseen", None, (), {}, tuple(tensor.shape), tensor.dtype), place_of(tensor))
         return Read(state, place_of(tensor), tensor.dtype)
 
     def write(self, tensor: Tensor, operation: Operation, fresh: bool = False) -> None:

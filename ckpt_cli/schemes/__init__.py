@@ -17,6 +17,8 @@ The machinery:
     seeds.py            a generator for each tensor
     sampling.py         from a Distribution to bytes
     drawing_rows.py     the same where rows differ
+    formula_*.py        formulas: what they may call, their syntax, their evaluation
+    packed_values.py    values as text
     rules.py            PATTERN=SCHEME(ARGUMENTS), PATTERN=preset:NAME, PATTERN=keep as text
     rules_file.py       such rules in a TOML file
     user_function.py    FILE.py:FUNCTION as a scheme
@@ -32,6 +34,7 @@ The schemes:
     from_values.py      values computed from present ones
     mxnet.py            MXNet's initialisers
     nested.py           rows that are filled otherwise than the rest
+    formula.py          values that a formula gives, or that are listed
 """
 
 from .distribution import Computed, Constant, Distribution, InPlace, Normal, Rows, Uniform

@@ -21,7 +21,7 @@ _BROADCAST = (
 _OTHER = (
     "sum mean prod amax amin all any var std argmax argmin norm linalg_vector_norm mm bmm dot mv reshape permute transpose unsqueeze "
     "squeeze expand repeat as_strided as_strided_scatter "
-    "select cat stack diagonal gather index_select constant_pad_nd polar complex real imag "
+    "contiguous select cat stack diagonal gather index_select constant_pad_nd polar complex real imag "
     "index view_as_real fft_rfftfreq cross"
 )
 _MADE = "arange linspace logspace zeros ones full eye tril_indices triu_indices hann_window hamming_window"
@@ -42,6 +42,8 @@ def tensor_function(name: str) -> Callable[..., Any]:
     """Return torch's operator of that name, which takes what a formula gives it in torch's order."""
     import torch
 
+    if name == "contiguous":
+        return torch.Tensor.contiguous
     if name in FACTORIES or name in ("reshape", "where"):
         return getattr(torch, name)  # type: ignore[no-any-return]
     operator = getattr(torch.ops.aten, "_to_copy" if name == "to" else name)
