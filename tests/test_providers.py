@@ -179,7 +179,8 @@ def test_components_of_a_pipeline(tmp_path: Path) -> None:
     safetensors.torch.save_file(tensors, weights)
     diffusers.UNet2DModel.from_pretrained(tmp_path / "unet", low_cpu_mem_usage=False)  # the library knows these names
     provided, shapes = asked(tmp_path / "unet")
-    assert not compare(provided.model, shapes) and all(provided.initialisations()[name].scheme for name in shapes)
+    initialisations = provided.initialisations()
+    assert not compare(provided.model, shapes) and all(initialisations[name].scheme for name in shapes)
     assert {kind for path, kind in provided.model.layers.items() if path.endswith((".query", ".proj_attn"))} == {"Linear"}
 
 

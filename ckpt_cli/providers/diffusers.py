@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from ..architectures.layers import Shape
@@ -47,6 +47,7 @@ class Diffusers(Provider):
         mismatch = compare(model, shapes) if shapes else None
         notes = [f"{config.class_name} does not agree with the file: {mismatch}"] if mismatch else []
 
+        @cache
         def ask() -> dict[str, Initialisation]:
             with fenced(library, config.path), bounded(len(shapes)):
                 return drawn(lambda: (_on_meta(build), names))

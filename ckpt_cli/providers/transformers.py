@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ..architectures.layers import Shape
@@ -41,6 +42,7 @@ class Transformers(Provider):
         with fenced(library, config.path), bounded():
             built = best(config, shapes)
 
+        @cache
         def ask() -> dict[str, Initialisation]:
             with fenced(library, config.path), bounded():
                 return initialisations(built, shapes)
