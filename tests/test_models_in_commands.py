@@ -204,6 +204,8 @@ def test_a_library_that_is_named_and_not_installed_is_an_error(tmp_path: Path, c
         ("torchvision:resnet18(10)", "takes its arguments by name"),
         ("torchvision:resnet18(num_classes=print(1))", "write literals"),
         ("transformers:nowhere", "nowhere"),
+        ("transformers:", "transformers: names no model"),
+        ("timm:", "timm: names no model"),
         ("diffusers:nowhere/", "nowhere"),
     ],
 )

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+from ..errors import UsageError
 from ..registry import Registry
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class Provider(ABC):
         """
         from ..configs import config_at
 
+        if not text:
+            raise UsageError(f"{self.name}: names no model", f"write {self.name}:FOLDER, or the path of a config")
         return config_at(text)
 
     @abstractmethod

@@ -15,9 +15,11 @@ def parse_model(library: str, text: str) -> tuple[str, dict[str, object]]:
     """Parse `resnet18(num_classes=10)`: the name of the model, and its arguments by name.
 
     Raises:
-        UsageError: the arguments are no literals, or have no names.
+        UsageError: there is no name, or the arguments are no literals or have no names.
     """
     name, positional, arguments = parse_call(text)
+    if not name:
+        raise UsageError(f"{library}: names no model", f"as in {library}:resnet18")
     if positional:
         raise UsageError(f"{library}:{name} takes its arguments by name", f"as in {library}:{name}(num_classes=10)")
     return name, arguments
