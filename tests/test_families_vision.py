@@ -210,6 +210,25 @@ def test_no_two_families_claim_a_file(name: str) -> None:
     assert [family for family in sorted(MINE) if recognise(shapes, families=[architectures[family]])] == [EXPECTED[name][0]]
 
 
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("resnet", "resnet.encoder.stages.1.layers.0.layer.1.convolution.weight"),
+        ("timm_resnet18", "layer2.1.conv2.weight"),
+        ("convnext", "convnext.encoder.stages.0.layers.0.pwconv1.weight"),
+        ("swin", "swin.encoder.layers.1.blocks.0.attention.self.relative_position_bias_table"),
+        ("unet", "up_blocks.0.resnets.1.conv1.weight"),
+        ("whisper", "model.decoder.layers.1.fc1.weight"),
+        ("timm_efficientnet", "blocks.2.1.conv_dw.weight"),
+    ],
+)
+def test_check_says_which_tensor_a_file_lacks(ckpt: Ckpt, tmp_path: Path, name: str, tensor: str) -> None:
+    shapes = shapes_in(name)
+    del shapes[tensor]
+    checked = ckpt("check", hollow(tmp_path / "m.safetensors", shapes), "--arch", EXPECTED[name][0], "--json", status=1)
+    assert [row["name"] for row in checked.json["violations"] if row["kind"] == "missing"] == [tensor]
+
+
 # What the first programs called the tensors, as rules from the names in the libraries; then what they keep in one tensor.
 Rules = list[tuple[str, str]]
 WHISPER: Rules = [(r"^model\.", ""), (r"embed_positions\.weight", "positional_embedding"), (r"embed_tokens", "token_embedding")]

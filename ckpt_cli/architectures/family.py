@@ -35,7 +35,7 @@ from . import Architecture, Member, architectures
 from .family_lines import Line, lines_of
 from .family_names import Evidence, Places, used_in
 from .family_parts import with_parts
-from .family_sizes import Known, gathered, parsed, spread, value_of
+from .family_sizes import Guessed, Known, gathered, parsed, spread, value_of
 from .family_trees import MOST_LAYERS, layers_from, nested, shapes_of
 from .hyperparameters import Hyperparameter
 from .layers import Layer, Shape
@@ -202,8 +202,9 @@ class Family(Architecture):
         if not counts.get(best):
             return None
         known = told(choices[best], shapes, given, strict=False) or {}
+        known = Guessed({**self.complete(gathered(known)), **known})
         try:
-            layers = layers_from(choices[best].lines, self.complete(gathered(known)), shapes, min(MOST_LAYERS, len(shapes) * 3 + 10_000))
+            layers = layers_from(choices[best].lines, known, shapes, min(MOST_LAYERS, len(shapes) * 3 + 10_000))
         except UsageError:
             return None
         return self.member_of(layers, best)

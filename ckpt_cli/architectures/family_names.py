@@ -50,10 +50,12 @@ class Places:
 
     def find(self, name: str, shape: Shape) -> list[Found]:
         """Return the lines that have such a name and may have such a shape, with the numbers in it; more than one where options decide."""
-        found = []
-        for place in self._by_form.get(_NUMBER.sub("#", name), ()):
+        found: list[Found] = []
+        places = self._by_form.get(_NUMBER.sub("#", name), ())
+        texts = _NUMBER.findall(name) if places else []
+        for place in places:
             if may_be(place.tensor.dims, shape):
-                indices = indices_of(place.numbers, _NUMBER.findall(name))
+                indices = indices_of(place.numbers, texts)
                 if indices is not None:
                     found.append(Found(place.line, place.tensor, indices))
         return found

@@ -33,6 +33,19 @@ def quotient(product: int, factor: int) -> int | None:
     return product // factor if factor and product % factor == 0 else None
 
 
+class Guessed(dict[Any, Any]):
+    """What is known; an item of a list that nothing tells is like the nearest one that is known."""
+
+    def __missing__(self, key: Any) -> Any:
+        """Return the nearest item. Raises KeyError where the list has none."""
+        alike = [
+            other for other in self if isinstance(key, tuple) and isinstance(other, tuple) and (other[0], len(other)) == (key[0], len(key))
+        ]
+        if not alike:
+            raise KeyError(key)
+        return self[min(alike, key=lambda other: [abs(index - wanted) for index, wanted in zip(other[1:], key[1:], strict=True)])]
+
+
 @lru_cache(4096)
 def parsed(text: str) -> ast.expr:
     """Parse an expression. Raises ValueError for anything but whole numbers, names, `name[index]`, `+`, `-`, `*` and `//`."""

@@ -132,6 +132,8 @@ def as_counts(value: object) -> int | tuple[int, ...]:
 
 def as_table(value: object) -> tuple[tuple[object, ...], ...]:
     """Return a list of lists of numbers or truth values. Raises TypeError or ValueError for anything else."""
+    if isinstance(value, str):
+        value = literal(value.replace("true", "True").replace("false", "False"))
     if not isinstance(value, (tuple, list)) or not all(isinstance(row, (tuple, list)) for row in value):
         raise TypeError
     return tuple(tuple(item if isinstance(item, bool) else as_count(item) for item in row) for row in value)
@@ -175,9 +177,10 @@ CONVERTERS: dict[str, tuple[Callable[[object], object], str]] = {
 
 
 def shown(value: object) -> str:
-    """Return a value as it is written on the command line: `8,16`, `none`, `true`, `relu`."""
+    """Return a value as it is written on the command line: `8,16`, `none`, `true`, `relu`, `(8,),(8,16)`."""
     if isinstance(value, (tuple, list)):
-        return ",".join(map(str, value)) or "none"
+        items = (f"({shown(item)}{',' * (len(item) == 1)})" if isinstance(item, (tuple, list)) else shown(item) for item in value)
+        return ",".join(items) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
