@@ -425,4 +425,6 @@ def test_archs_lists_families(ckpt):
     rows = {row[0]: row for row in ckpt("archs").rows}
     assert rows.keys() >= {"llama", "bert", "t5", "gpt2", "mlp"} and "hidden=4096" in rows["llama"][1]
     llama = next(each for each in ckpt("archs", "--json").json["architectures"] if each["name"] == "llama")
+    assert ["inner", "4*hidden", "width inside the MLP"] in ckpt("archs", "llama").rows and ckpt("archs", "llama", "--json").json == llama
+    assert "did you mean llama" in ckpt("archs", "lama", status=2).err
     assert {"name": "inner", "default": "4*hidden", "meaning": "width inside the MLP"} in llama["hyperparameters"]

@@ -51,14 +51,21 @@ EXPECTED: dict[str, tuple[str, dict[str, object]]] = {
     "convnext": ("convnext", {**CONV, "patch": "patch_size"}),
     "convnextv2": ("convnextv2", {**CONV, "patch": "patch_size"}),
     "deit": ("deit", VIT),
+    "detr": ("detr", {"layers": "encoder_layers", "queries": "num_queries", "hidden": "d_model", "widths": [16, 32]}),
     "dinov2": ("dinov2", {**VIT, "mlp": 64}),
     "dit": ("dit", {"layers": "num_layers", "patch": "patch_size", "channels": "in_channels", "hidden": 16}),
     "falcon_mamba": ("mamba", {**MAMBA, "inner": "intermediate_size", "state": "state_size", "rank": "time_step_rank"}),
+    "flux": ("flux", {"layers": "num_layers", "single_layers": "num_single_layers", "context": "joint_attention_dim"}),
     "hubert": ("hubert", SPEECH),
+    "llava": ("llava", {"vision_hidden": "vision_config.hidden_size", "text_vocab": "text_config.vocab_size"}),
     "mamba": ("mamba", {**MAMBA, "inner": "intermediate_size", "state": "state_size", "rank": "time_step_rank"}),
     "mamba2": ("mamba2", {**MAMBA, "heads": "num_heads"}),
+    "mobilenet_v2": ("mobilenet-v2", {"later": 16, "channels": "num_channels"}),
     "resnet": ("resnet", {**CONV, "stem": "embedding_size"}),
     "resnet_basic": ("resnet", {**CONV, "stem": "embedding_size", "bottleneck": False}),
+    "sam": ("sam", {"layers": "vision_config.num_hidden_layers", "width": "mask_decoder_config.hidden_size"}),
+    "sd3": ("sd3", {"layers": "num_layers", "patch": "patch_size", "channels": "in_channels", "context": "joint_attention_dim"}),
+    "segformer": ("segformer", {"depths": "depths", "widths": "hidden_sizes", "patches": "patch_sizes"}),
     "siglip": ("siglip", {"hidden": "vision_config.hidden_size", "vocab": "text_config.vocab_size"}),
     "swin": ("swin", {"depths": "depths", "heads": "num_heads", "patch": "patch_size", "widths": [8, 16]}),
     "timm_beit": ("beit", {**TIMM, "heads": "num_heads"}),
@@ -85,8 +92,15 @@ EXPECTED: dict[str, tuple[str, dict[str, object]]] = {
 }
 # Types of torch.nn; a library's own norm, embedding or attention has another name in each.
 GENERIC = {"Linear", "Conv1d", "Conv2d", "LayerNorm", "GroupNorm", "BatchNorm2d", "Embedding", "MultiheadAttention"}
-MINE = {name for name, _ in EXPECTED.values()} | {"clip-text", "clip-vision", "data2vec-vision", "densenet", "dinov2-registers"}
-MINE |= {"mobilenet-v3", "siglip-vision", "stable-diffusion", "swinv2", "unet-ldm", "unet-segmentation", "vit-mae"}
+MINE = {name for name, _ in EXPECTED.values()} | {
+    "clip-text",
+    "clip-vision",
+    "data2vec-vision",
+    "densenet",
+    "dinov2-registers",
+    "mobilenet-v1",
+}
+MINE |= {"mobilenet-v1", "mobilenet-v3", "siglip-vision", "stable-diffusion", "swinv2", "unet-ldm", "unet-segmentation", "vit-mae"}
 
 
 def shapes_in(name: str) -> Shapes:
@@ -293,6 +307,32 @@ def stable_diffusion(shapes: Shapes) -> Shapes:
     return {**whole, "betas": (1000,), "alphas_cumprod": (1000,), "model_ema.decay": ()}
 
 
+def flax(name: str) -> Shapes:
+    """The names and the order of axes that Flax has: kernels are inputs times outputs."""
+    result = {}
+    for tensor, told in TRUTH[name]["tensors"].items():
+        kind, shape = told["layer_type"], tuple(told["shape"])
+        layer, _, leaf = tensor.rpartition(".")
+        if leaf == "weight" and kind in ("Linear", "Conv1d", "Conv2d"):
+            leaf, shape = "kernel", (*shape[2:], shape[1], shape[0])
+        elif leaf == "weight":
+            leaf = "scale" if kind == "LayerNorm" else "embedding" if "Embedding" in kind else leaf
+        result[f"{layer}.{leaf}" if layer else leaf] = shape
+    return result
+
+
+LLAMA_CPP: Rules = [(r"vision_model\.", "v."), (r"encoder\.layers", "blk"), (r"embeddings\.class_embedding", "class_embd")]
+LLAMA_CPP += [(r"embeddings\.(patch|position)_embedding", r"\1_embd"), (r"pre_layrnorm", "pre_ln"), (r"post_layernorm", "post_ln")]
+LLAMA_CPP += [(r"layer_norm", "ln"), (r"mlp\.fc1", "ffn_up"), (r"mlp\.fc2", "ffn_down"), (r"self_attn\.out_proj", "attn_out")]
+LLAMA_CPP += [(r"self_attn\.([qkv])_proj", r"attn_\1")]
+
+
+def projector(shapes: Shapes) -> Shapes:
+    """The images' half of CLIP and the projector of LLaVA, as llama.cpp's converter writes them."""
+    vision = {tensor: shape for tensor, shape in shapes.items() if tensor.startswith("vision_model.")}
+    return renamed(vision, LLAMA_CPP) | {"mm.0.weight": (64, 32), "mm.0.bias": (64,), "mm.2.weight": (64, 64), "mm.2.bias": (64,)}
+
+
 ORIGINAL: dict[str, tuple[str, Callable[[Shapes], Shapes], str, str]] = {
     "Whisper of OpenAI": ("whisper", lambda shapes: renamed(shapes, WHISPER), "whisper", "openai"),
     "CLIP of OpenAI": ("clip", openai_clip, "clip", "openai"),
@@ -306,6 +346,8 @@ ORIGINAL: dict[str, tuple[str, Callable[[Shapes], Shapes], str, str]] = {
     ),
     "Stable Diffusion in one file": ("unet", stable_diffusion, "stable-diffusion", "v1"),
     "VAE of CompVis": ("vae", vae_of_ldm, "vae", "ldm"),
+    **{f"{name} of Flax": (name, lambda shapes, name=name: flax(name), name, "flax") for name in ("beit", "clip", "vit", "whisper")},
+    "CLIP of llama.cpp": ("clip", projector, "clip-vision", "gguf"),
     "Mamba of its authors": ("mamba", lambda shapes: renamed(shapes, [("embeddings", "embedding")]), "mamba", "mamba_ssm"),
     "Mamba 2 of its authors": ("mamba2", lambda shapes: renamed(shapes, [("embeddings", "embedding")]), "mamba2", "mamba_ssm"),
     "OpenAI's dictionary": (
@@ -341,6 +383,8 @@ PUBLISHED: dict[str, tuple[str, dict[str, object], int]] = {
         11_689_512,
     ),
     "ResNeXt-50 32x4d": ("resnet", {"inner": (128, 256, 512, 1024), "grouped": (4, 8, 16, 32)}, 25_028_904),
+    "EfficientNet-B0": ("efficientnet", {}, 5_288_548),
+    "EfficientNet-B0 of torchvision": ("efficientnet", {"names": "torchvision"}, 5_288_548),
     "ConvNeXt-T": ("convnext", {"names": "timm", "head": True}, 28_589_128),
     "Swin-T": ("swin", {"names": "timm", "head": True}, 28_288_354),
     "Mixer-B/16": ("mixer", {"head": True}, 59_880_472),

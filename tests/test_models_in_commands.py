@@ -147,6 +147,15 @@ def test_what_does_not_agree_with_the_config_is_named(
 
 
 @with_libraries
+def test_a_file_of_another_class_than_the_config_names_does_not_hold(tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = changed("hf5/bert", tmp_path, lambda tensors: None)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "architectures": ["BertForTokenClassification"]}))
+    rows = ckpt("check", folder, "--arch", "auto", status=1).rows
+    assert ["architecture", "", "the config names BertForTokenClassification; the file holds BertForMaskedLM"] in rows
+
+
+@with_libraries
 def test_another_config_can_be_named(tmp_path: Path, ckpt: Ckpt) -> None:
     shutil.copy(CASES / "hf5/gpt2/model.safetensors", tmp_path / "alone.safetensors")
     arch = f"transformers:{CASES / 'hf5/gpt2'}"

@@ -171,6 +171,8 @@ FITTING = [
     ({"model_type": "gemma3_text"}, "", "gemma"),
     ({"_class_name": "UNet2DConditionModel"}, "", "pytorch"),
     ({"architecture": "vit_tiny_patch16_224"}, "", "timm_vit"),
+    ({"general.architecture": "gemma2"}, "", "llama"),
+    ({"general.architecture": "t5"}, "", "t5"),
     ({}, "resnet", "resnet"),
     ({}, "llama", "llama"),
     ({}, "", ""),

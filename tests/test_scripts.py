@@ -76,6 +76,7 @@ TRIED = {
         "train frozen.pt --arch own.py:Frozen --random --steps 1 --lr 1 -n --loss cross_entropy",
     ],
     "Archs": ["archs"],
+    "Arch": ["archs mlp", "archs llama"],
     "Schemes": ["schemes"],
     "Scheme": ["schemes normal", "schemes keras", "schemes constant"],
     "Formats": ["formats"],

@@ -12,7 +12,8 @@ from ..configs.settings import dtype_said
 from ..configs.sizes import Number, parts_of
 from ..configs.ties import tied
 from ..tensors.checkpoint import Checkpoint
-from .contradictions import Contradiction, contradictions
+from .compared import Contradiction
+from .contradictions import contradictions
 from .summary import Summary, model_tensors
 
 
@@ -62,5 +63,5 @@ def summarise_config(checkpoint: Checkpoint, summary: Summary) -> tuple[ConfigSu
         quantised=titled(quantisation_of(checkpoint)) or reader_of(config).quantised(config),
         told=tuple(reader_of(config).told(config)),
         code=tuple(code_named_by(found)),
-        contradictions=tuple(contradictions(config, own, summary.dtypes)),
+        contradictions=tuple(contradictions(config, own, summary.dtypes, bool(summary.packed))),
     ), found.notes

@@ -51,9 +51,11 @@ class Layer:
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Layer]]:
         """Yield every layer with its path, in the order of `print(net)`; the root's path is empty."""
-        yield path, self
-        for name, child in self.children.items():
-            yield from child.walk(join_path(path, name))
+        waiting: list[tuple[str, Layer]] = [(path, self)]
+        while waiting:
+            path, layer = waiting.pop()
+            yield path, layer
+            waiting += [(join_path(path, name), child) for name, child in reversed(list(layer.children.items()))]
 
     def shapes(self) -> dict[str, Shape]:
         """Return name → shape, in the order of `state_dict()`: a layer's own parameters, its buffers, then the layers in it."""

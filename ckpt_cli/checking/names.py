@@ -18,6 +18,7 @@ from ..tensors.tensor import Tensor
 from . import Violation, violation
 
 _PLAIN = re.compile(r"[\w.-]+")
+_SAID_BY_LINES = re.compile(r"does not agree with the file|; the file holds ")  # notes of providers on what is a violation here
 
 
 def as_architecture(checkpoint: Checkpoint, arch: str, told: Callable[[str], None] = lambda note: None) -> Iterator[Violation]:
@@ -49,6 +50,7 @@ def as_architecture(checkpoint: Checkpoint, arch: str, told: Callable[[str], Non
             "shape", name, f"{show_shape(theirs)}, not {show_shape(ours)} as in {shown}", shape=list(theirs), expected=list(ours)
         )
     if provided:
+        yield from _another_class(checkpoint, arch, model)
         yield from _ties(checkpoint, model, shown)
 
 
@@ -62,8 +64,17 @@ def _provided(checkpoint: Checkpoint, arch: str, told: Callable[[str], None]) ->
         told(f"names and shapes are not compared with those of the library: {error}")
         return None
     for note in provided.notes if provided else ():
-        told(note)
+        if not _SAID_BY_LINES.search(note):
+            told(note)
     return provided
+
+
+def _another_class(checkpoint: Checkpoint, arch: str, model: Model) -> Iterator[Violation]:
+    """Say that the file holds another class than the config names: a base model without its head, say. `resnet18.a1` is a resnet18."""
+    config = asking.config_for(checkpoint, arch)
+    named, held = config.class_name.partition(".")[0] if config else "", model.architecture.partition(":")[2]
+    if named and held and named.lower() != held.lower():
+        yield violation("architecture", "", f"the config names {named}; the file holds {held}")
 
 
 def _ties(checkpoint: Checkpoint, model: Model, shown: str) -> Iterator[Violation]:

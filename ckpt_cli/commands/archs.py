@@ -1,28 +1,48 @@
-"""`ckpt archs`: list the architectures."""
+"""`ckpt archs`: list the architectures, or tell all about one."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from ..architectures import Architecture, architectures
-from ..architectures.hyperparameters import schema, shown_all
-from ..show.answer import Answer, Color
+from ..architectures.hyperparameters import Hyperparameter, schema, shown, shown_all
+from ..providers import asking
+from ..show.answer import Answer, Color, note
 from .params import Colors, Json
 
+Name = Annotated[str | None, typer.Argument(metavar="[NAME]", help="An architecture: all its hyperparameters.", show_default=False)]
 
-def archs_command(as_json: Json = False, color: Colors = Color.auto) -> None:
-    """List the architectures that `ckpt new` builds and `ckpt summary` recognises, with their hyperparameters and defaults.
 
-    In a pipe: NAME, HYPERPARAMETERS (key=default, separated by comma and blank), TITLE, tab-separated.
+def archs_command(architecture: Name = None, as_json: Json = False, color: Colors = Color.auto) -> None:
+    """List the architectures that `ckpt new` builds and `ckpt summary` recognises, or tell the hyperparameters of NAME.
+
+    A note names the libraries of models that are installed, whose models `--arch LIBRARY:NAME` names.
+    In a pipe: NAME, HYPERPARAMETERS (key=default, separated by comma and blank), TITLE, tab-separated; with NAME its HYPERPARAMETERS, a
+    record each: name, default, meaning.
     """
     out = Answer(as_json, color)
-    known = [architectures[name] for name in sorted(architectures)]
+    known = [architectures[name] for name in ([architecture] if architecture else sorted(architectures))]
     if as_json:
-        out.json({"architectures": [{"name": each.name, "title": each.title, "hyperparameters": _document(each)} for each in known]})
-        return
-    rows = [(each.name, shown_all({name: one.default for name, one in schema(each).items()}), each.title) for each in known]
-    out.table(("NAME", "HYPERPARAMETERS", "WHAT IT IS"), rows)
+        documents = [_document(each) for each in known]
+        out.json(documents[0] if architecture else {"architectures": documents, "libraries": asking.libraries()})
+    elif architecture:
+        if out.terminal:
+            out.lines([f"{architecture}: {known[0].title}", ""])
+        out.table(("HYPERPARAMETER", "DEFAULT", "MEANING"), [(each.name, shown(each.default), each.meaning) for each in _told(known[0])])
+    elif out.terminal:
+        out.table(("NAME", "WHAT IT IS"), [(each.name, each.title) for each in known])
+        if libraries := asking.libraries():
+            note(f"the models of {', '.join(libraries)} are named as LIBRARY:NAME")
+    else:
+        out.records((each.name, shown_all({one.name: one.default for one in _told(each)}), each.title) for each in known)
 
 
-def _document(architecture: Architecture) -> list[dict[str, Any]]:
-    return [{"name": each.name, "default": each.default, "meaning": each.meaning} for each in schema(architecture).values()]
+def _told(architecture: Architecture) -> list[Hyperparameter]:
+    return list(schema(architecture).values())
+
+
+def _document(architecture: Architecture) -> dict[str, Any]:
+    hyperparameters = [{"name": each.name, "default": each.default, "meaning": each.meaning} for each in _told(architecture)]
+    return {"name": architecture.name, "title": architecture.title, "hyperparameters": hyperparameters}

@@ -57,8 +57,9 @@ def new_command(
 ) -> None:
     """Write a fresh checkpoint of ARCH: the values that torch.manual_seed(N) and building the model give.
 
-    ARCH may be a config.json: the model has the names, shapes and ties that its library gives it, and is initialised as that does; -o DIR/
-    writes a model folder. A family whose layers are known by names and shapes alone is drawn by a preset of `ckpt reinit`.
+    ARCH may be a config.json, or LIBRARY:NAME: the model has the names, shapes and ties that its library gives it, and is initialised as
+    that does; -o DIR/ writes a model folder. A family whose layers are known by names and shapes alone is drawn by a preset of
+    `ckpt reinit`.
     With --framework, it has the names and the layouts of that framework, and what its layers draw by default (`ckpt reinit --preset`).
     """
     from ..formats import formats
@@ -98,19 +99,24 @@ def _built(architecture: str, values: dict[str, object], seed: int, framework: s
 
 
 def _is_config(architecture: str) -> bool:
-    """Whether ARCH is the path of a config, or of the folder of one."""
-    return architecture.endswith(".json") or os.path.isdir(architecture)
+    """Whether ARCH is the path of a config, or of the folder of one, or names a model of a library: `torchvision:resnet18`."""
+    from ..providers.asking import library_in
+
+    return architecture.endswith(".json") or os.path.isdir(architecture) or bool(library_in(architecture))
 
 
 def _write_own(path: str, pairs: list[str], seed: int, output: str, force: bool, format_name: str | None) -> None:
     """Write the model that the config at `path` describes to a file, or to a folder together with that config."""
     from ..configs import config_at
     from ..edits.new_own import new_own
+    from ..providers import asking
     from .model_folder import fresh_folder, is_folder
 
     if pairs:
         raise UsageError(f"{path} says all hyperparameters", f"leave out {pairs[0]}, or change the config")
-    config = config_at(path)
+    config = (asking.library_in(path) and asking.config_for(Checkpoint({}), path)) or config_at(path)
+    if is_folder(output) and not os.path.isfile(config.path):
+        raise UsageError(f"{path} has no config that the folder would get", "-o FILE writes the weights alone")
     with about(path):
         checkpoint, notes = new_own(config, seed)
     folder = fresh_folder(checkpoint, config, output, force) if is_folder(output) else None

@@ -139,8 +139,12 @@ def _dtypes(typed: str, line: CommandLine) -> list[Candidate]:
 
 def _architectures(typed: str, line: CommandLine) -> list[Candidate]:
     from ..architectures import architectures
+    from ..providers import asking
 
-    return starting([*(() if line.command == "new" else ("auto", "none")), *architectures], typed)
+    named = starting([*(() if line.command in ("new", "archs") else ("auto", "none")), *architectures], typed)
+    if line.command in ("new", "archs"):
+        return named
+    return named + [Candidate(f"{library}:", False) for library in asking.libraries() if library.startswith(typed)]
 
 
 def _hyperparameters(typed: str, line: CommandLine) -> list[Candidate]:

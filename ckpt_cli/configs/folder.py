@@ -53,7 +53,8 @@ class Folder:
     @property
     def above(self) -> Folder:
         """The folder in which this one lies."""
-        return self._other(os.path.dirname(os.path.abspath(self.path)))
+        folder, last = os.path.split(os.path.normpath(self.path))
+        return self._other(folder if last not in ("", os.curdir, os.pardir) else os.path.dirname(os.path.abspath(self.path)))
 
     @property
     def name(self) -> str:

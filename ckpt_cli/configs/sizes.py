@@ -6,6 +6,7 @@ The spellings are those of the `attribute_map` of transformers' configs, of remo
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from .config import Config
@@ -59,6 +60,7 @@ SPELLINGS: dict[str, tuple[str, ...]] = {
 _MOST_SIZE = 1 << 48
 _MOST_AXES = 64  # of a size that is a list
 _MOST_PARTS, _DEEPEST = 16, 3
+_MOST_OBJECTS = 256  # that are looked at as parts
 _ENDS = ("_config", "_cfg")
 _PARTS = ("encoder", "decoder", "text", "vision", "audio", "vision_encoder", "llm", "backbone", "generator", "question_encoder")
 # Objects of a config that are about something else than layers, though their names end as those of parts do.
@@ -103,7 +105,7 @@ def parts_of(config: Config) -> dict[str, dict[str, Size]]:
     """Return the sizes of the model by its parts: those of the whole under an empty name, then `text`, `vision` and so on."""
     spellings = reader_of(config).spellings
     found = {"": sizes_of(config.entries, spellings)}
-    for at, entries in _objects(config.entries):
+    for at, entries in islice(_objects(config.entries), _MOST_OBJECTS):
         sizes = sizes_of(entries, spellings, f"{at}.")
         if sizes.keys() & {"layers", "decoder_layers", "hidden", "depths", "widths"} and len(found) < _MOST_PARTS:
             found[".".join(_part_name(key) for key in at.split("."))] = sizes

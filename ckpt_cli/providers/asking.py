@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..architectures.model import Model
 
 _Question = tuple[str, str, frozenset[tuple[str, "Shape"]]]  # the provider, the path of the config, the shapes in the file
+DOES_NOT_AGREE = "does not agree with the file"  # in the note on a model whose names or shapes are not those of the file
 _answers: dict[_Question, Provided | LibraryError] = {}
 
 
@@ -30,6 +31,13 @@ def library_in(spec: str) -> str:
     """Return the library that `--arch` names: `timm` of `timm:resnet18`; empty where it names none."""
     library, colon, _ = spec.partition(":")
     return library if colon and library.isidentifier() and library in providers else ""
+
+
+def libraries() -> list[str]:
+    """Return the libraries that are installed and whose models `LIBRARY:NAME` names. None is imported."""
+    from importlib.util import find_spec
+
+    return [name for name in sorted(providers) if name != "keras" and find_spec(name) is not None]
 
 
 def config_for(checkpoint: Checkpoint, spec: str = "auto") -> Config | None:
@@ -98,15 +106,19 @@ def _answered(provider: Provider, config: Config, shapes: Mapping[str, Shape], p
 
 
 def _placed(provided: Provided, shapes: Mapping[str, Shape]) -> Provided:
-    """What the library provided, under the prefix that its names have in the file."""
-    if not shapes or provided.model.prefix or not provided.model.architecture or not compare(provided.model, shapes).missing:
+    """What the library provided, under the prefix that its names have in the file; a note says where they do not agree."""
+    if not shapes or not provided.model.architecture or not compare(provided.model, shapes):
         return provided
-    model = at_best_prefix(provided.model, shapes)
+    model = provided.model if provided.model.prefix else at_best_prefix(provided.model, shapes)
+    prefix, mismatch = model.prefix.removeprefix(provided.model.prefix), compare(model, shapes)
+    differs = f"{model.architecture.partition(':')[2]} does not agree with the file: {mismatch}"
+    notes = (*provided.notes, *([differs] if mismatch and not any(DOES_NOT_AGREE in note for note in provided.notes) else []))
 
-    def initialisations() -> dict[str, Initialisation]:
-        return {model.prefix + name: each for name, each in provided.initialisations().items()}
+    def initialisations() -> Mapping[str, Initialisation]:
+        own = provided.initialisations()
+        return {prefix + name: each for name, each in own.items()} if prefix else own
 
-    return replace(provided, model=model, initialisations=initialisations) if model.prefix else provided
+    return replace(provided, model=model, initialisations=initialisations, notes=notes)
 
 
 def model_of(checkpoint: Checkpoint, spec: str) -> Model | None:

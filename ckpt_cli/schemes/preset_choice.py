@@ -38,6 +38,8 @@ _FITTING_TIMM: tuple[tuple[str, str], ...] = (
     (r"(test-)?(\w*resnet|resnext|wide-resnet|regnet|se\w*net).*", "resnet(zero_init=true)"),
     (r"(test-)?\w*(efficientnet|mobilenet|mnasnet|mixnet|fbnet|hardcorenas|spnasnet|tinynet).*", "efficientnet"),
 )
+# The same for llama.cpp's architectures: its files hold 1 + w of Gemma's norms.
+_FITTING_GGUF: tuple[tuple[str, str], ...] = ((r"gemma.*", "llama"), *_FITTING)
 
 
 def preset_for(config: Mapping[str, object], family: str = "") -> str:
@@ -48,7 +50,8 @@ def preset_for(config: Mapping[str, object], family: str = "") -> str:
         family: the name of the family, where an architecture was recognised.
     """
     timm, model_type = config.get("architecture"), config.get("model_type")
-    for table, named in ((_FITTING_TIMM, timm), (_FITTING, model_type), (_FITTING, timm), (_FITTING, family)):
+    gguf = (_FITTING_GGUF, config.get("general.architecture"))
+    for table, named in (gguf, (_FITTING_TIMM, timm), (_FITTING, model_type), (_FITTING, timm), (_FITTING, family)):
         if isinstance(named, str) and (found := _fitting(table, named.lower().replace("_", "-"))):
             return found
     if isinstance(config.get("_class_name"), str):

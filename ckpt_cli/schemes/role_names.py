@@ -33,6 +33,8 @@ class Role(StrEnum):
     LOGIT = "logit"  # a temperature: the scale or the bias of the logits of a contrastive loss
     CODEBOOK = "codebook"  # the vectors of a quantiser
     WEIGHT_GAIN = "weight_gain"  # g of weight normalisation, the norm of what is beside it
+    ADAPTER_IN = "adapter_in"  # A of LoRA, from the inputs
+    ADAPTER_OUT = "adapter_out"  # B of LoRA, to the outputs: 0 at first, so that the adapter changes nothing
     RUNNING_MEAN = "running_mean"
     RUNNING_VAR = "running_var"
     COUNTER = "counter"  # num_batches_tracked and the like
@@ -70,6 +72,16 @@ LEAVES: tuple[tuple[str, Role], ...] = (
     (r"codevectors|(\w+_)?codebooks?", Role.CODEBOOK),
     (r"inited|initialized|cluster_(size|usage)|embed_(avg|sum)", Role.COMPUTED),  # what a quantiser counts while it is trained
     (r"weight_g", Role.WEIGHT_GAIN),
+    (
+        r"scales|(weight|input|output|[kv])_scale(_inv|_2)?|scale_(weight|input)|(nested_)?(absmax|quant_map)|SCB",
+        Role.OTHER,
+    ),  # of packed weights
+)
+
+# LoRA in the names of PEFT, diffusers and kohya.
+ADAPTERS: tuple[tuple[str, Role], ...] = (
+    (r"lora_(A|down)", Role.ADAPTER_IN),
+    (r"lora_(B|up)", Role.ADAPTER_OUT),
 )
 
 # The layer's own name, before `weight`, `bias` and the like.

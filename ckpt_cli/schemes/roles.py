@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..numbers.dtypes import named
 from .role_names import (
+    ADAPTERS,
     BIAS,
     EMBEDDING,
     ENDINGS,
@@ -113,12 +114,21 @@ def _of_pair(name: _Name) -> Role | None:
         return Role.COMPUTED  # the random frequencies of SAM's positions, for x and y
     if name.leaf in ("bias_k", "bias_v"):  # of torch's MultiheadAttention, but for the pair bias_u and bias_v of Transformer-XL
         return Role.ATTENTION_BIAS if name.beside("bias_u") else Role.BIAS
+    if name.leaf == "biases" and name.beside("scales"):
+        return Role.OTHER  # of MLX's packed weights
+    if name.leaf == "weight" and name.rank >= 2 and (adapter := _of_adapter(name)):
+        return adapter
     if name.leaf == "embed" and name.parent == "codebook":
         return Role.CODEBOOK
     square = name.rank == 4 and name.target.shape[:2] == (1, 1) and name.target.shape[2] == name.target.shape[3] > 1
     if name.leaf == "bias" and square:
         return Role.COMPUTED  # the causal mask of GPT-2 and its kin
     return _of_gamma(name) if re.search(r"(^|_)(gamma|beta)$", name.leaf) else None
+
+
+def _of_adapter(name: _Name) -> Role | None:
+    """The role of a matrix of LoRA, whose layer may be called after the adapter: `lora_A.default.weight`."""
+    return next((role for pattern, role in ADAPTERS for part in name.path[-2:] if re.fullmatch(pattern, part)), None)
 
 
 def _of_gamma(name: _Name) -> Role | None:

@@ -57,6 +57,21 @@ def test_outputs_gradients_and_a_training_checkpoint(tmp_path: Path, ckpt: Ckpt)
     assert names == [f"model.layer{layer}.{block}.conv1.weight" for layer in (1, 2, 3, 4) for block in (0, 1)]
 
 
+def test_a_new_model(tmp_path: Path, ckpt: Ckpt) -> None:
+    call = "torchvision:resnet18(num_classes=10)"
+    ckpt("new", call, "--seed", "1", "-o", tmp_path / "new.pt")
+    assert ckpt("check", tmp_path / "new.pt", "--arch", call).out == ""
+    ckpt("reinit", tmp_path / "new.pt", "--preset", "own", "--arch", call, "--seed", "1", "-o", tmp_path / "again.pt")
+    assert ckpt("diff", tmp_path / "new.pt", tmp_path / "again.pt").out == ""
+    assert "has no config" in ckpt("new", call, "-o", f"{tmp_path}/folder/", status=2).err
+
+
+def test_what_does_not_agree_is_noted_where_the_file_is_shown(tmp_path: Path, ckpt: Ckpt) -> None:
+    saved("resnet18", tmp_path / "m.pt", num_classes=10)
+    plan = ckpt("reinit", tmp_path / "m.pt", "--preset", "own", "--select", "layer4.*", "--arch", "torchvision:resnet18", "-n", status=None)
+    assert "resnet18 does not agree with the file: of another shape fc.weight (10x512, not 1000x512)" in plan.err
+
+
 @pytest.mark.parametrize(
     ("call", "error"),
     [

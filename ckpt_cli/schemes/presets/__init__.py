@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from math import sqrt
 from typing import TYPE_CHECKING, Any, Concatenate
 
 from ...registry import Registry
@@ -15,6 +16,7 @@ from ..config_entries import number_of
 from ..constant import ones, zeros
 from ..distribution import Constant, Distribution, InPlace
 from ..roles import Role
+from ..scaling import kaiming_uniform
 from ..signature import Signature
 from ..target import Target
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Generator, Tensor
 
 
-_MATRICES = (Role.LINEAR, Role.CONV, Role.EXPERTS, Role.EMBEDDING)
+_MATRICES = (Role.ADAPTER_IN, Role.LINEAR, Role.CONV, Role.EXPERTS, Role.EMBEDDING)
 
 
 class Preset(Signature):
@@ -45,6 +47,7 @@ presets: Registry[Preset] = Registry("preset", "ckpt_cli.schemes.presets")
 KERNELS = (Role.LINEAR, Role.CONV, Role.RECURRENT_INPUT)
 _ZERO = (
     Role.BIAS, Role.RECURRENT_BIAS, Role.NORM_SHIFT, Role.RUNNING_MEAN, Role.COUNTER, Role.RESPONSE, Role.RELATIVE_POSITION,
+    Role.ADAPTER_OUT,
 )  # fmt: skip
 _LAYER_SCALES = ("layer_scale_init_value", "layerscale_value", "layer_scale_initial_scale", "layer_scale_init")
 WEIGHTS = (*KERNELS, Role.RECURRENT, Role.EMBEDDING)
@@ -63,12 +66,15 @@ def preset(function: Callable[Concatenate[Target, Role, ...], Distribution | Non
 def neutral(target: Target, role: Role) -> Distribution | None:
     """Return what all frameworks agree on: biases, shifts and means 0, scales and variances 1, counters 0.
 
-    A layer scale is what the config says, and a temperature. D of Mamba is 1, and A is −1 … −N in each row (S4D-real, Gu et al. 2022).
+    A layer scale is what the config says, and a temperature. Of LoRA, A is kaiming_uniform(a=√5) and B 0 (PEFT: reset_lora_parameters).
+    D of Mamba is 1, and A is −1 … −N in each row (S4D-real, Gu et al. 2022).
     """
     if role in (Role.NORM_SCALE, Role.RUNNING_VAR):
         return ones(target)
     if role in _ZERO:
         return zeros(target)
+    if role == Role.ADAPTER_IN:
+        return kaiming_uniform(target, a=sqrt(5))
     if role == Role.LAYER_SCALE:
         value = number_of(target, *_LAYER_SCALES)
         return None if value is None else Constant(value)
