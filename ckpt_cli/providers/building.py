@@ -15,7 +15,7 @@ from . import Initialisation
 if TYPE_CHECKING:
     from torch.nn import Module
 
-# library → the oldest and the newest version that its provider was tested with
+# library → the oldest version that is tried, and the one that was tested
 TESTED = {"transformers": ("5.20", "5.24"), "diffusers": ("0.35", "0.42"), "timm": ("1.0", "1.0"), "torchvision": ("0.20", "0.29")}
 
 
@@ -23,7 +23,7 @@ def installed(library: str) -> str:
     """Return the version of a library. It is not imported.
 
     Raises:
-        LibraryError: it is not installed, or older than what was tested.
+        LibraryError: it is not installed, or too old to be tried.
     """
     from importlib.metadata import PackageNotFoundError, version
 
@@ -38,9 +38,9 @@ def installed(library: str) -> str:
 
 
 def drift(library: str, version: str) -> list[str]:
-    """Return a note where a library is newer than what was tested."""
-    newest = TESTED[library][1]
-    return [f"{library} {version} is newer than {newest}, the newest that was tested"] if _numbers(version) > _numbers(newest) else []
+    """Return a note where a library is not of the version that was tested: what is used of its inside changes between releases."""
+    tested = TESTED[library][1]
+    return [f"{library} {version} is used; {tested} was tested"] if _numbers(version) != _numbers(tested) else []
 
 
 def _numbers(version: str) -> tuple[int, ...]:
