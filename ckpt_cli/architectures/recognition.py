@@ -124,10 +124,13 @@ def recognise(
         families: the families to try; all by default. General ones come last.
         given: the hyperparameters that the user named, which the model must have.
     """
-    candidates = sorted(architectures.values() if families is None else families, key=lambda family: family.general)
-    if found := recognise_described(shapes, ties, [family for family in candidates if isinstance(family, Family)], given or {}):
+    built_in = list(architectures.built_in() if families is None else families)
+    if found := recognise_described(shapes, ties, built_in, given or {}):
+        return found  # before plug-ins are looked for, which takes as long
+    every = built_in if families is not None else list(architectures.values())
+    if found := recognise_described(shapes, ties, every[len(built_in) :], given or {}):
         return found
-    candidates = [family for family in candidates if not isinstance(family, Family)]
+    candidates = sorted((family for family in every if not isinstance(family, Family)), key=lambda family: family.general)
     for prefix in prefixes(shapes):
         inside = inside_prefix(shapes, prefix)
         if unaccounted(shapes, prefix, inside):
@@ -142,11 +145,11 @@ def recognise(
 
 
 def recognise_described(
-    shapes: Mapping[str, Shape], ties: Sequence[Sequence[str]], families: Iterable[Family], given: Mapping[str, object]
+    shapes: Mapping[str, Shape], ties: Sequence[Sequence[str]], families: Iterable[Architecture], given: Mapping[str, object]
 ) -> Model | None:
     """Return the model of a family with a data file, as `recognise` does. The outermost prefix comes first: names begin with their base."""
     ends = {".".join(name.rsplit(".", 2)[-2:]) for name in shapes}
-    candidates = [family for family in families if family.may_hold(ends)]
+    candidates = [family for family in families if isinstance(family, Family) and family.may_hold(ends)]
     for prefix in sorted(prefixes(shapes), key=len) if candidates else ():
         inside = inside_prefix(shapes, prefix)
         tied = ties_inside(ties, prefix)
