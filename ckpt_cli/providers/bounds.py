@@ -81,7 +81,7 @@ def _bound_time(stack: ExitStack) -> None:
 
     stack.callback(signal.signal, signal.SIGPROF, signal.signal(signal.SIGPROF, stop))
     stack.callback(signal.setitimer, signal.ITIMER_PROF, 0)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS, 0.1)  # again and again: what a destructor raises is passed over
 
 
 def _bound_memory(stack: ExitStack) -> None:
