@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ..configs import Config
+from ..configs import Config, find
 from ..formats.locate import part_notes
 from ..formats.safetensors.index_names import shard_name
 from ..tensors.checkpoint import Checkpoint
@@ -13,6 +13,7 @@ from .contradicting_adapters import rank, target_modules
 from .contradicting_dtypes import dtype, quantised
 from .contradicting_sizes import experts, hidden_size, layers, vocabulary
 from .contradicting_ties import tied_embeddings
+from .summary import model_tensors
 
 _Check = Callable[[Compared], Iterator[Contradiction]]
 _OF_WHOLE: tuple[_Check, ...] = (dtype, quantised, layers, hidden_size, vocabulary, experts, tied_embeddings)
@@ -35,6 +36,16 @@ def contradictions(config: Config, own: Checkpoint, dtypes: Mapping[str, int], p
         return []  # arguments that a training kept, which may be about anything
     compared = Compared(config, own, dtypes, packed)
     return [each for check in _checks(config, own) for each in check(compared)]
+
+
+def contradicting_sizes(checkpoint: Checkpoint) -> list[Contradiction]:
+    """Return what in a checkpoint contradicts the number and the width of the layers that its config tells."""
+    config = find(checkpoint).config
+    if config is None or config.path == (checkpoint.origin.path if checkpoint.origin else ""):
+        return []
+    own = model_tensors(checkpoint, None)
+    compared = Compared(config, own, {}, False)
+    return [each for check in (layers, hidden_size, experts) if check in _checks(config, own) for each in check(compared)]
 
 
 def _checks(config: Config, own: Checkpoint) -> tuple[_Check, ...]:

@@ -29,6 +29,7 @@ class Model:
         assumed: what names and shapes do not tell and was assumed, as texts `activation=relu`.
         frozen: the parameters that require no gradient.
         dtypes: name → dtype of what its state_dict holds; empty where names and shapes alone are known.
+        may_tie: groups of names that models of its family tie, whether the file does or not.
         places: path of a layer in the module → its path among `layers`, where the library has other paths than the file.
     """
 
@@ -45,6 +46,7 @@ class Model:
     frozen: frozenset[str] = frozenset()
     dtypes: Mapping[str, str] = field(default_factory=dict)
     places: Mapping[str, str] = field(default_factory=dict)
+    may_tie: frozenset[frozenset[str]] = frozenset()
 
     @property
     def placed(self) -> dict[str, str]:

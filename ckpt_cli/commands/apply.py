@@ -14,7 +14,8 @@ from ..show.answer import Answer, note, verdict
 from ..show.drawing_plan import note_plan
 from ..tensors.checkpoint import Checkpoint
 from .editing import Destination, finish, open_to_edit, wanted_names
-from .params import Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, own_of, random_seed
+from .model_facts import facts_of
+from .params import Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, random_seed
 
 if TYPE_CHECKING:
     from ..edits.recipes import Made
@@ -63,7 +64,7 @@ def _made(path: str, recipe: str, to: Destination) -> tuple[Checkpoint, list[Mad
     with about(shown):
         steps = read_steps(_text(recipe), shown, random_seed)
     before = open_to_edit(path, to)
-    return before, list(made(before, steps, Context(layers_of, cache(reading.open), wanted_names, own_of)))
+    return before, list(made(before, steps, Context(layers_of, cache(reading.open), wanted_names, facts_of)))
 
 
 def _text(recipe: str) -> str:

@@ -11,8 +11,6 @@ from ..show.answer import Color
 from ..tensors.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
-    from ..edits.wishes import Own
-    from ..providers import Initialisation
     from ..reading import IndexUse
     from ..tensors.selection import Layers
 
@@ -111,35 +109,6 @@ def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Layers:
         return types if not kind or arch != "auto" or kind in types.values() else asking.types_with(checkpoint, kind, types)
 
     return layers
-
-
-def own_of(checkpoint: Checkpoint, arch: str = "auto") -> Own:
-    """Return a function that gives how the library of a checkpoint's model initialises each tensor. Nothing is asked before the call."""
-
-    def own() -> Mapping[str, Initialisation]:
-        from ..errors import LibraryError
-        from ..providers import asking
-        from ..show.answer import note_later
-
-        provided = asking.ask(checkpoint, arch)
-        if provided is None:
-            raise LibraryError(
-                "no library of models is known that this model is of",
-                "its config.json belongs beside the file, or --arch LIBRARY:NAME names the model",
-            )
-        known = provided.initialisations()
-        note_later((f"initialised as {provided.library} does", *provided.notes, *_not_known(checkpoint, known, provided.library)))
-        return known
-
-    return own
-
-
-def _not_known(checkpoint: Checkpoint, known: Mapping[str, object], library: str) -> list[str]:
-    """A note on the tensors that the library's model does not have."""
-    from ..architectures.mismatch import first_few
-
-    others = [name for name in checkpoint.distinct() if name not in known]
-    return [f"not in the model of {library}, and left as it is: {first_few(others)}"] if others else []
 
 
 def random_seed() -> int:

@@ -14,6 +14,7 @@ from ..show.answer import Answer, Color, note
 from ..show.drawing_plan import note_plan, show_plan
 from ..tensors.checkpoint import Checkpoint
 from .editing import Destination, finish, open_to_edit, print_step
+from .model_facts import facts_of
 from .params import (
     Arch,
     Backup,
@@ -28,7 +29,6 @@ from .params import (
     PrintRecipe,
     Seed,
     layers_of,
-    own_of,
     random_seed,
 )
 
@@ -140,7 +140,7 @@ def _reinitialised(path: str, before: Checkpoint, request: Request, arch: str) -
             rng=rng.value,
             layers=layers_of(before, arch),
             open=cache(reading.open),
-            own=own_of(before, arch),
+            facts=facts_of(before, arch),
         )
 
 

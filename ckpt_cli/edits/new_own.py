@@ -10,6 +10,7 @@ from ..errors import LibraryError
 from ..providers import asking
 from ..tensors.checkpoint import Checkpoint
 from .reinit import reinit
+from .wishes import Facts
 
 
 def new_own(config: Config, seed: int) -> tuple[Checkpoint, tuple[str, ...]]:
@@ -32,5 +33,5 @@ def new_own(config: Config, seed: int) -> tuple[Checkpoint, tuple[str, ...]]:
         )
     said = dtype_said(config.entries)
     unfilled = blank(provided.model, said[0] if said else "")
-    checkpoint, _ = reinit(unfilled, [], seed=seed, preset="own", own=provided.initialisations, open=reading.open)
+    checkpoint, _ = reinit(unfilled, [], seed=seed, preset="own", facts=Facts(provided.initialisations), open=reading.open)
     return checkpoint, (f"initialised as {provided.library} does", *provided.notes)

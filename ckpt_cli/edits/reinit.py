@@ -21,7 +21,7 @@ from ..storage.storage import Fill, Storage
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, no_layers
 from ..tensors.tensor import Tensor
-from .wishes import ChosenPreset, Own, Wish, no_library, wished
+from .wishes import NO_FACTS, ChosenPreset, Facts, Wish, wished
 
 if TYPE_CHECKING:
     from torch import Generator
@@ -41,7 +41,7 @@ def reinit(
     layers: Layers = no_layers,
     layout: str = "",
     open: Callable[[str], Mapping[str, Source]],
-    own: Own = no_library,
+    facts: Facts = NO_FACTS,
 ) -> tuple[Checkpoint, list[Planned]]:
     """Fill tensors by a preset, then by rules.
 
@@ -56,7 +56,7 @@ def reinit(
         layers: Gives the types of layers by path, for roles and patterns `@Type`.
         layout: By which axes fans are counted, `oi` or `io`; empty for the layout of the format that was read.
         open: Opens the checkpoint that `copy_from` names.
-        own: Gives how the model's library initialises each tensor, by name.
+        facts: What presets may ask of the model.
 
     Returns:
         The filled checkpoint, and how each tensor is filled.
@@ -67,8 +67,10 @@ def reinit(
         EditError: A tensor cannot be filled so, or two that are filled overlap.
         Opaque: A tensor has no plain elements.
     """
-    wishes = wished(checkpoint, rules, ChosenPreset(preset, tuple(select)), layers, own)
+    wishes = wished(checkpoint, rules, ChosenPreset(preset, tuple(select)), layers, facts)
     _check_apart(checkpoint, [name for name, wish in wishes.items() if wish.granted])
+    if preset and not rules and not any(wish.granted for wish in wishes.values()):
+        raise EditError(f"the preset {preset} fills none of the tensors that are selected", "choose others, or another preset")
     return _filled(checkpoint, wishes, _targets(checkpoint, wishes, layout, open), seed, Stream(seed) if rng == "torch" else None)
 
 
@@ -89,7 +91,7 @@ def _filled(
     storages: dict[Storage, Storage] = {}
     plan = []
     for target, (name, wish) in zip(targets, wishes.items(), strict=True):
-        draw = _decided(wish, target) if wish.granted or stream is not None else None
+        draw = _decided(wish, target) if wish.granted else _passed_over(wish, target, stream)
         if draw is None:
             if wish.told and wish.granted:
                 plan.append(Planned(name, wish.scheme, KEPT, None, wish.reason))
@@ -100,9 +102,12 @@ def _filled(
             continue
         random = stream is None and not isinstance(draw, Constant | Computed)
         plan.append(Planned(name, wish.scheme, str(draw), seed_of_tensor if random else None, wish.reason))
-        # Another view of the same storage may have been filled already.
-        current = tensor.over(storages.get(tensor.storage, tensor.storage))
-        storages[tensor.storage] = current.storage_with(_contents(draw, tensor, seed_of_tensor, stream))
+        contents = _contents(draw, tensor, seed_of_tensor, stream)
+        for each in (name, *wish.copies):
+            own = checkpoint[each]
+            # Another view of the same storage may have been filled already.
+            storages[own.storage] = own.over(storages.get(own.storage, own.storage)).storage_with(contents)
+        plan += [Planned(copy, wish.scheme, str(draw), None, f"as {name}, of which it is a copy") for copy in wish.copies]
     return checkpoint.with_storages(storages), plan
 
 
@@ -127,6 +132,14 @@ def _decided(wish: Wish, target: Target) -> Distribution | None:
         if draw is not None:
             require_drawable(draw, target.dtype)
     return draw
+
+
+def _passed_over(wish: Wish, target: Target, stream: Stream | None) -> Distribution | None:
+    """The draw of a wish that is not granted, whose turn in a stream is passed over; None where there is no stream, or nothing is drawn."""
+    try:
+        return _decided(wish, target) if stream is not None else None
+    except EditError:
+        return None
 
 
 def _contents(draw: Distribution, tensor: Tensor, seed: int, stream: Stream | None) -> Storage:
@@ -197,9 +210,9 @@ def recipe_step() -> Verb:
 
     def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
         rules, layers = list(map(parse_rule, table["reinit"])), context.layers_of(checkpoint, table)
-        own = context.own(checkpoint, table.get("arch", "auto"))
+        facts = context.facts(checkpoint, table.get("arch", "auto"))
         chosen = {"preset": table.get("preset", ""), "select": table.get("select", ()), "rng": table.get("rng", "tensor")}
-        return Outcome(*reinit(checkpoint, rules, seed=table["seed"], layers=layers, open=context.open, own=own, **chosen))
+        return Outcome(*reinit(checkpoint, rules, seed=table["seed"], layers=layers, open=context.open, facts=facts, **chosen))
 
     keys = {"reinit": RULES, "preset": TEXT, "select": TEXTS, "seed": seed, "rng": rng, "arch": TEXT}
     return Verb(keys, make, validate, seeded=True)

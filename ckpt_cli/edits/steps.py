@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..mapping.pairing import Template
     from ..schemes.plan import Planned
     from ..schemes.target import Source
-    from .wishes import Own
+    from .wishes import Facts
 
 Table = Mapping[str, Any]
 
@@ -32,13 +32,13 @@ class Context(NamedTuple):
         layers: The types of the layers of a checkpoint, given the value of --arch.
         open: Another checkpoint, by its path.
         like: The names that a map is to produce, from the map, the path of another checkpoint and the value of --arch.
-        own: How the library of a checkpoint's model initialises each tensor, given the value of --arch.
+        facts: What presets ask of a checkpoint's model, given the value of --arch.
     """
 
     layers: Callable[[Checkpoint, str], Layers]
     open: Callable[[str], Mapping[str, Source]]
     like: Callable[[str, str | None, str], Template | None]
-    own: Callable[[Checkpoint, str], Own]
+    facts: Callable[[Checkpoint, str], Facts]
 
     def layers_of(self, checkpoint: Checkpoint, table: Table) -> Layers:
         """The types of the layers of `checkpoint`, as the `arch` of a step has it."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from ..errors import EditError, LibraryError, UsageError
+from ..formats.parts.copies import equal
 from ..providers import Initialisation
 from ..schemes.distribution import Distribution
 from ..schemes.presets.own import OWN
@@ -17,8 +18,6 @@ from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, matches, select
 from ..tensors.tensor import Tensor
 
-Own = Callable[[], Mapping[str, Initialisation]]  # how the library initialises each tensor, by name; asked when a preset is `own`
-
 
 def no_library() -> Mapping[str, Initialisation]:
     """Refuse to say how the library of the model initialises it.
@@ -27,6 +26,21 @@ def no_library() -> Mapping[str, Initialisation]:
         LibraryError: always.
     """
     raise LibraryError("the library of this model is not known here", "run `ckpt reinit --preset own` on the folder of the model")
+
+
+class Facts(NamedTuple):
+    """What presets may ask of the model.
+
+    Attributes:
+        initialisations: How its library initialises each tensor of the file, by name; asked by the preset `own`.
+        ties: Groups of names that are one parameter in models of its kind, whether the file ties them or has copies.
+    """
+
+    initialisations: Callable[[], Mapping[str, Initialisation]] = no_library
+    ties: Callable[[], Iterable[frozenset[str]]] = tuple
+
+
+NO_FACTS = Facts()
 
 
 class ChosenPreset(NamedTuple):
@@ -58,6 +72,7 @@ class Wish(NamedTuple):
         scheme: See `Planned`.
         reason: See `Planned`.
         told: The plan has a line for this tensor even where nothing is drawn.
+        copies: The names of tensors that hold the same values in storages of their own, and get the same.
         granted: Whether it is drawn; a preset that is limited asks for the rest of the model without being granted it.
     """
 
@@ -65,26 +80,62 @@ class Wish(NamedTuple):
     scheme: str
     reason: str
     told: bool = False
+    copies: tuple[str, ...] = ()
     granted: bool = True
 
 
-def wished(checkpoint: Checkpoint, rules: Sequence[Rule], preset: ChosenPreset, layers: Layers, own: Own) -> dict[str, Wish]:
+def wished(checkpoint: Checkpoint, rules: Sequence[Rule], preset: ChosenPreset, layers: Layers, facts: Facts) -> dict[str, Wish]:
     """Return the wish for each tensor, in file order; tied tensors have one, under their first name.
 
     The arguments are those of `reinit`.
     """
-    call, every = preset.parsed(), checkpoint.distinct()
-    wishes = _limited(checkpoint, _by_preset(checkpoint, every, call, layers, own), preset.select, layers) if call else {}
-    first = checkpoint.tied_to()
+    call, first = preset.parsed(), checkpoint.tied_to()
+    wishes = _by_whole_preset(checkpoint, call, preset.select, layers, facts) if call else {}
     for rule in rules:
         names = {name: first.get(name, name) for name in matches(checkpoint, rule.pattern, layers)}
         if isinstance(rule.call, PresetCall):
-            wishes |= _by_preset(checkpoint, names.values(), rule.call, layers, own)
+            wishes |= _by_preset(checkpoint, names.values(), rule.call, layers, facts)
         elif isinstance(rule.call, Call):
             wishes |= {names[name]: _by_rule(checkpoint[name], name, rule.pattern, rule.call) for name in names}
         else:
             wishes = {name: wish for name, wish in wishes.items() if name not in names.values()}
+    overruled = set(wishes) if rules else set()
+    wishes = {name: wish._replace(copies=tuple(copy for copy in wish.copies if copy not in overruled)) for name, wish in wishes.items()}
     return {name: wishes[name] for name in checkpoint if name in wishes}
+
+
+def _by_whole_preset(checkpoint: Checkpoint, call: PresetCall, patterns: Sequence[str], layers: Layers, facts: Facts) -> dict[str, Wish]:
+    """The wishes of a preset, of which those that the patterns do not pick are not granted. Copies of what the model ties follow."""
+    wishes = _by_preset(checkpoint, checkpoint.distinct(), call, layers, facts)
+    copies = _copies(checkpoint, facts.ties())
+    first = {name: copies.get(own, own) for name, own in {name: name for name in checkpoint}.items()} | {
+        name: copies.get(own, own) for name, own in checkpoint.tied_to().items()
+    }
+    picked = {first[name] for name in (select(checkpoint, patterns, layers) if patterns else checkpoint)}
+    held: dict[str, list[str]] = {}
+    for copy, own in copies.items():
+        held.setdefault(own, []).append(copy)
+    return {
+        name: wish._replace(granted=name in picked, copies=tuple(held.get(name, ()))) for name, wish in wishes.items() if name not in copies
+    }
+
+
+def _copies(checkpoint: Checkpoint, ties: Iterable[frozenset[str]]) -> dict[str, str]:
+    """Which tensors are copies of an earlier one: the model ties them, and the file has their values several times."""
+    distinct = checkpoint.distinct()
+    found: dict[str, str] = {}
+    for group in ties:
+        own, *others = [name for name in distinct if name in group] or [""]
+        for other in others:
+            if _same(distinct[own], distinct[other]):
+                found[other] = own
+    return found
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors with plain elements have the same. They are read up to the first block that differs."""
+    plain = not (one.layout or other.layout) and (one.dtype, one.shape) == (other.dtype, other.shape)
+    return plain and equal(one.elements(), other.elements())
 
 
 def _by_rule(tensor: Tensor, name: str, pattern: str, call: Call) -> Wish:
@@ -92,21 +143,12 @@ def _by_rule(tensor: Tensor, name: str, pattern: str, call: Call) -> Wish:
     return Wish(call.distribution, str(call), pattern)
 
 
-def _limited(checkpoint: Checkpoint, wishes: dict[str, Wish], patterns: Sequence[str], layers: Layers) -> dict[str, Wish]:
-    """The wishes of a preset, of which those that the patterns do not pick are not granted."""
-    if not patterns:
-        return wishes
-    first = checkpoint.tied_to()
-    picked = {first.get(name, name) for name in select(checkpoint, patterns, layers)}
-    return {name: wish._replace(granted=name in picked) for name, wish in wishes.items()}
-
-
-def _by_preset(checkpoint: Checkpoint, names: Iterable[str], preset: PresetCall, layers: Layers, own: Own) -> dict[str, Wish]:
+def _by_preset(checkpoint: Checkpoint, names: Iterable[str], preset: PresetCall, layers: Layers, facts: Facts) -> dict[str, Wish]:
     """A wish for each of these tensors that has plain elements."""
     tensors = ((name, checkpoint[name]) for name in names)
     plain = {name: tensor for name, tensor in tensors if not tensor.layout and tensor.dtype.addressable}
     if preset.preset.name == OWN:
-        known = own()
+        known = facts.initialisations()
         return {name: _by_library(known[name]) for name in plain if name in known}
     types = layers()
     shapes = {checkpoint.layer_name(name): tensor.shape for name, tensor in checkpoint.tensors.items()}

@@ -101,7 +101,7 @@ def described_in_file(module: Module, spec: str, build: Callable[[], Module], ca
 
 
 def drawn(build: Callable[[], tuple[Module, Carried]]) -> dict[str, Initialisation]:
-    """Return how each tensor of a file is initialised, by its name there.
+    """Return how each tensor of a file is initialised, by its name there; those that the library passes over are not among them.
 
     Args:
         build: builds the module on the meta device and initialises it; what it does is recorded.
@@ -119,8 +119,7 @@ def drawn(build: Callable[[], tuple[Module, Carried]]) -> dict[str, Initialisati
         found[carried.prefix + theirs] = (
             record.initialisation(tensor, kind) if tensor is not None else Initialisation("", f"a part of {ours}")
         )
-    unread = {carried.prefix + name: Initialisation("", "the library does not read it") for name in carried.unread}
-    return found | unread
+    return found
 
 
 def layers_in_file(layers: Mapping[str, str], carried: Carried) -> tuple[dict[str, str], dict[str, str]]:
