@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy
 import pytest
 import safetensors.numpy
-from conftest import SAMPLES, Ckpt
+from conftest import CASES, SAMPLES, Ckpt
 
 pytest.importorskip("transformers", reason="the extra transformers is not installed")
 
@@ -118,6 +118,87 @@ def test_dtype_of_the_config(ckpt: Ckpt, tmp_path: Path) -> None:
     assert {row[1] for row in ckpt("ls", "new.safetensors").rows} == {"bfloat16"}
 
 
+def altered(folder: Path, **entries: object) -> Path:
+    """A copy of the BERT whose config has other entries."""
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes((BERT / "model.safetensors").read_bytes())
+    (folder / "config.json").write_text(json.dumps(json.loads((BERT / "config.json").read_text()) | entries))
+    return folder
+
+
+def with_copy(tensors: dict[str, numpy.ndarray]) -> dict[str, numpy.ndarray]:
+    """The tensors of a BERT for masked words, with a copy of its embedding under the name of its output layer."""
+    return tensors | {"cls.predictions.decoder.weight": tensors["bert.embeddings.word_embeddings.weight"].copy()}
+
+
+@pytest.mark.parametrize("preset", ["own", "bert"])
+@pytest.mark.parametrize("select", [[], ["--select", "cls.*"]], ids=["all", "the copy"])
+@pytest.mark.parametrize("rng", ["tensor", "torch"])
+def test_a_copy_of_what_the_model_ties_stays_one(ckpt: Ckpt, tmp_path: Path, preset: str, select: list[str], rng: str) -> None:
+    config = altered(tmp_path / "config", architectures=["BertForMaskedLM"]) / "config.json"
+    ckpt("new", config, "--seed", "1", "-o", "masked/")
+    safetensors.numpy.save_file(with_copy(weights("masked")), tmp_path / "masked/model.safetensors")
+    assert ckpt("tied", "masked").out == ""
+    plan = ckpt("reinit", "masked", "--preset", preset, *select, "--seed", "2", "--rng", rng, "-n").out
+    assert "bert.embeddings.word_embeddings.weight, of which it is a copy" in plan
+    ckpt("reinit", "masked", "--preset", preset, *select, "--seed", "2", "--rng", rng, "-o", "out/")
+    before, after = weights("masked"), weights("out")
+    words, decoder = "bert.embeddings.word_embeddings.weight", "cls.predictions.decoder.weight"
+    assert words not in same(before, after) and after[words].tobytes() == after[decoder].tobytes()
+
+
+def test_a_rule_for_a_copy_is_for_that_alone(ckpt: Ckpt, tmp_path: Path) -> None:
+    config = altered(tmp_path / "config", architectures=["BertForMaskedLM"]) / "config.json"
+    ckpt("new", config, "--seed", "1", "-o", "masked/")
+    copied = with_copy(weights("masked"))
+    safetensors.numpy.save_file(copied, tmp_path / "masked/model.safetensors")
+    ckpt("reinit", "masked", "cls.predictions.decoder.weight=keep", "--preset", "own", "--seed", "2", "-o", "out/")
+    assert same(copied, weights("out")) >= {"cls.predictions.decoder.weight"}
+
+
+@pytest.mark.parametrize(
+    ("entries", "select", "says"),
+    [
+        ({"num_hidden_layers": 12}, "classifier.*", "the config contradicts the weights: num_hidden_layers says 12"),
+        ({"intermediate_size": 128}, "*.intermediate.*", "the config says 128, and the file has 64"),
+        ({"num_labels": 7, "id2label": None, "label2id": None}, "classifier.*", "the config says 7, and the file has 4"),
+        ({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}, "classifier.*", "the config is that of another model"),
+        ({"model_type": "berd"}, "classifier.*", "berd"),
+    ],
+)
+def test_what_the_config_contradicts_is_refused(ckpt: Ckpt, tmp_path: Path, entries: dict[str, object], select: str, says: str) -> None:
+    folder = altered(tmp_path / "model", **entries)
+    assert says in ckpt("reinit", folder, "--preset", "own", "--select", select, "-o", "out/", status=2).err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_part_that_the_config_does_not_contradict_is_drawn(ckpt: Ckpt, tmp_path: Path) -> None:
+    folder = altered(tmp_path / "model", num_labels=7, id2label=None, label2id=None)
+    ckpt("reinit", folder, "--preset", "own", "--select", "bert.pooler.*", "-o", "out/")
+
+
+def test_a_broken_config_is_named(ckpt: Ckpt, tmp_path: Path) -> None:
+    folder = altered(tmp_path / "model")
+    (folder / "config.json").write_text("{")
+    assert "no config can be read" in ckpt("reinit", folder, "--preset", "own", "-n", status=2).err
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason=f"no real checkpoints at {CASES}: set CKPT_CASES")
+@pytest.mark.parametrize("name", ["ct_int8", "bnb_nf4"])
+def test_packed_parameters_are_refused_by_name(ckpt: Ckpt, name: str) -> None:
+    found = ckpt("reinit", CASES / "quant" / name, "--preset", "own", "-n", status=2)
+    assert "it is part of a packed parameter" in found.err and "--dequantise" in found.err
+
+
+def test_what_the_library_passes_over_is_left_and_named(ckpt: Ckpt, tmp_path: Path) -> None:
+    folder = altered(tmp_path / "model")
+    more = {"bert.embeddings.position_ids": numpy.arange(32, dtype=numpy.int64)[None], "ema.decay": numpy.ones(1, numpy.float32)}
+    safetensors.numpy.save_file(weights(str(BERT)) | more, folder / "model.safetensors")
+    found = ckpt("reinit", folder, "--preset", "own", "--seed", "0", "-o", "out/")
+    assert "left as it is: " in found.err and all(name in found.err for name in more)
+    assert same(more, weights("out")) == set(more)
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
@@ -125,7 +206,7 @@ def test_dtype_of_the_config(ckpt: Ckpt, tmp_path: Path) -> None:
         (["reinit", BERT, "--select", "*", "-n"], "nothing says what to draw"),
         (["reinit", BERT, "*=zeros", "--select", "*", "-n"], "--select limits a preset"),
         (["reinit", BERT, "--preset", "own", "--select", "nothing.*", "-n"], "nothing matches 'nothing.*'"),
-        (["reinit", BERT, "--preset", "own", "--arch", "none", "-n"], "no library of models is known"),
+        (["reinit", BERT, "--preset", "own", "--arch", "none", "-n"], "--arch none names no library of models"),
         (["reinit", BERT, "--preset", "own", "--rng", "torch", "--select", "*", "--print-recipe"], "makes no recipe"),
         (["new", BERT / "config.json", "layers=2", "-o", "x.pt"], "says all hyperparameters"),
         (["new", "none.json", "-o", "x.pt"], "none.json: no such file"),

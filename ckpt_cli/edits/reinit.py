@@ -17,7 +17,7 @@ from ..schemes.sampling import blocks, constant_bytes, portable, require_drawabl
 from ..schemes.seeds import generator, import_torch, subseed
 from ..schemes.target import Source, Target
 from ..storage.sequential import Drawn
-from ..storage.storage import Fill, Storage
+from ..storage.storage import Fill, Slice, Storage
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, no_layers
 from ..tensors.tensor import Tensor
@@ -68,9 +68,7 @@ def reinit(
         Opaque: A tensor has no plain elements.
     """
     wishes = wished(checkpoint, rules, ChosenPreset(preset, tuple(select)), layers, facts)
-    _check_apart(checkpoint, [name for name, wish in wishes.items() if wish.granted])
-    if preset and not rules and not any(wish.granted for wish in wishes.values()):
-        raise EditError(f"the preset {preset} fills none of the tensors that are selected", "choose others, or another preset")
+    _check_granted(checkpoint, [name for name, wish in wishes.items() if wish.granted], preset)
     return _filled(checkpoint, wishes, _targets(checkpoint, wishes, layout, open), seed, Stream(seed) if rng == "torch" else None)
 
 
@@ -106,13 +104,17 @@ def _filled(
         for each in (name, *wish.copies):
             own = checkpoint[each]
             # Another view of the same storage may have been filled already.
-            storages[own.storage] = own.over(storages.get(own.storage, own.storage)).storage_with(contents)
+            # A copy is a storage of its own: with the same one it would be tied.
+            filling = contents if each == name else Slice(contents, 0, contents.nbytes)
+            storages[own.storage] = own.over(storages.get(own.storage, own.storage)).storage_with(filling)
         plan += [Planned(copy, wish.scheme, str(draw), None, f"as {name}, of which it is a copy") for copy in wish.copies]
     return checkpoint.with_storages(storages), plan
 
 
-def _check_apart(checkpoint: Checkpoint, names: list[str]) -> None:
-    """Raise EditError if two tensors that are to be filled overlap in one storage: one would overwrite the other."""
+def _check_granted(checkpoint: Checkpoint, names: list[str], preset: str) -> None:
+    """Raise EditError if no tensor is filled, or if two overlap in one storage: one would overwrite the other."""
+    if not names and preset:
+        raise EditError(f"the preset {preset} fills none of the tensors that are selected", "choose others, or another preset")
     reaches: dict[int, list[tuple[int, int, str]]] = {}
     for name in names:
         tensor = checkpoint[name]

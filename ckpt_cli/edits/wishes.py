@@ -91,33 +91,31 @@ def wished(checkpoint: Checkpoint, rules: Sequence[Rule], preset: ChosenPreset, 
     """
     call, first = preset.parsed(), checkpoint.tied_to()
     wishes = _by_whole_preset(checkpoint, call, preset.select, layers, facts) if call else {}
+    ruled: set[str] = set()
     for rule in rules:
         names = {name: first.get(name, name) for name in matches(checkpoint, rule.pattern, layers)}
+        ruled.update(names.values())
         if isinstance(rule.call, PresetCall):
             wishes |= _by_preset(checkpoint, names.values(), rule.call, layers, facts)
         elif isinstance(rule.call, Call):
             wishes |= {names[name]: _by_rule(checkpoint[name], name, rule.pattern, rule.call) for name in names}
         else:
             wishes = {name: wish for name, wish in wishes.items() if name not in names.values()}
-    overruled = set(wishes) if rules else set()
-    wishes = {name: wish._replace(copies=tuple(copy for copy in wish.copies if copy not in overruled)) for name, wish in wishes.items()}
-    return {name: wishes[name] for name in checkpoint if name in wishes}
+    free = {name: wish._replace(copies=tuple(copy for copy in wish.copies if copy not in ruled)) for name, wish in wishes.items()}
+    return {name: free[name] for name in checkpoint if name in free}
 
 
 def _by_whole_preset(checkpoint: Checkpoint, call: PresetCall, patterns: Sequence[str], layers: Layers, facts: Facts) -> dict[str, Wish]:
     """The wishes of a preset, of which those that the patterns do not pick are not granted. Copies of what the model ties follow."""
     wishes = _by_preset(checkpoint, checkpoint.distinct(), call, layers, facts)
-    copies = _copies(checkpoint, facts.ties())
-    first = {name: copies.get(own, own) for name, own in {name: name for name in checkpoint}.items()} | {
-        name: copies.get(own, own) for name, own in checkpoint.tied_to().items()
-    }
-    picked = {first[name] for name in (select(checkpoint, patterns, layers) if patterns else checkpoint)}
-    held: dict[str, list[str]] = {}
+    copies, tied = _copies(checkpoint, facts.ties()), checkpoint.tied_to()
+    distinct = (tied.get(name, name) for name in (select(checkpoint, patterns, layers) if patterns else checkpoint))
+    picked = {copies.get(name, name) for name in distinct}
+    held: dict[str, tuple[str, ...]] = {}
     for copy, own in copies.items():
-        held.setdefault(own, []).append(copy)
-    return {
-        name: wish._replace(granted=name in picked, copies=tuple(held.get(name, ()))) for name, wish in wishes.items() if name not in copies
-    }
+        held[own] = (*held.get(own, ()), copy)
+    own_wishes = ((name, wish) for name, wish in wishes.items() if name not in copies)
+    return {name: wish._replace(granted=name in picked, copies=held.get(name, ())) for name, wish in own_wishes}
 
 
 def _copies(checkpoint: Checkpoint, ties: Iterable[frozenset[str]]) -> dict[str, str]:
