@@ -111,6 +111,14 @@ def test_new_config_loads_in_its_library(ckpt: Ckpt) -> None:
     assert not any(report.values())
 
 
+def test_new_is_not_quantised_and_nor_says_its_config(ckpt: Ckpt, tmp_path: Path) -> None:
+    entry = {"quant_method": "bitsandbytes", "load_in_4bit": True}
+    config = altered(tmp_path / "model", quantization_config=entry) / "config.json"
+    ckpt("new", config, "--seed", "4", "-o", "new/")
+    assert json.loads((tmp_path / "new/config.json").read_text()) == json.loads((BERT / "config.json").read_text())
+    assert {row[1] for row in ckpt("ls", "new").rows} == {"float32"}
+
+
 def test_dtype_of_the_config(ckpt: Ckpt, tmp_path: Path) -> None:
     config = json.loads((BERT / "config.json").read_text()) | {"dtype": "bfloat16"}
     (tmp_path / "config.json").write_text(json.dumps(config))

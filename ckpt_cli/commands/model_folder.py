@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ _LARGEST = 64 << 20  # bytes of a file beside the weights: the tokenizers of lar
 # Configs, tokenizers, the model card, the licence and the model's own code; what a training keeps for itself is not among them.
 _SMALL = re.compile(r".*\.(json|txt|md|model|jinja|py|tiktoken|ya?ml|bpe|vocab)|(LICENSE|LICENCE|NOTICE|USE_POLICY)[^/]*", re.IGNORECASE)
 _TRAINING = {"trainer_state.json"}
+_OF_PACKED = ("quantization_config", "quantization", "compression_config")  # entries that say how weights are packed
 
 
 class ModelFolder(NamedTuple):
@@ -34,12 +36,14 @@ class ModelFolder(NamedTuple):
         copied: The paths of the files that are copied into it.
         left: The names of what else lies beside the source.
         replaced: The paths of the shards of the model that is there.
+        made: The contents of other small files by name.
     """
 
     weights: str
     copied: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
+    made: tuple[tuple[str, bytes], ...] = ()
 
     def written(self) -> Folder:
         """What is written beside the weights, and which shards are removed where they are not written."""
@@ -48,6 +52,7 @@ class ModelFolder(NamedTuple):
 
         folder = os.path.dirname(self.weights)
         files = [FileToWrite(os.path.join(folder, os.path.basename(path)), partial(_copy, path)) for path in self.copied]
+        files += [FileToWrite(os.path.join(folder, name), partial(_write, contents)) for name, contents in self.made]
         return Folder(files, self.replaced)
 
 
@@ -55,6 +60,11 @@ def _copy(path: str, file_layout: FileLayout) -> None:
     """Lay out a copy of the small file at `path`."""
     with open(path, "rb") as file:
         file_layout.write(file.read())
+
+
+def _write(contents: bytes, file_layout: FileLayout) -> None:
+    """Lay out a small file of these contents."""
+    file_layout.write(contents)
 
 
 def is_folder(output: str | None) -> bool:
@@ -93,7 +103,12 @@ def fresh_folder(checkpoint: Checkpoint, config: Config, output: str, replace: b
         name += INDEX
     weights = os.path.join(output.rstrip("/") or "/", name)
     require_free(weights, replace)
-    return ModelFolder(weights, (config.path,), replaced=tuple(_shards_listed(weights)))
+    stale = tuple(_shards_listed(weights))
+    plain = {key: value for key, value in config.entries.items() if key not in _OF_PACKED}
+    if len(plain) == len(config.entries):
+        return ModelFolder(weights, (config.path,), replaced=stale)
+    text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"  # what is made is not quantised
+    return ModelFolder(weights, replaced=stale, made=((os.path.basename(config.path), text.encode("utf-8", "surrogatepass")),))
 
 
 def require_free(weights: str, replace: bool) -> None:
