@@ -147,6 +147,27 @@ def test_a_file_of_a_library_is_recognised_with_the_sizes_of_its_config(ckpt: Ck
     assert values == {key: told_by(TRUTH[name]["config"], place) for key, place in sizes.items()}
 
 
+CONV_LAYERS = r"resnet\.(embedder\.embedder|encoder\..*\.layer\.\d)\..*"
+IN_CLASS = [
+    ("resnet", "ResNetConvLayer", CONV_LAYERS),
+    ("resnet_basic", "ResNetConvLayer", CONV_LAYERS),
+    ("resnet", "Sequential", r"resnet\.encoder\.stages\.\d\.layers\..*|classifier\..*"),
+    ("detr", "ResNetConvLayer", r".*\.(embedder\.embedder|layer\.\d)\.(convolution|normalization)\..*"),
+    ("siglip", "SiglipMLP", r".*\.mlp\..*"),
+    ("timm_efficientnet", "DepthwiseSeparableConv", r"blocks\.0\..*"),
+    ("timm_efficientnet", "InvertedResidual", r"blocks\.[1-6]\..*"),
+    ("timm_mobilenetv3", "ConvBnAct", r"blocks\.5\..*"),
+]
+
+
+@pytest.mark.parametrize(("name", "kind", "inside"), IN_CLASS)
+def test_a_class_picks_all_layers_that_have_it_in_the_library(name: str, kind: str, inside: str, ckpt: Ckpt, tmp_path: Path) -> None:
+    """All families are compared with their libraries by `make models`."""
+    shapes = shapes_in(name)
+    rows = ckpt("ls", hollow(tmp_path / "m.safetensors", shapes), f"@{kind}").rows
+    assert {row[0] for row in rows} == {tensor for tensor in shapes if re.fullmatch(inside, tensor)} != set()
+
+
 def known(family: str) -> Mapping[str, Any]:
     """The hyperparameters of a family; those that have their default need not be in an answer."""
     from ckpt_cli.architectures.hyperparameters import schema

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Ckpt
+from families import FAMILIES
+from own import tiny
 
 pytestmark = pytest.mark.skipif(os.environ.get("CKPT_TESTS") != "models", reason="`make models` sets up the libraries for it")
 
@@ -123,3 +126,32 @@ def test_files_of_transformers_are_recognised(
     (tmp_path / "config.json").unlink()
     found = ckpt("summary", tmp_path, "--json").json["architecture"]
     assert found["name"] == family and told.items() <= found["hyperparameters"].items()
+
+
+CONTAINERS = ("ModuleList", "ModuleDict", "Sequential")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_class_of_the_library_is_given_to_all_of_its_layers_or_to_none(name: str, tmp_path: Path) -> None:
+    """Where names and shapes give none, `@Class` asks the library."""
+    import torch
+
+    from ckpt_cli.architectures import recognition
+    from ckpt_cli.providers.asking import ask
+    from ckpt_cli.reading import open as opened
+
+    model = tiny(name, tmp_path)
+    checkpoint = opened(str(model.weights))
+    ours, provided = recognition.model_of(checkpoint, "auto"), ask(checkpoint, *model.arch[1:])
+    assert provided is not None
+    if ours is None:
+        pytest.skip("no family has its names")
+    known = {kind for kind in ours.placed.values() if kind in CONTAINERS or not hasattr(torch.nn, kind)}
+    for kind in sorted(known & set(provided.model.placed.values())):
+        assert picked(checkpoint, ours.placed, kind) == picked(checkpoint, provided.model.placed, kind), kind
+
+
+def picked(names: Iterable[str], types: Mapping[str, str], kind: str) -> list[str]:
+    """The tensors in layers of a class, those of the layers in them included."""
+    inside = tuple(f"{path}." if path else "" for path, each in types.items() if each == kind)
+    return [name for name in names if name.startswith(inside)]
