@@ -15,14 +15,21 @@ from hypothesis import settings
 
 from ckpt_cli.cli import main
 
+WHOLE = os.environ.get("CKPT_TESTS") in ("all", "crash")  # `make test-all`, `make crash`: what is sampled otherwise
+
+
+def examples(count: int) -> int:
+    """How many examples a property test tries that is worth `count` of them: half as many by default."""
+    return count if WHOLE else count // 2
+
+
 # A machine that is busy is slow, not wrong.
-settings.register_profile("ckpt", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile("ckpt", deadline=None, derandomize=bool(os.environ.get("CI")), max_examples=examples(100))
 settings.load_profile("ckpt")
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "sample_models"
 CASES = Path(os.environ.get("CKPT_CASES", ROOT.parent / "shared" / "cases"))
-WHOLE = os.environ.get("CKPT_TESTS") in ("all", "crash")  # `make test-all`, `make crash`: what is sampled otherwise
 
 
 class Result(NamedTuple):

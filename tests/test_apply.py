@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Ckpt
+from conftest import Ckpt, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -92,7 +92,7 @@ def run(*args: object) -> tuple[int, str]:
     return status, out.buffer.getvalue().decode()  # type: ignore[attr-defined]
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(st.lists(ODD, min_size=2, max_size=4, unique=True), st.integers(0, 7))
 def test_whatever_the_names_the_printed_recipe_does_what_the_command_does(names: list[str], which: int) -> None:
     one, two = names[:2]
@@ -197,7 +197,7 @@ POOL = [
 ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(st.sampled_from(POOL), min_size=2, max_size=5), st.sampled_from([".pt", ".safetensors"]))
 def test_any_steps_in_one_pass_make_what_they_make_one_by_one(steps: list[str], suffix: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from torch import nn
@@ -269,7 +270,7 @@ def test_layers_that_a_state_dict_does_not_tell_are_said_to_be_assumed():
     assert found(nested()).assumed == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     some.lists(some.integers(1, 20), min_size=2, max_size=7),
     some.sampled_from(["relu", "tanh", "sigmoid", "silu", "gelu", "elu", "leaky_relu", "none"]),
@@ -288,7 +289,7 @@ def test_any_chain_of_linear_layers(sizes, activation):
     assert recognise(shapes_of(net)).hyperparameters.items() >= values.items()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(some.data())
 def test_what_a_family_builds_it_recognises(data):
     name = data.draw(some.sampled_from(["nested", "shared-mlp"]))

@@ -9,7 +9,7 @@ from typing import Any
 import cases
 import numpy as np
 import pytest
-from conftest import Ckpt
+from conftest import Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -61,7 +61,7 @@ def test_every_kind_of_array_is_read_in_every_protocol(protocol: int, tmp_path: 
         assert found[name].dtype.name == array.dtype.newbyteorder("=").name
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 @given(data=st.data(), protocol=st.integers(0, pickle.HIGHEST_PROTOCOL))
 def test_any_array_is_what_numpy_pickled(data: st.DataObject, protocol: int, tmp_path: Path) -> None:
     kinds = st.one_of(

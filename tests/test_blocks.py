@@ -14,7 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from conftest import heeds_ctrl_c
+from conftest import examples, heeds_ctrl_c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -111,7 +111,7 @@ def test_threads_do_where_there_is_no_fork(monkeypatch: pytest.MonkeyPatch) -> N
         list(fold({"a": tensor(bytes(99)), "b": Tensor.whole(UINT8, (9,), Broken(9, Malformed("bad")))}, lambda t: Joined(), workers=2))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.integers(0, 200), max_size=12), st.integers(1, 3), st.booleans())
 def test_any_sizes(sizes: list[int], crew: int, divisible: bool) -> None:
     tensors = {str(at): tensor(os.urandom(size)) for at, size in enumerate(sizes)}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from conftest import SAMPLES, Ckpt
+from conftest import SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import SAFE_DTYPES, all_bits, example, loaded, read_bits, safetensors_header
@@ -41,7 +41,7 @@ def test_every_pair_of_formats_is_there_and_back_without_a_difference(source: st
         assert ckpt("diff", a, b).out == ""
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_tensors_are_the_same_in_the_other_format_and_back(tmp_path: Path, ckpt: Ckpt, data: st.DataObject) -> None:
     names = data.draw(st.lists(st.text(st.characters(exclude_categories=["Cs"])), min_size=1, max_size=5, unique=True))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import SAMPLES, Ckpt
+from conftest import SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import DTYPES, bits, example, safetensors_file
@@ -25,7 +25,7 @@ from ckpt_cli.storage.storage import Memory
 from ckpt_cli.tensors.checkpoint import Checkpoint
 from ckpt_cli.tensors.tensor import Tensor
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(80))
 
 
 def pair(folder: Path, a: Any, b: Any) -> tuple[Path, Path]:

@@ -11,7 +11,7 @@ from typing import Any
 import cases
 import numpy
 import pytest
-from conftest import CASES, SAMPLES, Ckpt
+from conftest import CASES, SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import SAFE_DTYPES, all_bits, example, read_bits
@@ -148,7 +148,7 @@ def of_arrays(tree: Any) -> Any:
     return [of_arrays(inner) for inner in tree]
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=st.dictionaries(st.text(st.characters(categories=["L", "P"]), min_size=1, max_size=3), TREES, min_size=1, max_size=3))
 def test_any_tree_is_read_and_rebuilt(tree: Any, tmp_path: Path, ckpt: Ckpt) -> None:
     path, again = tmp_path / "a.msgpack", tmp_path / "b.msgpack"
@@ -161,7 +161,7 @@ def test_any_tree_is_read_and_rebuilt(tree: Any, tmp_path: Path, ckpt: Ckpt) -> 
     assert list(read_bits(again))[1:] == list(before)[1:] or any(name[:1] == "[" or "\\" in name or ".[" in name for name in before)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(st.text("ab.\\\n", max_size=5), min_size=1, max_size=6, unique=True), data=st.data())
 def test_any_names_are_read_back_or_refused(names: list[str], data: st.DataObject, tmp_path: Path, ckpt: Ckpt) -> None:
     shapes = st.lists(st.integers(0, 3), max_size=3)

@@ -14,12 +14,12 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLES, Ckpt
+from conftest import SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import DTYPES, bits, example
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 
 FLOATS = [name for name in DTYPES if "float" in name]
 COMPLEX = [name for name in DTYPES if "complex" in name]

@@ -10,7 +10,7 @@ import cases
 import gguf
 import numpy as np
 import pytest
-from conftest import Ckpt
+from conftest import Ckpt, examples
 from gguf import GGMLQuantizationType as Type
 from gguf import GGUFWriter, quants
 from hypothesis import HealthCheck, given, settings
@@ -22,7 +22,7 @@ from ckpt_cli.numbers.dtypes import DTYPES
 from ckpt_cli.numbers.quantised import decodable
 from ckpt_cli.storage.file import File
 
-REUSE = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+REUSE = settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 PLAIN = {
     "F32": "float32",
     "F16": "float16",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import CASES, SAMPLES, Ckpt
+from conftest import CASES, SAMPLES, WHOLE, Ckpt, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracles import DTYPES, SAFE_DTYPES, bits, example, safetensors_file
@@ -87,7 +87,7 @@ def test_anything_else_changes_the_whole(ckpt: Ckpt, tmp_path: Path, change: str
     assert (one[0][0] == two[0][0]) == (change != "value")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.sampled_from(DTYPES), st.lists(st.integers(0, 5), max_size=3), st.integers(0, 2**31))
 def test_every_dtype(tmp_path_factory: pytest.TempPathFactory, dtype: str, shape: list[int], seed: int) -> None:
     tensors = {"w": example(dtype, *shape, seed=seed), "x.y": example("int8", 2)}
@@ -108,6 +108,7 @@ def test_forked_is_the_same(tmp_path: Path) -> None:
     assert [list(digest) for digest in sorted(alone)] == sorted(expected(tensors)[:-1])
 
 
+@pytest.mark.skipif(not WHOLE, reason="reads 2 GB; test_diff.py does so every day: make test-all")
 def test_a_tensor_of_more_than_two_to_the_31_elements(ckpt: Ckpt, tmp_path: Path) -> None:
     """2^31 zeros and a 3, sparse on disk: `(head -c 2147483648 /dev/zero; printf '\\3') | sha256sum`."""
     count = 2**31 + 1

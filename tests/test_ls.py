@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from conftest import SAMPLES, Ckpt
+from conftest import SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import safetensors_file
@@ -19,7 +19,7 @@ from oracles import safetensors_file
 from ckpt_cli.show.answer import Answer
 from ckpt_cli.show.tree import folded
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(60))
 
 MODELS = [path for path in sorted(SAMPLES.iterdir()) if path.suffix in (".pt", ".safetensors", ".ckpt")]
 

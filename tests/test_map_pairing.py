@@ -15,7 +15,7 @@ from struct import pack
 
 import pytest
 import torch
-from conftest import Ckpt
+from conftest import Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ndarrays import array, listed
@@ -146,7 +146,7 @@ WORDS = ["query", "key", "value", "output", "gate", "up", "down", "transform", "
 MEANING = {"q": "query", "k": "key", "v": "value"}
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_layers_with_names_are_paired_right_or_not_at_all(tmp_path: Path, ckpt: Ckpt, data: st.DataObject) -> None:
     """Names of any kind on either side: no tensor whose word has a partner becomes another one."""

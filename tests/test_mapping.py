@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SAMPLES, Ckpt
+from conftest import SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import all_bits, loaded
@@ -426,7 +426,7 @@ def test_a_layer_of_a_kind_that_no_map_knows_is_told(tmp_path: Path, ckpt: Ckpt)
 # Properties
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_layout_and_back_is_the_identity_and_moves_what_numpy_moves(tmp_path: Path, ckpt: Ckpt, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 4))

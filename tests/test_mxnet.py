@@ -13,7 +13,7 @@ from typing import Any
 
 import cases
 import pytest
-from conftest import CASES, SAMPLES, Ckpt
+from conftest import CASES, SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ndarrays import FLAGS, array, csr, listed, row_sparse, versions
@@ -329,7 +329,7 @@ def test_only_a_plain_file_beside_it_is_opened(kind: str, tmp_path: Path, ckpt: 
 
 
 @given(data=st.data())
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_graph_at_all_is_an_answer(data: st.DataObject, tmp_path: Path, ckpt: Ckpt) -> None:
     names = st.sampled_from(["", ".", "a", "a_fwd", "fc1_weight", "fc1_bias", "bn_gamma", "a.b", "a.b.c", "bn_moving_mean"])
     nodes = []
@@ -384,7 +384,7 @@ def test_the_preset_knows_the_names_of_module_too(prefix: str, aux: str, made: C
 
 
 _NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-_ANY = settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_ANY = settings(max_examples=examples(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @_ANY

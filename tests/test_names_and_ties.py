@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import Ckpt
+from conftest import Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import all_bits, bits, example, loaded, read_bits
@@ -289,7 +289,7 @@ def test_a_rename_onto_something_else_in_the_file_is_refused(new: str, tmp_path:
     assert path.read_bytes() == before
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(st.text("ab.0", min_size=1, max_size=6), min_size=1, max_size=8, unique=True), data=st.data())
 def test_a_rename_there_and_back_changes_nothing(make: Make, ckpt: Ckpt, names: list[str], data: st.DataObject) -> None:
     tensors = {name: example("float32", 2, seed=i) for i, name in enumerate(names)}

@@ -15,7 +15,7 @@ import cases
 import numpy
 import pytest
 import torch
-from conftest import CASES, SAMPLES, Ckpt
+from conftest import CASES, SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as numpy_arrays
@@ -311,7 +311,7 @@ _FIELDS = numpy_arrays.array_dtypes(numpy_arrays.scalar_dtypes(), max_size=3)
 _KINDS = st.one_of(
     numpy_arrays.scalar_dtypes(), numpy_arrays.byte_string_dtypes(max_len=4), numpy_arrays.unicode_string_dtypes(max_len=4), _FIELDS
 )
-_ANY = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+_ANY = settings(max_examples=examples(80), suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @_ANY

@@ -10,13 +10,13 @@ import cases
 import numpy as np
 import onnx_models as om
 import pytest
-from conftest import Ckpt, Result
+from conftest import Ckpt, Result, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckpt_cli import reading
 
-REUSE = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+REUSE = settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def put(path: Path, *tensors: bytes, more: bytes = b"") -> Path:

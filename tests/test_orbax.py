@@ -11,7 +11,7 @@ from typing import Any
 import cases
 import numpy
 import pytest
-from conftest import SAMPLES, Ckpt
+from conftest import SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -94,7 +94,7 @@ def test_of_several_steps_the_newest_is_meant(tmp_path: Path, ckpt: Ckpt) -> Non
     assert len(ckpt("ls", tmp_path / "200").rows) == 8
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_grid_of_chunks_is_one_array(data: st.DataObject, tmp_path: Path) -> None:
     shape = tuple(data.draw(st.lists(st.integers(0, 5), max_size=3)))

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SAMPLES, Ckpt
+from conftest import SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -164,7 +164,7 @@ def knotted(thing: Any) -> Any:
 objects = st.recursive(scalars, containers, max_leaves=20)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(thing=objects | objects.map(knotted), protocol=st.sampled_from(list(PROTOCOLS)))
 def test_any_object_is_the_same_after_it_was_read_and_written_as_symbols(thing: Any, protocol: int) -> None:
     try:
@@ -248,7 +248,7 @@ def test_a_broken_pickle_says_what_is_wrong(raw: bytes, says: str) -> None:
         Unpickler(raw).load()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     raw=st.binary(max_size=60)
     | st.lists(st.sampled_from([bytes([i]) for i in range(256)] + [b"K\1", b"q\0", b"h\0", b"("]), max_size=40).map(b"".join)
@@ -277,7 +277,7 @@ def answered(ckpt: Ckpt, path: Path) -> None:
         assert result.status in (0, 2) and "a fault in ckpt itself" not in result.err, (args, result.err)
 
 
-FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 GOOD = ["training.ckpt", "module.pt", "shared-mlp.pt", "mlp.legacy.pt", "dtypes.safetensors", "shared-mlp.safetensors"]
 
 
@@ -421,7 +421,7 @@ def test_most_tensors_of_a_state_dict_are_read_as_repeating_others() -> None:
     assert told(pickle_reader.load(STATE)) == told(Unpickler(STATE).load())
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(at=st.integers(0, len(STATE) - 1), put=st.integers(0, 255) | st.sampled_from(b"hjqr(.RtQ0p\x94\x85"), how=st.sampled_from("=+-<"))
 def test_what_repeats_is_read_as_opcode_by_opcode(at: int, put: int, how: str) -> None:
     """A byte replaced, added or left out, or a memo entry asked for that a repeated run has made."""

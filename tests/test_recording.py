@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from conftest import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_modules import MODULES, bound_before, imported_by_value
@@ -202,7 +203,7 @@ def _write(x, where, value):
     return x
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(st.lists(st.sampled_from(sorted(STEPS)), min_size=1, max_size=8), st.tuples(st.integers(1, 4), st.integers(1, 5)), st.integers(0, 9))
 def test_formulas_give_what_was_computed(steps, shape, seed):
     from ckpt_cli.providers.recorded_formulas import formula_text

@@ -13,6 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from conftest import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -191,7 +192,7 @@ def test_constants_fill_every_dtype(dtype):
         assert same(got, torch.full((3, 5), value, dtype=torch.float32).to(getattr(torch, dtype))), value
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.floats(-400, 400), st.sampled_from([*FLOATS, "float8_e4m3fn", "float8_e5m2"]))
 @example(1 + 2**-11 + 2**-40, "float16")  # rounded twice: to float32, and from there to even
 @example(1 + 2**-8 + 2**-40, "bfloat16")
@@ -737,7 +738,7 @@ CALLS = st.builds(lambda v: schemes["constant"].bind([v], {}), NUMBERS).map(lamb
 PATTERNS = st.text(st.sampled_from("ab.*=()[]{}'\", 0é"), min_size=1, max_size=12).filter(lambda p: p == p.strip())
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(PATTERNS, CALLS)
 def test_rules_round_trip(pattern, parts):
     from ckpt_cli.schemes.rules import Call, Rule
@@ -748,7 +749,7 @@ def test_rules_round_trip(pattern, parts):
     assert repr(read.call.arguments) == repr(dict(parts[1]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.text(st.sampled_from("ab1.=(),'\"[]{}-: \\\n"), max_size=25))
 def test_any_text_is_a_rule_or_an_error_of_ours(text):
     with contextlib.suppress(CkptError):

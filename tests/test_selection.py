@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import SAMPLES, Ckpt
+from conftest import SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +20,7 @@ from ckpt_cli.errors import CkptError
 from ckpt_cli.tensors.references import refer
 from ckpt_cli.tensors.selection import glob, select
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(100))
 
 
 def save(path: Path, *names: str) -> Path:
@@ -276,7 +276,7 @@ def written(index: list[Any]) -> str:
 shapes = st.lists(st.integers(0, 5), min_size=1, max_size=3)
 
 
-@settings(relaxed, max_examples=150)
+@settings(relaxed, max_examples=examples(150))
 @given(shapes, indices(), st.sampled_from(["whole", "transposed", "sliced", "expanded"]))
 def test_an_index_reads_what_numpys_basic_indexing_reads(ckpt: Ckpt, tmp_path: Path, shape: list[int], index: list[Any], kind: str) -> None:
     base = torch.arange(float(np.prod(shape))).reshape(shape)
@@ -293,7 +293,7 @@ def test_an_index_reads_what_numpys_basic_indexing_reads(ckpt: Ckpt, tmp_path: P
     assert ckpt("get", tmp_path / "a.pt", reference, "--format", "raw").raw == np.ascontiguousarray(expected).tobytes()
 
 
-@settings(relaxed, max_examples=150)
+@settings(relaxed, max_examples=examples(150))
 @given(shapes, indices(), st.sampled_from(["whole", "transposed", "sliced"]), st.booleans())
 def test_an_index_writes_what_numpys_basic_indexing_writes_and_nothing_else(
     ckpt: Ckpt, tmp_path: Path, shape: list[int], index: list[Any], kind: str, add: bool

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import SAMPLES, Ckpt
+from conftest import SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import DTYPES, bits, example, members
 
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
+relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(80))
 
 INTEGERS = [name for name in DTYPES if "int" in name]
 SIGNED = [name for name in INTEGERS if not name.startswith("u")]

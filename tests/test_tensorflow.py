@@ -11,7 +11,7 @@ import numpy
 import pytest
 import torch
 from cases import every_case, is_as_told
-from conftest import CASES, SAMPLES, Ckpt
+from conftest import CASES, SAMPLES, Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -357,7 +357,7 @@ def test_cut_off_anywhere_it_is_one_line(end: str, model: Path, ckpt: Ckpt) -> N
 
 
 @given(random=st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_mutation_of_the_index_is_an_answer_or_one_line(random: Any, model: Path, ckpt: Ckpt) -> None:
     path = model / "ckpt-1.index"
     raw = bytearray((SAMPLE / "ckpt-1.index").read_bytes())

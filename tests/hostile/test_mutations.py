@@ -8,12 +8,12 @@ from pathlib import Path
 
 import mutations
 import pytest
-from conftest import WHOLE
+from conftest import WHOLE, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from judge import Warm, judge, lay_lures, untouched
 
-ANY = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANY = settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +39,7 @@ def test_any_bytes(head: bytes, raw: bytes, folder: Path, warm: Warm) -> None:
     judge(found, folder)
 
 
-@settings(ANY, max_examples=150 if WHOLE else 75)
+@settings(ANY, max_examples=examples(150))
 @given(seed=st.integers(0, 1 << 48))
 def test_any_mutation(seed: int, folder: Path, warm: Warm) -> None:
     mutations.check(seed, folder, warm)
@@ -57,7 +57,7 @@ def test_any_truncation_is_an_error(sample: Path, data: st.DataObject, folder: P
     assert found.status == 2, "the end of a good file is missed by every reader"
 
 
-@settings(ANY, max_examples=60)
+@settings(ANY, max_examples=examples(60))
 @given(seed=st.integers(0, 1 << 48))
 def test_any_mutation_of_a_folder(seed: int, folder: Path, warm: Warm) -> None:
     """One of the files of a distributed checkpoint."""
