@@ -123,6 +123,16 @@ def test_models_are_recognised_under_prefixes(name):
 
 
 @truth
+def test_every_traced_model_is_recognised_under_a_prefix():
+    for name in traced():
+        plain, shapes = recognise(shapes_of(name)), shapes_of(name)
+        for prefix in ("module.", "state_dict."):
+            model = recognise({prefix + tensor: shape for tensor, shape in shapes.items()})
+            told = (model.architecture, model.hyperparameters, model.prefix) if model else None
+            assert told == ((plain.architecture, plain.hyperparameters, prefix + plain.prefix) if plain else None), name
+
+
+@truth
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_is_no_member_is_not_recognised(name):
     shapes = shapes_of(name)
