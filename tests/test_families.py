@@ -192,6 +192,24 @@ def test_members_of_every_style_are_recognised_as_such(name):
         assert found and (found.architecture == name or len(found.hyperparameters) <= len(model.hyperparameters)), found.architecture
 
 
+# What a file may lack without being told: copies of another tensor, buffers, and what old versions wrote and never used.
+COPIES = re.compile(r"decoder$|embed_tokens|word_embeddings|shared_embedding|relative_attention_bias|cross_attn_rel_b|[Rr]ot|rope|model_ema")
+
+
+@pytest.mark.parametrize("name", described)
+def test_layers_that_a_file_may_lack_are_options_with_a_name(name):
+    lines = [line for style in architectures[name].styles.values() for line in style.lines]
+    assert not {line.pattern for line in lines if any(not option.name for option in line.options) and not COPIES.search(line.pattern)}
+
+
+@truth
+def test_a_norm_that_a_file_lacks_is_told():
+    family, shapes = architectures["stablelm"], shapes_of("stablelm")
+    assert {re.sub(r"\d+", "#", name) for name in family.layers().shapes()} == {re.sub(r"\d+", "#", name) for name in shapes}
+    parallel = recognise({name: shape for name, shape in shapes.items() if "post_attention" not in name})
+    assert parallel and parallel.architecture == "stablelm" and parallel.hyperparameters["mlp_norm"] is False
+
+
 # family → what llama.cpp calls the architecture
 GGUF = {
     **{name: name.upper() for name in ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "olmo2", "phi3", "stablelm", "starcoder2", "olmoe")},
