@@ -193,7 +193,9 @@ def test_members_of_every_style_are_recognised_as_such(name):
 
 
 # What a file may lack without being told: copies of another tensor, buffers, and what old versions wrote and never used.
-COPIES = re.compile(r"decoder$|embed_tokens|word_embeddings|shared_embedding|relative_attention_bias|cross_attn_rel_b|[Rr]ot|rope|model_ema")
+COPIES = re.compile(
+    r"decoder$|embed_tokens|word_embeddings|shared_embedding|relative_attention_bias|cross_attn_rel_b|[Rr]ot|rope|model_ema"
+)
 
 
 @pytest.mark.parametrize("name", described)
