@@ -23,6 +23,7 @@ from ckpt_cli.schemes.target import layout_of
 # Arguments that some families want.
 VARIANTS = (
     "bert(padding=false)",
+    "wav2vec2(zero_bias=true)",
     "vit(zero_tokens=true)",
     "resnet(zero_init=true)",
     "resnet(linear_std=0.01, zero_bias=true)",
@@ -131,6 +132,12 @@ def test_what_is_computed_is_left_as_it_is():
                 assert auto.distribution(target, Role.EMBEDDING) is None or name == "sd3", target.name
                 assert auto.distribution(target, role_of(target).role) is None, target.name
     assert {"whisper", "pegasus", "sd3"} == {name for name, _ in tables}
+
+
+@needs_truth
+@pytest.mark.parametrize("name", ["timm_nfnet", "hubert", "wav2vec2", "timm_resnet", "timm_resnet18"])
+def test_auto_draws_every_tensor_as_the_library(name):
+    assert drawn_otherwise(name, "auto") == ([], len(roles(name)))
 
 
 LEARNED = [
