@@ -24,7 +24,8 @@ def wav2vec2(target: Target, role: Role, std: float = 0.0, zero_bias: bool = Fal
     quantiser's projection N(0, 1); other weights N(0, σ²), biases 0; norms 1 and 0. With `zero_bias`, the projection of the features is as
     other weights and all biases are 0. σ is `std`; without it, the config's `initializer_range`; else 0.02.
 
-    Baevski et al. 2020; transformers' Wav2Vec2PreTrainedModel, WavLM, UniSpeech, Mimi; with `zero_bias` HuBERT, SEW. `weight_gain` is left as it is.
+    Baevski et al. 2020; transformers' Wav2Vec2PreTrainedModel, WavLM, UniSpeech, Mimi; with `zero_bias` HuBERT, SEW. `weight_gain` is left
+    as it is.
     """
     positions = _POSITIONS.search(target.name)
     if (_AS_TORCH.search(target.name) and not zero_bias) or (positions and role == Role.CONV and not target.name.endswith(".weight")):
