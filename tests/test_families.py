@@ -20,9 +20,9 @@ from ckpt_cli.architectures import architectures
 from ckpt_cli.architectures.family import NAMES, Family
 from ckpt_cli.architectures.family_lines import lines_of
 from ckpt_cli.architectures.family_names import used_in
-from ckpt_cli.architectures.hyperparameters import checked, schema
+from ckpt_cli.architectures.hyperparameters import checked, parse_pairs, schema, shown
 from ckpt_cli.architectures.recognition import member_with, model_from, recognise, resolve_arch
-from ckpt_cli.errors import LibraryError
+from ckpt_cli.errors import CkptError, LibraryError
 from ckpt_cli.schemes.presets import presets
 
 TRUTH = Path(__file__).parent / "models" / "truth.json.gz"
@@ -63,6 +63,11 @@ CONFIG = {
     "buckets": ("relative_attention_num_buckets",),
 }
 PREFIXES = ("model.", "module.", "_orig_mod.", "module._orig_mod.", "state_dict.model.", "model_state_dict.", "net.")
+
+# What a file may lack without being told: copies of another tensor, buffers, and what old versions wrote and never used.
+COPIES = re.compile(
+    r"decoder$|embed_tokens|word_embeddings|shared_embedding|relative_attention_bias|cross_attn_rel_b|[Rr]ot|rope|model_ema"
+)
 
 truth = pytest.mark.skipif(not TRUTH.exists(), reason="the truth of the tiny models is not there")
 described = [name for name in architectures if isinstance(architectures[name], Family)]
@@ -123,6 +128,35 @@ def test_models_are_recognised_under_prefixes(name):
 
 
 @truth
+def test_every_traced_model_is_recognised_under_a_prefix():
+    for name in traced():
+        plain, shapes = recognise(shapes_of(name)), shapes_of(name)
+        for prefix in ("module.", "state_dict."):
+            model = recognise({prefix + tensor: shape for tensor, shape in shapes.items()})
+            told = (model.architecture, model.hyperparameters, model.prefix) if model else None
+            assert told == ((plain.architecture, plain.hyperparameters, prefix + plain.prefix) if plain else None), name
+
+
+@truth
+def test_what_summary_tells_makes_the_model_again():
+    otherwise = {}
+    for name in traced():
+        model = recognise(shapes_of(name))
+        if model and isinstance(family := architectures[model.architecture], Family):
+            told = parse_pairs(f"{key}={shown(value)}" for key, value in model.hyperparameters.items())
+            try:
+                again = model_from(family, member_with(family, checked(family, told)))
+            except CkptError as error:
+                otherwise[name] = str(error)
+                continue
+            surplus = {key for key in again.shapes.items() ^ model.shapes.items() if not COPIES.search(key[0].rpartition(".")[0])}
+            lone = {key for key in surplus if key[0].rpartition(".")[2] not in model.buffers}
+            if lone:
+                otherwise[name] = sorted(lone)[:3]
+    assert not otherwise
+
+
+@truth
 @pytest.mark.parametrize("name", FAMILIES)
 def test_what_is_no_member_is_not_recognised(name):
     shapes = shapes_of(name)
@@ -180,6 +214,20 @@ def test_members_of_every_style_are_recognised_as_such(name):
         assert again and again.hyperparameters == model.hyperparameters and again.shapes == model.shapes
         found = recognise(model.shapes)  # among all families
         assert found and (found.architecture == name or len(found.hyperparameters) <= len(model.hyperparameters)), found.architecture
+
+
+@pytest.mark.parametrize("name", described)
+def test_layers_that_a_file_may_lack_are_options_with_a_name(name):
+    lines = [line for style in architectures[name].styles.values() for line in style.lines]
+    assert not {line.pattern for line in lines if any(not option.name for option in line.options) and not COPIES.search(line.pattern)}
+
+
+@truth
+def test_a_norm_that_a_file_lacks_is_told():
+    family, shapes = architectures["stablelm"], shapes_of("stablelm")
+    assert {re.sub(r"\d+", "#", name) for name in family.layers().shapes()} == {re.sub(r"\d+", "#", name) for name in shapes}
+    parallel = recognise({name: shape for name, shape in shapes.items() if "post_attention" not in name})
+    assert parallel and parallel.architecture == "stablelm" and parallel.hyperparameters["mlp_norm"] is False
 
 
 # family → what llama.cpp calls the architecture

@@ -9,6 +9,7 @@ import math
 from functools import cache
 from typing import Any
 
+import pytest
 from test_roles import families, needs_truth, targets
 
 from ckpt_cli.errors import CkptError
@@ -22,6 +23,7 @@ from ckpt_cli.schemes.target import layout_of
 # Arguments that some families want.
 VARIANTS = (
     "bert(padding=false)",
+    "wav2vec2(zero_bias=true)",
     "vit(zero_tokens=true)",
     "resnet(zero_init=true)",
     "resnet(linear_std=0.01, zero_bias=true)",
@@ -117,6 +119,44 @@ def test_auto_is_the_best_preset_where_a_config_names_the_family():
         if len(wrong) > (1 - FEWEST) * count:
             poor[name] = wrong[:3]
     assert not poor
+
+
+@needs_truth
+def test_what_is_computed_is_left_as_it_is():
+    auto, tables = parse_preset("auto"), []
+    for name, family in families().items():
+        for target, facts in targets(family):
+            if family["config"] and facts["init"][0] == "fixed" and facts["layer_type"].endswith(("Embedding", "PatchEmbed")):
+                tables.append((name, target.name))
+                assert role_of(target).role == Role.COMPUTED, target.name
+                assert auto.distribution(target, Role.EMBEDDING) is None or name == "sd3", target.name
+                assert auto.distribution(target, role_of(target).role) is None, target.name
+    assert {"whisper", "pegasus", "sd3"} == {name for name, _ in tables}
+
+
+@needs_truth
+@pytest.mark.parametrize("name", ["timm_nfnet", "hubert", "wav2vec2", "timm_resnet", "timm_resnet18"])
+def test_auto_draws_every_tensor_as_the_library(name):
+    assert drawn_otherwise(name, "auto") == ([], len(roles(name)))
+
+
+LEARNED = [
+    ("whisper", "model.decoder.embed_positions.weight", {}, False),
+    ("whisper", "model.encoder.embed_positions.weight", {}, True),
+    ("bart", "model.encoder.embed_positions.weight", {}, False),
+    ("marian", "model.decoder.embed_positions.weight", {}, True),
+    ("distilbert", "distilbert.embeddings.position_embeddings.weight", {}, False),
+    ("distilbert", "distilbert.embeddings.position_embeddings.weight", {"sinusoidal_pos_embds": True}, True),
+    ("vit_mae", "vit.embeddings.position_embeddings", {}, True),
+    ("vit", "vit.embeddings.position_embeddings", {}, False),
+]
+
+
+@pytest.mark.parametrize(("model_type", "name", "entries", "computed"), LEARNED)
+def test_positions_are_computed_where_the_model_type_says_so(model_type, name, entries, computed):
+    target = Target(name, (9, 8), config={"model_type": model_type, **entries})
+    found = role_of(target)
+    assert (found.role == Role.COMPUTED) == computed == (parse_preset("auto").distribution(target, found.role) is None)
 
 
 if __name__ == "__main__":

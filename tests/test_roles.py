@@ -66,6 +66,8 @@ PARAMETERS = {
 def true_role(name: str, facts: dict[str, Any]) -> str:
     """The role of a tensor by the class of its layer in the library."""
     leaf, kind = name.rpartition(".")[2], facts["layer_type"]
+    if facts["init"][0] == "fixed" and kind.endswith(("Embedding", "PatchEmbed")):
+        return "computed"  # sinusoids
     if kind.startswith("Sam") and kind.endswith("PositionalEmbedding"):
         return "computed"  # random frequencies
     if leaf in PARAMETERS and not (leaf == "gamma" and "Norm" in kind):

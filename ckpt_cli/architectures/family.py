@@ -11,7 +11,8 @@ options  NAME = [DEFAULT, "meaning"]: what a model may have or lack
 
 Every other table is a naming style: the names that a library or a program gives the tensors. The first one is that of `ckpt new`.
 
-marks    the last two parts of some names that every file in this style has; a file without them costs no more than this look
+marks    the last two parts, or the last one, of some names that every file in this style has; a file without them costs no more than a
+         look at these
 layers   the lines: see family_lines.py
 base     what the names of `layers` begin with, unless the file holds the model without its heads; that is a style of its own, NAME-bare
 bare     false where the model without its heads has the names of another family
@@ -54,7 +55,7 @@ class Style:
 
     Attributes:
         lines: the layers.
-        marks: the last two parts of names that are always there.
+        marks: the last two parts, or the last one, of names that are always there.
         ties: groups of names that may be one tensor.
     """
 

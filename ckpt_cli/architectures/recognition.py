@@ -148,7 +148,7 @@ def recognise_described(
     shapes: Mapping[str, Shape], ties: Sequence[Sequence[str]], families: Iterable[Architecture], given: Mapping[str, object]
 ) -> Model | None:
     """Return the model of a family with a data file, as `recognise` does. The outermost prefix comes first: names begin with their base."""
-    ends = {".".join(name.rsplit(".", 2)[-2:]) for name in shapes}
+    ends = {".".join(name.rsplit(".", parts)[-parts:]) for name in shapes for parts in (1, 2)}
     candidates = [family for family in families if isinstance(family, Family) and family.may_hold(ends)]
     for prefix in sorted(prefixes(shapes), key=len) if candidates else ():
         inside = inside_prefix(shapes, prefix)

@@ -109,6 +109,16 @@ BIAS = re.compile(r"(\w*_)?(bias\w*|b(_?\d+)?)")
 SCALE = re.compile(r"(\w*_)?(weight|gamma|scale|g)")
 SCALE_ANYWHERE = re.compile(r"(\w*_)?weight")  # the same outside of what is called a norm: in a Sequential, norms have numbers
 
+# Model types, with - for _, whose tables of positions are sinusoids that are not trained, and the names of those; a third word is the
+# entry of the config that says so. transformers: models/*/modeling_*.py, what sets the table in _init_weights or freezes it.
+SINUSOIDS: tuple[tuple[str, str, str], ...] = (
+    (r"whisper|qwen2-audio.*|voxtral.*|audioflamingo3.*", r"(?!.*decoder\.).*(embed_positions\.weight|encoder\.positional_embedding)", ""),
+    (r"pegasus|marian|fsmt|roformer|informer|autoformer|time-series-transformer", r".*embed_positions\.weight", ""),
+    (r"vit-mae", r".*(position_embeddings|decoder_pos_embed)", ""),
+    (r"distilbert", r".*position_embeddings\.weight", "sinusoidal_pos_embds"),
+    (r"xlm|flaubert", r".*position_embeddings\.weight", "sinusoidal_embeddings"),
+)
+
 # What a training checkpoint holds beside the model.
 TRAINING = re.compile(r"(^|[./])(optim\w*|opt_state|\w*scheduler\w*|\w*scaler|rng\w*|random\w*)[./]")
 
@@ -116,6 +126,7 @@ TRAINING = re.compile(r"(^|[./])(optim\w*|opt_state|\w*scheduler\w*|\w*scaler|rn
 class Family(StrEnum):
     """Layer types whose tensors have the same roles."""
 
+    SINUSOIDS = "sinusoids"
     RESPONSE = "response"
     NORM = "norm"
     EMBEDDING = "embedding"
@@ -127,6 +138,7 @@ class Family(StrEnum):
 
 # A layer's type, as torch, Keras, MXNet and what builds upon them call it.
 TYPES: tuple[tuple[str, Family], ...] = (
+    (r"Sinusoid", Family.SINUSOIDS),
     (r"GRN$|GlobalResponseNorm", Family.RESPONSE),
     (r"Norm(?!alization|ed)|(Batch|Layer|Group|RMS)Normalization", Family.NORM),  # Keras' Normalization has statistics of the data
     (r"Embedding", Family.EMBEDDING),

@@ -9,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from ..numbers.dtypes import named
+from .config_entries import flag_of, type_of
 from .role_names import (
     ADAPTERS,
     BIAS,
@@ -21,6 +22,7 @@ from .role_names import (
     NORM,
     SCALE,
     SCALE_ANYWHERE,
+    SINUSOIDS,
     TRAINING,
     TYPES,
     WEIGHT,
@@ -29,11 +31,11 @@ from .role_names import (
 )
 from .target import Target, weight_beside
 
-__all__ = ["ClassifiedRole", "Role", "role_of"]
+__all__ = ["ClassifiedRole", "Role", "is_sinusoids", "role_of"]
 
 
 class ClassifiedRole(NamedTuple):
-    """A role and how it was decided: `by type Linear`, `by dtype`, `assumed from name`, `assumed from shape`."""
+    """A role and how it was decided: `by type Linear`, `by model type whisper`, `by dtype`, `assumed from name`, `assumed from shape`."""
 
     role: Role
     reason: str
@@ -86,6 +88,8 @@ def role_of(target: Target, layer_type: str | None = None) -> ClassifiedRole:
         return ClassifiedRole(Role.COUNTER, FROM_NAME) if leaf == "num_batches_tracked" else ClassifiedRole(Role.OTHER, BY_DTYPE)
     if TRAINING.search(target.name):
         return ClassifiedRole(Role.OTHER, FROM_NAME)
+    if is_sinusoids(target):
+        return ClassifiedRole(Role.COMPUTED, f"by model type {type_of(target)}")
     by_leaf = _by_leaf(name)
     if layer_type and (by_type := _by_type(name, layer_type, by_leaf)):
         return ClassifiedRole(by_type, f"by type {layer_type}")
@@ -93,6 +97,15 @@ def role_of(target: Target, layer_type: str | None = None) -> ClassifiedRole:
         return ClassifiedRole(by_leaf, FROM_NAME)
     by_shape = _by_shape(name)
     return ClassifiedRole(by_shape, FROM_SHAPE) if by_shape else ClassifiedRole(Role.UNKNOWN, NOTHING_TELLS)
+
+
+def is_sinusoids(target: Target) -> bool:
+    """Return whether a tensor is a table of positions that its model computes, by the `model_type` of the config."""
+    kind = type_of(target)
+    return any(
+        re.fullmatch(types, kind) and re.fullmatch(names, target.name) and (not entry or flag_of(target, entry))
+        for types, names, entry in SINUSOIDS
+    )
 
 
 def _by_leaf(name: _Name) -> Role | None:
@@ -118,6 +131,8 @@ def _of_pair(name: _Name) -> Role | None:
         return Role.OTHER  # of MLX's packed weights
     if name.leaf == "weight" and name.rank >= 2 and (adapter := _of_adapter(name)):
         return adapter
+    if name.leaf == "pos_embed" and name.parent == "pos_embed":
+        return Role.COMPUTED  # the sinusoids of diffusers' PatchEmbed
     if name.leaf == "embed" and name.parent == "codebook":
         return Role.CODEBOOK
     square = name.rank == 4 and name.target.shape[:2] == (1, 1) and name.target.shape[2] == name.target.shape[3] > 1
@@ -151,6 +166,8 @@ def _by_type(name: _Name, layer_type: str, by_leaf: Role | None) -> Role | None:
     if family is None or (by_leaf and family != Family.SLOPE):
         return by_leaf
     bias = BIAS.fullmatch(name.leaf) is not None
+    if family == Family.SINUSOIDS:
+        return Role.COMPUTED
     if family == Family.RESPONSE:
         return Role.RESPONSE
     if family == Family.RECURRENT:

@@ -15,7 +15,7 @@ from ...registry import Registry
 from ..config_entries import number_of
 from ..constant import ones, zeros
 from ..distribution import Constant, Distribution, InPlace
-from ..roles import Role
+from ..roles import Role, is_sinusoids
 from ..scaling import kaiming_uniform
 from ..signature import Signature
 from ..target import Target
@@ -39,6 +39,8 @@ class Preset(Signature):
         """Return how a tensor of this role is filled; None leaves it as it is."""
         if role in _MATRICES and len(target.shape) < 2:
             return None  # a name that says weight, and a shape that is none
+        if is_sinusoids(target):
+            return None  # computed, whatever role its name tells
         return self.function(target, role, **arguments)
 
 

@@ -14,7 +14,7 @@ from ..target import Target
 from . import neutral, preset
 from .pytorch import pytorch
 
-_NORM = re.compile(r"(.*\.(?:bn|norm|conv|layer\.))(\d)(\.(?:normalization\.)?(?:weight|gain))")
+_NORM = re.compile(r"(?!(?:.*\.)?stem\.)(.*\.(?:bn|norm|conv|layer\.))(\d)(\.(?:normalization\.)?(?:weight|gain))")
 
 
 @preset
@@ -46,7 +46,7 @@ def resnet(
 
 
 def _is_last(target: Target) -> bool:
-    """Whether this is the last norm of a residual block: bn2 where there is no bn3."""
+    """Whether this is the last norm of a residual block: bn2 where there is no bn3. A stem is no block."""
     found = _NORM.fullmatch(target.name)
     if not found:
         return False
