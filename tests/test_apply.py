@@ -63,7 +63,20 @@ def test_every_edit_is_a_step_and_prints_itself_as_one() -> None:
 
 
 def test_every_option_of_an_edit_is_a_key_of_its_step() -> None:
-    around = {"path", "output", "in_place", "dry_run", "force", "backup", "format_name", "print_recipe", "as_json", "color", "recipe"}
+    around = {
+        "path",
+        "output",
+        "in_place",
+        "dry_run",
+        "force",
+        "backup",
+        "format_name",
+        "print_recipe",
+        "as_json",
+        "color",
+        "recipe",
+        "allow_code",
+    }
     for command in EDITING:
         assert len(parameters(command) - around) == len(verbs()[command].keys), command
 
@@ -309,10 +322,52 @@ def test_what_fails_while_values_are_made_names_the_step_too(
     ckpt("set", path, "0.bias = 1", "-i")
     before = path.read_bytes()
     recipe = written(path, "".join(f"[[step]]\n{step}\n" for step in (one, two, three)))
-    found = ckpt("apply", path, recipe, how, status=2)
+    found = ckpt("apply", path, recipe, how, "--allow-code", status=2)
     error = found.err
     assert error.startswith(f"ckpt: error: {recipe}: step {number} ({verb}): ") and says in error and path.read_bytes() == before
     assert error.count("step ") == 1 and found.out == ""
+
+
+CODE = [
+    "reinit = ['0.weight=CODE.py:fill']",
+    "reinit = ['0.weight=rows(zeros, 0=CODE.py:fill)']",
+    "reinit = ['0.weight=rows(zeros, 1:=rows(zeros, 0=CODE.py:fill))']",
+    "cast = 'bfloat16'\npatterns = ['@Linear']\narch = 'CODE.py:Model'",
+    "set = ['@Linear = 0']\narch = 'evil:Model'",
+]
+
+
+@pytest.mark.parametrize("step", CODE)
+@pytest.mark.parametrize("how", ["-n", "-i"])
+def test_code_that_only_a_recipe_names_runs_where_the_user_allows_it(
+    ckpt: Ckpt, sample: Sample, monkeypatch: pytest.MonkeyPatch, step: str, how: str
+) -> None:
+    path = sample("mlp.pt")
+    monkeypatch.chdir(path.parent)
+    ran = path.with_name("ran")
+    code = f"open({str(ran)!r}, 'w')\nfrom torch import nn\ndef fill(tensor): tensor.zero_()\n"
+    path.with_name("evil.py").write_text(f"{code}def Model(): return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))\n")
+    monkeypatch.delitem(sys.modules, "evil", raising=False)
+    recipe = written(path, f"[[step]]\n{step.replace('CODE', str(path.with_name('evil')))}\n")
+    before = path.read_bytes()
+    found = ckpt("apply", path, recipe, how, status=2)
+    assert "is code, which a recipe may not run by itself (" in found.err and "--allow-code" in found.err
+    assert found.err.startswith(f"ckpt: error: {recipe}: step 1 (") and found.err.count("\n") == 1
+    assert not ran.exists() and path.read_bytes() == before
+    ckpt("apply", path, recipe, how, "--allow-code")
+    assert ran.exists()
+
+
+def test_rules_in_a_file_and_on_the_command_line(ckpt: Ckpt, sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = sample("mlp.pt")
+    monkeypatch.chdir(path.parent)
+    Path("mine.py").write_text("def fill(tensor): tensor.zero_()\n")
+    Path("rules.toml").write_text("[rules]\n'0.weight' = 'rows(ones, 0=mine.py:fill)'\n")
+    assert "a recipe may not run by itself" in ckpt("reinit", path, "--recipe", "rules.toml", "-n", status=2).err
+    ckpt("reinit", path, "--recipe", "rules.toml", "-n", "--allow-code")
+    Path("rules.toml").write_text("[rules]\n'0.weight' = 'ones'\n")
+    ckpt("reinit", path, "0.bias=mine.py:fill", "--recipe", "rules.toml", "-n")  # the user names it
+    assert "mine.py:fill" in ckpt("reinit", path, "0.bias=mine.py:fill", "--print-recipe").out
 
 
 def test_a_recipe_that_cannot_be_read_is_an_error(ckpt: Ckpt, sample: Sample, tmp_path: Path) -> None:

@@ -192,7 +192,10 @@ def test_padding_row_is_not_the_decoder_s(tmp_path: Path) -> None:
 
 HOSTILE: list[tuple[dict[str, object], str]] = [
     ({"num_hidden_layers": 20_000}, "has more than 5,"),
-    ({"num_labels": 10**9, "id2label": None, "label2id": None}, "takes too much memory"),
+    ({"num_labels": 10**9, "id2label": None, "label2id": None}, "num_labels is 1,000,000,000, and transformers is given no more"),
+    ({"text_config": {"num_hidden_layers": 10**9}}, "num_hidden_layers is 1,000,000,000, and transformers is given no more than"),
+    ({"vocab_size": 10**30}, "vocab_size has more than 30 digits, and transformers is given no more than"),
+    ({"pad": [0] * 300_000}, "values, and transformers is given no more than 200,000"),
     ({"hidden_size": 10**30}, "cannot build the model"),
     ({"hidden_size": "32"}, "expected int, got str"),
     ({"hidden_size": None, "num_attention_heads": 0}, "cannot build the model"),

@@ -361,7 +361,18 @@ def test_control_characters_and_escapes_in_names_are_printed_escaped(ckpt: Ckpt,
 def test_json_holds_names_as_they_are(ckpt: Ckpt, tmp_path: Path) -> None:
     torch.save({EVIL: torch.zeros(2), "é𝄞": torch.zeros(1)}, tmp_path / "a.pt")
     found = ckpt("ls", tmp_path / "a.pt", "--json")
-    assert [t["name"] for t in found.json["tensors"]] == [EVIL, "é𝄞"] and "\x1b" not in found.out
+    assert [t["name"] for t in found.json["tensors"]] == [EVIL, "é𝄞"] and not set(found.out) & set("\x1b\r\x07\x9b\u202e\u2028\x00\x7f")
+
+
+def test_json_escapes_what_a_terminal_acts_on(ckpt: Ckpt, tmp_path: Path) -> None:
+    evil = f"{EVIL}\x7f\u061c\u200e\u2066\ufeff\\é𝄞"
+    torch.save({f"{evil}.weight": torch.zeros(2, 2)}, tmp_path / "model.bin")
+    config = {"model_type": evil, "architectures": [evil], evil: evil}
+    (tmp_path / "config.json").write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
+    for command in ("summary", "ls", "stats"):
+        out = ckpt(command, tmp_path / "model.bin", "--json").out
+        assert all(char.isprintable() or char == "\n" for char in out) and "é𝄞" in out and "\\u202e" in out, command
+    assert json.loads(ckpt("summary", tmp_path / "model.bin", "--json").out)["config"]["model_type"] == evil
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from traceback import extract_tb
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from ..configs.code_allowed import require_code_allowed
 from ..errors import UnknownName, UserCodeError, did_you_mean
 from .hyperparameters import parse_call
 from .layers import Ties
@@ -35,10 +36,11 @@ def load(spec: str, source: str, call: str) -> Model:
         call: the callable, with or without arguments in brackets.
 
     Raises:
-        UsageError: the arguments are no literals.
+        UsageError: the arguments are no literals, or a recipe names it and may not run code.
         UnknownName: the source has no such name.
         UserCodeError: the user's code raises an exception, or gives something other than a torch.nn.Module.
     """
+    require_code_allowed(spec)
     name, positional, keywords = parse_call(call)
     with user_code(source):
         factory = attribute(load_source(source), name, source)

@@ -13,7 +13,7 @@ from ..errors import UsageError, about
 from ..show.answer import Answer, note, verdict
 from ..show.drawing_plan import note_plan
 from ..tensors.checkpoint import Checkpoint
-from .editing import Destination, finish, open_to_edit, wanted_names
+from .editing import AllowCode, Destination, finish, open_to_edit, wanted_names
 from .model_facts import facts_of
 from .params import Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, random_seed
 
@@ -32,6 +32,7 @@ def apply_command(
     force: Force = False,
     backup: Backup = None,
     format_name: FormatName = None,
+    allow_code: AllowCode = False,
     as_json: Json = False,
 ) -> int:
     """Make the edits of RECIPE, one after another, and write the result in one pass. Exit status: 0 done, 1 an assertion does not hold.
@@ -40,9 +41,16 @@ def apply_command(
     Verbs: set, reinit (with preset, seed, rng), tie, untie, rename, map (with like, rest), drop, cast (with patterns); arch where @Type is
     used.
     assert = {exists, absent, shape, dtype, tied, finite} holds the result so far against what it says; where it fails nothing is written.
-    Paths in a recipe are seen from the current folder, as on the command line.
+    Paths in a recipe are seen from the current folder, as on the command line. Code that it names runs with --allow-code only.
     """
-    to = Destination(output, in_place, dry_run, force, backup, format_name)
+    from ..configs.code_allowed import code_allowed
+
+    with code_allowed(allow_code):
+        return _apply(path, recipe, Destination(output, in_place, dry_run, force, backup, format_name), as_json)
+
+
+def _apply(path: str, recipe: str, to: Destination, as_json: bool) -> int:
+    """Make the steps, write or show the result, and return the exit status."""
     before, steps = _made(path, recipe, to)
     last = steps[-1]
     if not last.broken:

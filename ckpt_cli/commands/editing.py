@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
 
 from ..formats import PartSet, Savable, SeveralFiles, formats
 from ..tensors.checkpoint import Checkpoint, Foreign
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from ..analysis.diff import Difference
     from ..mapping.pairing import Template
     from .model_folder import ModelFolder
+
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run the code that the recipe names: FILE.py:NAME.")]
 
 
 class Destination(NamedTuple):

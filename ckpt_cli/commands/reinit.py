@@ -13,7 +13,7 @@ from ..errors import UsageError, about
 from ..show.answer import Answer, Color, note
 from ..show.drawing_plan import note_plan, show_plan
 from ..tensors.checkpoint import Checkpoint
-from .editing import Destination, finish, open_to_edit, print_step
+from .editing import AllowCode, Destination, finish, open_to_edit, print_step
 from .model_facts import facts_of
 from .params import (
     Arch,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from ..edits.wishes import ChosenPreset
     from ..schemes.plan import Planned
     from ..schemes.rules import Rule
+    from ..schemes.rules_file import Recipe
 
 
 class Rng(StrEnum):
@@ -83,6 +84,7 @@ def reinit_command(
     backup: Backup = None,
     format_name: FormatName = None,
     print_recipe: PrintRecipe = False,
+    allow_code: AllowCode = False,
     as_json: Json = False,
     color: Colors = Color.auto,
 ) -> None:
@@ -92,7 +94,7 @@ def reinit_command(
     -n prints the plan: NAME, SCHEME, what is drawn, SUB-SEED, WHY; when the result is written, the plan is told on standard error.
     """
     to = Destination(output, in_place, dry_run, force, backup, format_name)
-    request = _request(rules or [], recipe, (preset, tuple(select or ())), seed, rng)
+    request = _request(rules or [], _from_file(recipe, allow_code), (preset, tuple(select or ())), seed, rng)
     before = open_to_edit(path, to, print_recipe)
     after, plan = _reinitialised(path, before, request, arch)
     if print_recipe:
@@ -112,13 +114,20 @@ class Request(NamedTuple):
     rng: Rng
 
 
-def _request(rules: list[str], recipe: str, given: tuple[str, tuple[str, ...]], seed: int | None, rng: Rng) -> Request:
+def _from_file(path: str, allow_code: bool) -> Recipe:
+    """Return the rules of the file at `path`, if there is one. Code that it names runs only if that is allowed."""
+    from ..configs.code_allowed import code_allowed
+    from ..schemes.rules_file import Recipe, read_recipe
+
+    with code_allowed(allow_code):
+        return read_recipe(path) if path else Recipe()
+
+
+def _request(rules: list[str], from_file: Recipe, given: tuple[str, tuple[str, ...]], seed: int | None, rng: Rng) -> Request:
     """Join the recipe and the command line. The command line wins in seed and preset, and its rules come last."""
     from ..edits.wishes import ChosenPreset
     from ..schemes.rules import parse_rule
-    from ..schemes.rules_file import Recipe, read_recipe
 
-    from_file = read_recipe(recipe) if recipe else Recipe()
     all_rules, preset = [*from_file.rules, *map(parse_rule, rules)], ChosenPreset(given[0] or from_file.preset, given[1])
     if not all_rules and not preset.text:
         raise UsageError("nothing says what to draw", "give a rule such as '*.bias=zeros', --preset or --recipe")

@@ -8,6 +8,7 @@
     sizes.py            layers, hidden size, heads …, from the many spellings
     settings.py         what else is believed: initialisation, padding, dtype
     whole.py            what a model is a part of: a pipeline, a list of modules
+    code_allowed.py     whether code that a text names may run
     ties.py             whether input and output embeddings are one tensor, with the defaults of families
     quantisation.py     the entry that says how weights are quantised, and its title
     named_code.py       code that a config names, and that ckpt does not run

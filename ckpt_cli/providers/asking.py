@@ -17,6 +17,7 @@ from ..configs import Config, config_of
 from ..errors import LibraryError, NoMatch, did_you_mean
 from ..tensors.checkpoint import Checkpoint
 from . import Initialisation, Provided, Provider, providers
+from .config_size import require_moderate
 
 if TYPE_CHECKING:
     from ..architectures.layers import Shape
@@ -96,6 +97,7 @@ def _answered(provider: Provider, config: Config, shapes: Mapping[str, Shape], p
     question = (provider.name, config.path, frozenset(shapes.items()))
     if question not in _answers:
         try:
+            require_moderate(config)
             _answers[question] = _placed(provide(), shapes)
         except LibraryError as error:
             _answers[question] = error

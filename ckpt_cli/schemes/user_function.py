@@ -35,9 +35,12 @@ def load(spec: str) -> Scheme[Any]:
     """Return the scheme that `FILE.py:FUNCTION` names. FILE is executed, once.
 
     Raises:
-        UsageError: there is no such file or function, or the function takes no tensor.
+        UsageError: there is no such file or function, or the function takes no tensor; or a recipe names it and may not run code.
         UserCodeError: executing FILE raises an exception.
     """
+    from ..configs.code_allowed import require_code_allowed
+
+    require_code_allowed(spec)
     path, _, name = spec.rpartition(":")
     module = _module(str(Path(path).expanduser().resolve()))
     function = vars(module).get(name)

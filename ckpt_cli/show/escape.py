@@ -6,7 +6,10 @@ import re
 
 # Control characters, DEL and C1, line and paragraph separators, bidi marks and overrides, lone surrogates.
 # The pattern is compiled when it is first needed: most output never needs it.
-_UNSAFE = "[\x00-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+_LEFT_BY_JSON = (
+    "\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff"  # what neither JSON nor TOML needs to have escaped
+)
+_UNSAFE = f"[\x00-\x1f{_LEFT_BY_JSON}\ud800-\udfff]"
 _HALF = 1400  # characters of a long line that are kept at each end
 _SHORT_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
@@ -14,6 +17,11 @@ _SHORT_ESCAPES = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 def escape(text: str) -> str:
     """Return `text` with every character that could move the cursor or fake a line written as an escape."""
     return text if is_safe(text) else re.sub(_UNSAFE, _escaped, text)
+
+
+def escape_encoded(text: str) -> str:
+    """Return JSON or TOML, in whose texts JSON has escaped what it must, with the other unsafe characters escaped: it means the same."""
+    return text if text.isascii() and "\x7f" not in text else re.sub(f"[{_LEFT_BY_JSON}]", lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def line(text: str) -> str:

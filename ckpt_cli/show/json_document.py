@@ -7,17 +7,23 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from .escape import escape_encoded
+
 _BATCH = 1000  # items of a streamed list that are encoded together
 
 
 def one_document(document: Any, indented: bool) -> str:
     """Return `document` as JSON text with a newline at its end, on one line unless `indented`."""
-    return json.dumps(_jsonable(document), ensure_ascii=False, allow_nan=False, indent=2 if indented else None) + "\n"
+    return escape_encoded(json.dumps(_jsonable(document), ensure_ascii=False, allow_nan=False, indent=2 if indented else None)) + "\n"
 
 
 def streamed(document: dict[str, Any], indented: bool) -> Iterator[str]:
     """Yield the text that `one_document` would return, piece by piece: the values that are iterators are encoded as lists, in batches."""
-    encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2 if indented else None).encode
+    encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, indent=2 if indented else None)
+
+    def encode(value: Any) -> str:
+        return escape_encoded(encoder.encode(value))
+
     newline = "\n  " if indented else ""
     separator = "," + (newline or " ")
     for index, (key, value) in enumerate(document.items()):
