@@ -347,6 +347,7 @@ def test_a_config_that_nothing_is_compared_with_does_not_hold(text: str | dict[s
     (folder / "config.json").write_text(text)
     rows = ckpt("check", folder, "--arch", "auto", status=1).rows
     assert [row[:2] for row in rows if what in row[2]] == [["config", ""]], rows
+    assert "did you mean yoso" not in str(rows)
     assert ckpt("check", folder).out == ""
 
 

@@ -31,8 +31,7 @@ def as_architecture(checkpoint: Checkpoint, arch: str, told: Callable[[str], Non
             where there is none; `none` asks for nothing.
         told: Is given notes, such as that the library is not installed.
     """
-    if arch == "auto":
-        yield from _unread_config(checkpoint)
+    yield from _unread_config(checkpoint) if arch == "auto" else ()
     plain = dequantised(checkpoint) if arch == "auto" or asking.library_in(arch) else checkpoint
     provided = None
     try:
