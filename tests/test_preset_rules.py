@@ -230,6 +230,6 @@ def test_no_preset_fails_on_odd_shapes(preset, shape):
             assert role in ("recurrent", "recurrent_input"), error
 
 
-@pytest.mark.parametrize("call", ["own", "keras", "transformers(std=0.1)"])
+@pytest.mark.parametrize("call", ["own", "keras", "own()"])
 def test_a_preset_in_place_of_a_scheme_is_told(call: str, ckpt: Ckpt) -> None:
     assert f"(a preset is: write preset:{call})" in ckpt("reinit", SAMPLES / "mlp.pt", f"*={call}", "-n", status=2).err
