@@ -196,9 +196,9 @@ def nearest(name: str, known: Iterable[str], most: int = 3, cutoff: float = 0.5)
     return get_close_matches(name, list(islice(known, 20_000)), n=most, cutoff=cutoff)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return the mend for an unknown name: `did you mean a, b or c?`, or nothing where none is near."""
-    return _choice(nearest(name, known))
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
+    """Return the mend for an unknown name: `did you mean a, b or c?`, or nothing where none is as like as `cutoff`, from 0 to 1."""
+    return _choice(nearest(name, known, cutoff=cutoff))
 
 
 def _choice(names: list[str]) -> str:

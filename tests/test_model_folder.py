@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.numpy
-from conftest import CASES, Ckpt
+from conftest import CASES, SAMPLES, Ckpt
 
 pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason=f"no real checkpoints at {CASES}: set CKPT_CASES")
 
@@ -138,3 +138,20 @@ def test_source_itself_with_force_is_edited_in_place(ckpt: Ckpt, tmp_path: Path)
     ckpt("set", source, "bert.encoder.layer.0.output.dense.bias = 0", "-o", "source/", "--force")
     assert sorted(os.listdir(source)) == names
     assert ckpt("get", source, "bert.encoder.layer.0.output.dense.bias[0]").out == "0.0\n"
+
+
+def test_a_family_and_what_is_no_model_folder_say_where_they_are_written(tmp_path: Path, ckpt: Ckpt) -> None:
+    (tmp_path / "there").mkdir()
+    for output in (f"{tmp_path}/q2/", f"{tmp_path}/there"):
+        said = ckpt("new", "gpt2", "-o", output, status=2).err
+        assert f"gpt2 is written to a file, not to a folder (as in -o {output.rstrip('/')}/model.safetensors)" in said
+    assert not (tmp_path / "q2").exists()
+    said = ckpt("reinit", SAMPLES / "mlp.pt", "*=zeros", "-o", tmp_path / "there", status=2).err
+    assert f"it is a folder (-o {tmp_path}/there/ writes a model folder" in said
+    ckpt("reinit", SAMPLES / "mlp.pt", "*=zeros", "-o", f"{tmp_path}/there/", "--force")
+
+
+def test_a_config_that_is_broken_has_no_header(tmp_path: Path, ckpt: Ckpt) -> None:
+    (tmp_path / "config.json").write_text("{")
+    said = ckpt("new", tmp_path / "config.json", "-o", tmp_path / "m.safetensors", status=2).err
+    assert "config.json: the JSON is broken" in said and "header" not in said

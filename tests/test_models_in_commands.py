@@ -325,3 +325,34 @@ def test_every_tensor_of_a_whole_keras_model_is_initialised_as_its_layer_says(na
         sizes = [int(size) for size in model[each].split("x")]
         fans = f"fan={math.prod(sizes[:-1])}x{math.prod(sizes[:-2]) * sizes[-1]}"
         assert scheme == (f"glorot_uniform({fans})" if len(sizes) > 1 else scheme) and scheme.startswith(("glorot", "zeros", "ones")), each
+
+
+@with_libraries
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("{", "the JSON is broken"),
+        ("", "the JSON is broken"),
+        ("[1]", "a JSON object is needed"),
+        ("{}", "names no model"),
+        ({"model_type": "foo"}, "no model_type 'foo'"),
+        ({"hidden_size": 33}, "cannot build the model"),
+        ({"num_hidden_layers": 10**9}, "was stopped"),
+    ],
+)
+def test_a_config_that_nothing_is_compared_with_does_not_hold(text: str | dict[str, Any], what: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = changed("hf5/bert", tmp_path, lambda tensors: None)
+    if isinstance(text, dict):
+        text = json.dumps(json.loads((folder / "config.json").read_text()) | text)
+    (folder / "config.json").write_text(text)
+    rows = ckpt("check", folder, "--arch", "auto", status=1).rows
+    assert [row[:2] for row in rows if what in row[2]] == [["config", ""]], rows
+    assert "did you mean yoso" not in str(rows)
+    assert ckpt("check", folder).out == ""
+
+
+def test_a_prefix_before_all_names_is_told(tmp_path: Path, ckpt: Ckpt) -> None:
+    tensors = load_file(CASES / "hf5/bert/model.safetensors")
+    save_file({f"module.{name}": tensor for name, tensor in tensors.items()}, tmp_path / "m.safetensors")
+    result = ckpt("check", tmp_path / "m.safetensors", "--arch", "auto")
+    assert result.err.count("'module.'") == 1 and result.out == ""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import SAMPLES, Ckpt
 from safetensors.torch import load_file, save_file
 from torch.nn import init
 
@@ -227,3 +228,8 @@ def test_no_preset_fails_on_odd_shapes(preset, shape):
             presets[preset](Target(name, shape, shapes={name: shape}), role)
         except CkptError as error:
             assert role in ("recurrent", "recurrent_input"), error
+
+
+@pytest.mark.parametrize("call", ["own", "keras", "own()"])
+def test_a_preset_in_place_of_a_scheme_is_told(call: str, ckpt: Ckpt) -> None:
+    assert f"(a preset is: write preset:{call})" in ckpt("reinit", SAMPLES / "mlp.pt", f"*={call}", "-n", status=2).err

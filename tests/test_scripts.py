@@ -43,6 +43,7 @@ TRIED = {
     ],
     "Hash": ["hash odd.pt", "hash mlp.pt '*.bias'"],
     "Check": [
+        "check emptied --arch auto",
         "check mlp.pt", "check odd.pt --finite", "check bad.pt", "check odd.pt --arch auto", "check mlp.pt --arch shared-mlp",
         "check odd.pt --spec strict.toml", "check shared-mlp.pt --spec strict.toml", "check cut.pt",
         "check module.pt --safe", "check ranks",
@@ -100,7 +101,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder, weights, config in (
         ("pipe/llama", "model", {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 4, "hidden_sizes": [4, 8],
                             "torch_dtype": "float16", "quantization_config": {"quant_method": "fp8"}}),
-        ("unnamed", "model", {"d_model": 4}),
+        ("unnamed", "model", {"d_model": 4}), ("emptied", "model", {}),
         ("adapter", "adapter_model", {"peft_type": "LORA", "base_model_name_or_path": "base", "r": 4}),
     ):  # fmt: skip
         (tmp_path / folder).mkdir(parents=True)

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from ckpt_cli import reading
 from ckpt_cli.errors import CkptError
+from ckpt_cli.tensors.globs import glob
 from ckpt_cli.tensors.references import refer
-from ckpt_cli.tensors.selection import glob, select
+from ckpt_cli.tensors.selection import select
 
 relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(100))
 
@@ -46,6 +47,7 @@ NAMES = [
     "re:x",
     "@Linear",
     "{a,b}",
+    "{3-4}",
     "--help",
     "x = y",
     "x",
@@ -63,6 +65,12 @@ NAMES = [
         ("h.?.w", ["h.0.w", "h.1.w"]),
         ("h.{1,2}.*", ["h.1.w", "h.2.b"]),
         ("h.{1{,0},2}.*", ["h.1.w", "h.10.w", "h.2.b"]),
+        ("h.{0-2}.*", ["h.0.w", "h.1.w", "h.2.b"]),
+        ("h.{2-10}.*", ["h.10.w", "h.2.b"]),
+        ("h.{0,2-10}.*", ["h.0.w", "h.10.w", "h.2.b"]),
+        ("h.{2-10,0}.{w,b}", ["h.0.w", "h.10.w", "h.2.b"]),
+        ("h.{0-9999}.b", ["h.2.b"]),
+        ("{3-4}", ["{3-4}"]),
         ("h.[0-1].w", ["h.0.w", "h.1.w"]),
         ("h.[!0].w", ["h.1.w"]),
         ("h.[^0].w", ["h.1.w"]),

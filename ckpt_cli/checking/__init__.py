@@ -38,6 +38,7 @@ KINDS = {
     "finite": "A tensor holds NaN or infinite elements.",
     "code": "The file names a class or function that loading it elsewhere would import, and may call.",
     "architecture": "No known architecture has these names and shapes.",
+    "config": "The config beside the file cannot be read, or its library cannot build the model that it describes.",
     "missing": "A tensor that has to be there is not.",
     "unexpected": "A tensor is there that has no place.",
     "count": "Not as many tensors match a pattern as should.",

@@ -9,6 +9,7 @@ from ..architectures import recognition
 from ..architectures.hyperparameters import shown_all
 from ..architectures.mismatch import compare
 from ..architectures.model import Model
+from ..configs import find
 from ..errors import LibraryError
 from ..numbers.shapes import show_shape
 from ..packing import dequantised
@@ -30,8 +31,15 @@ def as_architecture(checkpoint: Checkpoint, arch: str, told: Callable[[str], Non
             where there is none; `none` asks for nothing.
         told: Is given notes, such as that the library is not installed.
     """
+    yield from _unread_config(checkpoint) if arch == "auto" else ()
     plain = dequantised(checkpoint) if arch == "auto" or asking.library_in(arch) else checkpoint
-    provided = _provided(plain, arch, told)
+    provided = None
+    try:
+        provided = _provided(plain, arch, told)
+    except LibraryError as error:
+        if arch != "auto":
+            raise
+        yield violation("config", "", f"the library of the config cannot be asked: {error}")
     checkpoint = plain if provided else checkpoint
     shapes = {name: kind.shape for name, kind in checkpoint.kinds().items()}
     model = provided.model if provided else recognition.resolve_arch(arch, shapes, checkpoint.ties(), checkpoint.layers)
@@ -49,17 +57,23 @@ def as_architecture(checkpoint: Checkpoint, arch: str, told: Callable[[str], Non
         yield violation(
             "shape", name, f"{show_shape(theirs)}, not {show_shape(ours)} as in {shown}", shape=list(theirs), expected=list(ours)
         )
+    if arch == "auto" and model.prefix and not mismatch and all(name.startswith(model.prefix) for name in shapes):
+        told(f"all names have {model.prefix!r} before those of {shown}")
     if provided:
         yield from _another_class(checkpoint, arch, model)
         yield from _ties(checkpoint, model, shown)
 
 
 def _provided(checkpoint: Checkpoint, arch: str, told: Callable[[str], None]) -> Provided | None:
-    """What the library says that `arch` or a config names; None where none is named, or the one of the config cannot be asked."""
+    """What the library says that `arch` or a config names; None where none is named, or the one of the config is not installed.
+
+    Raises:
+        LibraryError: the library cannot build the model, or is named by the user and not installed.
+    """
     try:
         provided = asking.ask(checkpoint, arch)
     except LibraryError as error:
-        if arch != "auto":
+        if arch != "auto" or not asking.has_to_be_installed(error):
             raise
         told(f"names and shapes are not compared with those of the library: {error}")
         return None
@@ -67,6 +81,15 @@ def _provided(checkpoint: Checkpoint, arch: str, told: Callable[[str], None]) ->
         if not _SAID_BY_LINES.search(note):
             told(note)
     return provided
+
+
+def _unread_config(checkpoint: Checkpoint) -> Iterator[Violation]:
+    """Name a config beside the file that cannot be read, or says nothing of a model: nothing is compared with it."""
+    found = find(checkpoint)
+    for note in found.notes:
+        yield violation("config", "", note)
+    if found.config is None and not found.notes and found.folder and found.folder.document("config.json") is not None:
+        yield violation("config", "", f"{found.folder.file('config.json')} names no model, and no sizes of one")
 
 
 def _another_class(checkpoint: Checkpoint, arch: str, model: Model) -> Iterator[Violation]:

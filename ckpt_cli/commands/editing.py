@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from ..errors import UsageError
 from ..formats import PartSet, Savable, SeveralFiles, formats
 from ..tensors.checkpoint import Checkpoint, Foreign
 from .params import open_checkpoint
@@ -125,7 +126,13 @@ def target_and_format(before: Checkpoint, to: Destination) -> tuple[str, Savable
     same = output is None or (alike and keeps)
     origin = own.name if own else None
     name = to.format_name or (origin if same else None)
-    return output or source, writing.format_for(output or source, name, default=origin if alike and not isinstance(own, PartSet) else None)
+    default = origin if alike and not isinstance(own, PartSet) else None
+    try:
+        return output or source, writing.format_for(output or source, name, default=default)
+    except UsageError as error:
+        if to.output and os.path.isdir(to.output):
+            error.what, error.mend = "it is a folder", f"-o {to.output}/ writes a model folder; else name a file in it"
+        raise
 
 
 def _is_odd_suffix(path: str, own: Savable) -> bool:
@@ -136,8 +143,6 @@ def _is_odd_suffix(path: str, own: Savable) -> bool:
 
 
 def _check_destination(source: str, to: Destination) -> None:
-    from ..errors import UsageError
-
     if to.backup is not None and not to.in_place:
         raise UsageError("--backup goes with -i")
     if to.backup == "":
@@ -228,7 +233,6 @@ def wanted_names(framework_map: str, path: str | None, arch: str) -> Template | 
         arch: The architecture that has these names (--arch), or auto or none. Its names are torch's.
     """
     from .. import reading
-    from ..errors import UsageError
     from ..mapping.pairing import Template, template_of
     from ..providers.asking import model_of
 

@@ -71,6 +71,9 @@ def new_command(
     if _is_config(architecture):
         _write_own(architecture, pairs or [], seed, output, force, format_name)
         return
+    if not format_name and (output.endswith("/") or os.path.isdir(output)):
+        file = os.path.join(output, "model.safetensors")
+        raise UsageError(f"{architecture} is written to a file, not to a folder", f"as in -o {file}", output)
     theirs = convention(framework)
     form = writing.format_for(output, format_name, theirs.format if framework != _TORCH and theirs.format in formats else None)
     checkpoint = _built(architecture, parse_pairs(pairs or []), seed, framework)

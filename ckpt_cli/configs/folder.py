@@ -40,7 +40,11 @@ class Folder:
     def object(self, name: str) -> dict[str, Any]:
         """Return the JSON object in the file `name`; an empty one where there is none."""
         document = self.document(name)
-        return document if isinstance(document, dict) else {}
+        if document is None or isinstance(document, dict):
+            return document or {}
+        note = f"{self.file(name)} is not read: a JSON object is needed"
+        self.notes += [note] if note not in self.notes else []
+        return {}
 
     def file(self, name: str) -> str:
         """Return the path of the file `name`."""
@@ -74,7 +78,7 @@ class Folder:
         try:
             return read_document(path)
         except CkptError as error:
-            self.notes.append(f"{path} is not read: {error.what.replace('JSON header', 'JSON')}")
+            self.notes.append(f"{path} is not read: {error.what}")
         return None
 
 
@@ -88,4 +92,7 @@ def read_document(path: str) -> Any:
         file = File(path)
         if file.size > MOST_CONFIG:
             raise Malformed(f"its {file.size:,} bytes are too many for a config; up to {MOST_CONFIG:,} are read")
-        return strict_json.loads(file.read(0, file.size), infinite=True)
+        try:
+            return strict_json.loads(file.read(0, file.size), infinite=True)
+        except Malformed as error:
+            raise Malformed(error.what.replace("JSON header", "JSON"), error.mend) from None

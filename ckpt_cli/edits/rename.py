@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EditError, UsageError
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import glob, no_match
+from ..tensors.globs import glob
+from ..tensors.selection import no_match
 
 if TYPE_CHECKING:
     from .steps import Verb

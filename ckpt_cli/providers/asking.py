@@ -54,6 +54,11 @@ def config_for(checkpoint: Checkpoint, spec: str = "auto") -> Config | None:
     return config_of(checkpoint) if spec == "auto" else None
 
 
+def has_to_be_installed(error: LibraryError) -> bool:
+    """Return whether a library could not be asked because it, or a package that it needs, is not installed, or is too old."""
+    return error.mend.startswith("pip install ")
+
+
 def provider_of(config: Config) -> Provider | None:
     """Return the library that a config is of; None where no provider takes it. No library is imported."""
     return next((each for each in providers.values() if each.accepts(config)), None)

@@ -76,7 +76,9 @@ def config_object(config: Config) -> Any:
         raise LibraryError("it names no model_type", "transformers writes one, as in model_type: bert")
     if kind not in CONFIG_MAPPING:
         unknown = "its code is its own (auto_map), which is not run" if config.entries.get("auto_map") else ""
-        raise LibraryError(f"transformers has no model_type {kind!r}", unknown or did_you_mean(kind, CONFIG_MAPPING) or "is it too old?")
+        raise LibraryError(
+            f"transformers has no model_type {kind!r}", unknown or did_you_mean(kind, CONFIG_MAPPING, 0.7) or "is it too old?"
+        )
     made = CONFIG_MAPPING[kind].from_dict(plain(config.entries))
     made._attn_implementation = "eager"  # sets that of the configs in it, too
     return made

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
-from ..errors import UsageError
+from ..errors import UnknownName, UsageError
 from .distribution import Distribution
 from .presets import Preset, presets
 from .roles import Role
@@ -129,7 +129,13 @@ def parse_call(text: str) -> Call:
         UsageError: the text is no call, or the arguments do not fit the scheme.
         UnknownName: no scheme has that name.
     """
-    scheme, arguments = _bound(text, "scheme", named_scheme)
+    try:
+        scheme, arguments = _bound(text, "scheme", named_scheme)
+    except UnknownName as error:
+        called = _CALL.fullmatch(text.strip())
+        if called and called["name"] in presets:
+            error.mend = f"a preset is: write preset:{text.strip()}"
+        raise
     return Call(scheme, arguments)
 
 

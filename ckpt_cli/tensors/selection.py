@@ -2,6 +2,7 @@ r"""Selections: which names a pattern picks.
 
 0.weight               that tensor; an exact name wins over any pattern
 *.bias  h.{0,1}.*      a glob: `*` crosses dots, `?` is one character, `{a,b}` alternates, `[0-9]` and `[!0-9]` are classes
+h.{0-11,14}.*          numbers within braces, from the first to the last
 re:^h\.\d+             a regular expression, searched
 [0][1][0].bias         by position, as net[0][1][0].bias: the child named k where there is one, else the k-th
 @Linear  @Linear.bias  the parameters of every layer of that type, and of the layers in it
@@ -21,6 +22,7 @@ from typing import Protocol
 
 from ..errors import NoMatch, UsageError, did_you_mean
 from .checkpoint import Checkpoint
+from .globs import glob
 
 
 class Layers(Protocol):
@@ -201,34 +203,6 @@ def _upwards(path: str, separator: str) -> Iterator[str]:
         yield path
         path = path.rpartition(separator)[0]
     yield ""
-
-
-def glob(pattern: str) -> str:
-    """Return the regular expression that a glob stands for, to be matched against whole names."""
-    out, at, depth = "", 0, 0
-    while at < len(pattern):
-        char = pattern[at]
-        at += 1
-        if char == "[" and (end := _class_end(pattern, at)) > 0:
-            inner = pattern[at:end]
-            negated = inner[:1] in ("!", "^")
-            out += "[" + ("^" if negated else "") + re.sub(r"([\[\]\\&~|^])", r"\\\1", inner[negated:]) + "]"
-            at = end + 1
-        elif char == "{" and "}" in pattern[at:]:
-            out, depth = out + "(?:", depth + 1
-        elif char == "}" and depth:
-            out, depth = out + ")", depth - 1
-        elif char == "," and depth:
-            out += "|"
-        else:
-            out += {"*": ".*", "?": "."}.get(char) or re.escape(char)
-    return out + ")" * depth
-
-
-def _class_end(pattern: str, at: int) -> int:
-    """The index at which the character class that opens before `at` closes; a `]` right after the opening is one of its characters."""
-    skip = 1 if pattern[at : at + 1] in ("!", "^") else 0
-    return pattern.find("]", at + skip + 1)
 
 
 _POSITIONS = re.compile(r"[^\[\]*?{}]*(?:(?<!\.)\[-?\d+\][^\[\]*?{}]*)+")
