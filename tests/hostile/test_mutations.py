@@ -45,7 +45,7 @@ def test_any_mutation(seed: int, folder: Path, warm: Warm) -> None:
     mutations.check(seed, folder, warm)
 
 
-@settings(ANY, max_examples=20 if WHOLE else 5)
+@settings(ANY, max_examples=20 if WHOLE else 3)
 @given(data=st.data())
 @pytest.mark.parametrize("sample", mutations.samples(), ids=lambda path: path.name)
 def test_any_truncation_is_an_error(sample: Path, data: st.DataObject, folder: Path, warm: Warm) -> None:
