@@ -39,7 +39,7 @@ def test_any_bytes(head: bytes, raw: bytes, folder: Path, warm: Warm) -> None:
     judge(found, folder)
 
 
-@settings(ANY, max_examples=examples(150))
+@settings(ANY, max_examples=150 if WHOLE else 40)
 @given(seed=st.integers(0, 1 << 48))
 def test_any_mutation(seed: int, folder: Path, warm: Warm) -> None:
     mutations.check(seed, folder, warm)
