@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from conftest import CASES, SAMPLES, Ckpt
+from conftest import CASES, SAMPLES, WHOLE, Ckpt
 
 REPORTS = CASES / "reports"
 A = {"w": torch.tensor([[1.5, -2, 0.25], [4, 0, -8]]), "b": torch.tensor([0.5, 1, -3]), "n": torch.tensor([7, -2, 100])}
@@ -262,8 +262,12 @@ def test_what_is_no_expression_is_an_error_that_says_where(ckpt: Ckpt, files: Pa
     assert len(error) < 400 and Path("a.pt").read_bytes() == before
 
 
-@pytest.mark.parametrize("value", ["1+" * 5_000_000 + "1", "(" * 10_000_000, "=" * 10_000_000, "[=" * 5_000_000])
-def test_ten_megabytes_of_expression_are_an_error_at_once(ckpt: Ckpt, files: Path, value: str) -> None:
+MEGABYTES = 10 if WHOLE else 2
+
+
+@pytest.mark.parametrize("part", ["1+", "((", "==", "[="])
+def test_megabytes_of_expression_are_an_error_at_once(ckpt: Ckpt, files: Path, part: str) -> None:
+    value = part * (MEGABYTES * 500_000) + ("1" if part == "1+" else "")
     Path("r.toml").write_text(f'[[step]]\nset = ["w = {value}"]\n')
     assert len(ckpt("apply", "a.pt", "r.toml", "-n", status=2).err) < 500
 

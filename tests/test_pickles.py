@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import SAMPLES, Ckpt, examples
+from conftest import SAMPLES, WHOLE, Ckpt, examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -421,7 +421,7 @@ def test_most_tensors_of_a_state_dict_are_read_as_repeating_others() -> None:
     assert told(pickle_reader.load(STATE)) == told(Unpickler(STATE).load())
 
 
-@settings(max_examples=examples(300))
+@settings(max_examples=300 if WHOLE else 100)
 @given(at=st.integers(0, len(STATE) - 1), put=st.integers(0, 255) | st.sampled_from(b"hjqr(.RtQ0p\x94\x85"), how=st.sampled_from("=+-<"))
 def test_what_repeats_is_read_as_opcode_by_opcode(at: int, put: int, how: str) -> None:
     """A byte replaced, added or left out, or a memo entry asked for that a repeated run has made."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import examples
+from conftest import WHOLE, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_modules import MODULES, bound_before, imported_by_value
@@ -19,7 +19,7 @@ from ckpt_cli.schemes.formula_evaluation import evaluated
 from ckpt_cli.schemes.formula_syntax import parsed
 from ckpt_cli.schemes.rules import parse_call
 
-DRAWS = 16  # of each tensor, to compare distributions
+DRAWS = 16 if WHOLE else 6  # of each tensor, to compare distributions
 
 
 def recorded(make):

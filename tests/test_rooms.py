@@ -52,6 +52,11 @@ def modules() -> dict[str, Path]:
     return {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def name_of(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
@@ -108,7 +113,7 @@ def imports() -> dict[str, set[str]]:
     found = {}
     for module, path in modules().items():
         visitor = Imports(module)
-        visitor.visit(ast.parse(path.read_text()))
+        visitor.visit(parsed(path))
         found[module] = visitor.found - {module}
     return found
 
@@ -169,7 +174,7 @@ def test_no_function_and_no_file_is_long_and_few_files_lie_in_no_folder() -> Non
     long_functions = [
         f"{path}: {node.name} has {count} lines"
         for path in modules().values()
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(parsed(path))
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and (count := height_of(node)) > LONGEST_FUNCTION
     ]
     assert not long_files + long_functions, "\n".join(long_files + long_functions)

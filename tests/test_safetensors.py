@@ -12,7 +12,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
-from conftest import Ckpt, examples
+from conftest import WHOLE, Ckpt, examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from oracles import DTYPES, SAFE_DTYPES, all_bits, bits, example, loaded, read_bits, safetensors_file, safetensors_header
@@ -200,7 +200,7 @@ def outcome(path: Path) -> object:
     return list(facts.items()), dict(found.metadata), found.ties()
 
 
-@settings(REUSE, max_examples=examples(600))
+@settings(REUSE, max_examples=600 if WHOLE else 150)
 @given(header=written_headers(), window=st.sampled_from([1, 5, 30, 100, 1 << 17]))
 def test_a_header_is_read_in_windows_as_the_strict_reader_reads_it(header: tuple[bytes, int], window: int, tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"

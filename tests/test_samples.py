@@ -93,7 +93,7 @@ def test_cut_off_anywhere_it_is_one_line(name: str, tmp_path: Path, ckpt: Ckpt) 
     raw, path = (SAMPLES / name).read_bytes(), tmp_path / "cut"
     step = max(61, len(raw) // 200)
     cuts = range(len(raw)) if len(raw) < 1000 else {*range(200), *range(200, len(raw), step), *range(len(raw) - 120, len(raw))}
-    for size in sorted(cuts)[:: 1 if WHOLE else 8]:
+    for size in sorted(cuts)[:: 1 if WHOLE else 16]:
         path.write_bytes(raw[:size])
         error = ckpt("ls", path, status=2).err
         assert str(path) in error and "fault in ckpt" not in error, size

@@ -39,13 +39,13 @@ def test_any_bytes(head: bytes, raw: bytes, folder: Path, warm: Warm) -> None:
     judge(found, folder)
 
 
-@settings(ANY, max_examples=examples(150))
+@settings(ANY, max_examples=150 if WHOLE else 40)
 @given(seed=st.integers(0, 1 << 48))
 def test_any_mutation(seed: int, folder: Path, warm: Warm) -> None:
     mutations.check(seed, folder, warm)
 
 
-@settings(ANY, max_examples=20 if WHOLE else 5)
+@settings(ANY, max_examples=20 if WHOLE else 3)
 @given(data=st.data())
 @pytest.mark.parametrize("sample", mutations.samples(), ids=lambda path: path.name)
 def test_any_truncation_is_an_error(sample: Path, data: st.DataObject, folder: Path, warm: Warm) -> None:
