@@ -205,4 +205,5 @@ def model_from(architecture: Architecture, member: Member, prefix: str = "") -> 
     layers = {path: layer.type for path, layer in tree.walk()}
     facts = (tree.shapes(), tree.buffer_names(), tree.ties())
     build = partial(architecture.build, **member.hyperparameters) if isinstance(architecture, Family) else tree.module
-    return Model(architecture.name, member.hyperparameters, layers, *facts, build, tree.__str__, prefix, member.assumed)
+    counters = {name: "int64" for name in tree.buffer_names() if name.endswith("num_batches_tracked")}
+    return Model(architecture.name, member.hyperparameters, layers, *facts, build, tree.__str__, prefix, member.assumed, dtypes=counters)
