@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from conftest import Ckpt
 from models.truth import load
 
@@ -479,6 +480,16 @@ def test_hostile_names_and_shapes_are_of_no_family_and_cost_nothing(shapes: Shap
     for name in MINE:
         assert not recognise(shapes, families=[architectures[name]])
     assert time.process_time() - before < 5
+
+
+@pytest.mark.parametrize("name", ["resnet", "segformer pixels=true", "mobilenet-v2", "efficientnet", "mobilenet-v3", "densenet"])
+def test_new_counts_the_batches_of_every_batch_norm(ckpt: Ckpt, tmp_path: Path, name: str) -> None:
+    ckpt("new", *name.split(), "-o", tmp_path / "m.pt", "--seed", 1)
+    tensors = torch.load(tmp_path / "m.pt")
+    means = {tensor.removesuffix("running_mean") for tensor in tensors if tensor.endswith("running_mean")}
+    counters = {tensor: value for tensor, value in tensors.items() if tensor.endswith("num_batches_tracked")}
+    assert means and {tensor.removesuffix("num_batches_tracked") for tensor in counters} == means
+    assert all(value.dtype == torch.int64 and value.shape == () and not value for value in counters.values())
 
 
 def test_sizes_that_make_no_sense_are_refused() -> None:

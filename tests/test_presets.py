@@ -13,9 +13,12 @@ import pytest
 from conftest import WHOLE
 from test_roles import families, needs_truth, targets
 
+from ckpt_cli.architectures import architectures
+from ckpt_cli.architectures.family import Family
 from ckpt_cli.errors import CkptError
 from ckpt_cli.schemes import Target
 from ckpt_cli.schemes.distribution import Constant, InPlace, Normal, Rows, Uniform
+from ckpt_cli.schemes.preset_choice import preset_for, preset_without_config
 from ckpt_cli.schemes.presets import presets
 from ckpt_cli.schemes.roles import Role, role_of
 from ckpt_cli.schemes.rules import parse_preset
@@ -139,6 +142,19 @@ def test_what_is_computed_is_left_as_it_is():
 @pytest.mark.parametrize("name", ["timm_nfnet", "hubert", "wav2vec2", "timm_resnet", "timm_resnet18"])
 def test_auto_draws_every_tensor_as_the_library(name):
     assert drawn_otherwise(name, "auto") == ([], len(roles(name)))
+
+
+@pytest.mark.parametrize("name", [name for name in architectures if isinstance(architectures[name], Family)])
+def test_a_family_has_a_preset_without_a_config(name):
+    found = preset_without_config({}, name, architectures[name].preset)
+    assert parse_preset(found).preset.name in presets and found == (preset_for({}, name) or architectures[name].preset)
+
+
+def test_a_config_goes_before_the_family_in_the_choice_of_a_preset():
+    assert preset_without_config({"model_type": "gpt2"}, "llama", "llama") == "gpt2"
+    assert preset_without_config({}, "llama", "llama") == "llama"
+    assert preset_without_config({}, "albert", "bert") == "bert"
+    assert preset_without_config({}, "", "bert") == preset_without_config({}, "", "") == ""
 
 
 LEARNED = [

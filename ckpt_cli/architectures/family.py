@@ -11,8 +11,7 @@ options  NAME = [DEFAULT, "meaning"]: what a model may have or lack
 
 Every other table is a naming style: the names that a library or a program gives the tensors. The first one is that of `ckpt new`.
 
-marks    the last two parts, or the last one, of some names that every file in this style has; a file without them costs no more than a
-         look at these
+marks    the last two parts, or the last one, of some names that every file in this style has; without them, a file is looked at no more
 layers   the lines: see family_lines.py
 base     what the names of `layers` begin with, unless the file holds the model without its heads; that is a style of its own, NAME-bare
 bare     false where the model without its heads has the names of another family
@@ -211,8 +210,8 @@ class Family(Architecture):
         return self.member_of(layers, best)
 
     def named(self, known: Known, style: str) -> dict[str, object]:
-        """Return the hyperparameters in the order of the schema. Options and names that are the default are left out."""
-        values = {**gathered(known), NAMES: style}
+        """Return the hyperparameters in the order of the schema, but for defaults of options and names; what a block lacks has size 0."""
+        values = {**gathered(known, holes=True), NAMES: style}
         plain = {name for name, each in self._schema.items() if isinstance(each.default, (bool, str)) and values.get(name) == each.default}
         return {name: values[name] for name in self._schema if name in values and name not in plain}
 

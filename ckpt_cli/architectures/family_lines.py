@@ -36,11 +36,15 @@ Dims = tuple[ast.expr | None, ...]
 
 @dataclass(frozen=True)
 class Option:
-    """A condition. `name` is empty for what may always be absent; the numbers of `loops` pick an item of a list of options."""
+    """A condition. `name` is empty for what may always be absent; the numbers of `loops` pick an item of a list of options.
+
+    With `by_default`, what may be absent is there where no file says so.
+    """
 
     name: str
     wanted: bool = True
     loops: tuple[str, ...] = ()
+    by_default: bool = False
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ SHORT: dict[str, dict[str, tuple[str, ...]]] = {
     "BatchNorm1d": {"torch": ("weight", "bias", "running_mean", "running_var"), "flax": ("scale", "bias")},
     "BatchNorm2d": {"torch": ("weight", "bias", "running_mean", "running_var"), "flax": ("scale", "bias")},
 }
-_COUNTER = LineTensor("num_batches_tracked", (), (Option(""),), buffer=True)
+_COUNTER = LineTensor("num_batches_tracked", (), (Option("", by_default=True),), buffer=True)
 
 
 def lines_of(text: str, layout: str = "torch") -> Iterator[Line]:

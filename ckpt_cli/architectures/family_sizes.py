@@ -153,14 +153,15 @@ def spread(hyperparameters: Mapping[str, object]) -> Known:
     return known
 
 
-def gathered(known: Known) -> dict[str, object]:
-    """Return what is known as hyperparameters: the items of a list as a tuple; a list with holes is left out."""
+def gathered(known: Known, holes: bool = False) -> dict[str, object]:
+    """Return what is known as hyperparameters: the items of a list as a tuple; a list with holes is left out, or has 0 in their place."""
     values: dict[Any, object] = dict(known)
     for length in (3, 2):
         items: dict[Any, dict[int, object]] = {}
         for key in [key for key in values if isinstance(key, tuple) and len(key) == length]:
             items.setdefault(key[:-1] if length > 2 else key[0], {})[key[-1]] = values.pop(key)
         for name, found in items.items():
-            if len(found) == max(found) + 1:
-                values.setdefault(name, tuple(found[index] for index in range(len(found))))
+            if holes or len(found) == max(found) + 1:
+                nothing = (0,) if any(isinstance(item, tuple) for item in found.values()) else 0
+                values.setdefault(name, tuple(found.get(index, nothing) for index in range(max(found) + 1)))
     return values

@@ -19,8 +19,8 @@ def layers_from(lines: Iterable[Line], known: Known, file: Mapping[str, Shape] |
     Args:
         lines: the lines of one naming style.
         known: the sizes and options.
-        file: the shapes of the tensors of a file, which decide what may be absent and how large a free dimension is; without it, nothing
-            that may be absent is there, and free dimensions are 1.
+        file: the shapes of the tensors of a file, which decide what may be absent and how large a free dimension is; without it, what may
+            be absent is there by default or not, and free dimensions are 1.
         most: how many layers there may be.
 
     Raises:
@@ -94,10 +94,13 @@ def holds(
     options: Iterable[Option], known: Known, indices: Mapping[str, int], names: Iterable[str], file: Mapping[str, Shape] | None
 ) -> bool:
     """Return whether what has these options is there; what may always be absent is there if the file has one of its names."""
-    return all(
-        bool(known[option_key(option, indices)]) == option.wanted if option.name else any(name in (file or ()) for name in names)
-        for option in options
-    )
+
+    def is_met(option: Option) -> bool:
+        if option.name:
+            return bool(known[option_key(option, indices)]) == option.wanted
+        return option.by_default if file is None else any(name in file for name in names)
+
+    return all(map(is_met, options))
 
 
 def shape_of(dims: Dims, known: Known, indices: Mapping[str, int], found: Shape | None) -> Shape:

@@ -28,7 +28,7 @@ class Model:
         prefix: what its names begin with in the file: empty, or text that ends in a dot.
         assumed: what names and shapes do not tell and was assumed, as texts `activation=relu`.
         frozen: the parameters that require no gradient.
-        dtypes: name → dtype of what its state_dict holds; empty where names and shapes alone are known.
+        dtypes: name → dtype of what its state_dict holds; only what is no float32 where names and shapes alone are known.
         may_tie: groups of names that models of its family tie, whether the file does or not.
         places: path of a layer in the module → its path among `layers`, where the library has other paths than the file.
     """

@@ -205,6 +205,6 @@ def model_from(architecture: Architecture, member: Member, prefix: str = "") -> 
     layers = {path: layer.type for path, layer in tree.walk()}
     facts = (tree.shapes(), tree.buffer_names(), tree.ties())
     build = partial(architecture.build, **member.hyperparameters) if isinstance(architecture, Family) else tree.module
-    return Model(
-        architecture.name, member.hyperparameters, layers, *facts, build, tree.__str__, prefix, member.assumed, may_tie=member.may_tie
-    )
+    counters = {name: "int64" for name in tree.buffer_names() if name.endswith("num_batches_tracked")}
+    named = (architecture.name, member.hyperparameters, layers)
+    return Model(*named, *facts, build, tree.__str__, prefix, member.assumed, dtypes=counters, may_tie=member.may_tie)

@@ -60,5 +60,16 @@ def preset_for(config: Mapping[str, object], family: str = "") -> str:
     return "bert" if isinstance(model_type, str) else ""
 
 
+def preset_without_config(entries: Mapping[str, object], family: str, familys_own: str) -> str:
+    """Return the preset that fits a model, as `preset_for` does; where neither config nor table tells one, the one that its family names.
+
+    Args:
+        entries: the entries of the config; empty where there is none.
+        family: the name of the recognised architecture; empty where none was.
+        familys_own: the preset in the family's data file, `Family.preset`; empty where it has none.
+    """
+    return preset_for(entries, family) or (familys_own if family else "")
+
+
 def _fitting(table: tuple[tuple[str, str], ...], family: str) -> str:
     return next((preset for pattern, preset in table if re.fullmatch(pattern, family)), "")
