@@ -6,7 +6,7 @@ import ast
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import prod
+from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EditError
@@ -174,6 +174,8 @@ class _Evaluation:
     def drawn(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Tensor:
         import torch
 
+        if any(isinstance(each, float) and not isfinite(each) for each in (*args, *kwargs.values())):
+            raise Refused(f"{name}() draws with finite numbers only")
         size, dtype = kwargs.pop("size", self.shape), kwargs.pop("dtype", torch.int64 if name.startswith("rand") else torch.float32)
         tensor: Tensor = self.counted(torch.empty(size, dtype=dtype, device="meta"))
         if self.device != "meta":
