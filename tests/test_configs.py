@@ -614,3 +614,14 @@ def test_a_config_is_named_as_a_file_or_as_a_folder(tmp_path: Path) -> None:
         with pytest.raises(CkptError) as error:
             config_at(str(tmp_path / name))
         assert error.value.where == str(tmp_path / name)
+
+
+@pytest.mark.parametrize("entry", ["architectures", "model_type", "_class_name"])
+def test_a_name_of_any_length_is_shown_in_a_few_characters(entry: str, tmp_path: Path, ckpt: Ckpt) -> None:
+    config = {"model_type": "llama", entry: ["A" * 100_000] if entry == "architectures" else "A" * 100_000}
+    written(tmp_path, {"model.safetensors": llama(), "config.json": config})
+    for args in (["summary"], ["summary", "--json"], ["summary", "--types"], ["check"]):
+        found = ckpt(*args, tmp_path, status=None)
+        assert "A" * 201 not in found.out + found.err
+    said = told(ckpt, tmp_path)
+    assert f"{'A' * 199}…" in (said["class"], said["model_type"])

@@ -103,6 +103,22 @@ def test_new_config_is_what_reinit_draws(ckpt: Ckpt, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["config.json", "model.safetensors"]
 
 
+@pytest.mark.parametrize("named", ["os", "AutoModel", "BertConfig"])
+def test_new_config_names_the_class_that_is_built(ckpt: Ckpt, tmp_path: Path, named: str) -> None:
+    config = json.loads((BERT / "config.json").read_text()) | {"architectures": [named]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    err = ckpt("new", tmp_path / "config.json", "-o", "new.safetensors", "--seed", "0").err
+    assert f"config.json names {named}; the model built is BertModel\n" in err
+    assert "new.safetensors: BertModel, 71 tensors of" in err and "the file holds" not in err
+
+
+def test_a_class_without_parameters_is_refused(ckpt: Ckpt, tmp_path: Path) -> None:
+    config = json.loads((BERT / "config.json").read_text()) | {"architectures": ["BertPreTrainedModel"]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    err = ckpt("new", tmp_path / "config.json", "-o", "new.safetensors", status=2).err
+    assert "config.json: BertPreTrainedModel has no parameters (name BertModel under architectures)" in err and err.count("\n") == 1
+
+
 def test_new_config_loads_in_its_library(ckpt: Ckpt) -> None:
     from transformers import BertForSequenceClassification
 

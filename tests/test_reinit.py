@@ -466,3 +466,32 @@ def test_what_is_drawn_for_many_blocks_alike_is_told_in_one_line(ckpt):
         "ckpt: h.{0-11}.c.bias ×12: zeros: constant(0) (*.bias)",
         "ckpt: seed 0",
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ("normal(0, inf)", "normal(0, inf) cannot be drawn (a mean, a std and a bound are finite numbers)"),
+        ("normal(nan)", "normal(nan, 1) cannot be drawn"),
+        ("uniform(-inf, 0)", "uniform(-inf, 0) cannot be drawn"),
+        ("random_normal(0, inf)", "normal(0, inf) cannot be drawn"),
+        ("trunc_normal(0, inf)", "std is inf"),
+        ("xavier_uniform(inf)", "cannot be drawn"),
+        ("orthogonal(gain=inf)", "gain is inf"),
+        ("sparse(0.5, std=inf)", "std is inf"),
+        ("rows(zeros, 0=normal(0, inf))", "normal(0, inf) cannot be drawn"),
+        ("preset:bert(std=inf)", "normal(0, inf) cannot be drawn"),
+        ("preset:bert(std=1e400)", "1e400 is more than a number can be (write inf where infinity is meant)"),
+        ("constant(1e999)", "1e999 is more than a number can be (write inf where infinity is meant)"),
+        ("constant(-1e999)", "-1e999 is more than a number can be"),
+        ("constant(1e999j)", "1e999j is more than a number can be"),
+        ("formula('normal(0, inf)')", "normal() draws with finite numbers only"),
+    ],
+)
+def test_what_is_drawn_is_finite(ckpt, rule, says):
+    run = ckpt("mlp.pt", f"0.weight={rule}", "-n")
+    assert run.status == 2 and len(run.err) == 1 and says in run.err[0]
+
+
+def test_infinity_in_words_is_a_constant(ckpt):
+    assert ckpt("mlp.pt", "0.weight=constant(inf)", "-n").err == []

@@ -65,6 +65,19 @@ def test_formula_of_whole_numbers():
 
 
 REFUSED = [
+    ("values('x')", "values() does not take these arguments: it takes text, dtype, size ("),
+    ("tensor()", "tensor() does not take these arguments: it takes numbers, dtype ("),
+    ("tensor('x')", "tensor() does not take these arguments"),
+    ("randint(1)", "randint() does not take these arguments: it takes low, high, size, dtype ("),
+    ("normal(x=1)", "normal() does not take these arguments: it takes mean, std, size, dtype ("),
+    ("randperm(4)", "randperm() does not take these arguments"),
+    ("zeros(4, device='cpu')", "a formula names no device"),
+    ("sin(arange(4), device=None)", "a formula names no device"),
+    ("arange('x')", "arange() does not take these arguments ("),
+    ("real(3)", "real() does not take these arguments ("),
+    ("zeros('x')", "zeros(): argument 'size'"),
+    ("bernoulli(3)", "expects p to be in [0, 1]"),
+    ("sparse(0.5)", "sparse is for tensors of two axes"),
     ("x = 1", "gives no value"),
     ("", "gives no value"),
     ("arange(", "is no formula"),
@@ -110,6 +123,12 @@ def test_formula_refused(text, reason):
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["var(zeros(0))", "std(zeros(1))", "to(arange(4), complex64)"])
+def test_torch_warns_of_nothing(capfd, recwarn, text):
+    draw(f"formula({text!r})", (4,))
+    assert capfd.readouterr().err == "" and not recwarn.list
 
 
 @pytest.mark.parametrize("text", ["formula('zeros(10 ** 12)')", "formula('().__class__')", "values('x')", "formula(1)", "formula('(')"])

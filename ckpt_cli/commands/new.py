@@ -122,12 +122,14 @@ def _write_own(path: str, pairs: list[str], seed: int, output: str, force: bool,
         raise UsageError(f"{path} has no config that the folder would get", "-o FILE writes the weights alone")
     with about(path):
         checkpoint, notes = new_own(config, seed)
+        provided = asking.provided_by(config)  # the answer that new_own had
+    built = provided.model.architecture.partition(":")[2] if provided else ""
     folder = fresh_folder(checkpoint, config, output, force) if is_folder(output) else None
     target = folder.weights if folder else output
     form = writing.format_for(target, format_name)
     for line in (*notes, *writing.save(checkpoint, target, form, replace=force, folder=folder.written() if folder else None)):
         note(line)
-    _note_written(output, config.class_name or path, checkpoint, seed)
+    _note_written(output, built or config.class_name or path, checkpoint, seed)
 
 
 def _elsewhere(architecture: str, values: dict[str, object], theirs: Convention, seed: int) -> Checkpoint:

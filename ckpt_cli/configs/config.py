@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+LONGEST_NAME = 200  # characters; the longest class names of libraries have some 60
+
 
 @dataclass(frozen=True)
 class Config:
     """What a config says. Nothing in it is run, imported or fetched, and nothing is believed that is not checked where it is used.
+
+    Names longer than LONGEST_NAME are cut, with an ellipsis for the rest.
 
     Attributes:
         path: the file that was read.
@@ -25,3 +29,9 @@ class Config:
     model_type: str
     entries: Mapping[str, object]
     within: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("library", "class_name", "model_type", "within"):
+            name = getattr(self, field)
+            if len(name) > LONGEST_NAME:
+                object.__setattr__(self, field, f"{name[: LONGEST_NAME - 1]}…")

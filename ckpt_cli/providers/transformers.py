@@ -51,5 +51,5 @@ class Transformers(Provider):
             with fenced(library, config.path):
                 return built.fresh()
 
-        notes = (*drift(self.name, version), *notes_on(config.entries), *built.notes(config.class_name))
+        notes = (*drift(self.name, version), *notes_on(config.entries), *built.notes(config.class_name, bool(shapes)))
         return Provided(library, replace(built.model, module=fresh), ask, notes)

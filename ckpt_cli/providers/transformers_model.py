@@ -12,6 +12,7 @@ from ..architectures.layers import Shape
 from ..architectures.mismatch import Mismatch, compare
 from ..architectures.model import Model
 from ..configs import Config
+from ..errors import LibraryError
 from . import Initialisation
 from .bounds import counted
 from .building import Carried, described_in_file, drawn
@@ -52,10 +53,10 @@ class Built:
         module: Module = self.kind(deepcopy(self.made))
         return module.eval()
 
-    def notes(self, named: str) -> Iterator[str]:
-        """Yield what the user must know: another class than the config's, names that do not agree."""
+    def notes(self, named: str, of_file: bool) -> Iterator[str]:
+        """Yield what the user must know: another class than the config's, names that do not agree with a file, if there is one."""
         if named and self.kind.__name__ != named:
-            yield f"config.json names {named}; the file holds {self.kind.__name__}"
+            yield f"config.json names {named[:100]}; {'the file holds' if of_file else 'the model built is'} {self.kind.__name__}"
         if self.mismatch:
             yield f"{self.kind.__name__} does not agree with the file: {self.mismatch}"
 
@@ -66,12 +67,14 @@ def best(config: Config, shapes: Mapping[str, Shape]) -> Built:
     A config often outlives what was done to the weights: a base model was saved beside the config of a whole one, or the reverse.
 
     Raises:
-        LibraryError: the library has no such class.
+        LibraryError: the library has no such class, or it is of no use by itself.
         Stopped: the model is too large.
     """
     made = config_object(config)
     named, *alike = classes_for(config, made)
     first = build(named, made, shapes)
+    if not shapes and not first.model.shapes:
+        raise LibraryError(f"{named.__name__} has no parameters", f"name {_first_of(config, named)} under architectures")
     if not shapes or not first.faults:
         return first
     others = [kind for kind in alike or others_of(config) if kind is not named]
@@ -82,6 +85,11 @@ def best(config: Config, shapes: Mapping[str, Shape]) -> Built:
             break
     found = min(tried, key=lambda each: each.faults)
     return found if alike or found.faults < len(shapes) * _MOST_FAULTS else first
+
+
+def _first_of(config: Config, but: Any) -> str:
+    """The name of a class of that model_type that has parameters, to be named in a message."""
+    return next((kind.__name__ for kind in others_of(config) if kind is not but), "another class")
 
 
 def build(kind: Any, made: Any, shapes: Mapping[str, Shape]) -> Built:

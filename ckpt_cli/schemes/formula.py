@@ -27,7 +27,7 @@ def formula(target: Target, text: str) -> Distribution:
     shape. Values are named by `x = arange(4);` and changed in part by `x[::2] = 0;` before the last expression. Nothing else is
     understood, and nothing of the text is run as code. Sizes are checked before anything is computed.
     """
-    from .formula_evaluation import evaluated
+    from .formula_evaluation import evaluated, without_warnings
     from .formula_syntax import is_random, parsed
     from .seeds import import_torch
 
@@ -37,7 +37,8 @@ def formula(target: Target, text: str) -> Distribution:
 
     def fill(tensor: Tensor, generator: Generator) -> None:
         value = evaluated(statements, target.shape, "cpu", generator)
-        tensor.copy_(value) if hasattr(value, "shape") else tensor.fill_(value)
+        with without_warnings():
+            tensor.copy_(value) if hasattr(value, "shape") else tensor.fill_(value)
 
     return InPlace(f"formula({text!r})", fill, random=is_random(statements))
 

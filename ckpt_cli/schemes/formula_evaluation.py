@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Callable
-from math import prod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import isfinite, prod
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EditError
@@ -44,7 +45,8 @@ def evaluated(statements: list[ast.stmt], shape: tuple[int, ...], device: str, g
         EditError: torch cannot compute it, or it is too large.
     """
     try:
-        return _Evaluation(shape, device, generator).run(statements)
+        with without_warnings():
+            return _Evaluation(shape, device, generator).run(statements)
     except Refused as refused:
         why = str(refused)
     except (RuntimeError, TypeError, ValueError, IndexError, ArithmeticError, AttributeError, NotImplementedError, MemoryError) as error:
@@ -144,6 +146,22 @@ class _Evaluation:
         if len(kwargs) < len(node.keywords):
             raise Refused("** is not for formulas")
         self.left -= _work(name, args)
+        try:
+            return self.called(name, args, kwargs)
+        except (TypeError, RuntimeError) as error:
+            text = str(error)
+            if (
+                (isinstance(error, TypeError) and not text.startswith(f"{name}(): "))
+                or text.startswith("aten::")
+                or "match any schema" in text
+            ):
+                raise Refused(f"{name}() does not take these arguments{_taken_by(name)}") from None
+            raise
+
+    def called(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Return what a function gives."""
+        if "device" in kwargs:
+            raise Refused("a formula names no device")
         if name in DRAWS:
             return self.drawn(name, args, kwargs)
         if name in FACTORIES:
@@ -151,16 +169,13 @@ class _Evaluation:
         if name in _LITERALS:
             return _LITERALS[name](self, *args, **kwargs)
         plain = number_function(name) if len(args) == 1 and not kwargs and isinstance(args[0], int | float) else None
-        try:
-            return plain(args[0]) if plain else tensor_function(name)(*args, **kwargs)
-        except RuntimeError as error:
-            if "match any schema" not in str(error):
-                raise
-            raise Refused(f"{name}() does not take these arguments") from None
+        return plain(args[0]) if plain else tensor_function(name)(*args, **kwargs)
 
     def drawn(self, name: str, args: list[Any], kwargs: dict[str, Any]) -> Tensor:
         import torch
 
+        if any(isinstance(each, float) and not isfinite(each) for each in (*args, *kwargs.values())):
+            raise Refused(f"{name}() draws with finite numbers only")
         size, dtype = kwargs.pop("size", self.shape), kwargs.pop("dtype", torch.int64 if name.startswith("rand") else torch.float32)
         tensor: Tensor = self.counted(torch.empty(size, dtype=dtype, device="meta"))
         if self.device != "meta":
@@ -187,6 +202,27 @@ class _Evaluation:
         data = bytearray(unpacked(text, empty.numel() * empty.element_size()))
         listed: Tensor = torch.frombuffer(data, dtype=torch.uint8).view(dtype).reshape(size)
         return listed
+
+
+def _taken_by(name: str) -> str:
+    """What a function that is no function of torch takes, for a message."""
+    import inspect
+
+    function = DRAWS.get(name) or _LITERALS.get(name)
+    if function is None:
+        return ""
+    taken = [key for key in inspect.signature(function).parameters if key not in ("self", "tensor", "generator")]
+    return f": it takes {', '.join(taken + ['size', 'dtype'] * (name in DRAWS))}"
+
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Show nothing of what torch warns of: the user wrote no torch."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _work(name: str, args: list[Any]) -> int:

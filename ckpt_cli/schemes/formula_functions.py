@@ -30,6 +30,7 @@ DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32",
 
 FUNCTIONS = frozenset(f"{_SAME_SHAPE} {_BROADCAST} {_OTHER} to tensor values".split())  # of tensors; each also of a device
 FACTORIES = frozenset(_MADE.split())
+_IN_PYTHON = ("reshape", "where", "var", "std", "cross")  # what operators warn of goes to standard error past Python
 _OF_NUMBERS = ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "floor", "ceil", "log2", "log10", "log1p", "expm1")
 
 
@@ -44,7 +45,7 @@ def tensor_function(name: str) -> Callable[..., Any]:
 
     if name == "contiguous":
         return torch.Tensor.contiguous
-    if name in FACTORIES or name in ("reshape", "where"):
+    if name in FACTORIES or name in _IN_PYTHON:
         return getattr(torch, name)  # type: ignore[no-any-return]
     operator = getattr(torch.ops.aten, "_to_copy" if name == "to" else name)
     if name.startswith("as_strided"):  # strides count in the order of the elements, wherever torch has put them
@@ -75,6 +76,8 @@ def _orthogonal(tensor: Tensor, generator: Generator, gain: float = 1.0) -> Any:
 def _sparse(tensor: Tensor, generator: Generator, sparsity: float, std: float = 0.01) -> Any:
     from torch import randperm
 
+    if tensor.ndim != 2:
+        raise ValueError("sparse is for tensors of two axes")
     rows, columns = tensor.shape
     tensor.normal_(0, std, generator=generator)
     for column in range(columns):

@@ -10,10 +10,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any, NamedTuple, TypeVar
 
 from ..errors import UnknownName, UsageError
-from .distribution import Distribution
+from .distribution import Distribution, InPlace
 from .presets import Preset, presets
 from .roles import Role
 from .scheme import Scheme, schemes
@@ -43,9 +44,15 @@ class Call(NamedTuple):
         """Return what the scheme says for this target.
 
         Raises:
+            UsageError: it is random, and one of its numbers is infinite or NaN.
             CkptError: the scheme does not suit the target.
         """
-        return self.scheme(target, **self.arguments)
+        distribution = self.scheme(target, **self.arguments)
+        if isinstance(distribution, InPlace) and distribution.random:  # `sampling` sees the parameters of the others
+            for key, value in self.arguments.items():
+                if isinstance(value, float) and not isfinite(value):
+                    raise UsageError(f"{self} cannot be drawn: {key} is {value}", "a number that says how to draw is finite")
+        return distribution
 
     def __str__(self) -> str:
         return _written_call(self.scheme, self.arguments)
@@ -214,9 +221,12 @@ def _value(text: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python warns of invalid escapes in a literal
-            return ast.literal_eval(text)
+            value = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+    if isinstance(value, int | float | complex) and not isinstance(value, bool | int) and not isfinite(abs(value)):
+        raise UsageError(f"{text[:50]} is more than a number can be", "write inf where infinity is meant")
+    return value
 
 
 def _written_call(called: Signature, arguments: Mapping[str, Any]) -> str:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import astuple
 from math import isfinite, isnan, prod
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EditError
+from ..errors import EditError, UsageError
 from ..numbers.dtypes import named
 from ..numbers.floats import FLOATS
 from ..numbers.values import element, item
@@ -50,12 +51,15 @@ def require_drawable(distribution: Distribution, dtype: str) -> None:
     """Refuse a distribution whose parameters make no sense, or that cannot be drawn in `dtype`.
 
     Raises:
-        EditError: it is one of these.
+        UsageError: a parameter is infinite or NaN.
+        EditError: it is one of the others.
     """
     if isinstance(distribution, Constant):
         constant_bytes(distribution.value, dtype)
     elif isinstance(distribution, Uniform | Normal):
         _require_dtype(distribution, dtype, _FLOATS | _COMPLEX)
+        if not all(map(isfinite, astuple(distribution))):
+            raise UsageError(f"{distribution} cannot be drawn", "a mean, a std and a bound are finite numbers")
         if not (distribution.low <= distribution.high if isinstance(distribution, Uniform) else distribution.std >= 0):
             raise EditError(f"{distribution} makes no sense", "the lower bound comes first, and a std is not negative")
     elif isinstance(distribution, InPlace) and distribution.random:
