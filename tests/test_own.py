@@ -201,6 +201,12 @@ def test_a_part_that_the_config_does_not_contradict_is_drawn(ckpt: Ckpt, tmp_pat
     ckpt("reinit", folder, "--preset", "own", "--select", "bert.pooler.*", "-o", "out/")
 
 
+def test_auto_takes_the_preset_of_the_family_where_there_is_no_config(ckpt: Ckpt) -> None:
+    ckpt("new", "t5", "layers=1", "hidden=32", "-o", "t5.safetensors", "--seed", "0")
+    plans = [ckpt("reinit", "t5.safetensors", "--preset", preset, "--seed", "0", "-n", "--json").json for preset in ("auto", "t5")]
+    assert plans[0]["tensors"] == plans[1]["tensors"]
+
+
 def test_a_broken_config_is_named(ckpt: Ckpt, tmp_path: Path) -> None:
     folder = altered(tmp_path / "model")
     (folder / "config.json").write_text("{")

@@ -43,7 +43,19 @@ def facts_of(checkpoint: Checkpoint, arch: str = "auto") -> Facts:
         groups = [(each.model.prefix, each.model.ties) for each in answers] + ([(model.prefix, model.may_tie)] if model else [])
         return (frozenset(prefix + name for name in group) for prefix, found in groups for group in found)
 
-    return Facts(initialisations, ties)
+    return Facts(initialisations, ties, lambda: _fitting_preset(checkpoint, arch))
+
+
+def _fitting_preset(checkpoint: Checkpoint, arch: str) -> str:
+    """The preset that fits the family which is recognised; empty where none is."""
+    from ..architectures import architectures
+    from ..architectures.family import Family
+    from ..providers import asking
+    from ..schemes.preset_choice import preset_without_config
+
+    model = asking.model_of(checkpoint, arch)
+    family = architectures[model.architecture] if model and model.architecture in architectures else None
+    return preset_without_config({}, family.name, family.preset) if isinstance(family, Family) else ""
 
 
 def _provided(checkpoint: Checkpoint, arch: str) -> Provided:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
+from ..configs import config_of
 from ..errors import EditError, LibraryError, UsageError
 from ..formats.parts.copies import equal
 from ..providers import Initialisation
@@ -28,16 +29,21 @@ def no_library() -> Mapping[str, Initialisation]:
     raise LibraryError("the library of this model is not known here", "run `ckpt reinit --preset own` on the folder of the model")
 
 
+AUTO = "auto"  # the preset that the config tells; where there is none, the family of the model
+
+
 class Facts(NamedTuple):
     """What presets may ask of the model.
 
     Attributes:
         initialisations: How its library initialises each tensor of the file, by name; asked by the preset `own`.
         ties: Groups of names that are one parameter in models of its kind, whether the file ties them or has copies.
+        preset: The preset that fits its family; empty where none is known to.
     """
 
     initialisations: Callable[[], Mapping[str, Initialisation]] = no_library
     ties: Callable[[], Iterable[frozenset[str]]] = tuple
+    preset: Callable[[], str] = str
 
 
 NO_FACTS = Facts()
@@ -148,9 +154,14 @@ def _by_preset(checkpoint: Checkpoint, names: Iterable[str], preset: PresetCall,
     if preset.preset.name == OWN:
         known = facts.initialisations()
         return {name: _by_library(known[name]) for name in plain if name in known}
+    if preset.preset.name == AUTO and config_of(checkpoint) is None and (fitting := facts.preset()):
+        preset = parse_preset(fitting)
     types = layers()
     shapes = {checkpoint.layer_name(name): tensor.shape for name, tensor in checkpoint.tensors.items()}
-    targets = {name: Target(checkpoint.layer_name(name), one.shape, one.dtype.name, shapes=shapes) for name, one in plain.items()}
+    config = config_of(checkpoint)
+    entries = config.entries if config else {}
+    kinds = ((name, checkpoint.layer_name(name), one.shape, one.dtype.name) for name, one in plain.items())
+    targets = {name: Target(*kind, shapes=shapes, config=entries) for name, *kind in kinds}
     return {name: _by_role(preset, target, types.get(checkpoint.layer_and_leaf(name)[0])) for name, target in targets.items()}
 
 
