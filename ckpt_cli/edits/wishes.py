@@ -160,9 +160,11 @@ def _by_preset(checkpoint: Checkpoint, names: Iterable[str], preset: PresetCall,
     shapes = {checkpoint.layer_name(name): tensor.shape for name, tensor in checkpoint.tensors.items()}
     config = config_of(checkpoint)
     entries = config.entries if config else {}
-    kinds = ((name, checkpoint.layer_name(name), one.shape, one.dtype.name) for name, one in plain.items())
-    targets = {name: Target(*kind, shapes=shapes, config=entries) for name, *kind in kinds}
-    return {name: _by_role(preset, target, types.get(checkpoint.layer_and_leaf(name)[0])) for name, target in targets.items()}
+    wishes = {}
+    for name, one in plain.items():
+        target = Target(checkpoint.layer_name(name), one.shape, one.dtype.name, shapes=shapes, config=entries)
+        wishes[name] = _by_role(preset, target, types.get(checkpoint.layer_and_leaf(name)[0]))
+    return wishes
 
 
 def _by_library(known: Initialisation) -> Wish:
