@@ -17,6 +17,12 @@ def start() -> None:
         run()
     except KeyboardInterrupt:  # there is nothing to clean up yet, or no longer
         os._exit(_INTERRUPTED)
+    except BaseException as error:
+        from .cli import Terminated
+
+        if isinstance(error, Terminated):  # before `main` begins, or after it has ended
+            os._exit(128 + int(error.args[0]))
+        raise
 
 
 def run() -> None:
