@@ -337,7 +337,8 @@ def test_every_tensor_of_a_whole_keras_model_is_initialised_as_its_layer_says(na
         ("{}", "names no model"),
         ({"model_type": "foo"}, "no model_type 'foo'"),
         ({"hidden_size": 33}, "cannot build the model"),
-        ({"num_hidden_layers": 10**9}, "was stopped"),
+        ({"num_hidden_layers": 10**9}, "is given no more than"),
+        ({"num_hidden_layers": 10**5}, "has more than"),
     ],
 )
 def test_a_config_that_nothing_is_compared_with_does_not_hold(text: str | dict[str, Any], what: str, tmp_path: Path, ckpt: Ckpt) -> None:
