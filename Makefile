@@ -60,7 +60,7 @@ WITH =
 FAMILIES =
 models: .venv-models/ready
 	$(if $(WITH),.venv-models/bin/python -m pip install --quiet --upgrade $(WITH))
-	CKPT_TESTS=models CKPT_MODELS="$(FAMILIES)" .venv-models/bin/python -m pytest tests/models
+	CKPT_TESTS=models CKPT_MODELS="$(FAMILIES)" .venv-models/bin/python -m pytest $(if $(FAMILIES),tests/models/test_table.py,tests/models)
 	$(if $(WITH),rm .venv-models/ready)
 
 crash: setup
