@@ -57,11 +57,10 @@ def finish(before: Checkpoint, after: Checkpoint, to: Destination, as_json: bool
     if step is not None:
         print_step(step)
         return
-    target, form = target_and_format(before, to)
+    target, form, folder = target_and_format(before, to)
     _note_parts(before, after)
-    folder = _folder_of(before, to)
     if to.dry_run:
-        _dry_run(before, after, to, target, form, as_json)
+        _dry_run(before, after, to, target, form, folder, as_json)
     else:
         write(after, target, form, replace=to.replaces, backup=to.backup, as_json=as_json, folder=folder)
 
@@ -92,13 +91,14 @@ def print_step(step: dict[str, Any]) -> None:
     sys.stdout.write(step_text({key: value for key, value in step.items() if value is not None and value != defaults.get(key)}))
 
 
-def _dry_run(before: Checkpoint, after: Checkpoint, to: Destination, target: str, form: Savable, as_json: bool) -> None:
+def _dry_run(
+    before: Checkpoint, after: Checkpoint, to: Destination, target: str, form: Savable, folder: ModelFolder | None, as_json: bool
+) -> None:
     from .. import writing
     from ..errors import about
     from ..show.answer import note
 
     if to.output is not None:
-        folder = _folder_of(before, to)
         writing.check_saving(after, target, form, replace=to.force, folder=folder.written() if folder else None)
     with about(before.origin.path if before.origin else ""):
         changes = show_plan(before, after, form, as_json)
@@ -106,8 +106,8 @@ def _dry_run(before: Checkpoint, after: Checkpoint, to: Destination, target: str
         note("nothing would change")
 
 
-def target_and_format(before: Checkpoint, to: Destination) -> tuple[str, Savable]:
-    """Return the path that the edited checkpoint is written to, and its format there.
+def target_and_format(before: Checkpoint, to: Destination) -> tuple[str, Savable, ModelFolder | None]:
+    """Return the path that the edited checkpoint is written to, its format there, and the model folder that -o names, None for a file.
 
     Raises:
         UsageError: If the command line names no place, or several.
@@ -116,7 +116,8 @@ def target_and_format(before: Checkpoint, to: Destination) -> tuple[str, Savable
 
     source, output = before.origin.path if before.origin else "", to.output
     _check_destination(source, to)
-    if folder := _folder_of(before, to):
+    folder = _folder_of(before, to)
+    if folder:
         output = folder.weights
     own = formats[before.origin.format] if before.origin else None
     alike = (
@@ -128,7 +129,7 @@ def target_and_format(before: Checkpoint, to: Destination) -> tuple[str, Savable
     name = to.format_name or (origin if same else None)
     default = origin if alike and not isinstance(own, PartSet) else None
     try:
-        return output or source, writing.format_for(output or source, name, default=default)
+        return output or source, writing.format_for(output or source, name, default=default), folder
     except UsageError as error:
         if to.output and os.path.isdir(to.output):
             error.what, error.mend = "it is a folder", f"-o {to.output}/ writes a model folder; else name a file in it"

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from ..writing import Folder
 
 _DIFFUSERS = "diffusion_pytorch_model.safetensors"
-SHARD_SIZE, INDEX = 5_000_000_000, ".index.json"  # bytes, as save_pretrained has it; what is put behind the name of the weights
 _DEFAULT = "safetensors"  # the format whose usual name the weights get where their own has none
 _LARGEST = 64 << 20  # bytes of a file beside the weights: the tokenizers of large vocabularies have 20 MB
 # Configs, tokenizers, the model card, the licence and the model's own code; what a training keeps for itself is not among them.
@@ -98,9 +97,12 @@ def fresh_folder(checkpoint: Checkpoint, config: Config, output: str, replace: b
     Raises:
         WriteError: It is there already, or holds another model.
     """
+    from ..formats.safetensors.format_sharded import SHARD_SIZE
+    from ..formats.safetensors.index_names import SUFFIX
+
     name = _DIFFUSERS if config.library == "diffusers" else formats[_DEFAULT].model_names[0]
     if sum(tensor.nbytes for tensor in checkpoint.distinct().values()) > SHARD_SIZE:
-        name += INDEX
+        name += SUFFIX
     weights = os.path.join(output.rstrip("/") or "/", name)
     require_free(weights, replace)
     stale = tuple(_shards_listed(weights))

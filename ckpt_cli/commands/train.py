@@ -123,7 +123,7 @@ def _check(request: Request, random: bool, to: Destination) -> None:
 
 def _train(path: str, request: Request, to: Destination, out: Answer) -> None:
     before = open_to_edit(path, to)
-    target, form = target_and_format(before, to)
+    target, form, folder = target_and_format(before, to)
     with about(path):
         settings = _settings(before, request)
         model = network.model_in(before, request.arch)
@@ -132,14 +132,14 @@ def _train(path: str, request: Request, to: Destination, out: Answer) -> None:
             session = begin(before, model, settings, request.steps, request.every, request.data)
             planned = session.result(form)
         if not to.dry_run:
-            writing.check_saving(planned, target, form, replace=to.replaces)
+            writing.check_saving(planned, target, form, replace=to.replaces, folder=folder.written() if folder else None)
         with about(path):
             lines = _watched(session, request, out)
         after = session.result(form)
     if not math.isfinite(lines[-1].loss):
         note(f"the loss is {lines[-1].loss}: a smaller --lr may do better")
     if not to.dry_run:
-        write(after, target, form, replace=to.replaces, backup=to.backup)
+        write(after, target, form, replace=to.replaces, backup=to.backup, folder=folder)
         note_written(session, after, target, form)
     if request.plot is not None:
         writing.write_new(request.plot, [picture(request.plot, session.names, lines)], to.force)

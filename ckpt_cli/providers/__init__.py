@@ -58,9 +58,9 @@ class Provider(ABC):
 
     name: ClassVar[str]  # of the extra that installs it, and before the colon in `--arch torchvision:resnet18`
 
-    @abstractmethod
     def accepts(self, config: Config) -> bool:
         """Return whether a config is one of this library's. The library is not imported."""
+        return config.library == self.name
 
     def config_named(self, text: str) -> Config:
         """Return the config that `--arch LIBRARY:TEXT` stands for. By default TEXT is the path of a config, or of the folder of one.

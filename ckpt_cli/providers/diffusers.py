@@ -29,10 +29,6 @@ class Diffusers(Provider):
 
     name = "diffusers"
 
-    def accepts(self, config: Config) -> bool:
-        """Return whether a config is of diffusers."""
-        return config.library == self.name
-
     def provide(self, config: Config, shapes: Mapping[str, Shape]) -> Provided:
         """Build the model on the meta device."""
         version = installed(self.name)

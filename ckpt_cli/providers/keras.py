@@ -25,10 +25,6 @@ class Keras(Provider):
 
     name = "keras"
 
-    def accepts(self, config: Config) -> bool:
-        """Return whether a config is of Keras."""
-        return config.library == self.name
-
     def provide(self, config: Config, shapes: Mapping[str, Shape]) -> Provided:
         """Refuse: a config tells neither the names nor the shapes of the tensors.
 

@@ -35,10 +35,6 @@ class Timm(Provider):
 
     name = "timm"
 
-    def accepts(self, config: Config) -> bool:
-        """Take a config that names an `architecture`."""
-        return config.library == self.name
-
     def config_named(self, text: str) -> Config:
         """Return `resnet18(num_classes=10)` as a config.
 

@@ -24,10 +24,6 @@ class Torchvision(Provider):
 
     name = "torchvision"
 
-    def accepts(self, config: Config) -> bool:
-        """Take what `config_named` makes."""
-        return config.library == self.name
-
     def config_named(self, text: str) -> Config:
         """Return `resnet18(num_classes=10)` as a config.
 

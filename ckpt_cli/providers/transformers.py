@@ -28,10 +28,6 @@ class Transformers(Provider):
 
     name = "transformers"
 
-    def accepts(self, config: Config) -> bool:
-        """Return whether a config is of transformers."""
-        return config.library == self.name
-
     def provide(self, config: Config, shapes: Mapping[str, Shape]) -> Provided:
         """Build the model on the meta device. Names are those of the file, or those with which the library saves a new model."""
         from .transformers_config import notes_on

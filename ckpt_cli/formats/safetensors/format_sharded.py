@@ -30,7 +30,7 @@ from .shard_index import is_index as holds_index
 if TYPE_CHECKING:
     from ...disk.file_to_write import FileToWrite
 
-_SHARD_SIZE = 5_000_000_000  # bytes: as save_pretrained has it
+SHARD_SIZE = 5_000_000_000  # bytes: as save_pretrained has it
 
 
 class Shards(NamedTuple):
@@ -165,7 +165,7 @@ def _new_shards(checkpoint: Checkpoint, path: str, shard_size: int | None) -> di
     """File name → what goes into the shard, and its format: the shards that were read, where they may keep their names."""
     rest = checkpoint.rest if isinstance(checkpoint.rest, Shards) else None
     if rest is None or shard_size is not None or not _may_keep_names(rest, checkpoint, path):
-        return _divided(checkpoint, path, shard_size or _SHARD_SIZE)
+        return _divided(checkpoint, path, shard_size or SHARD_SIZE)
     shard_of = {name: file for file, shard in rest.shards.items() for name in shard}
     tied = checkpoint.tied_to()
     held: dict[str, dict[str, Tensor]] = {}
