@@ -31,7 +31,7 @@ FLOORS = (
     ("packing",),
     ("architectures", "schemes"),
     ("providers",),
-    ("analysis", "mapping", "training", "scanning"),
+    ("analysis", "mapping", "training", "scanning", "merging", "adapters"),
     ("checking",),
     ("edits",),
     ("show",),
