@@ -14,6 +14,7 @@ from ..analysis.neighbours import neighbours
 from ..analysis.optimizer import states
 from ..analysis.told_sizes import told_sizes
 from ..errors import EditError, naming
+from ..formats.encodings.pickle_tree import TorchTree
 from ..formats.locate import part_notes
 from ..numbers.shapes import nbytes_of, show_shape
 from ..packing import find
@@ -144,6 +145,11 @@ def _refuse_parts(checkpoint: Checkpoint, shapes: Mapping[str, object]) -> None:
     """Raise EditError for a part of a packed parameter, and for tensors of which other ranks have other parts."""
     if shapes and checkpoint.origin and part_notes(checkpoint.origin.path, checkpoint):
         raise EditError("the file is one part of several, whose tensors have one shape together", "convert the folder of all parts first")
+    pieces = checkpoint.rest.distributed if isinstance(checkpoint.rest, TorchTree) else {}
+    if piece := next((name for name in shapes if checkpoint.sources.get(name, name) in pieces), None):
+        raise EditError(
+            f"{piece} is a piece of a distributed tensor, which says the shape of the whole", "convert the folder of all parts first"
+        )
     for part, packed in find(checkpoint).part_of().items() if shapes else ():
         if part in shapes:
             what = f"{part} is a part of the packed parameter {packed.name} ({packed.title}), whose parts have one shape together"
