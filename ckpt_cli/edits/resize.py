@@ -30,7 +30,7 @@ from ..tensors.tensor import Tensor
 from .grown_rows import GrownRows
 from .new_shapes import Resizing, fit
 from .reinit import reinit
-from .resize_presets import fitting_preset
+from .resize_presets import fitting_presets
 from .resize_request import PLACES, Request, parse_request
 from .resized_states import Resized, over_base, with_states
 from .tied_views import permuted, views_of
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .steps import Verb
 
 Shape = tuple[int, ...]
+States = Mapping[str, "str | None"]  # what an optimizer keeps, and averages → their parameter
 _SHOWN = 6  # neighbours that a note names
 
 
@@ -109,25 +110,26 @@ def planned_resize(checkpoint: Checkpoint, request: Request, around: Surrounding
         EditError: A tensor cannot have that shape or be filled so, or something that belongs to it cannot follow.
         Opaque: A tensor has no plain elements.
     """
-    shapes = _new_shapes(checkpoint, request.resizings, around.layers)
+    parameter_of = states(checkpoint)
+    shapes = _new_shapes(checkpoint, request.resizings, around.layers, parameter_of)
     _refuse_parts(checkpoint, shapes)
-    views = {name: views_of(checkpoint, name) for name in shapes}
+    views = views_of(checkpoint, shapes)
     if isinstance(request.fill, GrownRows):
         made, plan = _by_rows(checkpoint, shapes, request.fill, request)
     else:
         made, plan = _by_schemes(checkpoint, shapes, request, around)
     tensors = {view: permuted(made[name], axes) for name in made for view, axes in views[name].items()}
     resized = {view: Resized(checkpoint[view], tensor, request.at_start, request.fresh) for view, tensor in tensors.items()}
-    following, notes = with_states(checkpoint, resized) if resized else ({}, [])
+    following, notes = with_states(checkpoint, resized, parameter_of) if resized else ({}, [])
     tensors |= following
     after = checkpoint.replacing(tensors={name: tensors.get(name, tensor) for name, tensor in checkpoint.items()})
     changed = {name: each.after.shape for name, each in resized.items()}
-    notes = [*notes, *_told_neighbours(checkpoint, changed), *told_sizes(checkpoint, changed)]
+    notes = [*notes, *_told_neighbours(checkpoint, changed, parameter_of), *told_sizes(checkpoint, changed)]
     return after.replacing(notes=(*checkpoint.notes, *notes)), plan
 
 
-def _new_shapes(checkpoint: Checkpoint, resizings: Sequence[Resizing], layers: Layers) -> dict[str, Shape]:
-    """The new shape of each tensor that gets another one, by the first of its names."""
+def _new_shapes(checkpoint: Checkpoint, resizings: Sequence[Resizing], layers: Layers, parameter_of: States) -> dict[str, Shape]:
+    """The new shape of each tensor that gets another one, by the first of its names, but for states that follow their parameter."""
     first, found = checkpoint.tied_to(), dict[str, tuple[Shape, Resizing]]()
     for resizing in resizings:
         for name in matches(checkpoint, resizing.pattern, layers):
@@ -137,7 +139,7 @@ def _new_shapes(checkpoint: Checkpoint, resizings: Sequence[Resizing], layers: L
             if other != new:
                 raise EditError(f"{rule.text!r} and {resizing.text!r} want {name} in two shapes", "give it one")
     wanted = {name: found[name][0] for name in checkpoint if name in found}
-    following = {name for name, of in states(checkpoint).items() if name in wanted and of in wanted and wanted[name] == wanted[of]}
+    following = {name for name, of in parameter_of.items() if name in wanted and of in wanted and wanted[name] == wanted[of]}
     return {name: new for name, new in wanted.items() if new != checkpoint[name].shape and name not in following}
 
 
@@ -210,7 +212,7 @@ def _no_values() -> Iterator[bytes]:
 
 def _drawn(now: Checkpoint, growing: Sequence[str], request: Request, around: Surroundings) -> tuple[Checkpoint, dict[str, Planned]]:
     """The checkpoint with the tensors that grow filled throughout, and how they are."""
-    calls = {name: request.fill or fitting_preset(now, name, around.facts) for name in growing}
+    calls = dict.fromkeys(growing, request.fill) if request.fill else fitting_presets(now, growing, around.facts)
     rules = [Rule(name, call) for name, call in calls.items() if isinstance(call, Call | PresetCall)]
     after, plan = reinit(now, rules, seed=request.seed, layers=around.layers, open=around.open, facts=around.facts)
     steps = {step.name: step for step in plan if step.draw != KEPT}
@@ -225,9 +227,8 @@ def _drawn(now: Checkpoint, growing: Sequence[str], request: Request, around: Su
     }
 
 
-def _told_neighbours(checkpoint: Checkpoint, changed: Mapping[str, Shape]) -> Iterator[str]:
+def _told_neighbours(checkpoint: Checkpoint, changed: Mapping[str, Shape], left_out: States) -> Iterator[str]:
     """A note for each parameter that others may have to follow, with the command."""
-    left_out = states(checkpoint) if changed else {}
     for name, found in neighbours(checkpoint, changed, left_out).items():
         sizes = (f"{each.name} ({show_shape(checkpoint[each.name].shape)})" for each in found[:_SHOWN])
         more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""

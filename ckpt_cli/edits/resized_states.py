@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
-from ..analysis.optimizer import states
 from ..errors import EditError
 from ..numbers.shapes import nbytes_of, show_shape
 from ..storage.boxes import cut, laid_over
@@ -47,27 +46,30 @@ class Resized(NamedTuple):
     fresh: bool
 
 
-def with_states(checkpoint: Checkpoint, resized: Mapping[str, Resized]) -> tuple[dict[str, Tensor], list[str]]:
+def with_states(
+    checkpoint: Checkpoint, resized: Mapping[str, Resized], parameter_of: Mapping[str, str | None]
+) -> tuple[dict[str, Tensor], list[str]]:
     """Return what an optimizer keeps for parameters whose shapes change, and their averages, in their new shapes; and what to note.
 
     Args:
         checkpoint: The checkpoint before any change.
         resized: The parameters, by all their names.
+        parameter_of: The states and averages, and the parameter of each: `analysis.optimizer.states`.
 
     Raises:
         EditError: A state follows from the shape of its parameter in no known way, or it is not certain whose it is.
     """
-    known = states(checkpoint)
     zeroed: list[str] = []
     copied: list[str] = []
     tensors: dict[str, Tensor] = {}
     made: dict[object, Tensor] = {}
-    for name, parameter in known.items():
+    alike = {name: resized[name] for name in {each.before.shape: name for name, each in resized.items()}.values()}  # one of each shape
+    for name, parameter in parameter_of.items():
         if name in resized:
             continue
         state = checkpoint[name]
         if parameter is None:
-            _refuse_uncertain(name, state, resized)
+            _refuse_uncertain(name, state, alike)
         elif parameter in resized and state.numel > 1:
             copy = bool(_COPY.search(name))
             tensors[name] = made.setdefault(state.key, _followed(name, state, parameter, resized[parameter], copy))
@@ -85,8 +87,8 @@ def _told(what: str, names: list[str]) -> Iterator[str]:
         yield f"{what}: {', '.join(names[:_SHOWN])}{more}"
 
 
-def _refuse_uncertain(name: str, state: Tensor, resized: Mapping[str, Resized]) -> None:
-    for parameter, each in resized.items():
+def _refuse_uncertain(name: str, state: Tensor, alike: Mapping[str, Resized]) -> None:
+    for parameter, each in alike.items():
         if state.numel > 1 and _axes(name, state.shape, each) is not None:
             what = f"{name} may be a state of {parameter}, by its shape, and is not certain to be"
             raise EditError(what, f"drop the optimizer first, or resize it by its name: '{name}=…'")
