@@ -1,1 +1,1 @@
-"""Adapters: low-rank changes to a model (LoRA and its kin) in the files of the programs that train them, read as changes of named tensors."""
+"""Adapters: low-rank changes to a model (LoRA and its kin), read from the files of the programs that train them."""
