@@ -28,6 +28,7 @@ _MODULES = {
     "drop": "edits.drop",
     "reinit": "edits.reinit",
     "rename": "edits.rename",
+    "resize": "edits.resize",
     "set_values": "edits.set",
     "tie": "edits.tie",
     "untie": "edits.untie",
