@@ -26,6 +26,7 @@ _MODULES = {
     "add": "edits.add",
     "cast": "edits.cast",
     "drop": "edits.drop",
+    "merge": "edits.merge",
     "reinit": "edits.reinit",
     "rename": "edits.rename",
     "resize": "edits.resize",

@@ -26,6 +26,7 @@ COMMANDS = {
     "reinit": "Re-initialise parameters with named schemes.",
     "resize": "Change the shapes of parameters.",
     "add": "Add tensors: from other files, or drawn.",
+    "merge": "Make one checkpoint of several: mean, arc, task arithmetic, LoRA.",
     "tie": "Make names share one storage.",
     "untie": "Give names a storage of their own.",
     "rename": "Rename parameters, by name, glob or regular expression.",

@@ -123,7 +123,7 @@ def encoded(dtype: DType, values: numpy.ndarray[Any, Any]) -> bytes:
         if dtype.name == "complex32":
             return bytes(values.astype("complex64").reshape(-1).view("float32").astype("<f2").tobytes())
         if values.dtype == "float32" and dtype.kind == "f" and dtype.nbytes == 2:
-            return narrowed(values, dtype).tobytes()
+            return narrowed(numpy.ascontiguousarray(values).reshape(-1), dtype).tobytes()
         return bytes(values.astype(to_numpy(dtype)).tobytes())
 
 
@@ -209,7 +209,7 @@ def caster(before: DType, after: DType) -> Callable[[bytes | memoryview], memory
         with numpy.errstate(all="ignore"):
             if before.name in _IN_FLOAT32 and after.name in _IN_FLOAT32:
                 wide = widened(data, before)
-                return (narrowed(wide, after) if after.nbytes == 2 else wide.copy()).view("u1").data
+                return narrowed(wide, after) if after.nbytes == 2 else wide.copy().view("u1").data
             # ml_dtypes converts one small float to another through float32 only
             through = values.astype(numpy.float32) if of_ml_dtypes(source) and of_ml_dtypes(target) else values
             return through.astype(target).view("u1").data

@@ -185,7 +185,7 @@ def decoded(
 def _rounded(values: Array, dtype: DType) -> memoryview:
     """The bytes of float32 as elements of a float, rounded to nearest even."""
     if dtype.nbytes == 2:
-        return narrowed(values, dtype).view("u1").data
+        return memoryview(narrowed(values, dtype).tobytes())
     return values.astype(to_numpy(dtype), copy=False).view("u1").data
 
 
