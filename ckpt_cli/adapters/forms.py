@@ -11,7 +11,7 @@ from ..errors import EditError
 from ..numbers.shapes import numel_of, show_shape
 from .deltas import Delta, Dense, Factor, Hadamard, Kronecker, LowRank
 from .layer import Change, Layer, Need
-from .operations import Add, Decomposed, Multiply, Replace
+from .operations import Add, Decomposed, Multiply, Replace, ReplaceRows
 
 Scale = Callable[[Layer, int], float]  # alpha / rank, as the naming has it, for a layer and its rank
 
@@ -91,12 +91,12 @@ def _tucker(layer: Layer, core: str, up: str, down: str) -> LowRank:
 
 
 def _lokr(layer: Layer, scale: Scale) -> Iterator[Change]:
-    """LoKr: the Kronecker product of two matrices, each whole or of low rank. Where both are whole, the scale is 1."""
+    """LoKr: the Kronecker product of two matrices, each whole or of low rank. Where both are whole, its rank is 0."""
     left, right = _side(layer, "lokr_w1"), _side(layer, "lokr_w2")
     kernel = right.shape[2:]
     shape = (left.shape[0] * right.shape[0], left.shape[1] * right.shape[1], *kernel)
     low = [part for part in ("lokr_w1_b", "lokr_w2_b") if part in layer.parts]
-    factor = scale(layer, _rank(layer, low[-1])) if low else 1.0
+    factor = scale(layer, _rank(layer, low[-1]) if low else 0)
     yield Change(layer, "weight", _decomposed(layer, Kronecker(left, right, shape), factor))
 
 
@@ -127,6 +127,14 @@ def _ia3(layer: Layer, scale: Scale) -> Iterator[Change]:
         yield Change(layer, "bias", Multiply(vector, shape, by_rows), need=Need.IF_THERE)
 
 
+def _tokens(layer: Layer, scale: Scale) -> Iterator[Change]:
+    """Rows of an embedding that were trained alone."""
+    rows = layer.factor("tokens", 2)
+    if rows.tensor.shape[0] != len(layer.indices):
+        raise EditError(f"{layer.key} has {rows.tensor.shape[0]:,} rows, the config names {len(layer.indices):,} tokens")
+    yield Change(layer, "weight", ReplaceRows(rows, layer.indices))
+
+
 def _whole(layer: Layer, scale: Scale) -> Iterator[Change]:
     """A tensor that takes the place of the base's."""
     key, tensor = layer.parts["whole"]
@@ -142,6 +150,7 @@ _FORMS: dict[str, Callable[[Layer, Scale], Iterator[Change]]] = {
     "diff": _difference,
     "diff_b": _bias_difference,
     "ia3": _ia3,
+    "tokens": _tokens,
     "whole": _whole,
 }
 _HALVES = ("up", "down", "embedding_up", "embedding_down", "magnitude", "dora_scale")

@@ -28,11 +28,13 @@ class Layer:
         component: which model of a pipeline it belongs to, as the names say; empty where they say nothing.
         module: the path of the layer, without what names the component. Its dots are underscores where the naming is flat.
         parts: the tensors by what they are: `down`, `up`, `alpha`, …
+        indices: the rows that they are for, where they are for some rows only.
     """
 
     component: str
     module: str
     parts: dict[str, Part] = field(default_factory=dict)
+    indices: tuple[int, ...] = ()
 
     def add(self, role: str, key: str, tensor: Tensor) -> None:
         """Add a tensor. Raises EditError where there is one already."""

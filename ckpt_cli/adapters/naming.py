@@ -128,6 +128,8 @@ class Naming:
         Raises:
             EditError: alpha is no number, or the rank is 0.
         """
+        if not rank and "lokr_w1" in layer.parts:  # LyCORIS modules/lokr.py: two whole matrices have no rank
+            return 1.0
         if "alpha" not in layer.parts:
             notes.assumed += 1
             return 1.0

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from ..errors import EditError
+from ..tensors.checkpoint import Checkpoint
 from .layer import Layer
 from .naming import LORA, LYCORIS, Naming, Notes, Source, namings, ratio
 from .pattern import alpha_of, rank_of
@@ -22,6 +23,7 @@ _NOT_FOLDED = (
 )  # fmt: skip
 
 
+_SAVED = re.compile(r"\.modules_to_save(?:\.default)?(?=\.)")
 _MEND = "put the one beside it that was saved with it"
 
 
@@ -36,6 +38,7 @@ class Peft(Naming):
         r"\.lora_embedding_A(?:NAME)?": "embedding_down",
         r"\.lora_embedding_B(?:NAME)?": "embedding_up",
         r"\.ia3_l(?:NAME)?": "ia3",
+        r"(?:\.token_adapter)?\.trainable_tokens_delta(?:NAME)?": "tokens",
     }
     components: ClassVar[Mapping[str, str]] = {r"base_model\.model\.": ""}
 
@@ -46,15 +49,18 @@ class Peft(Naming):
     def layers(self, source: Source) -> list[Layer]:
         """The layers. Raises EditError for what cannot be folded in."""
         _check(source.config)
-        return super().layers(source)
+        layers = super().layers(source._replace(checkpoint=_without_copies(source.checkpoint)))
+        for layer in layers:
+            if "tokens" in layer.parts:
+                layer.indices = _tokens(source.config.get("trainable_token_indices"), layer)
+        return layers
 
     def place(self, key: str) -> tuple[str, str, str] | None:
         """Where a tensor belongs. One that is no part of a change takes the place of the base's."""
         found = super().place(key)
         if found is not None:
             return found
-        name = re.sub(r"\.modules_to_save(?:\.default)?(?=\.)|\.base_layer(?=\.)", "", key.removeprefix(_PREFIX))
-        return "", name, "" if ".original_module." in key else "whole"
+        return "", _SAVED.sub("", key.removeprefix(_PREFIX)).replace(".base_layer.", "."), "whole"
 
     def scale(self, source: Source, layer: Layer, rank: int, notes: Notes) -> float:
         """Alpha / rank, or alpha / √rank where ranks are stabilised (Kalajdzievski 2023, arXiv:2312.03732)."""
@@ -64,9 +70,29 @@ class Peft(Naming):
         alpha, known = alpha_of(config, layer.module, ("lora_alpha", "alpha")), rank_of(config, layer.module)
         if alpha is None:
             raise EditError("its adapter_config.json says no alpha", _MEND)
+        rank = rank or int(known or 0)
         if known is not None and known != rank:
             raise EditError(f"{layer.key} has rank {rank}, its adapter_config.json says {known:g}", _MEND)
         return ratio(alpha, rank**0.5 if config.get("use_rslora") is True else rank, layer.key)
+
+
+def _without_copies(checkpoint: Checkpoint) -> Checkpoint:
+    """Leave out layers as they were before training, and what `bias="all"` saves a second time of `modules_to_save`."""
+    kept = {
+        key: tensor
+        for key, tensor in checkpoint.items()
+        if ".original_module." not in key and not (_SAVED.search(key) and _SAVED.sub("", key) in checkpoint)
+    }
+    return checkpoint.replacing(tensors=kept)
+
+
+def _tokens(entry: Any, layer: Layer) -> tuple[int, ...]:
+    """The rows of an embedding that the config names: a list, or a list for each layer by the end of its path."""
+    if isinstance(entry, Mapping):
+        entry = next((found for path, found in entry.items() if f".{layer.module}".endswith(f".{path}")), None)
+    if not isinstance(entry, list) or not entry or any(type(index) is not int or not 0 <= index < 1 << 40 for index in entry):
+        raise EditError(f"{layer.key}: the config does not say which tokens these are (trainable_token_indices)", _MEND)
+    return tuple(entry)
 
 
 def _check(config: Mapping[str, Any]) -> None:

@@ -101,13 +101,10 @@ class Add(Operation):
 
     def apply(self, block: Array, base: Array, loaded: Any, first: int) -> Array:
         """The sum."""
-        added: Array = self._change(block, loaded, first)
-        added += block
-        return added
+        return block + self._change(block, loaded, first)
 
     def _change(self, block: Array, loaded: Any, first: int) -> Array:
-        change: Array = self.delta.rows(loaded, first, first + len(block), str(block.dtype))
-        change *= block.dtype.type(self.scale)
+        change: Array = self.delta.rows(loaded, first, first + len(block), str(block.dtype)) * block.dtype.type(self.scale)
         return change
 
 
@@ -218,6 +215,39 @@ class Multiply(Operation):
         """The product."""
         product: Array = block * (loaded[first : first + len(block), None] if self.by_rows else loaded)
         return product
+
+
+@dataclass(frozen=True)
+class ReplaceRows(Operation):
+    """Some rows of the adapter's own, in place of the base's: tokens that were trained alone (peft tuners/trainable_tokens/layer.py)."""
+
+    factor: Factor
+    indices: tuple[int, ...]
+
+    @property
+    def shape(self) -> Shape:  # type: ignore[override]
+        """The least shape that has all of these rows."""
+        return (max(self.indices) + 1, self.factor.tensor.shape[1])
+
+    def fits(self, shape: Shape) -> bool:
+        """Whether the rows are there, and as long."""
+        return len(shape) == 2 and shape[0] >= self.shape[0] and shape[1] == self.shape[1]
+
+    def sources(self) -> tuple[Storage, ...]:
+        """The rows."""
+        return (self.factor.elements,)
+
+    def load(self, read: Read, wide: str) -> Any:
+        """The rows."""
+        return self.factor.whole(wide)
+
+    def apply(self, block: Array, base: Array, loaded: Any, first: int) -> Array:
+        """The block with the adapter's rows in it."""
+        made = block.copy()
+        for row, index in zip(loaded, self.indices, strict=True):
+            if first <= index < first + len(block):
+                made[index - first] = row
+        return made
 
 
 @dataclass(frozen=True)
