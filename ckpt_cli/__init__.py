@@ -25,6 +25,7 @@ _MODULES = {
     "diff": "analysis.diff",
     "cast": "edits.cast",
     "drop": "edits.drop",
+    "merge": "edits.merge",
     "reinit": "edits.reinit",
     "rename": "edits.rename",
     "set_values": "edits.set",

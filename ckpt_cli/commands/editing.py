@@ -87,7 +87,7 @@ def print_step(step: dict[str, Any]) -> None:
 
     from ..show.toml import step_text
 
-    defaults: dict[str, Any] = {"arch": "auto", "rng": "tensor", "preset": ""}
+    defaults: dict[str, Any] = {"arch": "auto", "rng": "tensor", "preset": "", "method": "linear"}
     sys.stdout.write(step_text({key: value for key, value in step.items() if value is not None and value != defaults.get(key)}))
 
 

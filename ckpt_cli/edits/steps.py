@@ -107,7 +107,7 @@ def verb(name: str) -> Verb | None:
 
 
 # The order in which messages list the verbs; others follow in that of the alphabet.
-_LISTED = ("set", "reinit", "tie", "untie", "rename", "map", "drop", "cast", "assert")
+_LISTED = ("set", "reinit", "merge", "tie", "untie", "rename", "map", "drop", "cast", "assert")
 
 
 def verbs() -> dict[str, Verb]:

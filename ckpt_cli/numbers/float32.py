@@ -60,6 +60,25 @@ def widened(block: Block, dtype: DType, wide: str = "float32", buffer_index: int
     return into
 
 
+def narrowed(values: Array, dtype: DType, buffer_index: int = -1) -> memoryview:
+    """Return float32 values as the bytes of elements of a smaller float, rounded to nearest even; beyond the largest they become infinite.
+
+    Args:
+        values: the values, contiguous.
+        dtype: float32 or a smaller float.
+        buffer_index: the scratch buffer that holds the result, unless the types are the same: then it is a view of the values.
+    """
+    if dtype.name == "float32":
+        return values.view("u1").data
+    if dtype.name != "float16":
+        return values.astype(to_numpy(dtype)).view("u1").data
+    import numkong
+
+    into = scratch(buffer_index, values.size, "float16")
+    numkong.astype(values, "float16", out=into)  # many times as fast as numpy
+    return into.view("u1").data
+
+
 def halves(block: bytearray, buffer_index: int = 0) -> tuple[Array, Array]:
     """Return bfloat16 elements, which are the upper halves of a float32, as two float32 arrays: those of even index and those of odd index.
 
