@@ -13,6 +13,7 @@ from importlib import import_module
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..errors import UsageError
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers
 
@@ -90,6 +91,13 @@ class Verb(NamedTuple):
     make: Callable[[Checkpoint, Table, Context], Outcome]
     validate: Callable[[Table], object] = lambda table: None
     seeded: bool = False
+
+    def check(self, table: Table) -> None:
+        """Check the values of a step, whose keys are those of the verb. Raises UsageError and its kin."""
+        for key, value in table.items():
+            if not self.keys[key].fits(value):
+                raise UsageError(f"{key} takes {self.keys[key].wanted}")
+        self.validate(table)
 
 
 @cache
