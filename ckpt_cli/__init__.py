@@ -23,6 +23,7 @@ _MODULES = {
     "CkptError": "errors",
     "select": "tensors.selection",
     "diff": "analysis.diff",
+    "add": "edits.add",
     "cast": "edits.cast",
     "drop": "edits.drop",
     "reinit": "edits.reinit",

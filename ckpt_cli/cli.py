@@ -24,6 +24,7 @@ COMMANDS = {
     "git-diff": "Tell git what differs: a diff driver.",
     "set": "Set values by hand: '0.weight[0,0] = 42'.",
     "reinit": "Re-initialise parameters with named schemes.",
+    "add": "Add tensors: from other files, or drawn.",
     "tie": "Make names share one storage.",
     "untie": "Give names a storage of their own.",
     "rename": "Rename parameters, by name, glob or regular expression.",
