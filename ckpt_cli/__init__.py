@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint", "CkptError", "Difference", "Digests", "Figures", "Summary", "Tensor",
-    "add", "apply", "cast", "diff", "drop", "hash", "map", "merge", "open", "reinit", "rename", "resize", "save", "select", "set_values", "stats", "summary", "tie",
-    "untie",
+    "add", "apply", "cast", "diff", "drop", "hash", "map", "merge", "open", "reinit", "rename", "resize", "save",
+    "select", "set_values", "stats", "summary", "tie", "untie",
 ]  # fmt: skip
 
 _IN = {

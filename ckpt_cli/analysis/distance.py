@@ -43,9 +43,9 @@ class Numbers(NamedTuple):
     cosine: float
 
     def __str__(self) -> str:
-        first = ",".join(map(str, self.first))
+        first = "" if self.first is None else f", the first at [{','.join(map(str, self.first))}]"
         figures = f"max abs {self.max_abs:.6g}, rel l2 {self.rel_l2:.6g}, cosine {self.cosine:.6g}"
-        return f"{self.changed:,} of {self.elements:,} elements, {figures}, the first at [{first}]"
+        return f"{self.changed:,} of {self.elements:,} elements, {figures}{first}"
 
 
 class Sums:
