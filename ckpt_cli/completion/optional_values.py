@@ -20,7 +20,7 @@ def filled_in(words: Sequence[str], params: Iterable[Any]) -> Iterator[str]:
     """Yield the words of a command line, with a value behind each option that lacks one."""
     options = {name for param in params if may_lack_value(param) for name in param.opts}
     plain = False
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in zip(words, [*words[1:], ""], strict=False):
         plain = plain or word == "--"
         yield word
         if word in options and not plain and not following.isdecimal():
