@@ -118,10 +118,21 @@ def _matched(optimizer: Optimizer, shapes: Mapping[str, set[Shape]], candidates:
     if len(optimizer.groups) == 1 and not said:
         for parameters in candidates:
             order = dict(zip(keys, parameters, strict=False))
-            if len(keys) == len(parameters) and all(key in order and parameters[order[key]] in its for key, its in shapes.items()):
+            if len(keys) == len(parameters) and all(key in order and _fit(its, parameters[order[key]]) for key, its in shapes.items()):
                 return order
     alone = {key: name for key, its in shapes.items() if key not in said and (name := _by_shape(its, candidates))}
     return named | alone
+
+
+def _fit(states: set[Shape], parameter: Shape) -> bool:
+    """Whether the states are those of such a parameter: one has its shape, or is a sum of it along some axes, as Adafactor keeps them."""
+    return parameter in states or any(max(shape) > 1 and is_sum(shape, parameter) for shape in states - {()})
+
+
+def is_sum(shape: Shape, whole: Shape) -> bool:
+    """Whether a shape is another one with axes left out, or with one element there."""
+    sizes = iter(whole)
+    return all(any(size == n for n in sizes) for size in shape if size != 1)
 
 
 def _by_name(own_name: str, shapes: set[Shape], candidates: list[dict[str, Shape]]) -> str | None:
