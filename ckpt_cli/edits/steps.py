@@ -108,7 +108,7 @@ def verb(name: str) -> Verb | None:
 
 
 # The order in which messages list the verbs; others follow in that of the alphabet.
-_LISTED = ("set", "reinit", "add", "tie", "untie", "rename", "map", "drop", "cast", "assert")
+_LISTED = ("set", "reinit", "tie", "untie", "rename", "map", "drop", "cast", "assert")
 
 
 def verbs() -> dict[str, Verb]:

@@ -167,11 +167,11 @@ def _new_shards(checkpoint: Checkpoint, path: str, shard_size: int | None) -> di
     if rest is None or shard_size is not None or not _may_keep_names(rest, checkpoint, path):
         return _divided(checkpoint, path, shard_size or SHARD_SIZE)
     shard_of = {name: file for file, shard in rest.shards.items() for name in shard}
-    tied = checkpoint.tied_to()
+    tied, last = checkpoint.tied_to(), next(reversed(list(rest.shards)), "")
     held: dict[str, dict[str, Tensor]] = {}
     for name, tensor in checkpoint.items():
         first = tied.get(name, name)
-        held.setdefault(shard_of[checkpoint.sources.get(first, first)], {})[name] = tensor
+        held.setdefault(shard_of.get(checkpoint.sources.get(first, first), last), {})[name] = tensor  # what is new goes into the last
     shards = {}
     for file, shard in rest.shards.items():
         if file in held and shard.origin is not None:
