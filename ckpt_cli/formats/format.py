@@ -94,7 +94,7 @@ class Savable(Format):
     Attributes:
         is_target: Whether a new file may be of this format because its name, or `--format`, says so.
         edits_metadata: Whether `ckpt set` changes an entry of the metadata.
-        edits_objects: Whether it replaces an object by a plain one.
+        edits_objects: Whether it replaces an object by a plain one, and makes new ones.
         writes_new_objects: Whether objects that were not read are written, too, such as the state of a training.
     """
 
@@ -102,6 +102,10 @@ class Savable(Format):
     edits_metadata = False
     edits_objects = False
     writes_new_objects = False
+
+    def new_entry(self, text: str) -> str:
+        """What is kept in the metadata for a new entry whose value was written without quotes: the text; where there are types, one."""
+        return text
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """Lay out a file that holds `checkpoint`. Raises CannotHold before the first byte where there is no place for something."""

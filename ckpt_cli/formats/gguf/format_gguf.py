@@ -65,6 +65,12 @@ class Gguf(Writer, Patcher):
         form = formats["gguf-split"]
         return form.divided(size) if isinstance(form, Savable) else None
 
+    def new_entry(self, text: str) -> str:
+        """A number or a boolean of its type, else a text."""
+        from .header_writing import Typed
+
+        return Typed.of(text)
+
     def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
         """The arrays that were read from a GGUF file, or from all its parts."""
         from .header import Header
@@ -212,6 +218,8 @@ def pairs_of(checkpoint: Checkpoint) -> list[bytes]:
     header, alignment = checkpoint.rest, frame_of(checkpoint).alignment
     if isinstance(header, Header) and checkpoint.origin:
         before = checkpoint.origin.read
+        if alignment != 32 and "general.alignment" not in checkpoint.metadata:
+            raise CannotHold("general.alignment says where the data lie, and they stay there", "leave it as it is")
         kept = [_pair(checkpoint, before, key) for key in header.values if key in checkpoint.metadata or key in checkpoint.objects]
         new = [(key, text) for key, text in checkpoint.metadata.items() if key not in header.values]
         return kept + [encoded_pair(key, text, header.order) for key, text in new]

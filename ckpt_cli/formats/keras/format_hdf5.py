@@ -37,7 +37,7 @@ class HDF5(Writer, Patcher):
     title = "HDF5: Keras' .weights.h5, .h5"
     called = "HDF5"
     suffixes = (".h5", ".hdf5")
-    ties = metadata = objects = True
+    ties = metadata = edits_metadata = objects = True
     axes = "io"
 
     def sniff(self, file: File) -> bool:
