@@ -313,6 +313,7 @@ def test_metadata_of_shards_are_those_of_each(ckpt: Ckpt, tmp_path: Path) -> Non
         ("object:x = [1", "is no JSON"),
         ("object:x = ten", "is no JSON"),
         ("object:x = " + "[" * 100_000, "is no JSON"),
+        ("object:x = " + "[" * 500 + "]" * 500, "holds containers in one another over 100 times"),
         ("object:model = 3", "model holds tensors, and no object takes its place"),
         ("object:model.w = 3", "model.w is a tensor, and no object takes its place"),
         ("object:model.w.x = 3", "model.w is a tensor, and holds no objects"),

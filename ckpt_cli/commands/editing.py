@@ -177,6 +177,8 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: boo
         note(f"{name}: {was} becomes {_shown(after.objects[name])}")
     for line in form.losses(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")
+    if unknown := form.unknown_to_model(after):
+        note(unknown)
     for line in division_notes(after):
         note(line)
     return bool(differences or changed_keys or dropped_keys or changed_objects)
@@ -225,6 +227,8 @@ def write(
         note(line)
     for line in form.losses(checkpoint):
         note(f"{target}: {form.called or form.name} has no place for {line}: left behind")
+    if unknown := form.unknown_to_model(checkpoint):
+        note(f"{target}: {unknown}")
     if as_json:
         Answer(True).json({"path": target, "format": form.name, "tensors": len(checkpoint)})
 

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import EditError, UsageError
 from ..tensors.checkpoint import Checkpoint, Foreign
 
+_DEEPEST = 100  # containers in one another: pickles are written by functions that call themselves
 _MEND = 'a value is a number, true, null, "a text", [1, 2], {"a": 1}'
 
 
@@ -121,6 +122,12 @@ def _plain(key: str, text: str) -> Any:
 
     words = {"True": True, "False": False, "None": None, "nan": float("nan"), "inf": float("inf"), "-inf": float("-inf")}
     try:
-        return words[text] if text in words else json.loads(text)
+        value = words[text] if text in words else json.loads(text)
     except (ValueError, RecursionError):
         raise UsageError(f"{key} is no tensor, and {text[:40]!r} is no JSON", _MEND) from None
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for each in level if isinstance(each, dict | list) for inner in (each.values() if isinstance(each, dict) else each)]
+    if level:
+        raise UsageError(f"{text[:40]!r} holds containers in one another over {_DEEPEST} times", "give another value")
+    return value

@@ -115,6 +115,10 @@ class Savable(Format):
             f"of a {self.name} file values alone are edited: names, shapes and dtypes are its program's", "convert it, say to .safetensors"
         )
 
+    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+        """What the program of this format makes of `new_names`, where a config or a graph of its own says which tensors there are."""
+        return ""
+
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         """What turns the file that `checkpoint` was read from into its edited self; None where it must be written anew."""
         return None
@@ -265,6 +269,14 @@ class HasChecksums(Format):
     def checksummed(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
         """What the files of `checkpoint` have checksums of besides the tensors' own storages: what it is called, and its bytes."""
         raise NotImplementedError
+
+
+def new_names(checkpoint: Checkpoint) -> str:
+    """The first names of tensors that were not in the file that `checkpoint` was read from, as one text; empty where there are none."""
+    read = checkpoint.origin.read if checkpoint.origin else checkpoint
+    if checkpoint.tensors is read.tensors:
+        return ""
+    return _first([name for name in checkpoint if checkpoint.sources.get(name, name) not in read])
 
 
 def _first(names: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .. import Patcher, Savable, Writer, formats
+from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -64,6 +65,11 @@ class Gguf(Writer, Patcher):
         """Parts, as llama.cpp's gguf-split makes them."""
         form = formats["gguf-split"]
         return form.divided(size) if isinstance(form, Savable) else None
+
+    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+        """That llama.cpp counts the tensors that its architecture has."""
+        kind, new = checkpoint.metadata.get("general.architecture"), new_names(checkpoint) if self.is_origin_of(checkpoint) else ""
+        return f"llama.cpp refuses a file with tensors that the architecture {kind} does not have: it has {new} now" if new and kind else ""
 
     def new_entry(self, text: str) -> str:
         """A number or a boolean of its type, else a text."""
