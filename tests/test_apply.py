@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Ckpt, examples
+from conftest import SAMPLES, Ckpt, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -47,6 +47,11 @@ TRIED = {
         ["0.weight=9x9", "--fill", "xavier_normal(gain=2)", "--fresh", "--seed", "1"],
         ["@Linear.weight=+2x*", "--fill", "zeros", "--arch", "mlp"],
         ["0.weight=+2x*", "--fill", "mean_rows", "--at", "start"],
+    ],
+    "add": [
+        ["head.weight:f32[3,8]=normal(0, 0.02)", "head.bias:f32[3]=zeros", "--seed", "5"],
+        [f"copy=@{SAMPLES}/mlp.npz#0.bias"],
+        ["--from", str(SAMPLES / "mlp.npz"), "0.*", "--rename", "0.*=encoder.*", "--arch", "none"],
     ],
     "tie": [["2.weight", "0.weight"]],
     "untie": [["*"]],

@@ -17,7 +17,7 @@ from .assignments import Assignment, check, meant
 from .calculation import calculated
 from .expressions import Number, Other, Values
 from .operands import broadcast, fitting, operand, stored
-from .set_besides import with_besides
+from .set_besides import told_of_new, with_besides
 
 if TYPE_CHECKING:
     from .steps import Verb
@@ -43,7 +43,8 @@ def set_values(checkpoint: Checkpoint, assignments: Sequence[str], open: Open, l
     once = cache(partial(opened, checkpoint, open))
     for text in assignments:
         changed = with_besides(checkpoint, text)
-        checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), once, layers) if changed is None else changed
+        with told_of_new(checkpoint, text):
+            checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), once, layers) if changed is None else changed
     return checkpoint
 
 
