@@ -11,6 +11,7 @@ from ..adapters.matching import Match, Matched, Matcher
 from ..adapters.operations import Replace
 from ..adapters.places import own_places, shape_of
 from ..adapters.reading import Adapter
+from ..adapters.words import every_place
 from ..errors import EditError, about, naming
 from ..numbers.shapes import show_shape
 from ..packing import find
@@ -31,7 +32,7 @@ def fold_in(checkpoint: Checkpoint, adapters: Sequence[tuple[Adapter, float]]) -
         EditError: An adapter fits no layer, or only a part of it does; two of them replace one tensor; a tensor that they change is
             packed, or holds no floats.
     """
-    matcher = Matcher([own_places(checkpoint)], _keeps_inputs_first(checkpoint))
+    matcher = Matcher(every_place(own_places(checkpoint)), _keeps_inputs_first(checkpoint))
     folding = _Folding(checkpoint)
     for adapter, scale in adapters:
         with about(adapter.path):
