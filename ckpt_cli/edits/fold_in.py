@@ -112,8 +112,10 @@ def _do(things: Sequence[object], one: str, many: str) -> str:
 
 def _way_note(matched: Matched, path: str) -> str:
     way = matched.way
-    if way is None or not (way.strip or way.add):
+    if way is None or not (way.strip or way.add or way.places.words):
         return ""
+    if way.places.words:
+        return f"{path}: its layers are called as {way.places.words} calls them, which the base does not: matched by a table"
     done = f"without {way.strip!r}" if way.strip else f"with {way.add!r} before them"
     return f"{path}: its names are those of the base {done}"
 
