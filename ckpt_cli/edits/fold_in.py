@@ -71,7 +71,8 @@ def _matched(matcher: Matcher, adapter: Adapter, notes: list[str]) -> list[Match
         if matched in fitting or not fitting:
             _check(matched, adapter)
         else:
-            count = sum(len(change.layer.parts) for change in matched.missing)
+            layers = {id(layer): layer for layer in matched.unfit()}
+            count = sum(len(layer.parts) for layer in layers.values())
             notes.append(f"{adapter.path}: {count:,} tensors are for {_called(matched.component)}, which is not in this checkpoint")
     notes += [note for matched in fitting if (note := _way_note(matched, adapter.path))]
     return fitting
