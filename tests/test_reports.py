@@ -8,8 +8,8 @@ import pytest
 from conftest import CASES
 
 REPORTS = CASES / "reports"
-# Merging checkpoints and listing what did not change are commands to come.
-TO_COME = {"average", "frozen-layers"}
+# Listing what did not change is to come.
+TO_COME = {"frozen-layers"}
 MADE = {"few-open-files", "many-names"}  # programs that make large inputs: test_index.py and test_safetensors.py make theirs
 
 
