@@ -8,8 +8,8 @@ import pytest
 from conftest import CASES
 
 REPORTS = CASES / "reports"
-# Changing shapes, merging checkpoints and listing what did not change are commands to come.
-TO_COME = {"resize", "average", "frozen-layers"}
+# Changing shapes and merging checkpoints are commands to come.
+TO_COME = {"resize", "average"}
 MADE = {"few-open-files", "many-names"}  # programs that make large inputs: test_index.py and test_safetensors.py make theirs
 
 
