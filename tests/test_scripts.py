@@ -39,7 +39,8 @@ TRIED = {
     "Tied": ["tied shared-mlp.pt", "tied odd.pt --equal"],
     "Stats": [
         "stats odd.pt", "stats odd.pt --hist", "stats odd.pt --total --hist", "stats mlp.pt --total", "stats odd.pt complex --total",
-        "stats odd.pt none --total", "stats odd.pt --by-layer --hist", "stats odd.pt complex none --by-layer", "stats odd.pt huge huger --by-layer",
+        "stats odd.pt none --total", "stats odd.pt --by-layer --hist",
+        "stats odd.pt complex none --by-layer", "stats odd.pt huge huger --by-layer",
         "stats odd.pt sparse --by-layer", "stats odd.pt none --by-layer", "stats odd.pt huge huger", "stats odd.pt huge huger --total",
     ],
     "Hash": ["hash odd.pt", "hash mlp.pt '*.bias'"],

@@ -26,7 +26,8 @@ def odd(tmp_path: Path) -> Path:
     return saved(tmp_path / "odd.pt", {
         "b.weight": torch.randn(30, 4), "b.bias": torch.tensor([math.nan, 0, math.inf, 2.0]), "b.num_batches_tracked": torch.tensor(10**6),
         "a.u": shared, "a.v": shared, "a.w": torch.randn(3).double(), "c.ids": torch.arange(5), "c.mask": torch.tensor([True]),
-        "d.z": torch.tensor([3 + 4j]), "e.none": torch.tensor([math.nan]), "f.sparse": torch.eye(2).to_sparse(), "top": torch.full((2,), -7.0),
+        "d.z": torch.tensor([3 + 4j]), "e.none": torch.tensor([math.nan]), "f.sparse": torch.eye(2).to_sparse(),
+        "top": torch.full((2,), -7.0),
     })  # fmt: skip
 
 
