@@ -38,6 +38,13 @@ class Difference(NamedTuple):
     numbers: Numbers | None = None
     sums: Sums | None = None
 
+    def __str__(self) -> str:
+        told = " -> ".join(filter(None, (self.before, self.after)))
+        return f"{self.status} {self.name}" + "".join(f": {fact}" for fact in (told, self.numbers) if fact)
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
+
 
 class How(NamedTuple):
     """What counts as equal, and where progress is reported."""

@@ -42,6 +42,11 @@ class Numbers(NamedTuple):
     rel_l2: float
     cosine: float
 
+    def __str__(self) -> str:
+        first = "" if self.first is None else f", the first at [{','.join(map(str, self.first))}]"
+        figures = f"max abs {self.max_abs:.6g}, rel l2 {self.rel_l2:.6g}, cosine {self.cosine:.6g}"
+        return f"{self.changed:,} of {self.elements:,} elements, {figures}{first}"
+
 
 class Sums:
     """Sums over a run of elements of two tensors a and b.

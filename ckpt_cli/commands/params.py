@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,10 +9,10 @@ import typer
 from ..errors import UsageError
 from ..show.answer import Color
 from ..tensors.checkpoint import Checkpoint
+from .layer_types import layers_of as layers_of
 
 if TYPE_CHECKING:
     from ..reading import IndexUse
-    from ..tensors.selection import Layers
 
 Path = Annotated[str, typer.Argument(metavar="CKPT", help="A checkpoint: a file, or the folder of a model.", show_default=False)]
 Patterns = Annotated[
@@ -108,23 +107,6 @@ def decoded(checkpoint: Checkpoint, path: str) -> Checkpoint:
 
     with about(path):
         return dequantised(checkpoint)
-
-
-def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Layers:
-    """Return a function that gives the type of each layer by its path, which `@Type` patterns ask for.
-
-    The types come from the architecture that `arch` names or that is recognised, else from the file; where none of them is the type that is
-    asked for, from the library that the config beside the file names. Nothing is recognised, and no library asked, before the call.
-    """
-
-    def layers(kind: str = "") -> Mapping[str, str]:
-        from ..providers import asking
-
-        model = asking.model_of(checkpoint, arch)
-        types = model.placed if model else checkpoint.layers
-        return types if not kind or arch != "auto" or kind in types.values() else asking.types_with(checkpoint, kind, types)
-
-    return layers
 
 
 def random_seed() -> int:
