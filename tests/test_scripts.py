@@ -39,7 +39,9 @@ TRIED = {
     "Tied": ["tied shared-mlp.pt", "tied odd.pt --equal"],
     "Stats": [
         "stats odd.pt", "stats odd.pt --hist", "stats odd.pt --total --hist", "stats mlp.pt --total", "stats odd.pt complex --total",
-        "stats odd.pt none --total", "stats odd.pt huge huger", "stats odd.pt huge huger --total",
+        "stats odd.pt none --total", "stats odd.pt --by-layer --hist",
+        "stats odd.pt complex none --by-layer", "stats odd.pt huge huger --by-layer",
+        "stats odd.pt sparse --by-layer", "stats odd.pt none --by-layer", "stats odd.pt huge huger", "stats odd.pt huge huger --total",
     ],
     "Hash": ["hash odd.pt", "hash mlp.pt '*.bias'"],
     "Check": [
@@ -52,6 +54,8 @@ TRIED = {
     ],
     "Diff": [
         "diff mlp.pt mlp.safetensors", "diff one.pt two.pt", "diff one.pt two.pt --stat", "diff one.pt two.pt --name-only",
+        "diff one.pt two.pt --by-layer", "diff mlp.pt training.ckpt --unchanged --by-layer", "diff mlp.pt nested.pt --by-layer",
+        "diff one.pt odd.pt --by-layer --sort name",
         "diff virtual.h5 other.h5", "diff mlp.pt training.ckpt", "diff mine.safetensors yours.safetensors",
     ],
     "Edit": [
