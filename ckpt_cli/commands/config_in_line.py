@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from ..errors import shortened
 from ..tensors.checkpoint import Checkpoint
 
+_LONGEST = 60  # characters of a list that is printed in full
+
 if TYPE_CHECKING:
     from ..analysis.adjustments import Adjustments
     from ..analysis.edited import Adjustment
@@ -86,4 +88,6 @@ def _change(adjustment: Adjustment, verb: str = "becomes") -> str:
 
 
 def _shown(value: object) -> str:
-    return shortened(json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value)
+    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+    is_long = isinstance(value, dict) or (isinstance(value, list) and len(text) > _LONGEST)
+    return f"{len(value)} entries" if is_long else shortened(text)  # type: ignore[arg-type]
