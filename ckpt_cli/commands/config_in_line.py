@@ -29,6 +29,7 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
         folder: The model folder that is written; None for a file.
     """
     from ..analysis.adjustments import adjustments
+    from .model_folder import rewritten
 
     if before.origin is None or not (folder or _is_beside(target, before.origin.path)):
         return folder, []
@@ -36,29 +37,21 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
     config = found.config
     if config is None:
         return folder, list(found.told)
-    name = os.path.basename(config.path)
     if config.path == before.origin.path:
         return folder, [*_inside(target, config, found)]
-    if folder is None or not folder.has(config.path):
+    name = folder.name_of(config.path) if folder else ""
+    if folder is None or not name:
         return folder, [*_not_written(config.path, found)]
-    path = os.path.join(os.path.dirname(folder.weights), name)
+    path = os.path.join(folder.path, name)
     lines = [f"{path}: {_change(each)}" for each in found.made]
     if found.made:
-        folder = folder.making(name, _rewritten(config, found.made))
+        folder = folder.making(name, rewritten(config, [(each.path, each.new) for each in found.made]))
     return folder, lines + [f"{path}: {line}" for line in found.told]
 
 
 def _is_beside(target: str, source: str) -> bool:
     """Whether a file is written into the folder of its source, whose config is then beside it, too."""
     return os.path.realpath(os.path.dirname(target)) == os.path.realpath(os.path.dirname(source))
-
-
-def _rewritten(config: Config, made: tuple[Adjustment, ...]) -> bytes:
-    """The file of a config with its entries adjusted, as it was in all else."""
-    from ..configs.json_text import changed
-
-    with open(config.path, encoding="utf-8", newline="") as file:
-        return changed(file.read(), [(each.path, each.new) for each in made]).encode("utf-8")
 
 
 def _not_written(path: str, found: Adjustments) -> Iterator[str]:
