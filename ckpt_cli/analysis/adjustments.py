@@ -33,7 +33,7 @@ class Adjustments(NamedTuple):
     """What an edit makes of a config.
 
     Attributes:
-        config: the config; None where there is none, or where the edit changes no name, dtype, shape or tie.
+        config: the config; None where there is none.
         made: the entries that are brought into line.
         told: what else there is to say, a line each.
     """
@@ -44,7 +44,9 @@ class Adjustments(NamedTuple):
 
 
 def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
-    """Return what becomes of the config of a checkpoint that was edited. Reads headers and configs alone.
+    """Return what becomes of the config of a checkpoint whose names, dtypes, shapes or ties an edit changed.
+
+    Reads headers and configs alone.
 
     Args:
         before: the checkpoint as it was read.
@@ -54,8 +56,6 @@ def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
     if origin is None:
         return Adjustments()
     before = origin.read.replacing(origin=origin)
-    if _alike(before, after):
-        return Adjustments()
     found = find(before)
     config = found.config
     if config is None:
@@ -70,18 +70,6 @@ def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
     told += [*_lost(edited), *(_unexplained(edited, made) if topics is _OF_MODELS else ())]
     told += tokens(edited, found.folder) if found.folder else ()
     return Adjustments(config, made, tuple(dict.fromkeys((*told, *_left(edited, list(made), " ".join(told))))))
-
-
-def _alike(before: Checkpoint, after: Checkpoint) -> bool:
-    """Whether two checkpoints have the same names, dtypes, shapes and ties, so that no config tells them apart."""
-    if before.tensors is after.tensors:
-        return True
-    kinds, others = before.kinds(), after.kinds()
-    return (
-        kinds.keys() == others.keys()
-        and all(kind.facts == others[name].facts for name, kind in kinds.items())
-        and sorted(map(sorted, before.ties())) == sorted(map(sorted, after.ties()))
-    )
 
 
 def _left(edited: Edited, made: list[Adjustment], told: str) -> Iterator[str]:

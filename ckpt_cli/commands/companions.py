@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Iterator
 
+from ..configs.folder import Folder
+from ..configs.whole import module_types
 from ..formats import Format, Index, SeveralFiles, formats
 from ..storage.file import is_plain, leads_out
 from ..tensors.checkpoint import Checkpoint
@@ -35,6 +37,8 @@ def companions(checkpoint: Checkpoint) -> tuple[dict[str, str], tuple[str, ...]]
         copied, left = {f"{below}/{name}": path for name, path in copied.items()}, [f"{below}/{name}" for name in left]
         others, more = _beside(os.path.dirname(folder), weights)
         copied, left = copied | others, left + more
+    elif os.path.basename(folder) in _parts(Folder(os.path.dirname(folder))):
+        left.append(f"the rest of {os.path.dirname(os.path.dirname(origin.path)) or os.curdir}/")
     return copied, tuple(left)
 
 
@@ -43,9 +47,6 @@ def below_whole(checkpoint: Checkpoint) -> str:
 
     That is a SentenceTransformer, a pipeline of diffusers, or a SavedModel. Empty for all else.
     """
-    from ..configs.folder import Folder
-    from ..configs.whole import module_types
-
     path = checkpoint.origin.path if checkpoint.origin else ""
     folder = os.path.dirname(os.path.abspath(path))
     above, name = os.path.split(folder)
@@ -54,8 +55,12 @@ def below_whole(checkpoint: Checkpoint) -> str:
         return ""
     if name == "variables" and os.path.isfile(os.path.join(above, "saved_model.pb")):
         return name
-    whole = Folder(above)
-    return name if name in module_types(whole) or name in whole.object("model_index.json") else ""
+    return name if name in _parts(Folder(above)) else ""
+
+
+def _parts(whole: Folder) -> set[str]:
+    """The names of the folders below that hold parts of a model: modules of a SentenceTransformer, models of a pipeline."""
+    return {*module_types(whole), *whole.object("model_index.json")}
 
 
 def _beside(folder: str, weights: set[str]) -> tuple[dict[str, str], list[str]]:
@@ -86,9 +91,6 @@ def _is_small(name: str) -> bool:
 
 def _needed_folders(folder: str) -> set[str]:
     """The names of the folders below that a model is not loaded without: the modules of a SentenceTransformer, chat templates."""
-    from ..configs.folder import Folder
-    from ..configs.whole import module_types
-
     named = module_types(Folder(folder)) if os.path.isfile(os.path.join(folder, "modules.json")) else {}
     return {path for path in named if path and "/" not in path and is_plain(path)} | set(_FOLDERS)
 

@@ -28,11 +28,11 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
         target: The path that it is written to.
         folder: The model folder that is written; None for a file.
     """
-    from ..analysis.adjustments import adjustments
+    if before.origin is None or not (folder or _is_beside(target, before.origin.path)) or _alike(before.origin.read, after):
+        return folder, []
+    from ..analysis.adjustments import adjustments  # many modules, for edits of another kind than values
     from .model_folder import rewritten
 
-    if before.origin is None or not (folder or _is_beside(target, before.origin.path)):
-        return folder, []
     found = adjustments(before, after)
     config = found.config
     if config is None:
@@ -52,6 +52,18 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
 def _is_beside(target: str, source: str) -> bool:
     """Whether a file is written into the folder of its source, whose config is then beside it, too."""
     return os.path.realpath(os.path.dirname(target)) == os.path.realpath(os.path.dirname(source))
+
+
+def _alike(before: Checkpoint, after: Checkpoint) -> bool:
+    """Whether two checkpoints have the same names, dtypes, shapes and ties, so that no config tells them apart."""
+    if before.tensors is after.tensors:
+        return True
+    kinds, others = before.kinds(), after.kinds()
+    return (
+        kinds.keys() == others.keys()
+        and all(kind.facts == others[name].facts for name, kind in kinds.items())
+        and sorted(map(sorted, before.ties())) == sorted(map(sorted, after.ties()))
+    )
 
 
 def _not_written(path: str, found: Adjustments) -> Iterator[str]:
