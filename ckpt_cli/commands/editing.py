@@ -15,6 +15,7 @@ from .params import open_checkpoint
 if TYPE_CHECKING:
     from ..analysis.diff import Difference
     from ..mapping.pairing import Template
+    from ..tensors.blocks import Progress
     from .model_folder import ModelFolder
 
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run the code that the recipe names: FILE.py:NAME.")]
@@ -94,7 +95,7 @@ def print_step(step: dict[str, Any]) -> None:
 
     from ..show.toml import step_text
 
-    defaults: dict[str, Any] = {"arch": "auto", "rng": "tensor", "preset": ""}
+    defaults: dict[str, Any] = {"arch": "auto", "rng": "tensor", "preset": "", "method": "linear"}
     sys.stdout.write(step_text({key: value for key, value in step.items() if value is not None and value != defaults.get(key)}))
 
 
@@ -213,23 +214,38 @@ def write(
     folder: ModelFolder | None = None,
 ) -> None:
     """Save `checkpoint` as `target`, with the other files of its folder, and print what its format cannot hold."""
-    from .. import writing
-    from ..edits.calculation import division_notes
     from ..show.answer import Answer, note
     from ..show.progress import Progress
 
-    divided = division_notes(checkpoint)  # before the file that it is computed from may change
     with Progress() as progress:
-        beside = folder.written() if folder else None
-        notes = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress, folder=beside)
-    if folder and folder.left:
-        notes.append(f"{folder.path}/: left behind: {', '.join(folder.left)}")
-    for line in (*notes, *divided):
+        notes = saved(checkpoint, target, form, replace=replace, backup=backup, folder=folder, progress=progress)
+    for line in notes:
         note(line)
-    for line in form.losses(checkpoint):
-        note(f"{target}: {form.called or form.name} has no place for {line}: left behind")
     if as_json:
         Answer(True).json({"path": target, "format": form.name, "tensors": len(checkpoint)})
+
+
+def saved(
+    checkpoint: Checkpoint,
+    target: str,
+    form: Savable,
+    *,
+    replace: bool,
+    backup: str | None = None,
+    folder: ModelFolder | None = None,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Save `checkpoint` as `target`, with the other files of its folder, and return the notes on it: what its format cannot hold, too."""
+    from .. import writing
+    from ..edits.calculation import division_notes
+
+    divided = division_notes(checkpoint)  # before the file that it is computed from may change
+    beside = folder.written() if folder else None
+    notes = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress, folder=beside)
+    if folder and folder.left:
+        notes.append(f"{folder.path}/: left behind: {', '.join(folder.left)}")
+    lost = (f"{target}: {form.called or form.name} has no place for {line}: left behind" for line in form.losses(checkpoint))
+    return [*notes, *divided, *lost]
 
 
 def wanted_names(framework_map: str, path: str | None, arch: str) -> Template | None:

@@ -82,12 +82,10 @@ def _step(where: str, table: dict[str, Any], any_seed: Callable[[], int]) -> Ste
     name, found = next(iter(named.items()))
     step = Step(f"{where} ({name})", name, found, table)
     with _about(step):
-        for key, value in table.items():
+        for key in table:
             if key not in found.keys:
                 raise UsageError(f"{name} has no {key!r}", _mend_for_key(key, name))
-            if not found.keys[key].fits(value):
-                raise UsageError(f"{key} takes {found.keys[key].wanted}")
-        found.validate(table)
+        found.check(table)
     return step._replace(table={"seed": any_seed(), **table}) if found.seeded else step
 
 

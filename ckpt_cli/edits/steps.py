@@ -13,6 +13,7 @@ from importlib import import_module
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..errors import UsageError
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers
 
@@ -91,6 +92,13 @@ class Verb(NamedTuple):
     validate: Callable[[Table], object] = lambda table: None
     seeded: bool = False
 
+    def check(self, table: Table) -> None:
+        """Check the values of a step, whose keys are those of the verb. Raises UsageError and its kin."""
+        for key, value in table.items():
+            if not self.keys[key].fits(value):
+                raise UsageError(f"{key} takes {self.keys[key].wanted}")
+        self.validate(table)
+
 
 @cache
 def verb(name: str) -> Verb | None:
@@ -108,7 +116,7 @@ def verb(name: str) -> Verb | None:
 
 
 # The order in which messages list the verbs; others follow in that of the alphabet.
-_LISTED = ("set", "reinit", "add", "tie", "untie", "rename", "map", "drop", "cast", "assert")
+_LISTED = ("set", "reinit", "resize", "add", "merge", "tie", "untie", "rename", "map", "drop", "cast", "assert")
 
 
 def verbs() -> dict[str, Verb]:
