@@ -33,6 +33,7 @@ def save(
     Raises:
         CkptError: The format cannot hold something, or a file cannot be read or written. Nothing is half-written.
     """
+    from ..commands.config_in_line import config_in_line
     from ..commands.editing import Destination, saved, target_and_format
 
     if (path is None) is not in_place:
@@ -42,4 +43,5 @@ def save(
     given = None if path is None else os.fspath(path)
     read = checkpoint.origin.read.replacing(origin=checkpoint.origin) if checkpoint.origin else checkpoint
     target, form, folder = target_and_format(read, Destination(given, in_place, False, force, backup, format))
-    return saved(checkpoint, target, form, replace=force or in_place, backup=backup, folder=folder)
+    folder, lines = config_in_line(read, checkpoint, target, folder)
+    return [*saved(checkpoint, target, form, replace=force or in_place, backup=backup, folder=folder), *lines]
