@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from .analysis.diff import Difference
     from .analysis.figures import Figures
+    from .edits.add import add
+    from .edits.merge import merge
+    from .edits.resize import resize
     from .errors import CkptError
     from .library.edits import apply, cast, drop, map, reinit, rename, select, set_values, tie, untie
     from .library.looking import Digests, diff, hash, stats, summary
@@ -32,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Checkpoint", "CkptError", "Difference", "Digests", "Figures", "Summary", "Tensor",
-    "apply", "cast", "diff", "drop", "hash", "map", "open", "reinit", "rename", "save", "select", "set_values", "stats", "summary", "tie",
-    "untie",
+    "add", "apply", "cast", "diff", "drop", "hash", "map", "merge", "open", "reinit", "rename", "resize", "save",
+    "select", "set_values", "stats", "summary", "tie", "untie",
 ]  # fmt: skip
 
 _IN = {
@@ -41,6 +44,7 @@ _IN = {
     "Figures": "analysis.figures", "Summary": "library.looking:Sheet", "Tensor": "tensors.tensor",
     "diff": "library.looking", "hash": "library.looking", "stats": "library.looking", "summary": "library.looking",
     "open": "library.opening", "save": "library.saving",
+    "add": "edits.add", "merge": "edits.merge", "resize": "edits.resize",
 }  # fmt: skip
 
 

@@ -97,7 +97,7 @@ def save(
     with about(main), _blaming_source(checkpoint):
         own_folder = os.path.dirname(main)
         _check_folder(path if folder is None else own_folder)
-        with _new_folder(own_folder if folder is not None or own_folder == path else ""):
+        with _new_folders(_folders(own_folder, folder) if folder is not None or own_folder == path else []):
             outputs = [*form.files_to_write(checkpoint, main), *(folder.files if folder else ())]
             written = {output.path for output in outputs}
             stale = [path for path in (folder.replaced if folder else ()) if path not in written]
@@ -131,16 +131,22 @@ def _check_folder(path: str) -> None:
         raise WriteError(f"there is no folder {folder!r}", f"make it first: mkdir -p {quote(folder)}")
 
 
+def _folders(own: str, folder: Folder | None) -> list[str]:
+    """The folders that are written into: that of the checkpoint, and those below of other files."""
+    below = {os.path.dirname(output.path) for output in folder.files} if folder else set()
+    return [own, *sorted(below - {own})]
+
+
 @contextmanager
-def _new_folder(folder: str) -> Iterator[None]:
-    """Make the folder that a checkpoint is written into, if it is missing; it is removed where writing fails."""
-    new = bool(folder) and not os.path.lexists(folder)
-    if new:
-        os.mkdir(folder)
+def _new_folders(folders: Sequence[str]) -> Iterator[None]:
+    """Make the folders that a checkpoint is written into, where they are missing; they are removed where writing fails."""
+    new = [folder for folder in folders if folder and not os.path.lexists(folder)]
     try:
+        for folder in new:
+            os.mkdir(folder)
         yield
     except BaseException:
-        if new:
+        for folder in reversed(new):
             with suppress(OSError):
                 os.rmdir(folder)
         raise

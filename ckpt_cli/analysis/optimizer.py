@@ -61,6 +61,12 @@ def states(checkpoint: Checkpoint) -> dict[str, str | None]:
     return {name: of[name] for name in checkpoint if name in of}
 
 
+def kept_by_optimizers(checkpoint: Checkpoint) -> set[str]:
+    """Return the names of the tensors that optimizers keep, averages of the weights not among them."""
+    kept = {name for optimizer in _optimizers(checkpoint) for names in optimizer.states.values() for name in names}
+    return kept.union(variables_of_slots(checkpoint))
+
+
 def _optimizers(checkpoint: Checkpoint) -> Iterator[Optimizer]:
     """The optimizers in a file: states beside `param_groups`, or below a name such as `optimizer`."""
     lists: dict[tuple[str, str], dict[int, list[str]]] = {}

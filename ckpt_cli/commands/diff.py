@@ -11,12 +11,13 @@ import typer
 
 from ..analysis.besides import besides
 from ..analysis.diff import Difference, diff
+from ..analysis.diff_lists import Listed, Sort
 from ..errors import UsageError, about
 from ..show.answer import Answer, Color, note, verdict
-from ..show.differences import show_differences
+from ..show.differences import diff_document, show_counts, show_differences, show_names
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, Dequantise, IgnoreIndex, Json, Patterns, layers_of, open_checkpoint
+from .params import ByLayer, Colors, Csv, Dequantise, IgnoreIndex, Json, Patterns, layers_of, open_checkpoint
 
 if TYPE_CHECKING:
     from ..tensors.selection import Named
@@ -30,8 +31,13 @@ Maps = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="OLD=NEW|MAP", help="Rename A's names before comparing, or carry them and the layouts across."),
 ]
-Stat = Annotated[bool, typer.Option("--stat", help="How many of each kind of difference.")]
+Unchanged = Annotated[bool, typer.Option("--unchanged", help="What stayed equal, instead of what differs.")]
+Stat = Annotated[bool, typer.Option("--stat", help="How many of each status, `unchanged` among them.")]
 NameOnly = Annotated[bool, typer.Option("--name-only", help="The names alone.")]
+SortBy = Annotated[
+    Sort | None,
+    typer.Option("--sort", help="By name, or the largest change first: most elements changed, smallest cosine.", show_default=False),
+]
 
 
 def diff_command(
@@ -43,10 +49,14 @@ def diff_command(
     exact: Exact = False,
     maps: Maps = None,
     dequantise: Dequantise = False,
+    sort: SortBy = None,
+    by_layer: ByLayer = None,
+    unchanged: Unchanged = False,
     stat: Stat = False,
     name_only: NameOnly = False,
     ignore_index: IgnoreIndex = False,
     as_json: Json = False,
+    as_csv: Csv = False,
     color: Colors = Color.auto,
 ) -> int:
     """Compare A and B, parameter by parameter. Exit status: 0 same, 1 different, 2 an error.
@@ -54,7 +64,10 @@ def diff_command(
     NaN equals NaN and -0 equals 0, except with --exact. Tensors of two dtypes are different, and their elements are compared by value.
     Bytes that are in no tensor are compared, too, where no PATTERN is given; those that cannot be read are `unread`, a difference.
     Objects that are no tensors, and metadata, are no difference: a note names those that are not the same.
-    In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated.
+    With --by-layer a line is a layer, the largest REL_L2 first: all its elements together, those that are equal included. Integers of a
+    layer that has floats count in CHANGED alone. STATUS has all that there is in the layer, joined by commas.
+    In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated. With
+    --unchanged the exit status is what it is without: `ckpt diff A B 'encoder.*'` is 0 where all of the encoder is the same.
     """
     _check_together(stat and name_only, exact and bool(rtol or atol))
     one = open_checkpoint(a, ignore_index=ignore_index, dequantise=dequantise)
@@ -64,12 +77,16 @@ def diff_command(
         names = _names(mapped, two, patterns)
     differences = _differences(mapped, two, names, Tolerance(rtol, atol, exact))
     others = besides(mapped.checkpoint, two)
+    listed = Listed(mapped.checkpoint, two, names, differences, sort, by_layer, unchanged)
+    out = Answer(as_json, color, as_csv)
     with verdict():
-        if name_only and not as_json:
-            Answer().lines(dict.fromkeys(difference.name for difference in differences))
+        if as_json:
+            out.json({"a": a, "b": b} | diff_document(listed, others, stat))
+        elif stat:
+            show_counts(out, listed.counts())
         else:
-            show_differences(Answer(as_json, color), differences, stat, {"a": a, "b": b}, others._asdict())
-    for line in (*mapped.notes, *others.notes()):
+            (show_names if name_only else show_differences)(out, listed.entries())
+    for line in (*mapped.notes, *others.notes(), *_hint(mapped, two, differences, (a, b))):
         note(line)
     return 1 if differences else 0
 
@@ -80,6 +97,15 @@ def _check_together(two_forms: bool, exact_with_tolerance: bool) -> None:
         raise UsageError("--stat and --name-only exclude each other", "choose one")
     if exact_with_tolerance:
         raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
+
+
+def _hint(mapped: _Mapped, two: Checkpoint, differences: list[Difference], called: tuple[str, str]) -> list[str]:
+    """A note that says which renaming compares tensors that only their names keep apart."""
+    if mapped.across or not {"added", "removed"}.issubset({each.status for each in differences}):
+        return []
+    from ..analysis.prefix import hint
+
+    return list(filter(None, [hint(mapped.checkpoint.kinds(), two.kinds(), called)]))
 
 
 class Tolerance(NamedTuple):

@@ -58,12 +58,18 @@ def finish(before: Checkpoint, after: Checkpoint, to: Destination, as_json: bool
     if step is not None:
         print_step(step)
         return
+    from ..show.answer import note
+    from .config_in_line import config_in_line
+
     target, form, folder = target_and_format(before, to)
+    folder, lines = config_in_line(before, after, target, folder)
     _note_parts(before, after)
     if to.dry_run:
         _dry_run(before, after, to, target, form, folder, as_json)
     else:
         write(after, target, form, replace=to.replaces, backup=to.backup, as_json=as_json, folder=folder)
+    for line in lines:
+        note(line)
 
 
 def _folder_of(before: Checkpoint, to: Destination) -> ModelFolder | None:
@@ -88,7 +94,7 @@ def print_step(step: dict[str, Any]) -> None:
 
     from ..show.toml import step_text
 
-    defaults: dict[str, Any] = {"arch": "auto", "rng": "tensor", "preset": ""}
+    defaults: dict[str, Any] = {"arch": "auto", "rng": "tensor", "preset": "", "method": "linear"}
     sys.stdout.write(step_text({key: value for key, value in step.items() if value is not None and value != defaults.get(key)}))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import UsageError
 from ..show.answer import Color
 from ..tensors.checkpoint import Checkpoint
 from .layer_types import layers_of as layers_of
@@ -22,7 +23,17 @@ Patterns = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+
+
+def _one_form(context: typer.Context, wanted: bool) -> bool:
+    """Raise UsageError where the answer is wanted in two forms."""
+    if wanted and (context.params.get("as_json") or context.params.get("as_csv")):
+        raise UsageError("--json and --csv exclude each other", "choose one")
+    return wanted
+
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document.", callback=_one_form)]
+Csv = Annotated[bool, typer.Option("--csv", help="CSV, whose first line has the keys of --json.", callback=_one_form)]
 Colors = Annotated[Color, typer.Option("--color", metavar="auto|always|never", help="Colours: on a terminal, always, never.")]
 Arch = Annotated[
     str,
@@ -57,6 +68,11 @@ FormatName = Annotated[
     str | None, typer.Option("--format", metavar="NAME", help="The format to write; `ckpt formats` lists them.", show_default=False)
 ]
 PrintRecipe = Annotated[bool, typer.Option("--print-recipe", help="Print this edit as a step for `ckpt apply`, write nothing.")]
+
+ByLayer = Annotated[
+    int | None,
+    typer.Option("--by-layer", metavar="[DEPTH]", min=1, help="One line a layer, told by DEPTH parts of its path.", show_default=False),
+]
 
 Dequantise = Annotated[
     bool,

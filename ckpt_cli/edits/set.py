@@ -40,15 +40,15 @@ def set_values(checkpoint: Checkpoint, assignments: Sequence[str], open: Open, l
         EditError: The dtype of a tensor cannot hold a value. Where values depend on others, this is raised when they are read.
         Opaque: A tensor has no plain elements.
     """
-    once = cache(partial(_opened, checkpoint, open))
+    once = cache(partial(opened, checkpoint, open))
     for text in assignments:
         changed = with_besides(checkpoint, text)
         checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), once, layers) if changed is None else changed
     return checkpoint
 
 
-def _opened(checkpoint: Checkpoint, open: Open, path: str) -> Checkpoint:
-    """Another checkpoint; where it is the file that is edited, as that was read: then an edit in place knows what it overwrites."""
+def opened(checkpoint: Checkpoint, open: Open, path: str) -> Checkpoint:
+    """Return another checkpoint; where it is the file that is edited, as that was read: then an edit in place knows what it overwrites."""
     with about(path):
         other = open(path)
     if not isinstance(other, Checkpoint):
