@@ -145,21 +145,9 @@ def merge(
     if not checkpoints:
         raise UsageError("nothing to merge is given", "name the checkpoints, one argument each")
     others, (first, *rest) = Others(), checkpoints
-    named = {} if base is None else {"base": others.called(base)}
-    return made(
-        first,
-        "merge",
-        others,
-        merge=[others.called(other) for other in rest],
-        method=method,
-        weights=_weight_texts(weights),
-        density=density,
-        lora=texts(lora),
-        common=common,
-        seed=seed,
-        arch=arch,
-        **named,
-    )
+    named = {"merge": [others.called(other) for other in rest]} | ({} if base is None else {"base": others.called(base)})
+    options = {"density": density, "lora": texts(lora), "common": common, "seed": seed, "arch": arch}
+    return made(first, "merge", others, method=method, weights=_weight_texts(weights), **named, **options)
 
 
 def _weight_texts(weights: Weights) -> list[str]:
