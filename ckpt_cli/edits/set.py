@@ -57,7 +57,7 @@ def opened(checkpoint: Checkpoint, open: Open, path: str) -> Checkpoint:
     if not isinstance(other, Checkpoint):
         raise UsageError(f"{path} is no checkpoint")
     mine = checkpoint.origin
-    same = mine and other.origin and mine.file.identity == other.origin.file.identity
+    same = mine and other.origin and mine.file.identity == other.origin.file.identity and other.is_as_read
     return mine.read.replacing(origin=mine) if mine and same else other
 
 
