@@ -80,7 +80,7 @@ def parse_by_rows(text: str) -> GrownRows | None:
     Raises:
         UsageError: It is, and its arguments do not fit.
     """
-    name, bracket, arguments = text.strip().partition("(")
+    name, _, arguments = text.strip().partition("(")
     if name.strip() not in _BY_ROWS:
         return None
     try:

@@ -23,6 +23,7 @@ from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .. import Patcher, Savable, Writer, formats
+from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -67,6 +68,17 @@ class Gguf(Writer, Patcher):
         """Parts, as llama.cpp's gguf-split makes them."""
         form = formats["gguf-split"]
         return form.divided(size) if isinstance(form, Savable) else None
+
+    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+        """That llama.cpp counts the tensors that its architecture has."""
+        kind, new = checkpoint.metadata.get("general.architecture"), new_names(checkpoint) if self.is_origin_of(checkpoint) else ""
+        return f"llama.cpp refuses a file with tensors that the architecture {kind} does not have: it has {new} now" if new and kind else ""
+
+    def new_entry(self, text: str) -> str:
+        """A number or a boolean of its type, else a text."""
+        from .header_writing import Typed
+
+        return Typed.of(text)
 
     def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
         """The arrays that were read from a GGUF file, or from all its parts."""
@@ -225,6 +237,8 @@ def pairs_of(checkpoint: Checkpoint) -> list[bytes]:
     header, alignment = checkpoint.rest, frame_of(checkpoint).alignment
     if isinstance(header, Header) and checkpoint.origin:
         before = checkpoint.origin.read
+        if alignment != 32 and "general.alignment" not in checkpoint.metadata:
+            raise CannotHold("general.alignment says where the data lie, and they stay there", "leave it as it is")
         kept = [_pair(checkpoint, before, key) for key in header.values if key in checkpoint.metadata or key in checkpoint.objects]
         new = [(key, text) for key, text in checkpoint.metadata.items() if key not in header.values]
         return kept + [encoded_pair(key, text, header.order) for key, text in new]

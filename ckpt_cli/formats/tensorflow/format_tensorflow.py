@@ -22,10 +22,12 @@ from ...storage.file import File, leads_out
 from ...storage.storage import Storage
 from ...tensors.checkpoint import Checkpoint
 from .. import HasChecksums, Patcher, SeveralFiles, Writer, formats
+from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.file_to_write import FileToWrite
 
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _MAGIC = bytes.fromhex("57fb808b247547db")
 _LATEST = re.compile(rb'\s*model_checkpoint_path:\s*"([^"\\]{1,4096})"')
 _DATA = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}", re.DOTALL)  # as in tensorflow/core/util/tensor_bundle/naming.h
@@ -86,6 +88,12 @@ class TensorFlow(SeveralFiles, Writer, Patcher, HasChecksums):
     def main_file(self, path: str, checkpoint: Checkpoint | None = None) -> str:
         """The index of the prefix `path`, or `path` itself where it is one."""
         return path if path.endswith(self.suffixes) else path + self.suffixes[0]
+
+    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+        """That TensorFlow goes by the object graph in the bundle, where there is one."""
+        graph = any(_OBJECT_GRAPH in name for name in checkpoint.objects)
+        new = new_names(checkpoint) if graph and self.is_origin_of(checkpoint) else ""
+        return f"the object graph in the checkpoint does not know of {new}: tf.train.Checkpoint restores none of it" if new else ""
 
     def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
         """The strings that were read from a bundle."""

@@ -36,7 +36,7 @@ class TorchZip(Writer, Patcher):
     name = "torch"
     title = "PyTorch zip (torch.save)"
     suffixes = (".pt", ".pth", ".bin", ".ckpt")
-    ties = objects = edits_objects = writes_new_objects = True
+    ties = objects = edits_objects = writes_new_objects = in_model_order = True
     model_names = ("pytorch_model.bin", "diffusion_pytorch_model.bin")
     adapter_names = ("adapter_model.bin",)
 

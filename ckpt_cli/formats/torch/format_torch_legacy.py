@@ -41,7 +41,7 @@ class TorchLegacy(Writer):
 
     name = "torch-legacy"
     title = "PyTorch before 1.6 (written as torch)"
-    ties = objects = edits_objects = True
+    ties = objects = edits_objects = in_model_order = True
 
     def sniff(self, file: File) -> bool:
         """The magic number near the beginning, as the bytes or the digits that a pickle has for it."""

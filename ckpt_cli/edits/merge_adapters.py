@@ -1,0 +1,44 @@
+"""Adapters as `merge` takes them: `ADAPTER[:SCALE]`, opened, and folded in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from math import isfinite
+from typing import Any
+
+from ..errors import UsageError
+from ..tensors.checkpoint import Checkpoint
+
+
+def parse_adapter(text: str) -> tuple[str, float]:
+    """Return the path and the scale that `ADAPTER[:SCALE]` names: what stands behind the last colon is the scale, if it is a number.
+
+    Raises:
+        UsageError: There is no path, or the scale is infinite or NaN.
+    """
+    path, colon, number = text.rpartition(":")
+    try:
+        scale = float(number) if colon else 1.0
+    except ValueError:
+        colon, scale = "", 1.0
+    path = path if colon else text
+    if not path:
+        raise UsageError(f"{text!r} names no adapter", "write ADAPTER, or ADAPTER:SCALE")
+    if not isfinite(scale):
+        raise UsageError(f"the scale of {path} is infinite or NaN", "give a finite number")
+    return path, scale
+
+
+def read_adapters(texts: Sequence[str], open: Callable[[str], Mapping[str, Any]]) -> list[tuple[Any, float]]:
+    """Return the adapters that texts name, opened, each with its scale."""
+    if not texts:
+        return []
+    read = import_module("ckpt_cli.adapters").read
+    return [(read(path, open), scale) for path, scale in map(parse_adapter, texts)]
+
+
+def fold_in(checkpoint: Checkpoint, adapters: Sequence[tuple[Any, float]]) -> Checkpoint:
+    """Fold adapters into the layers that they change, each times its scale."""
+    folded: Checkpoint = import_module(".fold_in", __package__).fold_in(checkpoint, adapters)
+    return folded
