@@ -25,7 +25,7 @@ from ..storage.boxes import cut
 from ..storage.sequential import Drawn
 from ..storage.tiles import chained
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import Layers, matches, no_layers
+from ..tensors.selection import Layers, matches
 from ..tensors.tensor import Tensor
 from .grown_rows import GrownRows
 from .new_shapes import Resizing, fit
@@ -34,7 +34,7 @@ from .resize_presets import fitting_presets
 from .resize_request import PLACES, Request, parse_request
 from .resized_states import Resized, over_base, with_states
 from .tied_views import permuted, views_of
-from .wishes import NO_FACTS, Facts
+from .wishes import Facts
 
 if TYPE_CHECKING:
     from .steps import Verb
@@ -42,15 +42,6 @@ if TYPE_CHECKING:
 Shape = tuple[int, ...]
 States = Mapping[str, "str | None"]  # what an optimizer keeps, and averages → their parameter
 _SHOWN = 6  # neighbours that a note names
-
-
-def no_files(path: str) -> Mapping[str, Source]:
-    """Open no other checkpoint.
-
-    Raises:
-        EditError: always.
-    """
-    raise EditError("other checkpoints cannot be opened here", "give `open`", path)
 
 
 class Surroundings(NamedTuple):
@@ -62,45 +53,19 @@ class Surroundings(NamedTuple):
         facts: What presets may ask of the model.
     """
 
-    layers: Layers = no_layers
-    open: Callable[[str], Mapping[str, Source]] = no_files
-    facts: Facts = NO_FACTS
+    layers: Layers
+    open: Callable[[str], Mapping[str, Source]]
+    facts: Facts
 
 
-def resize(
-    checkpoint: Checkpoint,
-    rules: Sequence[str],
-    *,
-    fill: str = "",
-    at: str = "end",
-    fresh: bool = False,
-    seed: int = 0,
-    layers: Layers = no_layers,
-    open: Callable[[str], Mapping[str, Source]] = no_files,
-) -> Checkpoint:
-    """Give tensors other shapes. How they are filled is told in the notes of the result.
+def resize(checkpoint: Checkpoint, request: Request, around: Surroundings) -> tuple[Checkpoint, list[Planned]]:
+    """Give tensors other shapes. Their other names, states of optimizers and averages follow; notes name what else may have to.
 
     Args:
         checkpoint: The checkpoint.
-        rules: Rules `PATTERN=SHAPE`. Of each axis, SHAPE says the size, `*` for that which it has, `+N` to add or `-N` to take away.
-        fill: A scheme for what is new, drawn over the whole new tensor as `reinit` would draw it, under what is kept; `mean_rows` and
-            `resized_embeddings` go by the old rows; `preset:NAME`. Empty: the preset that fits the config, or the framework of the file.
-        at: Which side of an axis is added or taken away: `end` or `start`.
-        fresh: Whether nothing is kept.
-        seed: The seed, from 0 to 2⁶³ - 1.
-        layers: Gives the types of layers by path, for roles and patterns `@Type`.
-        open: Opens the checkpoint that `copy_from` names.
-
-    Raises:
-        CkptError: What `planned_resize` and `parse_request` raise.
-    """
-    after, plan = planned_resize(checkpoint, parse_request(rules, fill, at, fresh, seed), Surroundings(layers, open))
-    told = tuple(f"{step.name}: {step.scheme}: {step.draw} ({step.reason})" for step in plan)
-    return after.replacing(notes=(*after.notes, *told))
-
-
-def planned_resize(checkpoint: Checkpoint, request: Request, around: Surroundings) -> tuple[Checkpoint, list[Planned]]:
-    """Give tensors other shapes. Their other names, states of optimizers and averages follow; notes name what else may have to.
+        request: The new shapes, and what fills new elements: a scheme is drawn over the whole new tensor as `reinit` would draw it, under
+            what is kept; `mean_rows` and `resized_embeddings` go by the old rows; else the preset that fits the model draws.
+        around: What it asks of the rest of the program.
 
     Returns:
         The checkpoint, and how each tensor is filled.
@@ -238,9 +203,8 @@ def _told_neighbours(checkpoint: Checkpoint, changed: Mapping[str, Shape], left_
 
 def recipe_step() -> Verb:
     """The step `resize = [PATTERN=SHAPE…]` of a recipe, with `fill`, `at`, `fresh` and `seed`."""
-    from .steps import TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
+    from .steps import SEED, TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
 
-    seed = Accepted(lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1")
     place = Accepted(lambda value: value in PLACES, '"end" or "start"')
     truth = Accepted(lambda value: type(value) is bool, "true or false")
 
@@ -251,7 +215,7 @@ def recipe_step() -> Verb:
     def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
         facts = context.facts(checkpoint, table.get("arch", "auto"))
         around = Surroundings(context.layers_of(checkpoint, table), context.open, facts)
-        return Outcome(*planned_resize(checkpoint, request(table), around))
+        return Outcome(*resize(checkpoint, request(table), around))
 
-    keys = {"resize": TEXTS, "fill": TEXT, "at": place, "fresh": truth, "seed": seed, "arch": TEXT}
+    keys = {"resize": TEXTS, "fill": TEXT, "at": place, "fresh": truth, "seed": SEED, "arch": TEXT}
     return Verb(keys, make, request, seeded=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
+from ..analysis.averages import averages
 from ..errors import EditError
 from ..numbers.shapes import nbytes_of, show_shape
 from ..storage.boxes import cut, laid_over
@@ -21,11 +22,7 @@ from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
 from .new_shapes import fit
 
-_COPY = re.compile(
-    r"(^|[._/])((\w+_)?ema(_\w+)?|(\w+_)?swa(_\w+)?|averaged?\w*|shadow\w*|ExponentialMovingAverage|moving_avg\w*)([._/]|$)"
-    r"|fp32_from_fp16_params|(^|[._/])(master_(param|weight)s?|fp32)$",
-    re.IGNORECASE,
-)
+_MASTER = re.compile(r"fp32_from_fp16_params|(^|[._/])(master_(param|weight)s?|fp32)$")
 _SHOWN = 4  # names in a note
 _MOST_AXES = 8
 
@@ -59,6 +56,7 @@ def with_states(
     Raises:
         EditError: A state follows from the shape of its parameter in no known way, or it is not certain whose it is.
     """
+    averaged = {name for average in averages(checkpoint) for name in average.of} if parameter_of else set()
     zeroed: list[str] = []
     copied: list[str] = []
     tensors: dict[str, Tensor] = {}
@@ -71,7 +69,7 @@ def with_states(
         if parameter is None:
             _refuse_uncertain(name, state, alike)
         elif parameter in resized and state.numel > 1:
-            copy = bool(_COPY.search(name))
+            copy = name in averaged or bool(_MASTER.search(name))
             tensors[name] = made.setdefault(state.key, _followed(name, state, parameter, resized[parameter], copy))
             (copied if copy else zeroed).append(name)
     notes = [
