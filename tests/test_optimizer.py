@@ -99,9 +99,10 @@ def test_master_weights_are_those_of_the_groups(ckpt: Ckpt, tmp_path: Path) -> N
     net = mlp().bfloat16()
     inner = {"state": {}, "param_groups": [{"lr": 1, "params": [0, 1, 2, 3]}]}
     masters = [[parameter.detach().float() for parameter in net.parameters()]]
-    torch.save({"model": net.state_dict(), "optimizer": {**inner, "fp32_from_fp16_params": masters}}, tmp_path / "a.pt")
     names = [f"model.{name}" for name, _ in net.named_parameters()]
-    assert of(ckpt, tmp_path / "a.pt") == {f"optimizer.fp32_from_fp16_params.0.{number}": name for number, name in enumerate(names)}
+    for optimizer in (inner, {"optimizer": inner}):  # the latter as Megatron-LM has it
+        torch.save({"model": net.state_dict(), "optimizer": {**optimizer, "fp32_from_fp16_params": masters}}, tmp_path / "a.pt")
+        assert of(ckpt, tmp_path / "a.pt") == {f"optimizer.fp32_from_fp16_params.0.{number}": name for number, name in enumerate(names)}
 
 
 def test_an_optimizer_alone_lists_its_states_and_says_nothing_of_what_is_not_there(ckpt: Ckpt, tmp_path: Path) -> None:

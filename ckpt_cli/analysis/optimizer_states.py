@@ -47,7 +47,7 @@ def optimizers(checkpoint: Checkpoint) -> Iterator[Optimizer]:
     for home, by_key in homes.items():
         groups, names = ([ids for _, ids in sorted(lists.get((home, kind), {}).items())] for kind in ("params", "param_names"))
         for name in checkpoint:
-            if (found := _MASTER.fullmatch(name)) and found["home"] == home:
+            if (found := _MASTER.fullmatch(name)) and home in (found["home"], f"{found['home']}optimizer."):  # Megatron's lie above
                 by_key.setdefault(_key_at(groups, int(found["group"]), int(found["number"])), []).append(name)
         yield Optimizer(groups, names, by_key)
 

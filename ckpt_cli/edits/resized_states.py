@@ -23,6 +23,7 @@ from ..tensors.tensor import Tensor
 from .new_shapes import fit
 
 _MASTER = re.compile(r"fp32_from_fp16_params|(^|[._/])(master_(param|weight)s?|fp32)$")
+_OPTIMIZER = re.compile(r"(^|[./])(optim\w*|opt_state)[./]")
 _SHOWN = 4  # names in a note
 _MOST_AXES = 8
 
@@ -62,7 +63,9 @@ def with_states(
     tensors: dict[str, Tensor] = {}
     made: dict[object, Tensor] = {}
     alike = {name: resized[name] for name in {each.before.shape: name for name, each in resized.items()}.values()}  # one of each shape
-    for name, parameter in parameter_of.items():
+    known = {*parameter_of, *parameter_of.values()}
+    others = {name: None for name in checkpoint if _OPTIMIZER.search(name) and name not in known}  # of optimizers not known here
+    for name, parameter in {**parameter_of, **others}.items():
         if name in resized:
             continue
         state = checkpoint[name]
