@@ -183,4 +183,5 @@ _BY_PARAMETER: dict[str, Callable[[str, CommandLine], list[Candidate] | None]] =
     "format_name": _formats,
     "preset": _presets,
     "name": _schemes_and_presets,
+    "fill": lambda typed, line: _schemes("", typed),
 }
