@@ -129,6 +129,8 @@ def test_a_scheme_draws_the_whole_new_tensor_under_what_is_kept(ckpt: Ckpt, tmp_
     if not fresh:
         want[:40, :30] = old
     assert same_bits(loaded(tmp_path / "b.pt")["w"], want)
+    ckpt("resize", path, "w=*x*", "--fill", "ones", *fresh, "-o", tmp_path / "c.pt")
+    assert same_bits(loaded(tmp_path / "c.pt")["w"], torch.ones(40, 30) if fresh else old)
 
 
 def test_a_seed_is_chosen_and_told_where_something_random_is_drawn(ckpt: Ckpt, tmp_path: Path) -> None:

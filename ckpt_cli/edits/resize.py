@@ -76,7 +76,7 @@ def resize(checkpoint: Checkpoint, request: Request, around: Surroundings) -> tu
         Opaque: A tensor has no plain elements.
     """
     parameter_of = states(checkpoint)
-    shapes = _new_shapes(checkpoint, request.resizings, around.layers, parameter_of)
+    shapes = _new_shapes(checkpoint, request, around.layers, parameter_of)
     _refuse_parts(checkpoint, shapes)
     views = views_of(checkpoint, shapes)
     if isinstance(request.fill, GrownRows):
@@ -93,10 +93,10 @@ def resize(checkpoint: Checkpoint, request: Request, around: Surroundings) -> tu
     return after.replacing(notes=(*checkpoint.notes, *notes)), plan
 
 
-def _new_shapes(checkpoint: Checkpoint, resizings: Sequence[Resizing], layers: Layers, parameter_of: States) -> dict[str, Shape]:
+def _new_shapes(checkpoint: Checkpoint, request: Request, layers: Layers, parameter_of: States) -> dict[str, Shape]:
     """The new shape of each tensor that gets another one, by the first of its names, but for states that follow their parameter."""
     first, found = checkpoint.tied_to(), dict[str, tuple[Shape, Resizing]]()
-    for resizing in resizings:
+    for resizing in request.resizings:
         for name in matches(checkpoint, resizing.pattern, layers):
             tensor = checkpoint[name].plain(name)
             new, own = resizing.resized(name, tensor.dtype, tensor.shape), first.get(name, name)
@@ -105,7 +105,7 @@ def _new_shapes(checkpoint: Checkpoint, resizings: Sequence[Resizing], layers: L
                 raise EditError(f"{rule.text!r} and {resizing.text!r} want {name} in two shapes", "give it one")
     wanted = {name: found[name][0] for name in checkpoint if name in found}
     following = {name for name, of in parameter_of.items() if name in wanted and of in wanted and wanted[name] == wanted[of]}
-    return {name: new for name, new in wanted.items() if new != checkpoint[name].shape and name not in following}
+    return {name: new for name, new in wanted.items() if name not in following and (request.fresh or new != checkpoint[name].shape)}
 
 
 def _refuse_parts(checkpoint: Checkpoint, shapes: Mapping[str, object]) -> None:
