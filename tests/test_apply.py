@@ -266,7 +266,7 @@ def test_a_recipe_may_come_by_a_pipe(sample: Sample) -> None:
         ("[[step]", "this is no TOML"),
         ("[rules]\n'*' = 'zeros'", "rules alone are for `ckpt reinit --recipe`"),
         ("[[steps]]\ndrop = ['*']", "a recipe of steps has no 'steps'"),
-        ("[[step]]", "step 1: nothing says what to do (each step has one of set, reinit, tie"),
+        ("[[step]]", "step 1: nothing says what to do (each step has one of set, reinit, "),
         ("[[step]]\ndrpo = ['*']", "step 1: a step has no 'drpo' (did you mean drop"),
         ("[[step]]\ndrop = ['*']\nset = ['a = 1']", "step 1: drop and set in one step"),
         ("[[step]]\ndrop = ['2.*']\npreset = 'keras'", "step 1 (drop): drop has no 'preset' (it goes with reinit)"),
