@@ -74,9 +74,10 @@ def finish(before: Checkpoint, after: Checkpoint, to: Destination, as_json: bool
 
 def _folder_of(before: Checkpoint, to: Destination) -> ModelFolder | None:
     """The model folder that -o names; None where it names a file. Raises WriteError where it may not be written."""
-    from .model_folder import is_folder, model_folder
+    from .model_folder import is_folder, model_folder, weights_name
 
-    return model_folder(before, to.output or "", to.format_name, to.force) if is_folder(to.output) else None
+    name = weights_name(before, to.format_name) if is_folder(to.output) else ""
+    return model_folder(before, to.output or "", name, to.force) if name else None
 
 
 def _note_parts(before: Checkpoint, after: Checkpoint) -> None:
@@ -248,7 +249,7 @@ def saved(
     beside = folder.written() if folder else None
     notes = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress, folder=beside)
     if folder and folder.left:
-        notes.append(f"{os.path.dirname(target)}/: left behind: {', '.join(folder.left)}")
+        notes.append(f"{folder.path}/: left behind: {', '.join(folder.left)}")
     lost = (f"{target}: {form.called or form.name} has no place for {line}: left behind" for line in form.losses(checkpoint))
     unknown = form.unknown_to_model(checkpoint)
     return [*notes, *divided, *lost, *([f"{target}: {unknown}"] if unknown else [])]

@@ -75,6 +75,10 @@ class Format:
         """What the file says of single tensors and groups besides their names and values. Where it differs, `diff` notes it."""
         return {}
 
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """What in the file or beside it tells the sizes of tensors besides their headers, where these change; mostly nothing."""
+        return ""
+
     def files_read(self, checkpoint: Checkpoint) -> list[File]:
         """The files that `checkpoint` was read from."""
         return [checkpoint.origin.file] if checkpoint.origin else []

@@ -69,6 +69,13 @@ class HDF5(Writer, Patcher):
 
         return hdf5_checkpoint.attributes(checkpoint.rest)
 
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """The config of a whole model, by which Keras builds it before it loads the weights."""
+        from .hdf5_checkpoint import model_config
+
+        whole = model_config(checkpoint.rest) is not None
+        return "model_config in the .h5 keeps the old sizes: load_model() fails, load_weights() into a new model does not" if whole else ""
+
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for what HDF5 has no place for. Where values alone change, there is nothing."""
         from ..patching import changed_storages

@@ -72,6 +72,10 @@ class Keras(Writer, Patcher):
 
         return hdf5_checkpoint.attributes(checkpoint.rest.tree)
 
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """The config, by which Keras builds the model before it loads the weights."""
+        return "config.json in a .keras keeps the old sizes, and Keras does not load it: write NAME.weights.h5 for model.load_weights()"
+
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for what comes from another format, which has no config, and for what HDF5 has no place for."""
         from . import hdf5_writing

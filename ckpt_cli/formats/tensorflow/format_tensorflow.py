@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ...errors import UnknownFormat, about
@@ -72,6 +72,12 @@ class TensorFlow(SeveralFiles, Writer, Patcher, HasChecksums):
 
         bundle = Bundle(file)
         return Checkpoint(bundle.tensors(), objects=bundle.objects(), rest=bundle, separator="/", undecoded=bundle.undecoded())
+
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """The graph of a SavedModel."""
+        folder = os.path.dirname(os.path.dirname(os.path.abspath(checkpoint.origin.path))) if checkpoint.origin else ""
+        graph = os.path.join(folder, "saved_model.pb")
+        return f"{graph} keeps the old sizes, and a SavedModel is not loaded with other ones: save it anew" if os.path.isfile(graph) else ""
 
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for a tensor or a name that a bundle has no place for."""
