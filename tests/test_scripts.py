@@ -62,6 +62,7 @@ TRIED = {
         "set mlp.pt '0.bias[0] = nan' -n", "set mlp.pt 0.bias=0 -o out.pt", "set odd.pt 'large[1] = 7' -n", "tie one.pt a b -n",
         "untie shared-mlp.pt '*' -n", "rename mlp.pt '0.*=first.*' -n", "drop training.ckpt 'optimizer.*' -n", "drop odd.pt lr -n",
         "resize mlp.pt 0.weight=+3x* --fill zeros -n", "resize mlp.pt 0.weight=+3x* --fill zeros -o resized.pt",
+        "add mlp.pt x:f32[2]=zeros -n", "add mlp.pt --from mlp.safetensors --rename re:^=x. -o added.pt",
         "merge mlp.pt mlp.safetensors -o mean.pt", "merge mlp.pt mlp.safetensors --weights 1,1 -n",
         "cast mlp.pt bf16 -n", "cast odd.pt float64 specials -n", "cast mlp.pt bf16 -i", "convert mlp.pt new.safetensors --dtype bf16",
         "convert mlp.pt other.safetensors --drop 2.bias -n", "apply mlp.pt good.toml -n",
