@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..adapters.reading import Adapter
 from ..errors import EditError, UsageError, about, naming
 from ..merging import How, Method, methods
 from ..merging.alignment import Aligned, Source, align, refuse_names, refuse_shapes, sources_of
@@ -15,7 +16,8 @@ from ..merging.weights import Weights, parse_weights, weights_of
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, no_layers
 from ..tensors.tensor import Tensor
-from .merge_adapters import fold_in, parse_adapter, read_adapters
+from .fold_in import fold_in
+from .merge_adapters import parse_adapter, read_adapters
 from .merge_candidates import Staying, numbers, refuse_packed, staying
 from .set import opened
 
@@ -33,7 +35,7 @@ def merge(
     base: Checkpoint | None = None,
     density: float | None = None,
     common: bool = False,
-    lora: Sequence[tuple[Any, float]] = (),
+    lora: Sequence[tuple[Adapter, float]] = (),
     seed: int = 0,
     layers: Layers = no_layers,
 ) -> Checkpoint:
@@ -46,7 +48,7 @@ def merge(
         base: What they were trained from, for `task`, `ties` and `dare`. The result has its dtypes, else those of the first.
         density: The part of the differences from the base that `ties` and `dare` keep.
         common: Whether tensors that not all have are left as the first has them; otherwise they are an error.
-        lora: Adapters, as `adapters.read` returns them, and the scale of each, folded into the result.
+        lora: Adapters, as `adapters.reading.read` returns them, and the scale of each, folded into the result.
         seed: The seed of `dare`.
         layers: Gives the types of layers, for patterns `@Type`.
 
