@@ -207,7 +207,7 @@ def test_integers_objects_and_the_optimizer_are_those_of_the_first(ckpt: Ckpt, t
     assert made["epoch"] == 0 and made["args"] == {"lr": 0} and made["model"]["1.num_batches_tracked"] == 1
     for key, state in a["optimizer"]["state"].items():
         assert all(torch.equal(made["optimizer"]["state"][key][slot], value) for slot, value in state.items())
-    assert "12 tensors of the optimizer" in told and "`ckpt drop OUT 'optimizer.*'`" in told and "1 integer tensor" in told
+    assert "12 tensors of the optimizer" in told and "`ckpt drop OUT 'optimizer.state.*'`" in told and "1 integer tensor" in told
     ckpt("drop", tmp_path / "o.pt", "optimizer.*", "-i")
     assert "optimizer" not in torch.load(tmp_path / "o.pt") or not torch.load(tmp_path / "o.pt")["optimizer"]
 
@@ -290,7 +290,7 @@ def hostile(tmp_path: Path) -> dict[str, Path]:
     [
         (["a"], [], "one checkpoint alone"),
         (["a", "a"], [], "given twice"),
-        (["a", "b", "same"], [], "is one file"),
+        (["a", "b", "same"], [], "it is the same file as"),
         (["a", "shape"], [], "shapes differ: w (4x2 in"),
         (["a", "int"], [], "w is int64, and no float"),
         (["a", "sparse"], [], "w is sparse_coo"),
@@ -304,7 +304,7 @@ def hostile(tmp_path: Path) -> dict[str, Path]:
         (["a", "b"], ["--method", "mean"], "no method of merging is called 'mean'"),
         (["a", "b"], ["--method", "task"], "--base BASE"),
         (["a", "b"], ["--base", "huge"], "no use for a base"),
-        (["a", "b"], ["--method", "task", "--base", "b"], "is one file"),
+        (["a", "b"], ["--method", "task", "--base", "b"], "given twice"),
         (["a", "b"], ["--method", "ties", "--base", "huge"], "--density 0.2"),
         (["a", "b"], ["--method", "dare", "--base", "huge", "--density", "0"], "is no part"),
         (["a", "b"], ["--method", "dare", "--base", "huge", "--density", "nan"], "is no part"),

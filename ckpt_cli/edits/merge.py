@@ -76,8 +76,9 @@ def _refuse_one_file(sources: Sequence[Source]) -> None:
         if origin is None or origin.read.tensors is not checkpoint.tensors:
             continue
         if origin.file.identity in seen:
-            also = "" if seen[origin.file.identity] == label else f" and {label}"
-            raise UsageError(f"{seen[origin.file.identity]}{also} is one file, given twice", "name each checkpoint once")
+            other = seen[origin.file.identity]
+            what = "it is given twice" if other == label else f"it is the same file as {other}"
+            raise UsageError(what, "name each checkpoint once", label)
         seen[origin.file.identity] = label
 
 
@@ -132,7 +133,7 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
         yield f"as {label} has them, since not all do: {len(missing):,} {'tensor' if len(missing) == 1 else 'tensors'}"
     for other, names in aligned.besides.items():
         yield f"left behind, since {label} lacks them: {len(names):,} {'tensor' if len(names) == 1 else 'tensors'} of {other}"
-    yield from stay.notes(label)
+    yield from stay.notes(label, sources[0].checkpoint.separator)
     yield from _tie_notes(sources, tensors)
 
 
