@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from os.path import commonprefix
+from itertools import takewhile
 from typing import NamedTuple
 
 from ..analysis.optimizer import kept_by_optimizers
@@ -42,9 +42,16 @@ class Staying(NamedTuple):
         if told:
             yield f"as {label} has them: {', '.join(told)}"
         if self.optimizer:
-            above = commonprefix(self.optimizer).rpartition(separator)[0]
+            above = _above(self.optimizer, separator)
             drop = f": leave them out by `ckpt drop OUT '{above}{separator}*'`" if above else ""
             yield f"as {label} has them: {len(self.optimizer):,} tensors of the optimizer, whose moments have no mean{drop}"
+
+
+def _above(names: Collection[str], separator: str) -> str:
+    """What all names lie below, but for the `state` of an optimizer: its groups lie beside that."""
+    parts = zip(*(name.split(separator)[:-1] for name in names), strict=False)
+    same = [each[0] for each in takewhile(lambda each: len(set(each)) == 1, parts)]
+    return separator.join(same[:-1] if same[-1:] == ["state"] else same)
 
 
 def staying(checkpoint: Checkpoint, names: Collection[str]) -> Staying:
