@@ -11,7 +11,8 @@
     places.py         the layers of a base, by the paths that adapters call them by
     matching.py       which tensor of the base each change is for
     folding.py        the elements of a tensor with changes in it
-    words.py          the layers of a base in the words of other programs: tables in fused_words.py, U-Nets in unet_words.py
+    words.py          the layers of a base in the words of other programs: fused_words.py, unet_words.py, experts_words.py,
+                      renamed_words.py
     describing.py     what an adapter is, in a line
 
 To add a naming, add a file `naming_NAME.py`. To add a form, add a function to `forms.py`, and a delta where none fits.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import EditError
 from ..numbers.shapes import numel_of
 from ..storage.storage import Storage
 from ..tensors.tensor import Tensor
-from .deltas import Delta, Factor, Shape
+from .deltas import Delta, Experts, Factor, Shape
 
 if TYPE_CHECKING:
     import numpy
@@ -22,14 +22,40 @@ if TYPE_CHECKING:
 _SLAB = 1 << 18  # elements that are read at once where a norm goes over all rows
 
 
-class Operation(ABC):
-    """One change of one tensor.
+class InputsFirst(NamedTuple):
+    """Whether a base keeps inputs × outputs where shapes do not tell: its matrices (GPT-2's Conv1D), its stacked experts."""
+
+    matrices: bool = False
+    experts: bool = False
+
+
+class Placeable(ABC):
+    """A change of a tensor that is not found yet.
 
     Attributes:
         shape: the shape that the tensor has to have, but for axes of one element at its end.
     """
 
     shape: Shape
+
+    @abstractmethod
+    def placed(self, shape: Shape, inputs_first: InputsFirst) -> Operation | None:
+        """Return the change as it is for a tensor of this shape; None where it does not fit."""
+
+
+class Operation(Placeable):
+    """One change of one tensor."""
+
+    def placed(self, shape: Shape, inputs_first: InputsFirst) -> Operation | None:
+        """The change itself, or that of the transposed matrix, where the base keeps it so."""
+        straight, turned = self.fits(shape), self.transposed()
+        if turned is not None and turned.fits(shape) and (not straight or inputs_first.matrices):
+            return turned
+        return self if straight else None
+
+    def columns(self, shape: Shape) -> int:
+        """Return how many columns a tensor of this shape has as the matrix whose rows are changed."""
+        return numel_of(shape[1:])
 
     def fits(self, shape: Shape) -> bool:
         """Return whether a tensor of this shape can be changed. A matrix also changes a kernel of as many rows and elements."""
@@ -84,6 +110,10 @@ class Add(Operation):
         """The shape of the delta."""
         return self.delta.shape
 
+    def columns(self, shape: Shape) -> int:
+        """Those of one expert, where experts are stacked."""
+        return self.delta.shape[1] if isinstance(self.delta, Experts) else numel_of(shape[1:])
+
     def transposed(self) -> Operation | None:
         """The delta transposed."""
         delta = self.delta.transposed()
@@ -108,6 +138,39 @@ class Add(Operation):
     def _change(self, block: Array, loaded: Any, first: int) -> Array:
         change: Array = self.delta.rows(loaded, first, first + len(block), str(block.dtype)) * block.dtype.type(self.scale)
         return change
+
+
+@dataclass(frozen=True)
+class AddToExperts(Placeable):
+    """W + scale · Δ for each of the experts that a base stacks, in three axes or one over the other.
+
+    Attributes:
+        down: as `deltas.Experts` has it.
+        up: as there.
+        scale: the scale.
+        rank: the rank of one expert.
+    """
+
+    down: Factor
+    up: Factor
+    scale: float
+    rank: int
+
+    @property
+    def shape(self) -> Shape:  # type: ignore[override]
+        """As it is stacked where outputs come first."""
+        return (self.down.tensor.shape[0] // self.rank, self.up.tensor.shape[0], self.down.tensor.shape[1])
+
+    def placed(self, shape: Shape, inputs_first: InputsFirst) -> Operation | None:
+        """The sum, where all experts are there and as large."""
+        count, outputs, inputs = self.shape
+        ways = [first for first in (inputs_first.experts, not inputs_first.experts) if shape in _stacks(count, outputs, inputs, first)]
+        return Add(Experts(self.down, self.up, count, ways[0]), self.scale) if ways else None
+
+
+def _stacks(count: int, outputs: int, inputs: int, inputs_first: bool) -> tuple[Shape, Shape]:
+    rows, columns = (inputs, outputs) if inputs_first else (outputs, inputs)
+    return (count, rows, columns), (count * rows, columns)
 
 
 @dataclass(frozen=True)
@@ -263,6 +326,10 @@ class Replace(Operation):
     def shape(self) -> Shape:  # type: ignore[override]
         """The shape of the tensor."""
         return self.tensor.shape
+
+    def placed(self, shape: Shape, inputs_first: InputsFirst) -> Operation | None:
+        """Itself, for a tensor of this shape, or of another number of rows."""
+        return self if self.tensor.shape == shape or self.resizes(shape) else None
 
     def resizes(self, shape: Shape) -> bool:
         """Return whether a tensor of this shape differs by its number of rows alone: a vocabulary that grew."""

@@ -8,12 +8,12 @@ from functools import partial
 from ..adapters.folding import Step, folded
 from ..adapters.layer import Change
 from ..adapters.matching import Match, Matched, Matcher
-from ..adapters.operations import Replace
+from ..adapters.operations import InputsFirst, Replace
 from ..adapters.places import own_places, shape_of
 from ..adapters.reading import Adapter
 from ..adapters.words import every_place
 from ..errors import EditError, about, naming
-from ..numbers.shapes import show_shape
+from ..numbers.shapes import numel_of, show_shape
 from ..packing import find
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
@@ -44,8 +44,23 @@ def fold_in(checkpoint: Checkpoint, adapters: Sequence[tuple[Adapter, float]]) -
     return folding.result()
 
 
-def _keeps_inputs_first(checkpoint: Checkpoint) -> bool:
-    """Whether biases say that a base keeps matrices as inputs × outputs: transformers' Conv1D, in GPT-2 and its kin."""
+def _keeps_inputs_first(checkpoint: Checkpoint) -> InputsFirst:
+    """Whether a base keeps inputs × outputs."""
+    return InputsFirst(_matrices_inputs_first(checkpoint), _experts_inputs_first(checkpoint))
+
+
+def _experts_inputs_first(checkpoint: Checkpoint) -> bool:
+    """Whether stacked experts are inputs × outputs, as in gpt-oss: `gate_up_proj` then has twice as many columns as `down_proj` rows."""
+    kinds = checkpoint.kinds()
+    for name, kind in kinds.items():
+        down = kinds.get(f"{name.removesuffix('gate_up_proj')}down_proj") if name.endswith("gate_up_proj") else None
+        if down is not None and len(kind.shape) == len(down.shape) == 3:
+            return kind.shape[2] == 2 * down.shape[1]
+    return False
+
+
+def _matrices_inputs_first(checkpoint: Checkpoint) -> bool:
+    """Whether biases say that matrices are inputs × outputs: transformers' Conv1D, in GPT-2 and its kin."""
     kinds = checkpoint.kinds()
     for name, kind in kinds.items():
         path, leaf = checkpoint.layer_and_leaf(name)
@@ -141,7 +156,7 @@ class _Folding:
             if isinstance(operation, Replace):
                 self._replace(key, portion.name, operation)
             else:
-                count = portion.shape[0] if portion.shape else 1
+                count = numel_of(portion.shape) // max(1, operation.columns(portion.shape))
                 self.steps.setdefault(key, []).append(Step(operation, portion.first, count, skip))
                 skip += count
 
