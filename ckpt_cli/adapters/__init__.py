@@ -7,7 +7,7 @@
     layer.py          what an adapter keeps for one layer, and the changes that it makes
     forms.py          the forms of change (LoRA, LoHa, LoKr, …): which parts make one, and how
     deltas.py         products of small factors, whose rows are computed as they are needed
-    operations.py     what is done to a tensor: add, rescale, replace
+    operations.py     what is done to a tensor: add, rescale; decomposed.py: DoRA; replacing.py: take its place
     places.py         the layers of a base, by the paths that adapters call them by
     matching.py       which tensor of the base each change is for
     folding.py        the elements of a tensor with changes in it

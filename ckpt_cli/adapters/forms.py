@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 
 from ..errors import EditError
 from ..numbers.shapes import numel_of, show_shape
+from .decomposed import Decomposed
 from .deltas import Delta, Dense, Factor, Hadamard, Kronecker, LowRank
 from .layer import Change, Layer, Need
-from .operations import Add, AddToExperts, Decomposed, Multiply, Replace, ReplaceRows
+from .operations import Add, AddToExperts, Multiply
+from .replacing import Replace, ReplaceRows
 
 Scale = Callable[[Layer, int], float]  # alpha / rank, as the naming has it, for a layer and its rank
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from .layer import Change, Layer, Need
-from .operations import InputsFirst, Operation, Replace
+from .operations import InputsFirst, Operation
 from .places import Places, Portions, shape_of
+from .replacing import Replace
 
 
 class Way(NamedTuple):
@@ -103,7 +104,7 @@ class Matcher:
                 for way, _, operation in self._candidates(places, change, flat):
                     if not by_shape or operation is not None:
                         found[way] = None
-            counts.update(found)
+            counts.update(list(found))
         return counts
 
     def _candidates(self, places: Places, change: Change, flat: bool) -> Iterator[tuple[Way, Portions, Operation | None]]:

@@ -8,9 +8,10 @@ from functools import partial
 from ..adapters.folding import Step, folded
 from ..adapters.layer import Change
 from ..adapters.matching import Match, Matched, Matcher
-from ..adapters.operations import InputsFirst, Replace
+from ..adapters.operations import InputsFirst
 from ..adapters.places import own_places, shape_of
 from ..adapters.reading import Adapter
+from ..adapters.replacing import Replace
 from ..adapters.words import every_place
 from ..errors import EditError, about, naming
 from ..numbers.shapes import numel_of, show_shape
