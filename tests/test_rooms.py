@@ -37,7 +37,7 @@ FLOORS = (
     ("show",),
     ("completion",),
     ("commands",),
-    ("cli",),
+    ("cli", "library"),
     ("start", "__init__"),
     ("__main__",),
 )

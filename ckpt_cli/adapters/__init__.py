@@ -1,4 +1,4 @@
-"""Adapters: low-rank changes to a model (LoRA and its kin) in the files of the programs that train them, read as changes of named tensors.
+"""Adapters: low-rank changes to a model (LoRA and its kin), read from the files of the programs that train them.
 
     reading.py        an adapter is read: its naming, its config, its changes
     naming.py         what a naming consists of, and the registry of the namings

@@ -5,7 +5,6 @@ Everything comes from the header. Tied tensors are counted once, under the first
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,10 +17,10 @@ from ..numbers.shapes import numel_of
 from ..packing import Found, Packed
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
-
-DEEPEST = 100
-# Running statistics of a normalisation: buffers, not parameters.
-_RUNNING_STATISTICS = re.compile(r"(running|moving)_(mean|var|variance)$")
+from .averages import Average, averages
+from .buffers import is_buffer
+from .layer_paths import above, path_of_layer, pieces
+from .optimizer import training_state
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,7 @@ class Summary:
         besides: What the file holds besides the model, by top-level name.
         objects: Objects that are no tensors, by top-level name.
         metadata: The metadata of the file.
+        averages: The averages of the weights that a training has kept.
     """
 
     path: str
@@ -106,6 +106,7 @@ class Summary:
     besides: dict[str, Besides]
     objects: dict[str, Any]
     metadata: Mapping[str, str]
+    averages: list[Average]
 
 
 def summarise(
@@ -143,6 +144,7 @@ def summarise(
         besides=_besides(checkpoint, own),
         objects=_objects(checkpoint, model),
         metadata=checkpoint.metadata,
+        averages=averages(checkpoint),
     )
 
 
@@ -150,7 +152,7 @@ def model_tensors(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
     """Return the checkpoint with the tensors of the model alone.
 
     These are the tensors that the file assigns to layers, or those under the prefix of the model; else all but training state, unless
-    nothing remains then.
+    nothing remains then. What optimizers keep, and averages of the weights, are none of them.
     """
     if checkpoint.layer_of:
         names = [name for name in checkpoint if name in checkpoint.layer_of]
@@ -159,14 +161,9 @@ def model_tensors(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
     else:
         divided = ((name, name.partition(checkpoint.separator)) for name in checkpoint)
         names = [name for name, (top, separator, _) in divided if not separator or not TRAINING.search(top)]
-    return checkpoint.replacing(tensors={name: checkpoint[name] for name in names or checkpoint})
-
-
-def is_buffer(name: str, tensor: Tensor, model: Model | None) -> bool:
-    """Return whether a tensor is a buffer: as the architecture says; else if it is a running statistic, or of a dtype without gradients."""
-    if model and model.architecture:
-        return name[len(model.prefix) :] in model.buffers
-    return bool(_RUNNING_STATISTICS.search(name)) or tensor.dtype.kind in "biu"
+    beside = training_state(checkpoint)
+    own = [name for name in names or checkpoint if name not in beside]
+    return checkpoint.replacing(tensors={name: checkpoint[name] for name in own or names or checkpoint})
 
 
 def _frozen(distinct: Mapping[str, Tensor], model: Model) -> int:
@@ -195,7 +192,7 @@ def _rows(own: Checkpoint, buffers: set[str], model: Model | None, outputs: Mapp
     """One row per layer, in the order of the tree: the layers of the architecture, or else the levels of the names."""
     types = dict(model.placed if model else own.layers)
     root, separator = model.prefix[:-1] if model else "", own.separator
-    layer_path = {name: own.layer_of[name][0] if name in own.layer_of else _above(name, separator) for name in own}
+    layer_path = {name: path_of_layer(own, name) for name in own}
     paths = _in_tree_order([*types, *layer_path.values()], separator)
     found = {path: _row_of(path, types.get(path, ""), root, separator) for path in paths}
     tied = own.tied_to()
@@ -211,18 +208,8 @@ def _rows(own: Checkpoint, buffers: set[str], model: Model | None, outputs: Mapp
 
 
 def _row_of(path: str, kind: str, root: str, separator: str) -> Row:
-    parts = _pieces(path, separator)
-    return Row(path, kind, parts[-1] if parts else "", len(parts) - len(_pieces(root, separator)))
-
-
-def _pieces(path: str, separator: str) -> list[str]:
-    """The parts of a path. A separator inside a part is escaped. Beyond a depth of `DEEPEST`, the rest stays one part."""
-    return re.split(rf"(?<!\\){re.escape(separator)}", path, maxsplit=DEEPEST) if path else []
-
-
-def _above(name: str, separator: str) -> str:
-    """The path of the layer that directly contains a tensor or a layer."""
-    return separator.join(_pieces(name, separator)[:-1])
+    parts = pieces(path, separator)
+    return Row(path, kind, parts[-1] if parts else "", len(parts) - len(pieces(root, separator)))
 
 
 def _in_tree_order(paths: Iterable[str], separator: str) -> list[str]:
@@ -231,7 +218,7 @@ def _in_tree_order(paths: Iterable[str], separator: str) -> list[str]:
     below: dict[str, list[str]] = {}
     top: list[str] = []
     for path in known:
-        parent = _above(path, separator)
+        parent = above(path, separator)
         (below.setdefault(parent, []) if path and parent in known else top).append(path)
     ordered: list[str] = []
     stack = list(reversed(top))
@@ -244,7 +231,7 @@ def _in_tree_order(paths: Iterable[str], separator: str) -> list[str]:
 
 def _upwards(path: str, separator: str) -> Iterator[str]:
     """`a`, `a.b`, `a.b.c` for `a.b.c`; the root alone for the root."""
-    parts = _pieces(path, separator)
+    parts = pieces(path, separator)
     for end in range(1, len(parts) + 1):
         yield separator.join(parts[:end])
     if not parts:
@@ -268,7 +255,7 @@ def _besides(checkpoint: Checkpoint, own: Checkpoint) -> dict[str, Besides]:
     parts: dict[str, Besides] = {}
     for name, tensor in checkpoint.items():
         if name not in own:
-            top, once = _pieces(name, checkpoint.separator)[0] if name else "", tensor.key not in counted
+            top, once = pieces(name, checkpoint.separator)[0] if name else "", tensor.key not in counted
             before = parts.get(top, Besides(0, 0, 0))
             parts[top] = Besides(before.tensors + 1, before.elements + tensor.numel * once, before.bytes + tensor.nbytes * once)
             counted.add(tensor.key)

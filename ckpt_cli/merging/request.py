@@ -18,7 +18,7 @@ class Request(NamedTuple):
         weights: The weights, for all tensors or by pattern.
         has_base: Whether there is a base.
         density: The density, where one is given.
-        count: How many checkpoints are merged, without the base.
+        checkpoints: How many checkpoints are merged, without the base.
         has_lora: Whether adapters are folded in.
     """
 
@@ -26,7 +26,7 @@ class Request(NamedTuple):
     weights: Weights | None
     has_base: bool
     density: float | None
-    count: int
+    checkpoints: int
     has_lora: bool
 
     def checked(self) -> Mapping[str, tuple[float, ...]]:
@@ -35,7 +35,7 @@ class Request(NamedTuple):
         self._check_base(method)
         self._check_count(method)
         self._check_density(method)
-        return {} if self.weights is None else check_weights(self.weights, self.count)
+        return {} if self.weights is None else check_weights(self.weights, self.checkpoints)
 
     def _check_base(self, method: Method) -> None:
         if method.has_base and not self.has_base:
@@ -45,15 +45,15 @@ class Request(NamedTuple):
             raise UsageError(f"{self.method} has no use for a base", f"--method {' or '.join(based)} has")
 
     def _check_count(self, method: Method) -> None:
-        if self.count == 1 and self.has_lora and not method.has_base:
+        if self.checkpoints == 1 and self.has_lora and not method.has_base:
             if self.weights is not None:
                 raise UsageError("weights are for several checkpoints", "the scale of an adapter stands behind it: --lora ADAPTER:0.5")
             return
-        if self.count < method.least:
+        if self.checkpoints < method.least:
             raise UsageError("there is one checkpoint alone", "name those to merge it with, or an adapter to fold in: --lora ADAPTER")
-        if method.most and self.count > method.most:
+        if method.most and self.checkpoints > method.most:
             raise UsageError(
-                f"{self.method} merges {method.most} checkpoints, not {self.count}", "merge two, then the result with the next"
+                f"{self.method} merges {method.most} checkpoints, not {self.checkpoints}", "merge two, then the result with the next"
             )
 
     def _check_density(self, method: Method) -> None:

@@ -55,9 +55,14 @@ def check_weights(weights: Weights, count: int) -> dict[str, tuple[float, ...]]:
 
 
 def weights_of(checkpoint: Checkpoint, by_pattern: Mapping[str, tuple[float, ...]], layers: Layers) -> dict[str, tuple[float, ...]]:
-    """Return the weights of each tensor that has some.
+    """Return the weights of each tensor that has some. A pattern that picks a name picks what is tied to it.
 
     Raises:
         NoMatch: A pattern picks nothing.
     """
-    return {name: weights for pattern, weights in by_pattern.items() for name in matches(checkpoint, pattern, layers)}
+    tied = {name: group for group in checkpoint.ties() for name in group}
+    found: dict[str, tuple[float, ...]] = {}
+    for pattern, weights in by_pattern.items():
+        for name in matches(checkpoint, pattern, layers):
+            found |= dict.fromkeys(tied.get(name, [name]), weights)
+    return found

@@ -1,0 +1,256 @@
+"""`resize`: give tensors other shapes. What is in the old shape and in the new one keeps its values, the rest is filled.
+
+Nothing is read or drawn until the result is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from shlex import quote
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..analysis.neighbours import neighbours
+from ..analysis.optimizer import states
+from ..analysis.told_sizes import told_sizes
+from ..errors import EditError, naming
+from ..formats.encodings.pickle_tree import TorchTree
+from ..formats.locate import part_notes
+from ..numbers.shapes import nbytes_of, show_shape
+from ..packing import find
+from ..schemes.plan import KEPT, Planned
+from ..schemes.rules import Call, PresetCall, Rule
+from ..schemes.target import Source
+from ..storage.boxes import cut
+from ..storage.sequential import Drawn
+from ..storage.tiles import chained
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.selection import Layers, matches, no_layers
+from ..tensors.tensor import Tensor
+from .grown_rows import GrownRows
+from .new_shapes import Resizing, fit
+from .reinit import reinit
+from .resize_presets import fitting_preset
+from .resize_request import PLACES, Request, parse_request
+from .resized_states import Resized, over_base, with_states
+from .tied_views import permuted, views_of
+from .wishes import NO_FACTS, Facts
+
+if TYPE_CHECKING:
+    from .steps import Verb
+
+Shape = tuple[int, ...]
+_SHOWN = 6  # neighbours that a note names
+
+
+def no_files(path: str) -> Mapping[str, Source]:
+    """Open no other checkpoint.
+
+    Raises:
+        EditError: always.
+    """
+    raise EditError("other checkpoints cannot be opened here", "give `open`", path)
+
+
+class Surroundings(NamedTuple):
+    """What a resize asks of the rest of the program.
+
+    Attributes:
+        layers: Gives the types of layers by path, for roles and patterns `@Type`.
+        open: Opens the checkpoint that `copy_from` names.
+        facts: What presets may ask of the model.
+    """
+
+    layers: Layers = no_layers
+    open: Callable[[str], Mapping[str, Source]] = no_files
+    facts: Facts = NO_FACTS
+
+
+def resize(
+    checkpoint: Checkpoint,
+    rules: Sequence[str],
+    *,
+    fill: str = "",
+    at: str = "end",
+    fresh: bool = False,
+    seed: int = 0,
+    layers: Layers = no_layers,
+    open: Callable[[str], Mapping[str, Source]] = no_files,
+) -> Checkpoint:
+    """Give tensors other shapes. How they are filled is told in the notes of the result.
+
+    Args:
+        checkpoint: The checkpoint.
+        rules: Rules `PATTERN=SHAPE`. Of each axis, SHAPE says the size, `*` for that which it has, `+N` to add or `-N` to take away.
+        fill: A scheme for what is new, drawn over the whole new tensor as `reinit` would draw it, under what is kept; `mean_rows` and
+            `resized_embeddings` go by the old rows; `preset:NAME`. Empty: the preset that fits the config, or the framework of the file.
+        at: Which side of an axis is added or taken away: `end` or `start`.
+        fresh: Whether nothing is kept.
+        seed: The seed, from 0 to 2⁶³ - 1.
+        layers: Gives the types of layers by path, for roles and patterns `@Type`.
+        open: Opens the checkpoint that `copy_from` names.
+
+    Raises:
+        CkptError: What `planned_resize` and `parse_request` raise.
+    """
+    after, plan = planned_resize(checkpoint, parse_request(rules, fill, at, fresh, seed), Surroundings(layers, open))
+    told = tuple(f"{step.name}: {step.scheme}: {step.draw} ({step.reason})" for step in plan)
+    return after.replacing(notes=(*after.notes, *told))
+
+
+def planned_resize(checkpoint: Checkpoint, request: Request, around: Surroundings) -> tuple[Checkpoint, list[Planned]]:
+    """Give tensors other shapes. Their other names, states of optimizers and averages follow; notes name what else may have to.
+
+    Returns:
+        The checkpoint, and how each tensor is filled.
+
+    Raises:
+        NoMatch: A rule matches no tensor.
+        EditError: A tensor cannot have that shape or be filled so, or something that belongs to it cannot follow.
+        Opaque: A tensor has no plain elements.
+    """
+    shapes = _new_shapes(checkpoint, request.resizings, around.layers)
+    _refuse_parts(checkpoint, shapes)
+    views = {name: views_of(checkpoint, name) for name in shapes}
+    if isinstance(request.fill, GrownRows):
+        made, plan = _by_rows(checkpoint, shapes, request.fill, request)
+    else:
+        made, plan = _by_schemes(checkpoint, shapes, request, around)
+    tensors = {view: permuted(made[name], axes) for name in made for view, axes in views[name].items()}
+    resized = {view: Resized(checkpoint[view], tensor, request.at_start, request.fresh) for view, tensor in tensors.items()}
+    following, notes = with_states(checkpoint, resized) if resized else ({}, [])
+    tensors |= following
+    after = checkpoint.replacing(tensors={name: tensors.get(name, tensor) for name, tensor in checkpoint.items()})
+    changed = {name: each.after.shape for name, each in resized.items()}
+    notes = [*notes, *_told_neighbours(checkpoint, changed), *told_sizes(checkpoint, changed)]
+    return after.replacing(notes=(*checkpoint.notes, *notes)), plan
+
+
+def _new_shapes(checkpoint: Checkpoint, resizings: Sequence[Resizing], layers: Layers) -> dict[str, Shape]:
+    """The new shape of each tensor that gets another one, by the first of its names."""
+    first, found = checkpoint.tied_to(), dict[str, tuple[Shape, Resizing]]()
+    for resizing in resizings:
+        for name in matches(checkpoint, resizing.pattern, layers):
+            tensor = checkpoint[name].plain(name)
+            new, own = resizing.resized(name, tensor.dtype, tensor.shape), first.get(name, name)
+            other, rule = found.setdefault(own, (new, resizing))
+            if other != new:
+                raise EditError(f"{rule.text!r} and {resizing.text!r} want {name} in two shapes", "give it one")
+    wanted = {name: found[name][0] for name in checkpoint if name in found}
+    following = {name for name, of in states(checkpoint).items() if name in wanted and of in wanted and wanted[name] == wanted[of]}
+    return {name: new for name, new in wanted.items() if new != checkpoint[name].shape and name not in following}
+
+
+def _refuse_parts(checkpoint: Checkpoint, shapes: Mapping[str, object]) -> None:
+    """Raise EditError for a part of a packed parameter, and for tensors of which other ranks have other parts."""
+    if shapes and checkpoint.origin and part_notes(checkpoint.origin.path, checkpoint):
+        raise EditError("the file is one part of several, whose tensors have one shape together", "convert the folder of all parts first")
+    pieces = checkpoint.rest.distributed if isinstance(checkpoint.rest, TorchTree) else {}
+    if piece := next((name for name in shapes if checkpoint.sources.get(name, name) in pieces), None):
+        raise EditError(
+            f"{piece} is a piece of a distributed tensor, which says the shape of the whole", "convert the folder of all parts first"
+        )
+    for part, packed in find(checkpoint).part_of().items() if shapes else ():
+        if part in shapes:
+            what = f"{part} is a part of the packed parameter {packed.name} ({packed.title}), whose parts have one shape together"
+            raise EditError(what, "decode it first: `ckpt cast CKPT float32 --dequantise`")
+
+
+def _by_rows(
+    checkpoint: Checkpoint, shapes: Mapping[str, Shape], fill: GrownRows, request: Request
+) -> tuple[dict[str, Tensor], list[Planned]]:
+    """The tensors whose new rows go by the old ones."""
+    made: dict[str, Tensor] = {}
+    plan: list[Planned] = []
+    for name, shape in shapes.items():
+        old = checkpoint[name]
+        fill.check(name, old, shape)
+        before, _ = fit(old.shape, shape, request.at_start)
+        kept = Tensor.whole(old.dtype, (old.shape[0], shape[1]), cut(old.elements(), old.dtype.nbytes, old.shape, before))
+        rows, planned = fill.filled(name, kept, shape[0] - old.shape[0], request.seed)
+        rows.watch(partial(naming, name))
+        made[name] = Tensor.whole(old.dtype, shape, chained([rows, kept.storage] if request.at_start else [kept.storage, rows]))
+        plan.append(planned._replace(scheme=_becomes(old.shape, shape)))
+    return made, plan
+
+
+def _by_schemes(
+    checkpoint: Checkpoint, shapes: Mapping[str, Shape], request: Request, around: Surroundings
+) -> tuple[dict[str, Tensor], list[Planned]]:
+    """The tensors under whose old elements a scheme draws."""
+    growing = [name for name, shape in shapes.items() if request.fresh or _grows(checkpoint[name].shape, shape)]
+    unfilled = {name: _unfilled(checkpoint[name], shape) for name, shape in shapes.items()}
+    now = checkpoint.replacing(tensors={name: unfilled.get(name, tensor) for name, tensor in checkpoint.items()})
+    bases, steps = _drawn(now, growing, request, around) if growing else (now, {})
+    made: dict[str, Tensor] = {}
+    plan: list[Planned] = []
+    for name, shape in shapes.items():
+        old, step = checkpoint[name], steps.get(name) or Planned(name, "", "nothing is new", None, "what is left keeps its values")
+        plan.append(step._replace(scheme=_becomes(old.shape, shape)))
+        made[name] = bases[name] if request.fresh else over_base(old, shape, bases[name].storage, request.at_start)
+    return made, plan
+
+
+def _becomes(old: Shape, new: Shape) -> str:
+    return f"{show_shape(old)} becomes {show_shape(new)}"
+
+
+def _grows(old: Shape, new: Shape) -> bool:
+    return any(after > before for before, after in zip(old, new, strict=True))
+
+
+def _unfilled(tensor: Tensor, shape: Shape) -> Tensor:
+    return Tensor.whole(tensor.dtype, shape, Drawn(nbytes_of(tensor.dtype, shape), _no_values))
+
+
+def _no_values() -> Iterator[bytes]:
+    raise EditError("new elements have no old values", "--fill a scheme that needs none")
+    yield b""
+
+
+def _drawn(now: Checkpoint, growing: Sequence[str], request: Request, around: Surroundings) -> tuple[Checkpoint, dict[str, Planned]]:
+    """The checkpoint with the tensors that grow filled throughout, and how they are."""
+    calls = {name: request.fill or fitting_preset(now, name, around.facts) for name in growing}
+    rules = [Rule(name, call) for name, call in calls.items() if isinstance(call, Call | PresetCall)]
+    after, plan = reinit(now, rules, seed=request.seed, layers=around.layers, open=around.open, facts=around.facts)
+    steps = {step.name: step for step in plan if step.draw != KEPT}
+    if unknown := next((name for name in growing if name not in steps), None):
+        raise EditError(f"no preset tells how new elements of {unknown} are filled", "say it: --fill zeros, or another of `ckpt schemes`")
+    what = "all of it" if request.fresh else "what is new"
+    return after, {
+        name: step._replace(
+            draw=f"{what} is {step.draw}", reason=step.scheme if isinstance(request.fill, Call) else f"{step.scheme}: {step.reason}"
+        )
+        for name, step in steps.items()
+    }
+
+
+def _told_neighbours(checkpoint: Checkpoint, changed: Mapping[str, Shape]) -> Iterator[str]:
+    """A note for each parameter that others may have to follow, with the command."""
+    left_out = states(checkpoint) if changed else {}
+    for name, found in neighbours(checkpoint, changed, left_out).items():
+        sizes = (f"{each.name} ({show_shape(checkpoint[each.name].shape)})" for each in found[:_SHOWN])
+        more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+        rules = " ".join(quote(f"{each.name}={each.shape}") for each in found[:_SHOWN])
+        yield f"{name} is {show_shape(changed[name])} now, and may have to be followed by {', '.join(sizes)}{more}: ckpt resize … {rules}"
+
+
+def recipe_step() -> Verb:
+    """The step `resize = [PATTERN=SHAPE…]` of a recipe, with `fill`, `at`, `fresh` and `seed`."""
+    from .steps import TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
+
+    seed = Accepted(lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1")
+    place = Accepted(lambda value: value in PLACES, '"end" or "start"')
+    truth = Accepted(lambda value: type(value) is bool, "true or false")
+
+    def request(table: Table) -> Request:
+        options: dict[str, Any] = {key: table[key] for key in ("fill", "at", "fresh", "seed") if key in table}
+        return parse_request(table["resize"], **options)
+
+    def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
+        facts = context.facts(checkpoint, table.get("arch", "auto"))
+        around = Surroundings(context.layers_of(checkpoint, table), context.open, facts)
+        return Outcome(*planned_resize(checkpoint, request(table), around))
+
+    keys = {"resize": TEXTS, "fill": TEXT, "at": place, "fresh": truth, "seed": seed, "arch": TEXT}
+    return Verb(keys, make, request, seeded=True)
