@@ -70,7 +70,7 @@ class Matcher:
         self.every, self.inputs_first = every, inputs_first
 
     def match(self, component: str, changes: Sequence[Change], flat: bool) -> Matched:
-        """Return what becomes of the changes of one model of a pipeline."""
+        """Return what becomes of the changes of one model of a pipeline, whose names have underscores for dots where they are `flat`."""
         counts = self._ways(changes, flat, by_shape=True) or self._ways(changes, flat, by_shape=False)
         if not counts:
             return Matched(component, None, [], [], list(changes), [])

@@ -33,10 +33,11 @@ def fold_in(checkpoint: Checkpoint, adapters: Sequence[tuple[Adapter, float]]) -
         EditError: An adapter fits no layer, or only a part of it does; two of them replace one tensor; a tensor that they change is
             packed, or holds no floats.
     """
-    matcher = Matcher(every_place(own_places(checkpoint)), _keeps_inputs_first(checkpoint))
+    every, inputs_first = every_place(own_places(checkpoint)), _keeps_inputs_first(checkpoint)
     folding = _Folding(checkpoint)
     for adapter, scale in adapters:
         with about(adapter.path):
+            matcher = Matcher(every, inputs_first._replace(matrices=inputs_first.matrices or adapter.inputs_first))
             for matched in _matched(matcher, adapter, folding.notes):
                 for match in matched.matches:
                     folding.add(match, scale)
