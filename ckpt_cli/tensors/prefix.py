@@ -9,7 +9,7 @@ from itertools import islice
 from shlex import quote
 from typing import NamedTuple
 
-from ..tensors.checkpoint import Kind
+from .checkpoint import Kind
 
 _SAMPLES = 64  # names from which prefixes are guessed; all names are looked at to count whom a guess fits
 _TRIED = 8  # guesses
@@ -36,6 +36,11 @@ class Renaming(NamedTuple):
     def rule(self) -> str:
         """The renaming as OLD=NEW, as `rename` and `--map` take it."""
         return f"{self.old}*={self.new}*"
+
+    @property
+    def back(self) -> Renaming:
+        """The renaming of tensors of the second, by which they have the names of the first."""
+        return Renaming(self.new, self.old, self.tensors)
 
     def between(self, a: str, b: str) -> str:
         """Return what differs, in words; `a` and `b` are what the two checkpoints are called."""
