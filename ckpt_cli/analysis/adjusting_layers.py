@@ -30,7 +30,8 @@ def layers(edited: Edited) -> Iterator[Adjustment | str]:
     for part, size, entry, said in edited.sizes():
         if size not in ("layers", "decoder_layers", "single_layers"):
             continue
-        before = [stack for stack in _stacks(edited, part, size, edited.before.parts.stacks) if stack.numbers == set(range(said))]
+        # a gap that an edit before this one left is no other count: the last layer still has the number that the config tells
+        before = [stack for stack in _stacks(edited, part, size, edited.before.parts.stacks) if max(stack.numbers) == said - 1]
         paths = {stack.path for stack in before}
         after = [stack for stack in edited.after.parts.stacks if stack.path in paths]
         after = after or (_stacks(edited, part, size, edited.after.parts.stacks) if before else [])

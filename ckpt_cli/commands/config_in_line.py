@@ -91,11 +91,12 @@ def _change(adjustment: Adjustment, verb: str = "becomes") -> str:
 
     if adjustment.new is REMOVED:
         return f"{adjustment.entry} {'is' if verb == 'becomes' else verb} taken out"
-    old = "nothing" if adjustment.old is None else _shown(adjustment.old)
-    return f"{adjustment.entry} {old} {verb} {_shown(adjustment.new)}"
+    old, new = adjustment.old, adjustment.new
+    if isinstance(new, dict) and isinstance(old, dict | None):
+        return f"{adjustment.entry} {'has' if verb == 'becomes' else 'should have'} {len(new)} entries instead of {len(old or {})}"
+    return f"{adjustment.entry} {'nothing' if old is None else _shown(old)} {verb} {_shown(new)}"
 
 
 def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
-    is_long = isinstance(value, dict) or (isinstance(value, list) and len(text) > _LONGEST)
-    return f"{len(value)} entries" if is_long else shortened(text)  # type: ignore[arg-type]
+    return f"{len(value)} entries" if isinstance(value, list) and len(text) > _LONGEST else shortened(text)
