@@ -67,7 +67,7 @@ def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
     answers = [each for topic in topics for each in topic(edited)]
     made = tuple({each.path: each for each in answers if isinstance(each, Adjustment)}.values())
     told = [each for each in answers if isinstance(each, str)]
-    told += [*_lost(edited), *(_unexplained(edited, made) if topics is _OF_MODELS else ())]
+    told += [*_head(edited), *(_unexplained(edited, made) if topics is _OF_MODELS else ())]
     told += tokens_inside(edited) if config.path == origin.path else tokens(edited, found.folder) if found.folder else ()
     return Adjustments(config, made, tuple(dict.fromkeys((*told, *_left(edited, list(made), " ".join(told))))))
 
@@ -111,11 +111,14 @@ def _follows(was: tuple[int, ...], now: tuple[int, ...], pairs: list[tuple[int, 
     )
 
 
-def _lost(edited: Edited) -> Iterator[str]:
-    """That the layer is gone that the class of the model ends with, so that its library would draw a new one."""
+def _head(edited: Edited) -> Iterator[str]:
+    """That the layer is gone that the class of the model ends with, so that its library draws a new one; or that there is one now."""
     named = edited.config.class_name
-    if edited.config.library != "transformers" or not named.endswith("Classification"):
+    if edited.config.library != "transformers" or not named:
         return
-    before, after = (sorted(name for name, _, _ in shown("labels", each.parts)) for each in (edited.before, edited.after))
-    if before and not after:
-        yield f"architectures stays {named}: {before[0]} is gone, and transformers would draw a new one"
+    before, after = ({name for name, _, _ in shown("labels", each.parts)} | {*each.parts.heads} for each in (edited.before, edited.after))
+    if before and not after and named.endswith("Classification"):
+        yield f"architectures stays {named}: {min(before)} is gone, and transformers would draw a new one"
+    new = sorted(name for name in after if edited.source(name) not in edited.before.parts.kinds and name not in edited.before.parts.kinds)
+    if new and not before and named.endswith("Model") and not named.endswith("LMHeadModel"):
+        yield f"architectures stays {named}, which may have no {new[0]}"

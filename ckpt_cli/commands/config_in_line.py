@@ -29,7 +29,7 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
         target: The path that it is written to.
         folder: The model folder that is written; None for a file.
     """
-    if before.origin is None or not (folder or _is_beside(target, before.origin.path)) or _alike(before.origin.read, after):
+    if before.origin is None or not (folder or (_is_beside(target, before.origin.path) and not _alike(before.origin.read, after))):
         return folder, []
     from ..analysis.adjustments import adjustments  # many modules, for edits of another kind than values
     from .model_folder import rewritten
