@@ -11,10 +11,13 @@
     places.py         the layers of a base, by the paths that adapters call them by
     matching.py       which tensor of the base each change is for
     folding.py        the elements of a tensor with changes in it
+    words.py          the layers of a base in the words of other programs: tables in fused_words.py, U-Nets in unet_words.py
+    describing.py     what an adapter is, in a line
 
 To add a naming, add a file `naming_NAME.py`. To add a form, add a function to `forms.py`, and a delta where none fits.
 """
 
+from .describing import described
 from .reading import Adapter, read
 
-__all__ = ["Adapter", "read"]
+__all__ = ["Adapter", "described", "read"]

@@ -49,6 +49,12 @@ class Folding:
 
     def __call__(self, first: int, last: int) -> memoryview:
         """Return the bytes of the rows [first, last)."""
+        import numpy
+
+        with numpy.errstate(all="ignore"):
+            return self._rows(first, last)
+
+    def _rows(self, first: int, last: int) -> memoryview:
         base = self._read(first, last)
         block = base
         for step, loaded in zip(self.steps, self._loaded(), strict=True):

@@ -59,6 +59,26 @@ def _product(layer: Layer, up: str, down: str, mid: str = "") -> LowRank:
     return LowRank(upper, lower, (above[0], below[1], *kernel), core)
 
 
+def _inputs_first(layer: Layer, scale: Scale) -> Iterator[Change]:
+    """LoRA of MLX: the transpose of inputs × rank @ rank × outputs."""
+    delta = _product(layer, "inputs_rank", "rank_outputs").transposed()
+    factor = scale(layer, _rank(layer, "rank_outputs"))
+    if delta is None:
+        raise EditError(f"{layer.key} is no matrix", "LoRA of stacked experts is not folded in")
+    yield Change(layer, "weight", _decomposed(layer, delta, factor))
+
+
+def _of_tokens(layer: Layer, scale: Scale) -> Iterator[Change]:
+    """LoRA of an embedding in llama.cpp: tokens × rank, and features × rank."""
+    _need(layer, "tokens_rank", "features_rank")
+    upper, lower = layer.factor("tokens_rank", 2), layer.factor("features_rank", 2).transposed()
+    rank = upper.tensor.shape[1]
+    if lower.tensor.shape[0] != rank:
+        raise EditError(f"{upper.key} and {lower.key} have other ranks", "convert the adapter again")
+    delta = LowRank(upper, lower, (upper.tensor.shape[0], lower.tensor.shape[1]))
+    yield Change(layer, "weight", Add(delta, scale(layer, rank)))
+
+
 def _embedding(layer: Layer, scale: Scale) -> Iterator[Change]:
     """LoRA of an embedding, whose matrix is the transpose of `embedding_up @ embedding_down`."""
     _need(layer, "embedding_up", "embedding_down")
@@ -143,6 +163,8 @@ def _whole(layer: Layer, scale: Scale) -> Iterator[Change]:
 
 _FORMS: dict[str, Callable[[Layer, Scale], Iterator[Change]]] = {
     "down": _low_rank,
+    "inputs_rank": _inputs_first,
+    "tokens_rank": _of_tokens,
     "embedding_down": _embedding,
     "hada_w1_a": _loha,
     "lokr_w1": _lokr,
@@ -153,7 +175,7 @@ _FORMS: dict[str, Callable[[Layer, Scale], Iterator[Change]]] = {
     "tokens": _tokens,
     "whole": _whole,
 }
-_HALVES = ("up", "down", "embedding_up", "embedding_down", "magnitude", "dora_scale")
+_HALVES = ("up", "rank_outputs", "features_rank", "embedding_up", "magnitude", "dora_scale", "alpha", "mid", "up_bias")
 
 
 def _decomposed(layer: Layer, delta: Delta, scale: float, by_rows: bool = True) -> Add:

@@ -45,7 +45,7 @@ class Layer:
     @property
     def key(self) -> str:
         """The name of one of its tensors, for messages."""
-        return next(iter(self.parts.values())).key
+        return next(part.key for role, part in self.parts.items() if role != "alpha" or len(self.parts) == 1)
 
     def factor(self, role: str, axes: int = 0) -> Factor:
         """Return a part as a matrix.

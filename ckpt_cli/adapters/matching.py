@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from .layer import Change, Need
+from .layer import Change, Layer, Need
 from .operations import Operation, Replace
 from .places import Places, Portions, shape_of
 
@@ -52,6 +52,10 @@ class Matched(NamedTuple):
     misfits: list[tuple[Change, Portions]]
     rivals: tuple[str, ...] = ()
 
+    def unfit(self) -> list[Layer]:
+        """Return the layers of the changes that do not fit."""
+        return [change.layer for change in (*self.missing, *(change for change, _ in self.misfits))]
+
 
 class Matcher:
     """Matches the changes of adapters with the tensors of a base.
@@ -66,7 +70,7 @@ class Matcher:
 
     def match(self, component: str, changes: Sequence[Change], flat: bool) -> Matched:
         """Return what becomes of the changes of one model of a pipeline."""
-        counts = self._ways(changes, flat)
+        counts = self._ways(changes, flat, by_shape=True) or self._ways(changes, flat, by_shape=False)
         if not counts:
             return Matched(component, None, [], [], list(changes), [])
         most = max(counts.values())
@@ -89,14 +93,14 @@ class Matcher:
     def _likelihood(self, way: Way) -> tuple[int, int]:
         return self.every.index(way.places), len(way.strip) + len(way.add)
 
-    def _ways(self, changes: Sequence[Change], flat: bool) -> Counter[Way]:
-        """The ways, and how many changes fit by each."""
+    def _ways(self, changes: Sequence[Change], flat: bool, by_shape: bool) -> Counter[Way]:
+        """The ways, and how many changes fit by each: by name, and by shape where that is asked for."""
         counts: Counter[Way] = Counter()
         for change in changes:
             found = set()
             for places in self.every:
                 for strip, add, portions in self._candidates(places, change, flat):
-                    if self._operation(change, portions) is not None:
+                    if not by_shape or self._operation(change, portions) is not None:
                         found.add(Way(places, strip, add))
             counts.update(found)
         return counts

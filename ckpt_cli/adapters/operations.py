@@ -32,7 +32,9 @@ class Operation(ABC):
     shape: Shape
 
     def fits(self, shape: Shape) -> bool:
-        """Return whether a tensor of this shape can be changed."""
+        """Return whether a tensor of this shape can be changed. A matrix also changes a kernel of as many rows and elements."""
+        if len(self.shape) == 2 and shape[:1] == self.shape[:1]:
+            return numel_of(shape) == numel_of(self.shape)
         return _without_ones(self.shape) == _without_ones(shape)
 
     def transposed(self) -> Operation | None:

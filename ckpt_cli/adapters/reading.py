@@ -47,7 +47,7 @@ def read(path: str, open: Open) -> Adapter:
         checkpoint = open(path)
         if not isinstance(checkpoint, Checkpoint):
             raise UsageError("it is no checkpoint")
-        source = Source(checkpoint, _config(checkpoint))
+        source = Source(checkpoint, config_beside(checkpoint))
         naming = _naming(source)
         notes = Notes()
         made = [
@@ -60,8 +60,8 @@ def read(path: str, open: Open) -> Adapter:
     return Adapter(path, naming, tuple(made), tuple(notes.lines))
 
 
-def _config(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """The entries of `adapter_config.json` beside it. Raises EditError where that is no JSON object."""
+def config_beside(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """Return the entries of `adapter_config.json` beside it, none where there is none. Raises EditError where it is no JSON object."""
     if checkpoint.origin is None:
         return {}
     folder = Folder(os.path.dirname(checkpoint.origin.path))

@@ -38,8 +38,8 @@ def apply_command(
     """Make the edits of RECIPE, one after another, and write the result in one pass. Exit status: 0 done, 1 an assertion does not hold.
 
     A step is [[step]] and a line such as set = ["0.weight += 1"]; any editing command prints itself as one with --print-recipe.
-    Verbs: set, reinit (with preset, seed, rng), resize (with fill, at, fresh, seed), tie, untie, rename, map (with like, rest), drop,
-    cast (with patterns); arch where @Type is used.
+    Verbs: set, reinit (with preset, seed, rng), resize (with fill, at, fresh, seed), merge (with method, weights, base, density, lora,
+    common, seed), tie, untie, rename, map (with like, rest), drop, cast (with patterns); arch where @Type is used.
     assert = {exists, absent, shape, dtype, tied, finite} holds the result so far against what it says; where it fails nothing is written.
     Paths in a recipe are seen from the current folder, as on the command line. Code that it names runs with --allow-code only.
     """

@@ -11,6 +11,7 @@ from ..adapters.matching import Match, Matched, Matcher
 from ..adapters.operations import Replace
 from ..adapters.places import own_places, shape_of
 from ..adapters.reading import Adapter
+from ..adapters.words import every_place
 from ..errors import EditError, about, naming
 from ..numbers.shapes import show_shape
 from ..packing import find
@@ -31,7 +32,7 @@ def fold_in(checkpoint: Checkpoint, adapters: Sequence[tuple[Adapter, float]]) -
         EditError: An adapter fits no layer, or only a part of it does; two of them replace one tensor; a tensor that they change is
             packed, or holds no floats.
     """
-    matcher = Matcher([own_places(checkpoint)], _keeps_inputs_first(checkpoint))
+    matcher = Matcher(every_place(own_places(checkpoint)), _keeps_inputs_first(checkpoint))
     folding = _Folding(checkpoint)
     for adapter, scale in adapters:
         with about(adapter.path):
@@ -70,7 +71,8 @@ def _matched(matcher: Matcher, adapter: Adapter, notes: list[str]) -> list[Match
         if matched in fitting or not fitting:
             _check(matched, adapter)
         else:
-            count = sum(len(change.layer.parts) for change in matched.missing)
+            layers = {id(layer): layer for layer in matched.unfit()}
+            count = sum(len(layer.parts) for layer in layers.values())
             notes.append(f"{adapter.path}: {count:,} tensors are for {_called(matched.component)}, which is not in this checkpoint")
     notes += [note for matched in fitting if (note := _way_note(matched, adapter.path))]
     return fitting
@@ -111,8 +113,10 @@ def _do(things: Sequence[object], one: str, many: str) -> str:
 
 def _way_note(matched: Matched, path: str) -> str:
     way = matched.way
-    if way is None or not (way.strip or way.add):
+    if way is None or not (way.strip or way.add or way.places.words):
         return ""
+    if way.places.words:
+        return f"{path}: its layers are called as {way.places.words} calls them, which the base does not: matched by a table"
     done = f"without {way.strip!r}" if way.strip else f"with {way.add!r} before them"
     return f"{path}: its names are those of the base {done}"
 
