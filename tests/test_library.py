@@ -162,6 +162,15 @@ def test_answers_are_those_of_the_commands(ckpt: Ckpt) -> None:
         each.name for each in found if each.name.startswith("model.")
     ]
     assert not list(ckpt_cli.diff(checkpoint, edited, atol=1.5)) and not list(ckpt_cli.diff(SAMPLES / "mlp.safetensors", MLP))
+    for options, words in (
+        (["--by-layer"], {"by_layer": True}),
+        (["--unchanged"], {"unchanged": True}),
+        (["--sort", "max_abs"], {"sort": "max_abs"}),
+    ):
+        shown = ckpt("diff", TRAINING, "edited.ckpt", *options, status=None).rows
+        assert [[each.status, each.name] for each in ckpt_cli.diff(checkpoint, edited, **words)] == [row[:2] for row in shown]
+    layers = {row[0]: row[3] for row in ckpt("stats", TRAINING, "--by-layer", "2").rows}
+    assert {name: repr(each.min) for name, each in ckpt_cli.stats(checkpoint, by_layer=2).items()} == layers
     summary, document = ckpt_cli.summary(checkpoint), ckpt("summary", TRAINING, "--json").json
     assert (summary.params, summary.tensors, summary.dtypes) == (document["params"], document["tensors"], document["dtypes"])
     lines = str(ckpt_cli.summary(MLP)).split("\n")
@@ -293,6 +302,7 @@ def test_what_is_not_asked_for_is_not_read() -> None:
         lambda: ckpt_cli.apply(MLP, "none.toml"),
         lambda: ckpt_cli.map(MLP, "keras-to-torhc"),
         lambda: list(ckpt_cli.diff(MLP, SHARED, "none.*")),
+        lambda: list(ckpt_cli.diff(MLP, SHARED, sort="size")),
         lambda: ckpt_cli.hash(MLP, "none.*"),
         lambda: ckpt_cli.save(ckpt_cli.open(MLP), "out.unknown"),
         lambda: ckpt_cli.save(ckpt_cli.open(MLP), "folder/out.pt"),
