@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -124,12 +124,12 @@ def diff(
     dequantise: bool = False,
     arch: str = "auto",
 ) -> Iterator[Difference]:
-    """Compare two checkpoints, parameter by parameter: `ckpt diff`. They are the same where nothing is yielded.
+    """Compare two checkpoints, parameter by parameter: `ckpt diff`. Where nothing is yielded, they are the same.
 
     Args:
         a: The checkpoint before, or its path.
         b: The one after; its format may be another.
-        patterns: The names to compare; without one, all of them and the bytes that are in no tensor.
+        patterns: The names to compare; without one, all, and the bytes that are in no tensor.
         rtol: Relative tolerance: |a-b| ≤ atol + rtol·|b| is equal.
         atol: Absolute tolerance.
         exact: Whether bytes decide: -0 is not 0, and NaNs are equal where their bits are.
@@ -148,10 +148,14 @@ def diff(
     one, two = (_decoded(opened(each), dequantise) for each in (a, b))
     with about(place(one)):
         names = select(Named([*one, *two], one), texts(patterns), layers_of(one, arch)) if texts(patterns) else None
-        found = compared(one, two, names, rtol, atol, exact)
-        if by_layer or unchanged or sort:
-            found = iter(Listed(one, two, names, list(found), _order(sort), _depth(by_layer), unchanged).entries())
-        yield from found
+        wanted = Listed(one, two, names, [], _order(sort), _depth(by_layer), unchanged)
+        yield from _listed(wanted, compared(one, two, names, rtol, atol, exact))
+
+
+def _listed(wanted: Listed, differences: Iterator[Difference]) -> Iterable[Difference]:
+    """The differences, each as it is found where nothing asks for all of them."""
+    asks = wanted.sort or wanted.depth is not None or wanted.unchanged
+    return wanted._replace(differences=list(differences)).entries() if asks else differences
 
 
 def _order(sort: str | None) -> Sort | None:
