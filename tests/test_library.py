@@ -62,6 +62,21 @@ def test_each_name_is_there_and_is_the_one_that_type_checkers_see() -> None:
         _ = ckpt_cli.resise
 
 
+def test_every_edit_is_a_function() -> None:
+    from ckpt_cli.edits.steps import verbs
+
+    assert {"set_values" if verb == "set" else verb for verb in verbs()} - {"assert"} <= set(ckpt_cli.__all__)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(ckpt_cli.__all__) - {"Checkpoint", "CkptError", "Difference", "Digests", "Figures", "Summary", "Tensor"})
+)
+def test_every_function_says_what_it_does_and_is_on_the_page(name: str) -> None:
+    function = getattr(ckpt_cli, name)
+    assert function.__doc__ and function.__module__.startswith("ckpt_cli.interface.")
+    assert re.search(rf"\b{name}\(", (ROOT / "docs/python.md").read_text())
+
+
 RIGHT = """
 from pathlib import Path
 
