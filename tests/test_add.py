@@ -445,7 +445,8 @@ def test_transformers_loads_a_head_that_was_taken_from_another_file(ckpt: Ckpt, 
     steps = [["drop", "cls.*"], ["add", "--from", tmp_path / "trained", "classifier.*", "bert.pooler.*"]]
     recipe = "".join(ckpt(verb, tmp_path / "base", *rest, "--print-recipe").out for verb, *rest in steps)
     (tmp_path / "graft.toml").write_text(recipe)
-    ckpt("apply", tmp_path / "base", tmp_path / "graft.toml", "-o", f"{tmp_path}/grafted/")
+    told = ckpt("apply", tmp_path / "base", tmp_path / "graft.toml", "-o", f"{tmp_path}/grafted/").err
+    assert f"a BertForSequenceClassification: for a folder that loads as one, copy {tmp_path}/trained/config.json into it" in told
     ckpt("add", tmp_path / "base", *steps[1][1:], "-o", f"{tmp_path}/one/")
     for folder in ("grafted", "one"):
         found, told = transformers.BertForSequenceClassification.from_pretrained(tmp_path / folder, output_loading_info=True)
