@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import resource
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,34 @@ def test_what_takes_no_entry_refuses(ckpt: Ckpt, tmp_path: Path, name: str, told
     assert told in ckpt("add", tmp_path / "a.pt", f"{name}:float32[2]=ones", "-i", status=2).err
     assert told in ckpt("add", tmp_path / "a.pt", f"{name}:float32[2]=ones", "-n", status=2).err
     assert (tmp_path / "a.pt").read_bytes() == before
+
+
+def test_a_distributed_checkpoint_gets_them_where_its_dicts_are(ckpt: Ckpt, tmp_path: Path) -> None:
+    from torch.distributed.checkpoint import save
+    from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        save({"model": {"a.weight": torch.ones(2)}, "optimizer": {"lr": 0.1}}, checkpoint_id=str(tmp_path / "dcp"))
+        ckpt("add", tmp_path / "dcp", "model.b.weight:f32[3]=zeros", "ema:f32[1]=ones", "-i")
+        dcp_to_torch_save(str(tmp_path / "dcp"), str(tmp_path / "flat.pt"))
+    found = torch.load(tmp_path / "flat.pt")
+    assert {key: list(each) for key, each in found.items()} == {"model": ["a.weight", "b.weight"], "optimizer": ["lr"], "ema": [1.0]}
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("mlp.keras", "the model in the file does not know of new.w"), ("mlp.h5", "the model in the file does not know of new.w"),
+     ("tensorflow", "the object graph in the checkpoint does not know of new.w"), ("mlp.params", ""), ("mlp.pt", ""),
+     ("blocks.gguf", "llama.cpp refuses a file with tensors that the architecture llama does not have: it has new.w now")],
+)  # fmt: skip
+def test_a_graph_or_config_that_does_not_know_of_it_is_told(ckpt: Ckpt, tmp_path: Path, name: str, told: str) -> None:
+    for where in (["-n"], ["-o", tmp_path / name]):
+        said = ckpt("add", SAMPLES / name, "new.w:f32[2]=ones", *where).err
+        assert told in said and bool(told) == ("new.w" in said.replace("new.w: ones", ""))
+    assert told not in ckpt("set", tmp_path / name, "new.w = 0", "-n").err or not told
+    elsewhere = ckpt("add", SAMPLES / name, "new.w:f32[2]=ones", "-o", tmp_path / "other.safetensors", status=None).err
+    assert "know of" not in elsewhere and "llama.cpp" not in elsewhere
 
 
 def test_parameters_nested_by_jax_stay_nested(ckpt: Ckpt, tmp_path: Path) -> None:
@@ -416,7 +445,8 @@ def test_transformers_loads_a_head_that_was_taken_from_another_file(ckpt: Ckpt, 
     steps = [["drop", "cls.*"], ["add", "--from", tmp_path / "trained", "classifier.*", "bert.pooler.*"]]
     recipe = "".join(ckpt(verb, tmp_path / "base", *rest, "--print-recipe").out for verb, *rest in steps)
     (tmp_path / "graft.toml").write_text(recipe)
-    ckpt("apply", tmp_path / "base", tmp_path / "graft.toml", "-o", f"{tmp_path}/grafted/")
+    told = ckpt("apply", tmp_path / "base", tmp_path / "graft.toml", "-o", f"{tmp_path}/grafted/").err
+    assert f"a BertForSequenceClassification: for a folder that loads as one, copy {tmp_path}/trained/config.json into it" in told
     ckpt("add", tmp_path / "base", *steps[1][1:], "-o", f"{tmp_path}/one/")
     for folder in ("grafted", "one"):
         found, told = transformers.BertForSequenceClassification.from_pretrained(tmp_path / folder, output_loading_info=True)

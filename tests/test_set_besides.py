@@ -105,7 +105,8 @@ OBJECT_EDITS: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
     "end-of-a-list": ("object:config.layers.2 = 3", lambda d: d["config"].update(layers=[1, 2, 3])),
     "nested": ('object:extra = {"a": {"b": 1}}', lambda d: d.update(extra={"a": {"b": 1}})),
     "replaced": ('config = {"lr": 1, "deep": {"x": true}}', lambda d: d.update(config={"lr": 1, "deep": {"x": True}})),
-    "by-a-number": ("config = 5", lambda d: d.update(config=5)),
+    "by-null": ("config = null", lambda d: d.update(config=None)),
+    "by-a-number": ("object:config = 5", lambda d: d.update(config=5)),
 }
 
 
@@ -260,6 +261,9 @@ def test_metadata(ckpt: Ckpt, tmp_path: Path, kind: Objects) -> None:
     ckpt("drop", path, "metadata:a*", "-i")
     assert kind.read(path) == {each: text for each, text in expected.items() if not each.startswith("a")}
     assert ckpt("ls", path).rows[0][0] == "w"
+    assert "valid Unicode" in ckpt("set", path, "metadata:\udcff = 1", "-i", status=2).err.replace(
+        "surrogates not allowed", "valid Unicode"
+    )
 
 
 def test_metadata_and_values_of_onnx_change_in_one_edit(ckpt: Ckpt, tmp_path: Path) -> None:
@@ -321,6 +325,7 @@ def test_metadata_of_shards_are_those_of_each(ckpt: Ckpt, tmp_path: Path) -> Non
         ("object:config.layers.9 = 3", "config.layers is a list of 2, and a new entry goes to its end (call it config.layers.2)"),
         ("object:config.layers.x = 3", "config.layers is a list of 2"),
         ("metadata:author = me", "torch has no metadata that can be edited ('object:KEY = …' makes an object)"),
+        ("config = 3", "config holds 4 entries, and 3 is one value (assign to one of them: 'config.lr = …', or to all: 'config = {…}')"),
         ("model = 3", "nothing matches 'model' (did you mean 'model.*'?)"),
         ("config += 1", "config is no tensor"),
         ("config.layers = nan nan", "is no JSON"),

@@ -181,7 +181,8 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: boo
     objects = {} if after.objects is before.objects else after.objects
     changed_objects = [name for name, value in objects.items() if name not in before.objects or value is not before.objects[name]]
     for name in changed_objects:
-        was = _shown(before.objects[name]) if name in before.objects else "nothing"
+        below = sum(other.startswith(f"{name}.") for other in before.objects)
+        was = _shown(before.objects[name]) if name in before.objects else f"what held {below:,} entries" if below else "nothing"
         note(f"{name}: {was} becomes {_shown(after.objects[name])}")
     for line in form.losses(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")

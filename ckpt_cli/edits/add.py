@@ -17,7 +17,7 @@ from .expressions import Other
 from .filling_new import filled, unfilled
 from .new_names import check_free, look_alikes
 from .rename import rename as renamed
-from .taking import axes_note, halves_noted, in_own_storages, source_of
+from .taking import axes_note, config_note, halves_noted, in_own_storages, source_of
 
 if TYPE_CHECKING:
     from ..schemes.plan import Planned
@@ -136,7 +136,7 @@ def _by_source(found: Iterable[tuple[Checkpoint, str, Tensor] | None]) -> dict[o
 
 
 def _notes(checkpoint: Checkpoint, other: Checkpoint, names: Sequence[str]) -> list[str]:
-    return [*halves_noted(other, names), *axes_note(checkpoint, other, names)]
+    return [*halves_noted(other, names), *axes_note(checkpoint, other, names), *config_note(checkpoint, other)]
 
 
 def recipe_step() -> Verb:

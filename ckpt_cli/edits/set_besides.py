@@ -90,7 +90,7 @@ def _named(text: str, word: str) -> list[tuple[str, str]]:
 def _with_new(checkpoint: Checkpoint, form: Savable | None, text: str) -> Checkpoint:
     """The checkpoint with an object that may be new."""
     if form is None or not form.edits_objects:
-        name = form.called or form.name if form else "this"
+        name = form.called or form.name if form else checkpoint.origin.format if checkpoint.origin else "this"
         mend = f"'{_METADATA}KEY = …' sets a text" if form and form.edits_metadata else "convert it first, to .pt for instance"
         raise EditError(f"{name} takes no objects besides tensors", mend)
     entries = _named(text, _OBJECT)
@@ -105,7 +105,8 @@ def _with_metadata(checkpoint: Checkpoint, form: Savable | None, text: str) -> C
     """The checkpoint with an entry of its metadata that may be new."""
     if form is None or not form.edits_metadata:
         mend = f"'{_OBJECT}KEY = …' makes an object" if form and form.edits_objects else "convert it first"
-        raise EditError(f"{form.name if form else 'this'} has no metadata that can be edited", mend)
+        name = checkpoint.origin.format if checkpoint.origin else "this"
+        raise EditError(f"{name} has no metadata that can be edited", mend)
     entries = _named(text, _METADATA)
     return _with_entry(checkpoint, form, *next((each for each in entries if each[0] in checkpoint.metadata), entries[0]))
 

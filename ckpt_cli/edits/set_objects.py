@@ -26,18 +26,24 @@ def within_plain(checkpoint: Checkpoint, key: str) -> bool:
     return found is not None and _holds(checkpoint.objects[found], key[len(found) + 1 :])
 
 
-def with_object(checkpoint: Checkpoint, key: str, text: str) -> Checkpoint:
+def with_object(checkpoint: Checkpoint, key: str, text: str, any_value: bool = False) -> Checkpoint:
     """Return the checkpoint with an object that is there replaced, or all that a container holds.
 
     Args:
         checkpoint: The checkpoint.
         key: The path of the object, or of the container.
         text: The new value, as JSON.
+        any_value: Whether a container may become a number or a text.
 
     Raises:
-        UsageError: The text is no JSON.
+        UsageError: The text is no JSON, or a container would become a number or a text.
     """
     value = _plain(key, text)
+    if not any_value and key not in checkpoint.objects and isinstance(value, bool | int | float | str) and is_container(checkpoint, key):
+        inside = [name for name in checkpoint.objects if name.startswith(f"{key}.")]
+        entries = f"{len(inside):,} {'entry' if len(inside) == 1 else 'entries'}"
+        mend = f"assign to one of them: '{inside[0]} = …', or to all: '{key} = {{…}}'"
+        raise UsageError(f"{key} holds {entries}, and {text[:20]} is one value", mend)
     above = next(_above(checkpoint, key), None) if key not in checkpoint.objects else None
     if above is not None and within_plain(checkpoint, key):
         return _with(checkpoint, above, _put(checkpoint.objects[above], key[len(above) + 1 :], value))
@@ -54,7 +60,7 @@ def with_new_object(checkpoint: Checkpoint, key: str, text: str) -> Checkpoint:
     if not key or key.startswith(".") or key.endswith(".") or ".." in key:
         raise UsageError(f"{key!r} is no path of an object", "as in: object:config.seed = 3")
     if key in checkpoint.objects or is_container(checkpoint, key) or within_plain(checkpoint, key):
-        return with_object(checkpoint, key, text)
+        return with_object(checkpoint, key, text, any_value=True)
     value = _plain(key, text)
     if key in checkpoint or any(name.startswith(f"{key}.") for name in checkpoint):
         what = "is a tensor" if key in checkpoint else "holds tensors"

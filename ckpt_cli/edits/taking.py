@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from ..configs import config_of
 from ..formats import formats
 from ..packing import find
 from ..storage.storage import Slice
@@ -70,4 +71,17 @@ def axes_note(checkpoint: Checkpoint, other: Checkpoint, names: Sequence[str]) -
     return [
         f"{there.name} keeps weights {order[there.axes]} and {here.name} {order[here.axes]}; their axes stay as they are "
         f"(`ckpt convert --map` carries them across)"
+    ]
+
+
+def config_note(checkpoint: Checkpoint, other: Checkpoint) -> list[str]:
+    """Return the line that the config stays that of another class of model than the tensors are taken from."""
+    mine, theirs = config_of(checkpoint), config_of(other)
+    if not mine or not theirs or mine.library != theirs.library or not other.origin or theirs.path == other.origin.path:
+        return []
+    if not mine.class_name or not theirs.class_name or mine.class_name == theirs.class_name:
+        return []
+    return [
+        f"the config stays that of a {mine.class_name}; what is taken is of a {theirs.class_name}: for a folder that loads as one, "
+        f"copy {theirs.path} into it"
     ]

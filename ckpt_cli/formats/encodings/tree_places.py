@@ -105,12 +105,13 @@ def _key(pairs: list[tuple[Any, Any]], text: str) -> Any:
 
 
 def _new_place(holder: Any, rest: str, name: str) -> Place:
-    above = name[: len(name) - len(rest)].removesuffix(".") or "the file"
+    inside = name[: len(name) - len(rest)]
+    above = inside.removesuffix(".") or "the file"
     if type(holder) is Tuple:
         raise CannotHold(f"{above} is a tuple, into which nothing is put", "choose another name")
     if type(holder) is List:
         end = len(holder.items)
         if rest != str(end):
-            raise CannotHold(f"{above} is a list of {end:,}, and a new entry goes to its end", f"call it {above}.{end}")
+            raise CannotHold(f"{above} is a list of {end:,}, and a new entry goes to its end", f"call it {inside}{end}")
         return Place(holder, end)
     return Place(holder, _key(holder.pairs, rest))

@@ -271,6 +271,8 @@ def _check_tensor(name: str, tensor: Tensor) -> None:
         raise CannotHold(f"GGUF cannot hold {name}: its rows are no whole blocks of {kind}", "cast it to float32")
     if len(tensor.shape) > _MOST_AXES:
         raise CannotHold(f"GGUF cannot hold {name}, which has {len(tensor.shape)} dimensions: {_MOST_AXES} at most", "leave it out: --drop")
+    if any("\ud800" <= char <= "\udfff" for char in name):
+        raise CannotHold("a name that is no valid Unicode has no place in GGUF", "rename it")
     if len(name.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
         raise CannotHold(f"GGUF cannot hold the name {name}, which is longer than {_LONGEST_NAME} bytes", "rename it: --rename OLD=NEW")
 

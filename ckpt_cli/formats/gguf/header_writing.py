@@ -48,6 +48,8 @@ def _type_of_number(text: str) -> int | None:
 
 def encoded_pair(key: str, value: int | str, order: str) -> bytes:
     """Encode a key with a string, a number of its type, or with another number as a uint32."""
+    if any("\ud800" <= char <= "\udfff" for char in key):
+        raise EditError("a key that is no valid Unicode has no place in GGUF", "choose another one")
     if isinstance(value, Typed):
         number = _PARSE.get(value.type, int)(value)
         try:
