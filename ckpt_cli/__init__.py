@@ -21,11 +21,22 @@ if TYPE_CHECKING:
 
     from .analysis.diff import Difference
     from .analysis.figures import Figures
-    from .edits.add import add
-    from .edits.merge import merge
-    from .edits.resize import resize
     from .errors import CkptError
-    from .library.edits import apply, cast, drop, map, reinit, rename, select, set_values, tie, untie
+    from .library.edits import (
+        add,
+        apply,
+        cast,
+        drop,
+        map,
+        merge,
+        reinit,
+        rename,
+        resize,
+        select,
+        set_values,
+        tie,
+        untie,
+    )
     from .library.looking import Digests, diff, hash, stats, summary
     from .library.looking import Sheet as Summary
     from .library.opening import open
@@ -44,7 +55,6 @@ _IN = {
     "Figures": "analysis.figures", "Summary": "library.looking:Sheet", "Tensor": "tensors.tensor",
     "diff": "library.looking", "hash": "library.looking", "stats": "library.looking", "summary": "library.looking",
     "open": "library.opening", "save": "library.saving",
-    "add": "edits.add", "merge": "edits.merge", "resize": "edits.resize",
 }  # fmt: skip
 
 

@@ -41,6 +41,18 @@ TRIED = {
         ["--preset", "pytorch", "--seed", "1", "--rng", "torch"],
         ["2.weight=constant(42)", "--preset", "gpt2", "--seed", "0"],
     ],
+    "resize": [
+        ["0.weight=+3x*", "0.bias=+3", "--seed", "7"],
+        ["*.weight=*x-1", "--at", "start"],
+        ["0.weight=9x9", "--fill", "xavier_normal(gain=2)", "--fresh", "--seed", "1"],
+        ["@Linear.weight=+2x*", "--fill", "zeros", "--arch", "mlp"],
+        ["0.weight=+2x*", "--fill", "mean_rows", "--at", "start"],
+    ],
+    "add": [
+        ["head.weight:f32[3,8]=normal(0, 0.02)", "head.bias:f32[3]=zeros", "--seed", "5"],
+        [f"copy=@{SAMPLES}/mlp.npz#0.bias"],
+        ["--from", str(SAMPLES / "mlp.npz"), "0.*", "--rename", "0.*=encoder.*", "--arch", "none"],
+    ],
     "merge": [
         [str(SAMPLES / "mlp.safetensors"), "--weights", "0.5,0.7", "--weights", "*.bias=1,2"],
     ],

@@ -94,7 +94,7 @@ def by_layer(
     found: dict[str, list[Difference]] = {}
     for difference in differences:
         found.setdefault(difference.name, []).append(difference)
-    groups = grouped({name: a if name in a else b for name in wanted}, depth)
+    groups = grouped({name: b if name in b else a for name in wanted}, depth)
     layers = [_Layer.of(path, a, b, group, found) for path, group in groups.items()]
     _add_norms_of_equals(layers)
     return [*(layer.difference() for layer in layers), *(each for each in differences if each.name not in a and each.name not in b)]

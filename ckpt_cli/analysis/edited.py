@@ -44,12 +44,13 @@ class Edited:
         config: the config.
         before: the weights that it told of, packed parameters as plain ones.
         after: the weights as they are written.
+        explained: the tensors whose shapes an entry of the config tells, as topics find them.
         sources: the name before the edit, by the name after it, where they differ.
     """
 
     def __init__(self, config: Config, before: Checkpoint, after: Checkpoint) -> None:
         """Nothing is compared yet."""
-        self.config, self.sources = config, after.sources
+        self.config, self.sources, self.explained = config, after.sources, set[str]()
         self.before, self.after = _compared(config, before), _compared(config, after)
 
     @cached_property

@@ -23,6 +23,7 @@ _HEAD = re.compile(
     r"|mlm_dense|cls|generator|head)[./](weight|kernel|bias)(:0)?|(.*[./])?(final_logits_bias|predictions[./]bias)"
 )
 _WEIGHTS = (Role.LINEAR, Role.CONV, Role.EMBEDDING, Role.RECURRENT_INPUT, Role.EXPERTS)
+_VECTORS = (Role.BIAS, Role.RECURRENT_BIAS, Role.NORM_SCALE, Role.NORM_SHIFT, Role.RUNNING_MEAN, Role.RUNNING_VAR, Role.SLOPE)
 _MOST_BETWEEN = 4  # layers of vectors, such as norms, between a weight and the next one
 
 
@@ -112,7 +113,7 @@ class _Seen:
 
     def _of_layer(self, name: str, size: int, new: int) -> Iterator[Neighbour]:
         for other in self.layers[self.before.layer_and_leaf(name)[0]]:
-            if other != name and len(self.kinds[other].shape) == 1:
+            if other != name and len(self.kinds[other].shape) == 1 and self._role(other) in _VECTORS:
                 yield from self._following(other, 0, size, new)
             elif other != name and len(self.kinds[name].shape) == 1 and self._is_weight(other):
                 yield from self._following(other, self._axes(other).outputs, size, new)
@@ -136,7 +137,7 @@ class _Seen:
         place = self.places[self.before.layer_and_leaf(name)[0]]
         for path in list(self.layers)[place + 1 : place + 2 + _MOST_BETWEEN]:
             weights = [other for other in self.layers[path] if len(self.kinds[other].shape) > 1]
-            for other in self.layers[path] if not weights else ():
+            for other in (other for other in self.layers[path] if not weights and self._role(other) in _VECTORS):
                 yield from self._following(other, 0, size, new)
             for other in weights:
                 axes = self._axes(other)

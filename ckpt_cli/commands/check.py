@@ -58,8 +58,7 @@ def check_command(
     In a pipe a record a violation: KIND, NAME, WHAT, tab-separated, and nothing where all holds; NAME is a tensor's, or that of a record
     of the file whose checksum is wrong. docs/checking.md has the kinds, the keys of a spec and of --json.
     """
-    if as_sarif and (as_json or as_csv):
-        raise UsageError(f"--{'json' if as_json else 'csv'} and --sarif are two documents", "choose one")
+    _check_form(as_sarif, as_json, as_csv)
     out = Answer(as_json or as_sarif, color, as_csv)
     try:
         checkpoint = _opened(path, out, as_sarif and not safe, ignore_index)
@@ -79,6 +78,12 @@ def check_command(
         else:
             _show(out, checkpoint, report, holds_line(path, asked, spec, report))
     return 1 if report.violations else 0
+
+
+def _check_form(as_sarif: bool, as_json: bool, as_csv: bool) -> None:
+    """Raise UsageError where the answer is wanted in two forms."""
+    if as_sarif and (as_json or as_csv):
+        raise UsageError(f"--{'json' if as_json else 'csv'} and --sarif are two documents", "choose one")
 
 
 def _note_later(text: str) -> None:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from ..errors import shortened
 from ..tensors.checkpoint import Checkpoint
 
+_LONGEST = 60  # characters of a list that is printed in full
+
 if TYPE_CHECKING:
     from ..analysis.adjustments import Adjustments
     from ..analysis.edited import Adjustment
@@ -26,23 +28,24 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
         target: The path that it is written to.
         folder: The model folder that is written; None for a file.
     """
-    from ..analysis.adjustments import adjustments
-
-    if before.origin is None or not (folder or _is_beside(target, before.origin.path)):
+    if before.origin is None or not (folder or _is_beside(target, before.origin.path)) or _alike(before.origin.read, after):
         return folder, []
+    from ..analysis.adjustments import adjustments  # many modules, for edits of another kind than values
+    from .model_folder import rewritten
+
     found = adjustments(before, after)
     config = found.config
     if config is None:
         return folder, list(found.told)
-    name = os.path.basename(config.path)
     if config.path == before.origin.path:
         return folder, [*_inside(target, config, found)]
-    if folder is None or not folder.has(config.path):
+    name = folder.name_of(config.path) if folder else ""
+    if folder is None or not name:
         return folder, [*_not_written(config.path, found)]
-    path = os.path.join(os.path.dirname(folder.weights), name)
+    path = os.path.join(folder.path, name)
     lines = [f"{path}: {_change(each)}" for each in found.made]
     if found.made:
-        folder = folder.making(name, _rewritten(config, found.made))
+        folder = folder.making(name, rewritten(config, [(each.path, each.new) for each in found.made]))
     return folder, lines + [f"{path}: {line}" for line in found.told]
 
 
@@ -51,12 +54,16 @@ def _is_beside(target: str, source: str) -> bool:
     return os.path.realpath(os.path.dirname(target)) == os.path.realpath(os.path.dirname(source))
 
 
-def _rewritten(config: Config, made: tuple[Adjustment, ...]) -> bytes:
-    """The file of a config with its entries adjusted, as it was in all else."""
-    from ..configs.json_text import changed
-
-    with open(config.path, encoding="utf-8", newline="") as file:
-        return changed(file.read(), [(each.path, each.new) for each in made]).encode("utf-8")
+def _alike(before: Checkpoint, after: Checkpoint) -> bool:
+    """Whether two checkpoints have the same names, dtypes, shapes and ties, so that no config tells them apart."""
+    if before.tensors is after.tensors:
+        return True
+    kinds, others = before.kinds(), after.kinds()
+    return (
+        kinds.keys() == others.keys()
+        and all(kind.facts == others[name].facts for name, kind in kinds.items())
+        and sorted(map(sorted, before.ties())) == sorted(map(sorted, after.ties()))
+    )
 
 
 def _not_written(path: str, found: Adjustments) -> Iterator[str]:
@@ -86,4 +93,6 @@ def _change(adjustment: Adjustment, verb: str = "becomes") -> str:
 
 
 def _shown(value: object) -> str:
-    return shortened(json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value)
+    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+    is_long = isinstance(value, dict) or (isinstance(value, list) and len(text) > _LONGEST)
+    return f"{len(value)} entries" if is_long else shortened(text)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from ..analysis.besides import besides
+from ..analysis.besides import Besides, besides
 from ..analysis.diff import Difference, diff
 from ..analysis.diff_lists import Listed, Sort
 from ..errors import UsageError, about
@@ -64,31 +64,35 @@ def diff_command(
     NaN equals NaN and -0 equals 0, except with --exact. Tensors of two dtypes are different, and their elements are compared by value.
     Bytes that are in no tensor are compared, too, where no PATTERN is given; those that cannot be read are `unread`, a difference.
     Objects that are no tensors, and metadata, are no difference: a note names those that are not the same.
-    With --by-layer a line is a layer, the largest REL_L2 first: all its elements together, those that are equal included. Integers of a
-    layer that has floats count in CHANGED alone. STATUS has all that there is in the layer, joined by commas.
-    In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated. With
-    --unchanged the exit status is what it is without: `ckpt diff A B 'encoder.*'` is 0 where all of the encoder is the same.
+    With --by-layer, the largest REL_L2 first, the elements of a layer count together; beside floats, integers count in CHANGED alone.
+    In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated.
     """
     _check_together(stat and name_only, exact and bool(rtol or atol))
-    one = open_checkpoint(a, ignore_index=ignore_index, dequantise=dequantise)
-    two = one if _same_path(a, b) else open_checkpoint(b, ignore_index=ignore_index, dequantise=dequantise)
+    one, two = _opened(a, b, ignore_index, dequantise)
     with about(a):
         mapped = _mapped(one, two, maps or [])
         names = _names(mapped, two, patterns)
     differences = _differences(mapped, two, names, Tolerance(rtol, atol, exact))
-    others = besides(mapped.checkpoint, two)
-    listed = Listed(mapped.checkpoint, two, names, differences, sort, by_layer, unchanged)
-    out = Answer(as_json, color, as_csv)
+    others, listed = besides(mapped.checkpoint, two), Listed(mapped.checkpoint, two, names, differences, sort, by_layer, unchanged)
     with verdict():
-        if as_json:
-            out.json({"a": a, "b": b} | diff_document(listed, others, stat))
-        elif stat:
-            show_counts(out, listed.counts())
-        else:
-            (show_names if name_only else show_differences)(out, listed.entries())
+        _show(Answer(as_json, color, as_csv), {"a": a, "b": b}, listed, others, stat, name_only)
     for line in (*mapped.notes, *others.notes(), *_hint(mapped, two, differences, (a, b))):
         note(line)
     return 1 if differences else 0
+
+
+def _opened(a: str, b: str, ignore_index: bool, dequantise: bool) -> tuple[Checkpoint, Checkpoint]:
+    one = open_checkpoint(a, ignore_index=ignore_index, dequantise=dequantise)
+    return one, one if _same_path(a, b) else open_checkpoint(b, ignore_index=ignore_index, dequantise=dequantise)
+
+
+def _show(out: Answer, paths: dict[str, str], listed: Listed, others: Besides, stat: bool, name_only: bool) -> None:
+    if out.as_json:
+        out.json(paths | diff_document(listed, others, stat))
+    elif stat:
+        show_counts(out, listed.counts())
+    else:
+        (show_names if name_only else show_differences)(out, listed.entries())
 
 
 def _check_together(two_forms: bool, exact_with_tolerance: bool) -> None:

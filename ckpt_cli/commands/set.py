@@ -10,6 +10,7 @@ import typer
 from .. import reading
 from ..edits.set import set_values
 from ..errors import about
+from ..show.answer import note
 from .editing import Destination, finish, open_to_edit
 from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of
 
@@ -36,7 +37,9 @@ def set_command(
     REF is a name, a pattern, or NAME[index] with NumPy's basic indexing. VALUE is a number (nan and inf, too), a JSON list
     that broadcasts, or an expression of these with + - * / **, parentheses, abs() sqrt() exp() log() clip(X, LEAST, MOST); in it `this` is
     the tensor itself, @OTHER the tensor of the same name in another checkpoint (or the array in a .npy file), @OTHER#NAME that one:
-    '*.weight = 0.5 * this + 0.5 * @b.pt'. Put a space behind @OTHER, and quotes around a name with spaces: @"my b.pt"#"a name".
+    '*.weight = 0.5 * this + 0.5 * @b.pt'; `average` is the average that a training has kept of it (EMA, SWA): '* = average' puts all in
+    place, average(PATTERN) chooses one of several, average(@OTHER) takes those of another file by name, whatever separates its parts.
+    What has none stays as it is. Put a space behind @OTHER, and quotes around a name with spaces: @"my b.pt"#"a name".
     A value that the dtype cannot hold is an error; a division by zero gives inf or NaN, and a note. In GGUF and safetensors REF may be a
     key of the metadata, where no tensor is called so: 'general.name = "a text"'. A number there keeps its type.
     """
@@ -45,3 +48,5 @@ def set_command(
     with about(path):
         after = set_values(before, assignments, cache(reading.open), layers_of(before, arch))
     finish(before, after, to, as_json, {"set": assignments, "arch": arch} if print_recipe else None)
+    for line in () if print_recipe else after.notes[len(before.notes) :]:
+        note(line)

@@ -54,32 +54,24 @@ def stats_command(
     tensors are of the moduli. Tensors that have no plain elements (sparse, quantised, objects) have empty figures.
     In a pipe: NAME, DTYPE, SHAPE, <FIGURES>, tab-separated; with --hist the 20 counts, joined by commas.
     The line of --total has the name *, the dtype where there is but one, and no shape. What an optimizer keeps, and averages of the
-    weights, are no part of it, unless a PATTERN picks them. With --by-layer a line is a layer, by its path, with what is tied within it
-    once, and without the integers of a layer that has floats.
-    JSON: {"path", "format", "tensors": [{"name", "dtype", "shape", <figures>}]}; figures
-    that there are none of are null, a complex mean is [re, im]; --hist adds "histogram": {"edges", "counts"}; with --total it is
-    {"path", "format", "total": {"dtype", "params", "min", …}}, where params is the number of elements, and with --by-layer
-    {"path", "format", "layers": [{"name", "dtype", "params", "min", …}]}.
+    weights, are no part of it, unless a PATTERN picks them. With --by-layer, integers beside floats are left out.
+    JSON: {"path", "format", "tensors": [{"name", "dtype", "shape", <figures>}]}; figures that there are none of are null, a complex mean
+    is [re, im]; --hist adds "histogram": {"edges", "counts"}; with --total it is {"path", "format", "total": {"dtype", "params", "min",
+    …}}, where params is the number of elements, and with --by-layer {"path", "format", "layers": [{"name", "dtype", "params", …}]}.
     """
-    if whole and by_layer is not None:
-        raise UsageError("--total is one line, and --by-layer one a layer", "choose one")
+    wanted = Wanted(whole, by_layer, hist).checked()
     checkpoint = open_checkpoint(path, ignore_index=ignore_index, dequantise=dequantise)
     with about(path):
         names = select(checkpoint, patterns or [], layers_of(checkpoint, arch))
-    if whole and not patterns:
-        names = _of_model(checkpoint, names)
-    rows = _computed(path, checkpoint, names, Wanted(whole, by_layer, hist))
+    names = _of_model(checkpoint, names) if whole and not patterns else names
+    rows = _computed(path, checkpoint, names, wanted)
     rows = iter(ordered(rows, str(sort))) if sort else rows
     if as_json:
         head = {"path": path, "format": checkpoint.origin.format if checkpoint.origin else ""}
         Answer(True, color).json(head | _document(list(rows), whole, by_layer is not None))
     else:
         show_rows(Answer(False, color, as_csv), rows, hist)
-    for name in names:
-        if not computable(tensor := checkpoint[name]):
-            note(f"{name}: {tensor.layout or tensor.dtype.name} has no plain elements to compute with")
-    if checkpoint.undecoded and not patterns:
-        note(left_out(checkpoint.undecoded))
+    _note_left_out(checkpoint, names, not patterns)
 
 
 # The docstring is the help page. Under `python -OO` there is none.
@@ -89,12 +81,26 @@ stats_command.__doc__ = (
 )
 
 
+def _note_left_out(checkpoint: Checkpoint, names: list[str], everything: bool) -> None:
+    for name in names:
+        if not computable(tensor := checkpoint[name]):
+            note(f"{name}: {tensor.layout or tensor.dtype.name} has no plain elements to compute with")
+    if checkpoint.undecoded and everything:
+        note(left_out(checkpoint.undecoded))
+
+
 class Wanted(NamedTuple):
     """Which rows are wanted: one for the whole, one a layer that is told by `depth` parts of its path, or one a tensor."""
 
     whole: bool
     depth: int | None
     hist: bool
+
+    def checked(self) -> Wanted:
+        """Return it. Raises UsageError for options that exclude each other."""
+        if self.whole and self.depth is not None:
+            raise UsageError("--total is one line, and --by-layer one a layer", "choose one")
+        return self
 
 
 def _computed(path: str, checkpoint: Checkpoint, names: list[str], wanted: Wanted) -> Iterator[Row]:
@@ -111,8 +117,8 @@ def _computed(path: str, checkpoint: Checkpoint, names: list[str], wanted: Wante
         else:
             yield from tensor_rows(tensors, wanted.hist, progress)
     if left:
-        kinds = "complex" if wanted.whole else "of other kinds of numbers than the rest of their layers"
-        note_later([f"left out of the {'total' if wanted.whole else 'figures'}, {kinds}: {_some(left)}"])
+        why = "complex, left out of the total" if wanted.whole else "other numbers than the rest of their layers, left out"
+        note_later([f"{_some(left)}: {why}"])
 
 
 def _document(rows: list[Row], whole: bool, by_layer: bool) -> dict[str, Any]:

@@ -45,8 +45,9 @@ def summary_command(
 
     In a pipe a record a fact, tab-separated, told by its first field: path, format, bytes; architecture NAME UNDER; hyperparameter
     NAME VALUE; assumed NAME VALUE; layer PATH TYPE PARAMS BUFFERS TIED-TO OUTPUT; tensors, tied, params, trainable, buffers COUNT;
-    dtype NAME ELEMENTS; packed TITLE PARAMETERS ELEMENTS BYTES; besides NAME TENSORS ELEMENTS BYTES; object NAME TEXT; metadata KEY
-    VALUE; of the config beside the file config PATH LIBRARY CLASS MODEL-TYPE WITHIN, size NAME VALUE and said NAME VALUE; contradicts
+    dtype NAME ELEMENTS; packed TITLE PARAMETERS ELEMENTS BYTES; besides NAME TENSORS ELEMENTS BYTES; average PATTERN TENSORS IN-PLACE DECAY
+    UPDATES, of what a training has averaged (EMA, SWA), IN-PLACE being true where the weights are the average; object NAME TEXT; metadata
+    KEY VALUE; of the config beside the file config PATH LIBRARY CLASS MODEL-TYPE WITHIN, size NAME VALUE and said NAME VALUE; contradicts
     ENTRY SAYS FOUND where the weights are otherwise. What is tied is counted once; a packed parameter (integers with scales) is one, of
     the size that it has in the plain model.
     """

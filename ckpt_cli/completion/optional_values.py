@@ -6,6 +6,7 @@ A value is a number. What else follows the option is the next argument: `ckpt di
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 from typing import Any
 
 LEFT_OUT = "100"  # no path has more parts
@@ -20,7 +21,7 @@ def filled_in(words: Sequence[str], params: Iterable[Any]) -> Iterator[str]:
     """Yield the words of a command line, with a value behind each option that lacks one."""
     options = {name for param in params if may_lack_value(param) for name in param.opts}
     plain = False
-    for word, following in zip(words, [*words[1:], ""], strict=False):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         plain = plain or word == "--"
         yield word
         if word in options and not plain and not following.isdecimal():

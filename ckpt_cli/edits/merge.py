@@ -73,7 +73,7 @@ def _refuse_one_file(sources: Sequence[Source]) -> None:
     seen: dict[tuple[int, ...], str] = {}
     for label, checkpoint in sources:
         origin = checkpoint.origin
-        if origin is None or origin.read.tensors is not checkpoint.tensors:
+        if origin is None or not checkpoint.is_as_read:
             continue
         if origin.file.identity in seen:
             other = seen[origin.file.identity]

@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..analysis.neighbours import neighbours
 from ..analysis.optimizer import states
+from ..analysis.told_sizes import told_sizes
 from ..errors import EditError, naming
+from ..formats.encodings.pickle_tree import TorchTree
+from ..formats.locate import part_notes
 from ..numbers.shapes import nbytes_of, show_shape
 from ..packing import find
 from ..schemes.plan import KEPT, Planned
@@ -107,7 +110,7 @@ def planned_resize(checkpoint: Checkpoint, request: Request, around: Surrounding
         Opaque: A tensor has no plain elements.
     """
     shapes = _new_shapes(checkpoint, request.resizings, around.layers)
-    _refuse_packed(checkpoint, shapes)
+    _refuse_parts(checkpoint, shapes)
     views = {name: views_of(checkpoint, name) for name in shapes}
     if isinstance(request.fill, GrownRows):
         made, plan = _by_rows(checkpoint, shapes, request.fill, request)
@@ -118,8 +121,9 @@ def planned_resize(checkpoint: Checkpoint, request: Request, around: Surrounding
     following, notes = with_states(checkpoint, resized) if resized else ({}, [])
     tensors |= following
     after = checkpoint.replacing(tensors={name: tensors.get(name, tensor) for name, tensor in checkpoint.items()})
-    told = _told_neighbours(checkpoint, {name: each.after.shape for name, each in resized.items()})
-    return after.replacing(notes=(*checkpoint.notes, *notes, *told)), plan
+    changed = {name: each.after.shape for name, each in resized.items()}
+    notes = [*notes, *_told_neighbours(checkpoint, changed), *told_sizes(checkpoint, changed)]
+    return after.replacing(notes=(*checkpoint.notes, *notes)), plan
 
 
 def _new_shapes(checkpoint: Checkpoint, resizings: Sequence[Resizing], layers: Layers) -> dict[str, Shape]:
@@ -132,11 +136,20 @@ def _new_shapes(checkpoint: Checkpoint, resizings: Sequence[Resizing], layers: L
             other, rule = found.setdefault(own, (new, resizing))
             if other != new:
                 raise EditError(f"{rule.text!r} and {resizing.text!r} want {name} in two shapes", "give it one")
-    ordered = ((name, found[name][0]) for name in checkpoint if name in found)
-    return {name: new for name, new in ordered if new != checkpoint[name].shape}
+    wanted = {name: found[name][0] for name in checkpoint if name in found}
+    following = {name for name, of in states(checkpoint).items() if name in wanted and of in wanted and wanted[name] == wanted[of]}
+    return {name: new for name, new in wanted.items() if new != checkpoint[name].shape and name not in following}
 
 
-def _refuse_packed(checkpoint: Checkpoint, shapes: Mapping[str, object]) -> None:
+def _refuse_parts(checkpoint: Checkpoint, shapes: Mapping[str, object]) -> None:
+    """Raise EditError for a part of a packed parameter, and for tensors of which other ranks have other parts."""
+    if shapes and checkpoint.origin and part_notes(checkpoint.origin.path, checkpoint):
+        raise EditError("the file is one part of several, whose tensors have one shape together", "convert the folder of all parts first")
+    pieces = checkpoint.rest.distributed if isinstance(checkpoint.rest, TorchTree) else {}
+    if piece := next((name for name in shapes if checkpoint.sources.get(name, name) in pieces), None):
+        raise EditError(
+            f"{piece} is a piece of a distributed tensor, which says the shape of the whole", "convert the folder of all parts first"
+        )
     for part, packed in find(checkpoint).part_of().items() if shapes else ():
         if part in shapes:
             what = f"{part} is a part of the packed parameter {packed.name} ({packed.title}), whose parts have one shape together"

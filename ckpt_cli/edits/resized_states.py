@@ -58,10 +58,10 @@ def with_states(checkpoint: Checkpoint, resized: Mapping[str, Resized]) -> tuple
         EditError: A state follows from the shape of its parameter in no known way, or it is not certain whose it is.
     """
     known = states(checkpoint)
-    first = checkpoint.tied_to()
     zeroed: list[str] = []
     copied: list[str] = []
     tensors: dict[str, Tensor] = {}
+    made: dict[object, Tensor] = {}
     for name, parameter in known.items():
         if name in resized:
             continue
@@ -70,9 +70,12 @@ def with_states(checkpoint: Checkpoint, resized: Mapping[str, Resized]) -> tuple
             _refuse_uncertain(name, state, resized)
         elif parameter in resized and state.numel > 1:
             copy = bool(_COPY.search(name))
-            tensors[name] = _followed(name, state, parameter, resized[parameter], copy)
-            (copied if copy else zeroed).append(first.get(name, name))
-    notes = [*_told("resized with zeros, the optimizer's state", zeroed), *_told("resized with the parameter's new elements", copied)]
+            tensors[name] = made.setdefault(state.key, _followed(name, state, parameter, resized[parameter], copy))
+            (copied if copy else zeroed).append(name)
+    notes = [
+        *_told("the optimizer's states follow, and what is new is 0", zeroed),
+        *_told("averages and master weights follow, and what is new is as in the parameter", copied),
+    ]
     return tensors, notes
 
 
@@ -84,8 +87,8 @@ def _told(what: str, names: list[str]) -> Iterator[str]:
 
 def _refuse_uncertain(name: str, state: Tensor, resized: Mapping[str, Resized]) -> None:
     for parameter, each in resized.items():
-        if state.shape == each.before.shape and state.numel > 1:
-            what = f"{name} has the shape of {parameter}, and whose state it is is not certain"
+        if state.numel > 1 and _axes(name, state.shape, each) is not None:
+            what = f"{name} may be a state of {parameter}, by its shape, and is not certain to be"
             raise EditError(what, f"drop the optimizer first, or resize it by its name: '{name}=…'")
 
 

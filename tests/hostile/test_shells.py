@@ -28,6 +28,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "git-diff": [MLP],
     "set": [MLP, "0.bias = 1", "-o", "OUT"],
     "reinit": [MLP, "*.bias=zeros", "--seed", "0", "-o", "OUT"],
+    "resize": [MLP, "0.weight=+3x*", "--fill", "zeros", "-o", "OUT"],
     "merge": [MLP, SAMPLES / "mlp.safetensors", "-o", "OUT"],
     "tie": [SHARED, "2.bias", "4.bias", "-o", "OUT"],
     "untie": [SHARED, "4.bias", "-o", "OUT"],
