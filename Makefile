@@ -113,6 +113,8 @@ bench-quick: setup-bench
 	$(PYTHON) -m venv .venv-peers
 	for peer in sft-cli safetensors-print 'ckptkit[cli]'; do \
 		.venv-peers/bin/python -m pip install --quiet "$$peer" 2>&1 | grep '^ERROR' | tail -n 1; done; true
+	.venv-peers/bin/python -m pip install --quiet --no-deps mergekit accelerate peft; true
+	.venv-peers/bin/python -m pip install --quiet 'click>=8.2.1' immutables pydantic; true
 	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
 		"$$(.venv-peers/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/lent.pth"
 	@touch $@

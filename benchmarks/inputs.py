@@ -70,6 +70,7 @@ INPUTS: dict[str, tuple[str, Callable[[int], dict[str, Tensor]]]] = {
     "same": (".safetensors", lambda size: layers(size, "float32", drawn())),
     "other": (".safetensors", lambda size: layers(size, "float32", drawn(seed=1))),
     "bfloat16": (".safetensors", lambda size: layers(size, "bfloat16", drawn("bfloat16"))),
+    "bfloat16_other": (".safetensors", lambda size: layers(size, "bfloat16", drawn("bfloat16", seed=1))),
     "float16": (".safetensors", lambda size: layers(size, "float16", drawn("float16"))),
     "gptq": (".safetensors", packed.packed(packed.gptq)),
     "nf4": (".safetensors", packed.packed(packed.nf4)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from glob import glob
@@ -71,6 +72,18 @@ def convert(path: str, out: str) -> None:
 
 def cast(path: str, out: str) -> None:
     _write({name: tensor.bfloat16() for name, tensor in _read(path).items()}, out)
+
+
+def mean(first: str, second: str, out: str) -> None:
+    _write({name: ((a.float() + b.float()) / 2).to(a.dtype) for name, a, b in _pairs(first, second)}, out)
+
+
+def mergekit(program: str, first: str, second: str, out: str) -> None:
+    """The mean by mergekit, which writes a folder."""
+    models = "".join(f"  - model: {path}\n    parameters: {{weight: 0.5}}\n" for path in (first, second))
+    config = Path(out).with_name("out.yml")
+    config.write_text(f"merge_method: linear\nmodels:\n{models}")
+    subprocess.run([program, config, Path(out).with_name("out")], check=True)
 
 
 def _read(path: str, mmap: bool = False) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rows import PEER_COMMANDS, ROWS, Row
+from rows import BOTH, PEER_COMMANDS, ROWS, Row
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
@@ -91,7 +91,7 @@ def times(ratio: float) -> str:
 
 def label(yardstick: str) -> str:
     """What a yardstick is called: its program, without the files."""
-    for script, name in (("{naive} load", "torch.load"), ("{naive} names", "safe_open loop")):
+    for script, name in (("{naive} load", "torch.load"), ("{naive} names", "safe_open loop"), (BOTH, "cat both, cp + sync")):
         if script in yardstick:
             return name
     return yardstick.replace("{python}", "python").partition(" {")[0]

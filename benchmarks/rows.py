@@ -14,6 +14,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / ".venv-peers" / "bin"
 BIAS = 16384  # bytes
 START = "{python} -c pass"
+# To read two files and write one that is on the disk is the least that any merge takes.
+BOTH = """sh -c 'cat "$0" "$1" > /dev/null; cp "$0" "$2" && sync "$2"'"""
 
 
 class Row(NamedTuple):
@@ -58,6 +60,16 @@ ROWS = [
         Row(f"{kind} to bfloat16", f"cast {{{word}}} bfloat16 --dequantise -o {{out}}", "cp {bfloat16} {out}", 2.5)
         for word, kind in (("gptq", "GPTQ 4 bit"), ("nf4", "nf4"), ("fp8", "fp8 by blocks"))
     ),
+    *(
+        Row(f"merge of two, {one}", f"merge {{{one}}} {{{two}}} -o {{out}}", f"{BOTH} {{{one}}} {{{two}}} {{out}}", 1.5, 100)
+        for one, two in (("float32", "other"), ("bfloat16", "bfloat16_other"))
+    ),
+    Row(
+        "set '* = 0.5 * this + 0.5 * @b'",
+        "set {float32} '* = 0.5 * this + 0.5 * @{other}' -o {out}",
+        f"{BOTH} {{float32}} {{other}} {{out}}",
+        1.5,
+    ),
     Row("cast to bfloat16", "cast {float32} bfloat16 -o {out}", "cp {float32} {out}", 1.5),
 ]
 
@@ -94,6 +106,14 @@ PEER_COMMANDS = {
         "sft": "{sft} convert {torch} -o {out}",
     },
     "convert .safetensors to .pt": {"load_file, torch.save": "{python} {naive} convert {float32} {out_torch}"},
+    "merge of two, float32": {
+        "load_file, save_file": "{python} {naive} mean {float32} {other} {out}",
+        "mergekit": "{python} {naive} mergekit {mergekit} {float32} {other} {out}",
+    },
+    "merge of two, bfloat16": {
+        "load_file, save_file": "{python} {naive} mean {bfloat16} {bfloat16_other} {out}",
+        "mergekit": "{python} {naive} mergekit {mergekit} {bfloat16} {bfloat16_other} {out}",
+    },
     "cast to bfloat16": {
         "load_file, save_file": "{python} {naive} cast {float32} {out}",
         "sft": "{sft} cast {float32} --dtype bf16 -o {out}",
@@ -108,6 +128,7 @@ PROGRAMS = {
     "small_torch": str(ROOT / "sample_models" / "mlp.pt"),
     "small_tied": str(ROOT / "sample_models" / "shared-mlp.pt"),
     "sft": str(PEERS / "sft"),
+    "mergekit": str(PEERS / "mergekit-pytorch"),
     "ckptkit": str(PEERS / "ckptkit"),
     "safetensors_print": str(PEERS / "safetensors-print"),
 }
