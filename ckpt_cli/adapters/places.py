@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from ..tensors.checkpoint import Checkpoint
 
+MOST_PARTS = 100  # of a path, beyond which its ends are not looked at: all of them together take the square of its length
+
 
 class Portion(NamedTuple):
     """Rows of a tensor of the base.
@@ -63,7 +65,8 @@ class Places:
 
 def _starts(path: str) -> Iterator[int]:
     yield 0
-    yield from (index + 1 for index, letter in enumerate(path) if letter == ".")
+    if path.count(".") <= MOST_PARTS:
+        yield from (index + 1 for index, letter in enumerate(path) if letter == ".")
 
 
 def own_places(checkpoint: Checkpoint) -> Places:
