@@ -59,8 +59,11 @@ class Merger:
         import numpy
 
         with numpy.errstate(all="ignore"):
-            raw = self._rounded(self._merged(first, blocks, self._wide))
-            return raw if all_finite(self.dtype, raw) else self._checked(raw, first, blocks)
+            values = self._merged(first, blocks, self._wide)
+            raw = self._rounded(values)
+            same = values.dtype == self.dtype.name
+            is_finite = numpy.isfinite(values).all() if same else all_finite(self.dtype, raw)
+            return raw if is_finite else self._checked(raw, first, blocks)
 
     def _merged(self, first: int, blocks: Sequence[memoryview], wide: str) -> Array:
         return self.method.merge(self._values(blocks, wide), self.how, first, self._known)

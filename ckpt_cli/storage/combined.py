@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 
-from .mapped import AT_ONCE
 from .storage import Place, Storage
 
+_AT_ONCE = 30720  # elements: arrays of up to 128 kB, since larger ones are mapped into memory anew each time
 _AHEAD = 4 << 20  # bytes that are read of all sources together at once
 _spare: list[bytearray] = []  # buffers that are not in use now: fresh memory for each block would cost as much as filling it
 
@@ -56,7 +56,7 @@ class Combined(Storage):
             view[low : low + len(made)] = made[: len(view) - low]
             low += len(made)
 
-    def pieces(self, first: int, last: int, at_once: int = AT_ONCE) -> Iterator[tuple[int, int, list[memoryview]]]:
+    def pieces(self, first: int, last: int, at_once: int = _AT_ONCE) -> Iterator[tuple[int, int, list[memoryview]]]:
         """Yield runs of the elements [first, last): the first, how many, and the bytes of each source, valid until the next run.
 
         Args:
