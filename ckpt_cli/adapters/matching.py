@@ -125,7 +125,8 @@ class Matcher:
             elif portions:
                 result.misfits.append((change, portions))
             elif change.need == Need.OR_NEW:
-                result.new.append((way.add + change.layer.module.removeprefix(way.strip), change))
+                path = way.add + change.layer.module.removeprefix(way.strip)
+                result.new.append((f"{path}.{change.layer.leaf}" if path else change.layer.leaf, change))
             elif change.need == Need.THERE:
                 result.missing.append(change)
         return result

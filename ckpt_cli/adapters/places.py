@@ -70,13 +70,11 @@ def _starts(path: str) -> Iterator[int]:
 
 
 def own_places(checkpoint: Checkpoint) -> Places:
-    """Return the layers of a base by their own paths. A tensor is also a layer of its own: some programs change parameters by name."""
+    """Return the layers of a base by their own paths."""
     layers: dict[str, dict[str, Portions]] = {}
     for name, kind in checkpoint.kinds().items():
         path, leaf = checkpoint.layer_and_leaf(name)
-        portions = (Portion(name, kind.shape),)
-        layers.setdefault(path, {})[leaf] = portions
-        layers.setdefault(name, {})[""] = portions
+        layers.setdefault(path, {})[leaf] = (Portion(name, kind.shape),)
     for leaves in layers.values():
         if "weight" not in leaves and "in_proj_weight" in leaves:  # torch's MultiheadAttention
             leaves["weight"], leaves["bias"] = leaves["in_proj_weight"], leaves.get("in_proj_bias", ())
