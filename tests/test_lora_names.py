@@ -243,3 +243,42 @@ def test_memory(tmp_path: Path) -> None:
     env = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # as `ckpt` starts
     done = subprocess.run([sys.executable, "-c", _MEASURED, *args], cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 100
+
+
+def test_processors_of_old_diffusers(tmp_path: Path, ckpt: Ckpt) -> None:
+    """LoRA in attention processors: `to_out` is the first layer of the attention's `to_out`."""
+    block = "mid_block.attentions.0.transformer_blocks.0.attn1"
+    before = {f"{block}.{part}.weight": matrix(8, 8) for part in ("to_q", "to_out.0")}
+    expected = dict(before)
+    tensors: Arrays = {}
+    for part, layer in (("to_q_lora", "to_q"), ("to_out_lora", "to_out.0")):
+        down, up = matrix(RANK, 8), matrix(8, RANK)
+        tensors |= {f"unet.{block}.processor.{part}.{way}.weight": values for way, values in (("down", down), ("up", up))}
+        expected[f"{block}.{layer}.weight"] = before[f"{block}.{layer}.weight"] + up @ down
+    save_file(before, tmp_path / "base.safetensors")
+    save_file(tensors, tmp_path / "lora.safetensors")
+    ckpt("merge", tmp_path / "base.safetensors", "--lora", tmp_path / "lora.safetensors", "-o", tmp_path / "out.safetensors")
+    close(load_file(tmp_path / "out.safetensors"), expected)
+
+
+def test_the_mean_of_two_with_an_adapter_of_torch(tmp_path: Path, ckpt: Ckpt) -> None:
+    """`adapter_model.bin` in the folder of an adapter, folded into the mean of two bases: each element is rounded twice."""
+    one, two, down, up = matrix(8, 8), matrix(8, 8), matrix(RANK, 8), matrix(8, RANK)
+    for name, values in (("one", one), ("two", two)):
+        save_file({"a.weight": values}, tmp_path / f"{name}.safetensors")
+    save_file(peft("a", lora_A__weight=down, lora_B__weight=up), tmp_path / "lora.safetensors")
+    (tmp_path / "adapter").mkdir()
+    ckpt("convert", tmp_path / "lora.safetensors", tmp_path / "adapter" / "adapter_model.bin", "--format", "torch")
+    config(tmp_path / "adapter")
+    bases = (tmp_path / "one.safetensors", tmp_path / "two.safetensors")
+    ckpt("merge", *bases, "--lora", tmp_path / "adapter", "-o", tmp_path / "out.safetensors")
+    close(load_file(tmp_path / "out.safetensors"), {"a.weight": (one + two) / 2 + SCALE * (up @ down)})
+
+
+def test_names_of_a_thousand_parts(tmp_path: Path, ckpt: Ckpt) -> None:
+    """A name with very many dots costs no more than its length."""
+    long = ".".join("abcdefgh") + "." + "x." * 40_000 + "y"
+    save_file({f"{long}.weight": matrix(8, 8)}, tmp_path / "base.safetensors")
+    save_file(peft(long, lora_A__weight=matrix(RANK, 8), lora_B__weight=matrix(8, RANK)), tmp_path / "adapter_model.safetensors")
+    config(tmp_path)
+    ckpt("merge", tmp_path / "base.safetensors", "--lora", tmp_path / "adapter_model.safetensors", "-o", tmp_path / "out.safetensors")

@@ -22,7 +22,8 @@ def with_stacked_experts(own: Places) -> Places:
     stacked = {f"{before}mlp.experts": _stacked(found) for before, found in blocks.items()}
     if not stacked:
         return own
-    renamed = {path.replace(".block_sparse_moe.", ".mlp."): leaves for path, leaves in own.layers.items()}  # Mixtral's, of old
+    mixtral = (path for path in own.layers if ".block_sparse_moe." in path)
+    renamed = {path.replace(".block_sparse_moe.", ".mlp."): own.layers[path] for path in mixtral}  # as of old
     return Places({**renamed, **stacked, **own.layers})
 
 

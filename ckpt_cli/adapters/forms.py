@@ -172,7 +172,7 @@ def _tokens(layer: Layer, scale: Scale) -> Iterator[Change]:
 def _whole(layer: Layer, scale: Scale) -> Iterator[Change]:
     """A tensor that takes the place of the base's."""
     key, tensor = layer.parts["whole"]
-    yield Change(layer, {"": Replace(key, tensor.plain(key))}, need=Need.OR_NEW)
+    yield Change(layer, {layer.leaf: Replace(key, tensor.plain(key))}, need=Need.OR_NEW)
 
 
 _FORMS: dict[str, Callable[[Layer, Scale], Iterator[Change]]] = {

@@ -1,7 +1,7 @@
-"""Tables of the layers that one program calls and cuts in another way than the other: Flux, Stable Diffusion 3, CLIP.
+"""Tables of the layers that one program calls and cuts in another way than the other: Flux, Stable Diffusion 3, Wan, CLIP.
 
 Source: diffusers' conversion scripts (scripts/convert_flux_to_diffusers.py, convert_sd3_to_diffusers.py), and
-loaders/single_file_utils.py for CLIP.
+loaders/single_file_utils.py for CLIP, loaders/lora_conversion_utils.py for Wan.
 """
 
 from __future__ import annotations
@@ -75,6 +75,20 @@ _SD3 = {
     "joint_blocks.{}.context_block.mlp.fc2": _in(_DOUBLE, "ff_context.net.2"),
     "x_embedder.proj": ("pos_embed.proj",),
 }
+_WAN = {
+    f"blocks.{{}}.{old}.{part}": (f"blocks.{{}}.{new}.{other}",)
+    for old, new in (("self_attn", "attn1"), ("cross_attn", "attn2"))
+    for part, other in (("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("o", "to_out.0"), ("k_img", "add_k_proj"), ("v_img", "add_v_proj"))
+} | {
+    "blocks.{}.ffn.0": ("blocks.{}.ffn.net.0.proj",),
+    "blocks.{}.ffn.2": ("blocks.{}.ffn.net.2",),
+    "time_embedding.0": ("condition_embedder.time_embedder.linear_1",),
+    "time_embedding.2": ("condition_embedder.time_embedder.linear_2",),
+    "text_embedding.0": ("condition_embedder.text_embedder.linear_1",),
+    "text_embedding.2": ("condition_embedder.text_embedder.linear_2",),
+    "time_projection.1": ("condition_embedder.time_proj",),
+    "head.head": ("proj_out",),
+}
 _LAYER = "text_model.encoder.layers.{}"
 _CLIP = {
     "transformer.resblocks.{}.attn": _in(_LAYER, "self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
@@ -87,5 +101,6 @@ _CLIP = {
 TABLES = (
     Table("Black Forest Labs", "diffusers", _FLUX, frozenset({"final_layer.adaLN_modulation.1"})),
     Table("Stability AI", "diffusers", _SD3),
+    Table("Wan", "diffusers", _WAN),
     Table("OpenCLIP", "transformers", _CLIP),
 )

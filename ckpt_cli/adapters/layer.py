@@ -30,6 +30,7 @@ class Layer:
         module: the path of the layer, without what names the component. Its dots are underscores where the naming is flat.
         parts: the tensors by what they are: `down`, `up`, `alpha`, …
         indices: the rows that they are for, where they are for some rows only.
+        leaf: what a tensor that is taken over is called in the layer.
         experts: the parameters of stacked experts that they may be for, with the rank of one expert and the scale.
     """
 
@@ -37,6 +38,7 @@ class Layer:
     module: str
     parts: dict[str, Part] = field(default_factory=dict)
     indices: tuple[int, ...] = ()
+    leaf: str = ""
     experts: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def add(self, role: str, key: str, tensor: Tensor) -> None:
@@ -82,8 +84,7 @@ class Change(NamedTuple):
 
     Attributes:
         layer: the layer that it comes from.
-        operations: what is done to the tensor, by what it is called in its layer: `weight`, `bias`; empty where the path of the
-            layer is the tensor's own name. Of several, the one whose shape fits.
+        operations: what is done to the tensor, by what it is called in its layer: `weight`, `bias`. Of several, the one whose shape fits.
         need: whether the base has to have the tensor.
     """
 

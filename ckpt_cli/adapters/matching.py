@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from .layer import Change, Layer, Need
 from .operations import InputsFirst, Operation
-from .places import Places, Portions, shape_of
+from .places import MOST_PARTS, Places, Portions, shape_of
 from .replacing import Replace
 
 
@@ -125,7 +125,8 @@ class Matcher:
             elif portions:
                 result.misfits.append((change, portions))
             elif change.need == Need.OR_NEW:
-                result.new.append((way.add + change.layer.module.removeprefix(way.strip), change))
+                path = way.add + change.layer.module.removeprefix(way.strip)
+                result.new.append((f"{path}.{change.layer.leaf}" if path else change.layer.leaf, change))
             elif change.need == Need.THERE:
                 result.missing.append(change)
         return result
@@ -149,7 +150,7 @@ def _beginnings(module: str, flat: bool) -> Iterator[str]:
     """What may be taken from the beginning of a path: whole parts, up to the first number. Of a flat one nothing."""
     yield ""
     end = -1
-    while not flat and (end := module.find(".", end + 1)) > 0:
+    while not flat and module.count(".") <= MOST_PARTS and (end := module.find(".", end + 1)) > 0:
         if any(part.isdigit() for part in module[:end].split(".")):
             return
         yield module[: end + 1]

@@ -54,6 +54,8 @@ class Peft(Naming):
             if "tokens" in layer.parts:
                 layer.indices = _tokens(source.config.get("trainable_token_indices"), layer)
             layer.module = layer.module.replace(".base_layer", "")
+            if "whole" in layer.parts:
+                layer.module, _, layer.leaf = layer.module.rpartition(".")
             _find_experts(source.config, layer)
         return layers
 

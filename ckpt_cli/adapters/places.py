@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from ..tensors.checkpoint import Checkpoint
 
+MOST_PARTS = 100  # of a path, beyond which its ends are not looked at: all of them together take the square of its length
+
 
 class Portion(NamedTuple):
     """Rows of a tensor of the base.
@@ -63,17 +65,16 @@ class Places:
 
 def _starts(path: str) -> Iterator[int]:
     yield 0
-    yield from (index + 1 for index, letter in enumerate(path) if letter == ".")
+    if path.count(".") <= MOST_PARTS:
+        yield from (index + 1 for index, letter in enumerate(path) if letter == ".")
 
 
 def own_places(checkpoint: Checkpoint) -> Places:
-    """Return the layers of a base by their own paths. A tensor is also a layer of its own: some programs change parameters by name."""
+    """Return the layers of a base by their own paths."""
     layers: dict[str, dict[str, Portions]] = {}
     for name, kind in checkpoint.kinds().items():
         path, leaf = checkpoint.layer_and_leaf(name)
-        portions = (Portion(name, kind.shape),)
-        layers.setdefault(path, {})[leaf] = portions
-        layers.setdefault(name, {})[""] = portions
+        layers.setdefault(path, {})[leaf] = (Portion(name, kind.shape),)
     for leaves in layers.values():
         if "weight" not in leaves and "in_proj_weight" in leaves:  # torch's MultiheadAttention
             leaves["weight"], leaves["bias"] = leaves["in_proj_weight"], leaves.get("in_proj_bias", ())

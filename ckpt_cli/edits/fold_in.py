@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from ..adapters.folding import Step, folded
 from ..adapters.layer import Change
-from ..adapters.matching import Match, Matched, Matcher
+from ..adapters.matching import Match, Matcher
 from ..adapters.operations import InputsFirst
-from ..adapters.places import own_places, shape_of
+from ..adapters.places import own_places
 from ..adapters.reading import Adapter
 from ..adapters.replacing import Replace
 from ..adapters.words import every_place
+from ..analysis.named_parts import is_embedding, is_head
+from ..configs import config_of
+from ..configs.ties import tied
 from ..errors import EditError, about, naming
 from ..numbers.shapes import numel_of, show_shape
 from ..packing import find
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
-
-_SHOWN = 10  # names in an error
+from .fold_in_fit import fitting
 
 
 def fold_in(checkpoint: Checkpoint, adapters: Sequence[tuple[Adapter, float]]) -> Checkpoint:
@@ -38,7 +40,7 @@ def fold_in(checkpoint: Checkpoint, adapters: Sequence[tuple[Adapter, float]]) -
     for adapter, scale in adapters:
         with about(adapter.path):
             matcher = Matcher(every, inputs_first._replace(matrices=inputs_first.matrices or adapter.inputs_first))
-            for matched in _matched(matcher, adapter, folding.notes):
+            for matched in fitting(matcher, adapter, folding.notes):
                 for match in matched.matches:
                     folding.add(match, scale)
                 for name, change in matched.new:
@@ -71,71 +73,6 @@ def _matrices_inputs_first(checkpoint: Checkpoint) -> bool:
             if bias is not None and bias.shape == kind.shape[1:]:
                 return True
     return False
-
-
-def _matched(matcher: Matcher, adapter: Adapter, notes: list[str]) -> list[Matched]:
-    """What fits, by the models of a pipeline. Raises EditError where something does not fit."""
-    components: dict[str, list[Change]] = {}
-    for change in adapter.changes:
-        components.setdefault(change.layer.component, []).append(change)
-    every = [matcher.match(component, changes, adapter.naming.flat) for component, changes in components.items()]
-    fitting = [matched for matched in every if matched.matches]
-    notes += adapter.notes
-    for matched in every:
-        if matched.rivals:
-            layer, *names = matched.rivals
-            raise EditError(f"{layer} could mean {' or '.join(names[:3])}", "give the one model that it is for")
-        if matched in fitting or not fitting:
-            _check(matched, adapter)
-        else:
-            layers = {id(layer): layer for layer in matched.unfit()}
-            count = sum(len(layer.parts) for layer in layers.values())
-            notes.append(f"{adapter.path}: {count:,} tensors are for {_called(matched.component)}, which is not in this checkpoint")
-    notes += [note for matched in fitting if (note := _way_note(matched, adapter.path))]
-    return fitting
-
-
-def _called(component: str) -> str:
-    return f"the {component.replace('_', ' ')}" if component else "another model"
-
-
-def _check(matched: Matched, adapter: Adapter) -> None:
-    """Raises EditError for changes that fit no tensor of the base."""
-    if matched.misfits:
-        shown = [
-            f"{change.key} ({show_shape(change.operation.shape)}, here {show_shape(shape_of(portions))})"
-            for change, portions in matched.misfits[:_SHOWN]
-        ]
-        raise EditError(
-            f"{_some(shown, len(matched.misfits))} {_do(matched.misfits, 'changes', 'change')} other shapes than this base has",
-            "it was trained on another model",
-        )
-    if matched.missing:
-        shown = [change.key for change in matched.missing[:_SHOWN]]
-        if not matched.matches:
-            raise EditError(f"it fits no layer of the base: {_some(shown, len(matched.missing))}", "it is for another model")
-        mend = f"it may be for another model; leave them out: ckpt drop {adapter.path} …"
-        verb = _do(matched.missing, "fits", "fit")
-        raise EditError(f"{_some(shown, len(matched.missing))} {verb} no layer of the base", mend)
-
-
-def _some(shown: Iterable[str], count: int) -> str:
-    names = list(shown)
-    return ", ".join(names) + (f" and {count - len(names):,} more" if count > len(names) else "")
-
-
-def _do(things: Sequence[object], one: str, many: str) -> str:
-    return one if len(things) == 1 else many
-
-
-def _way_note(matched: Matched, path: str) -> str:
-    way = matched.way
-    if way is None or not (way.strip or way.add or way.places.words):
-        return ""
-    if way.places.words:
-        return f"{path}: its layers are called as {way.places.words} calls them, which the base does not: matched by a table"
-    done = f"without {way.strip!r}" if way.strip else f"with {way.add!r} before them"
-    return f"{path}: its names are those of the base {done}"
 
 
 class _Folding:
@@ -206,6 +143,10 @@ class _Folding:
         if tensor.shape != replaced.tensor.shape:
             before, after = show_shape(tensor.shape), show_shape(replaced.tensor.shape)
             self.notes.append(f"{name}: {before} becomes {after}, as the adapter has it; the config may say otherwise")
+        if is_embedding(name) and not any(map(is_head, self.checkpoint)):
+            config = config_of(self.checkpoint)
+            if config and tied(config):
+                self.notes.append(f"{name}: the adapter's own, and by {config.path} the output, too, which PEFT leaves as it was")
 
     def _note_ties(self, keys: set[object]) -> None:
         for group in self.checkpoint.ties():
