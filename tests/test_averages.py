@@ -419,6 +419,47 @@ def test_tensorflow_averages(ckpt: Ckpt, case: Callable[[str], Path], tmp_path: 
     assert same[0] == same[1]
 
 
+@pytest.mark.parametrize("slots", [0, 1, 2])
+@pytest.mark.parametrize("use_ema", [True, False])
+def test_keras_averages(ckpt: Ckpt, tmp_path: Path, slots: int, use_ema: bool) -> None:
+    """keras/src/optimizers/base_optimizer.py: build; iteration and learning rate, the averages, then `slots` of each variable."""
+    import io
+    import zipfile
+
+    import h5py
+
+    layers = [{"class_name": "Dense", "config": {"name": name, "units": 4, "use_bias": True}} for name in ("dense", "dense_1")]
+    optimizer = {"class_name": "Adam", "config": {"name": "adam", "use_ema": use_ema, "ema_momentum": 0.9}}
+    config = {"class_name": "Sequential", "config": {"name": "net", "layers": layers}, "compile_config": {"optimizer": optimizer}}
+    variables = [f"layers/{layer}/vars/{at}" for layer in ("dense", "dense_1") for at in range(2)]
+    shapes = [(4, 4), (4,)] * 2
+    averages = [numpy.full(shape, 10.0 + at, "float32") for at, shape in enumerate(shapes)] if use_ema else []
+    moments = [numpy.full(shape, 20.0 + at, "float32") for at, shape in enumerate(shapes) for _ in range(slots)]
+    held = io.BytesIO()
+    with h5py.File(held, "w") as file:
+        for at, (name, shape) in enumerate(zip(variables, shapes, strict=True)):
+            file[name] = numpy.full(shape, at, "float32")
+        for number, value in enumerate([numpy.int64(3), numpy.float32(0.1), *averages, *moments]):
+            file[f"optimizer/vars/{number}"] = value
+    with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+        archive.writestr("metadata.json", '{"keras_version": "3.15.1"}')
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", held.getvalue())
+    if not use_ema:
+        assert "there is no average" in ckpt("set", tmp_path / "net.keras", "* = average", "-n", status=2).err
+        return
+    (told,) = ckpt("summary", tmp_path / "net.keras", "--json").json["averages"]
+    assert told == {"pattern": "optimizer/vars/{2-5}", "parameters": 4, "in_place": False, "decay": 0.9, "updates": None}
+    found = owners(ckpt, tmp_path / "net.keras")
+    assert [found[f"optimizer/vars/{number}"] for number in range(2, 6 + 4 * slots)] == [
+        *variables,
+        *(n for n in variables for _ in range(slots)),
+    ]
+    ckpt("set", tmp_path / "net.keras", "* = average", "-i")
+    for at, name in enumerate(variables):
+        assert ckpt("stats", tmp_path / "net.keras", name, "--json").json["tensors"][0]["mean"] == 10 + at
+
+
 def test_flax_averages(ckpt: Ckpt, tmp_path: Path) -> None:
     """Trees of parameters as arrays: a train state with ema_params beside params, and optax.ema, whose average is of updates."""
     layers = {"Dense_0/kernel": (3, 2), "Dense_0/bias": (2,), "Dense_1/kernel": (3, 2)}

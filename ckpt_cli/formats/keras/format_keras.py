@@ -66,6 +66,15 @@ class Keras(Writer, Patcher):
 
         return hdf5_checkpoint.attributes(checkpoint.rest.tree)
 
+    def optimizer_settings(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """The arguments of the optimizer that the model was compiled with; nothing where it was not."""
+        from . import hdf5_checkpoint
+
+        found: object = hdf5_checkpoint.json_object(_archive(checkpoint).records["config.json"].read(), "config.json")
+        for key in ("compile_config", "optimizer", "config"):
+            found = found.get(key) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else {}
+
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for what comes from another format, which has no config, and for what HDF5 has no place for."""
         from . import hdf5_writing
