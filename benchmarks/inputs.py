@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import packed
 from streams import Blocks, Tensor, cut, drawn, write_safetensors, write_torch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -70,6 +71,9 @@ INPUTS: dict[str, tuple[str, Callable[[int], dict[str, Tensor]]]] = {
     "other": (".safetensors", lambda size: layers(size, "float32", drawn(seed=1))),
     "bfloat16": (".safetensors", lambda size: layers(size, "bfloat16", drawn("bfloat16"))),
     "float16": (".safetensors", lambda size: layers(size, "float16", drawn("float16"))),
+    "gptq": (".safetensors", packed.packed(packed.gptq)),
+    "nf4": (".safetensors", packed.packed(packed.nf4)),
+    "fp8": (".safetensors", packed.packed(packed.fp8)),
     "torch": (".pt", lambda size: layers(size, "float32", drawn())),
     "sparse": (".safetensors", lambda size: layers(2 * size)),
     "sparse_torch": (".pt", lambda size: layers(2 * size)),

@@ -54,6 +54,10 @@ ROWS = [
     Row("reinit '*=normal', -o", "reinit {float32} '*=normal' --seed 0 -o {out}", "cp {float32} {out}", 1.3, 300),
     Row("convert .pt to .safetensors", "convert {torch} {out}", "cp {torch} {out}", 1.2),
     Row("convert .safetensors to .pt", "convert {float32} {out_torch}", "cp {float32} {out_torch}", 1.2),
+    *(
+        Row(f"{kind} to bfloat16", f"cast {{{word}}} bfloat16 --dequantise -o {{out}}", "cp {bfloat16} {out}", 2.5)
+        for word, kind in (("gptq", "GPTQ 4 bit"), ("nf4", "nf4"), ("fp8", "fp8 by blocks"))
+    ),
     Row("cast to bfloat16", "cast {float32} bfloat16 -o {out}", "cp {float32} {out}", 1.5),
 ]
 

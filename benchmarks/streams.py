@@ -22,7 +22,14 @@ import numpy
 BLOCK = 1 << 20
 ZEROS = bytes(BLOCK)
 # What a dtype is called in safetensors and in torch's pickles, and its bytes an element.
-DTYPES = {"float32": ("F32", "FloatStorage", 4), "float16": ("F16", "HalfStorage", 2), "bfloat16": ("BF16", "BFloat16Storage", 2)}
+DTYPES = {
+    "float32": ("F32", "FloatStorage", 4),
+    "float16": ("F16", "HalfStorage", 2),
+    "bfloat16": ("BF16", "BFloat16Storage", 2),
+    "int32": ("I32", "IntStorage", 4),
+    "uint8": ("U8", "ByteStorage", 1),
+    "float8_e4m3fn": ("F8_E4M3", "Float8_e4m3fnStorage", 1),
+}
 Blocks = Callable[[int], Iterator[bytes]]
 
 

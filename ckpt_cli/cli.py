@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 # Command → its line in `ckpt --help`, in the order of that page.
 COMMANDS = {
@@ -24,6 +24,9 @@ COMMANDS = {
     "git-diff": "Tell git what differs: a diff driver.",
     "set": "Set values by hand: '0.weight[0,0] = 42'.",
     "reinit": "Re-initialise parameters with named schemes.",
+    "resize": "Change the shapes of parameters.",
+    "add": "Add tensors: from other files, or drawn.",
+    "merge": "Make one checkpoint of several: mean, arc, task arithmetic, LoRA.",
     "tie": "Make names share one storage.",
     "untie": "Give names a storage of their own.",
     "rename": "Rename parameters, by name, glob or regular expression.",
@@ -41,6 +44,16 @@ COMMANDS = {
 }
 
 
+class Command(TyperCommand):
+    """A command, some of whose options may lack their value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words that follow the command."""
+        from .completion.optional_values import filled_in
+
+        return super().parse_args(ctx, list(filled_in(args, self.params)))
+
+
 class Commands(TyperGroup):
     """The commands, each imported when it is asked for."""
 
@@ -55,7 +68,7 @@ class Commands(TyperGroup):
         word = name.replace("-", "_")
         module = import_module(f".commands.{word}", __package__)
         command_app = typer.Typer(add_completion=False, rich_markup_mode=None)
-        command_app.command(name, short_help=COMMANDS[name], context_settings={"help_option_names": ["-h", "--help"]})(
+        command_app.command(name, cls=Command, short_help=COMMANDS[name], context_settings={"help_option_names": ["-h", "--help"]})(
             getattr(module, f"{word}_command")
         )
         return typer.main.get_command(command_app)

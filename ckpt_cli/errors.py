@@ -4,6 +4,7 @@
     ├── UsageError              the command line asks for something that makes no sense
     ├── UnknownName             a name that is in no registry and no file; the mend lists the nearest ones
     ├── NoMatch                 a pattern that matches nothing
+    │   └── NoTensor            a name that a checkpoint does not have; it is a KeyError, too
     ├── UserCodeError           the user's own architecture or scheme failed
     ├── LibraryError            a library of models is not installed, or cannot build what a config names
     ├── ReadError               a file cannot be read
@@ -54,6 +55,10 @@ class UnknownName(CkptError):
 
 class NoMatch(CkptError):
     """A pattern matches nothing."""
+
+
+class NoTensor(NoMatch, KeyError):
+    """A checkpoint has no tensor of a name."""
 
 
 class UserCodeError(CkptError):

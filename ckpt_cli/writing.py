@@ -21,10 +21,12 @@ class Folder(NamedTuple):
     """A folder that belongs to a checkpoint alone, and is made where it is missing.
 
     Attributes:
+        path: Its path.
         files: What is written into it beside the checkpoint.
         replaced: The paths of shards of the model in it, which are removed where they are not written anew.
     """
 
+    path: str
     files: Sequence[FileToWrite] = ()
     replaced: Sequence[str] = ()
 
@@ -96,8 +98,8 @@ def save(
     main = form.main_file(path, checkpoint)
     with about(main), _blaming_source(checkpoint):
         own_folder = os.path.dirname(main)
-        _check_folder(path if folder is None else own_folder)
-        with _new_folder(own_folder if folder is not None or own_folder == path else ""):
+        _check_folder(path if folder is None else folder.path)
+        with _new_folders(_folders(own_folder, folder) if folder is not None or own_folder == path else []):
             outputs = [*form.files_to_write(checkpoint, main), *(folder.files if folder else ())]
             written = {output.path for output in outputs}
             stale = [path for path in (folder.replaced if folder else ()) if path not in written]
@@ -118,7 +120,7 @@ def check_saving(checkpoint: Checkpoint, path: str, form: Savable, *, replace: b
     form.check_place(checkpoint)
     path = form.main_file(path, checkpoint)
     with about(path):
-        _check_folder(path if folder is None else os.path.dirname(path))
+        _check_folder(path if folder is None else folder.path)
         targets([*form.files_to_write(checkpoint, path), *(folder.files if folder else ())], WriteOptions(replace))
 
 
@@ -131,16 +133,21 @@ def _check_folder(path: str) -> None:
         raise WriteError(f"there is no folder {folder!r}", f"make it first: mkdir -p {quote(folder)}")
 
 
+def _folders(own: str, folder: Folder | None) -> list[str]:
+    """The folders that are written into, those above before those below: that of the checkpoint, and those of other files."""
+    return sorted({own, folder.path, *(os.path.dirname(output.path) for output in folder.files)}) if folder else [own]
+
+
 @contextmanager
-def _new_folder(folder: str) -> Iterator[None]:
-    """Make the folder that a checkpoint is written into, if it is missing; it is removed where writing fails."""
-    new = bool(folder) and not os.path.lexists(folder)
-    if new:
-        os.mkdir(folder)
+def _new_folders(folders: Sequence[str]) -> Iterator[None]:
+    """Make the folders that a checkpoint is written into, where they are missing; they are removed where writing fails."""
+    new = [folder for folder in folders if folder and not os.path.lexists(folder)]
     try:
+        for folder in new:
+            os.mkdir(folder)
         yield
     except BaseException:
-        if new:
+        for folder in reversed(new):
             with suppress(OSError):
                 os.rmdir(folder)
         raise

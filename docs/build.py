@@ -160,10 +160,18 @@ def fields(nullable: bool) -> str:
 
 def stats_types() -> str:
     return f"""```ts
-type Stats = {{ path: string, format: string, tensors: Figures[] }} | {{ path: string, format: string, total: Total }}  // --total
+type Stats = {{ path: string, format: string, tensors: Figures[] }}
+  | {{ path: string, format: string, layers: OfLayer[] }}   // --by-layer
+  | {{ path: string, format: string, total: Total }}        // --total
 type Figures = {{
   name: string, dtype: string, shape: integer[],
 {fields(nullable=True)}  histogram?: Histogram                         // with --hist, where there is a finite element
+}}
+type OfLayer = {{
+  name: string,                                 // the path of the layer
+  dtype: string,                                // empty where there are several
+  params: integer,
+{fields(nullable=True)}  histogram?: Histogram
 }}
 type Total = {{
   dtype: string,                                // empty where there are several

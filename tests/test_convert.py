@@ -188,3 +188,14 @@ def test_objects_of_other_formats_are_said_to_be_left_behind(tmp_path: Path, ckp
     told = ckpt("convert", SAMPLES / "train-state.msgpack", tmp_path / "a.pt").err
     assert "torch has no place for 7 objects besides tensors (list.1.x, list.1.y, note, opt_state.1, raw, …): left behind" in told
     assert all(isinstance(value, torch.Tensor) for value in torch.load(tmp_path / "a.pt", weights_only=True).values())
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_float32_is_rounded_to_16_bits_as_torch_rounds_it(ckpt: Ckpt, tmp_path: Path, dtype: str) -> None:
+    near_infinity = [torch.arange(start - 65536, start + 65536) for start in (0x7F800000, 0xFF800000)]  # infinities, and NaN of all kinds
+    bits = torch.cat([torch.arange(0, 1 << 32, 9973), *near_infinity])
+    values = (bits - (bits >> 31 << 32)).to(torch.int32).view(torch.float32)
+    safetensors.torch.save_file({"w": values}, tmp_path / "a.safetensors")
+    ckpt("cast", tmp_path / "a.safetensors", dtype, "-o", tmp_path / "b.safetensors")
+    found, right = loaded(tmp_path / "b.safetensors")["w"], values.to(getattr(torch, dtype))
+    torch.testing.assert_close(found, right, rtol=0, atol=0, equal_nan=True)

@@ -368,10 +368,10 @@ def test_stat_counts_and_name_only_names(ckpt: Ckpt, tmp_path: Path) -> None:
     paths = pair(
         tmp_path, {"a": one, "b": one, "c": one.clone(), "d": one.clone()}, {"a": two, "b": two.clone(), "c": two.clone(), "e": one}
     )
-    assert ckpt("diff", *paths, "--stat", status=1).out == "removed\t1\nchanged\t3\nuntied\t2\nadded\t1\n"
+    assert ckpt("diff", *paths, "--stat", status=1).out == "removed\t1\nchanged\t3\nuntied\t2\nadded\t1\nunchanged\t0\n"
     assert ckpt("diff", *paths, "--name-only", status=1).out == "d\na\nb\nc\ne\n"
-    for option in ("--stat", "--name-only"):
-        assert ckpt("diff", paths[0], paths[0], option).out == ""
+    assert ckpt("diff", paths[0], paths[0], "--stat").out == "unchanged\t4\n"
+    assert ckpt("diff", paths[0], paths[0], "--name-only").out == ""
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -37,7 +37,7 @@ FLOORS = (
     ("show",),
     ("completion",),
     ("commands",),
-    ("cli",),
+    ("cli", "interface"),
     ("start", "__init__"),
     ("__main__",),
 )

@@ -40,7 +40,9 @@ TRIED = {
     "Tied": ["tied shared-mlp.pt", "tied odd.pt --equal"],
     "Stats": [
         "stats odd.pt", "stats odd.pt --hist", "stats odd.pt --total --hist", "stats mlp.pt --total", "stats odd.pt complex --total",
-        "stats odd.pt none --total", "stats odd.pt huge huger", "stats odd.pt huge huger --total",
+        "stats odd.pt none --total", "stats odd.pt --by-layer --hist",
+        "stats odd.pt complex none --by-layer", "stats odd.pt huge huger --by-layer",
+        "stats odd.pt sparse --by-layer", "stats odd.pt none --by-layer", "stats odd.pt huge huger", "stats odd.pt huge huger --total",
     ],
     "Hash": ["hash odd.pt", "hash mlp.pt '*.bias'"],
     "Check": [
@@ -53,11 +55,16 @@ TRIED = {
     ],
     "Diff": [
         "diff mlp.pt mlp.safetensors", "diff one.pt two.pt", "diff one.pt two.pt --stat", "diff one.pt two.pt --name-only",
+        "diff one.pt two.pt --by-layer", "diff mlp.pt training.ckpt --unchanged --by-layer", "diff mlp.pt nested.pt --by-layer",
+        "diff one.pt odd.pt --by-layer --sort name",
         "diff virtual.h5 other.h5", "diff mlp.pt training.ckpt", "diff mine.safetensors yours.safetensors",
     ],
     "Edit": [
         "set mlp.pt '0.bias[0] = nan' -n", "set mlp.pt 0.bias=0 -o out.pt", "set odd.pt 'large[1] = 7' -n", "tie one.pt a b -n",
         "untie shared-mlp.pt '*' -n", "rename mlp.pt '0.*=first.*' -n", "drop training.ckpt 'optimizer.*' -n", "drop odd.pt lr -n",
+        "resize mlp.pt 0.weight=+3x* --fill zeros -n", "resize mlp.pt 0.weight=+3x* --fill zeros -o resized.pt",
+        "add mlp.pt x:f32[2]=zeros -n", "add mlp.pt --from mlp.safetensors --rename re:^=x. -o added.pt",
+        "merge mlp.pt mlp.safetensors -o mean.pt", "merge mlp.pt mlp.safetensors --weights 1,1 -n",
         "cast mlp.pt bf16 -n", "cast odd.pt float64 specials -n", "cast mlp.pt bf16 -i", "convert mlp.pt new.safetensors --dtype bf16",
         "convert mlp.pt other.safetensors --drop 2.bias -n", "apply mlp.pt good.toml -n",
     ],

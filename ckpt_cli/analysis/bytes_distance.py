@@ -22,7 +22,7 @@ def compare_contents(one: Tensor, two: Tensor) -> Numbers | None:
     if quantiser_bytes(one) != quantiser_bytes(two):
         return Numbers(one.numel, one.numel, (0,) * len(one.shape), _NAN, _NAN, _NAN)
     found = compare_bytes(contents(one).storage, contents(two).storage, one.dtype.nbytes)
-    return found and found._replace(elements=one.numel, first=unravelled(found.first[0], one.shape))
+    return found and found._replace(elements=one.numel, first=found.first and unravelled(found.first[0], one.shape))
 
 
 def compare_bytes(one: Storage, two: Storage, width: int = 1) -> Numbers | None:

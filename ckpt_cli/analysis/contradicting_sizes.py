@@ -9,7 +9,7 @@ from .named_parts import Stack
 
 # Families whose config does not say how many layers, or rows of the embedding, the file has, or how wide they are: layers that are used
 # several times or are not the numbered ones, rows for special tokens.
-_COUNTED_OTHERWISE = (
+COUNTED_OTHERWISE = (
     "albert", "dory", "efficientnet", "fastspeech2_conformer", "fastspeech2_conformer_with_hifigan", "groupvit", "hrm_text",
     "kyutai_speech_to_text", "mask2former", "mllama", "mllama_text_model", "molmo2", "molmo2_text", "moshi", "oneformer", "ovis2",
     "pp_ocrv5_mobile_rec", "pp_ocrv5_server_rec", "pp_ocrv6_small_rec", "pp_ocrv6_tiny_rec",
@@ -19,7 +19,7 @@ _LEAST_SHARE = 3  # a stack that is told of has one in so many of the tensors in
 
 def layers(compared: Compared) -> Iterator[Contradiction]:
     """Yield the number of layers, of the stacks that the part of the config is about."""
-    if compared.config.model_type in _COUNTED_OTHERWISE:
+    if compared.config.model_type in COUNTED_OTHERWISE:
         return
     said = list(compared.sizes("layers", "decoder_layers"))
     further = compared.config.entries.get("num_nextn_predict_layers")  # DeepSeek's, behind the others in their stack
@@ -52,7 +52,7 @@ def hidden_size(compared: Compared) -> Iterator[Contradiction]:
     parts = compared.parts
     widths = {shape[1] for shape in parts.embeddings.values()}
     said = list(compared.sizes("hidden"))
-    if len(said) != 1 or said[0][0] or "heads" not in compared.said[""] or compared.config.model_type in _COUNTED_OTHERWISE:
+    if len(said) != 1 or said[0][0] or "heads" not in compared.said[""] or compared.config.model_type in COUNTED_OTHERWISE:
         return  # of models of several parts, and of convolutions, it may be anything
     _, _, entry, hidden = said[0]
     if widths and hidden not in widths | parts.vectors and not widths & _embedding_widths(compared):
@@ -75,7 +75,7 @@ def vocabulary(compared: Compared) -> Iterator[Contradiction]:
     padding = 0 if compared.config.library == "transformers" else _MOST_PADDING
     said = [size for size in compared.sizes("vocabulary") if not size[0] or any(word in size[0] for word in _OF_TEXT)]
     if (
-        compared.config.model_type in _COUNTED_OTHERWISE
+        compared.config.model_type in COUNTED_OTHERWISE
         or not rows
         or any(count <= each <= count + padding or each % count == 0 for each in rows for _, _, _, count in said)
     ):

@@ -7,7 +7,7 @@ numbers are computed in the same pass.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..numbers.shapes import show_shape
@@ -23,11 +23,12 @@ class Difference(NamedTuple):
     """One difference between two checkpoints.
 
     Attributes:
-        status: One of added, removed, shape, dtype, changed, tied, untied, unread.
+        status: One of added, removed, shape, dtype, changed, tied, untied, unread; unchanged, where what is the same is listed.
         name: The name of the tensor.
         before: What it was, in words; empty for added and changed.
         after: What it is, in words; empty for removed and changed.
         numbers: How far apart the elements are, where shapes agree and values differ.
+        sums: What the numbers are made of, where the elements are numbers: those of several tensors merge.
     """
 
     status: str
@@ -35,6 +36,14 @@ class Difference(NamedTuple):
     before: str = ""
     after: str = ""
     numbers: Numbers | None = None
+    sums: Sums | None = None
+
+    def __str__(self) -> str:
+        told = " -> ".join(filter(None, (self.before, self.after)))
+        return f"{self.status} {self.name}" + "".join(f": {fact}" for fact in (told, self.numbers) if fact)
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 class How(NamedTuple):
@@ -89,11 +98,11 @@ def _both(a: Checkpoint, b: Checkpoint, names: list[str], how: How) -> Iterator[
         if one.shape != two.shape:
             yield Difference("shape", name, show_shape(one.shape), show_shape(two.shape))
             continue
-        numbers = compared[_key(one, two)]
+        numbers, sums = compared[pair_key(one, two)]
         if one.dtype != two.dtype or one.layout != two.layout:
-            yield Difference("dtype", name, one.layout or one.dtype.name, two.layout or two.dtype.name, numbers)
+            yield Difference("dtype", name, one.layout or one.dtype.name, two.layout or two.dtype.name, numbers, sums)
         elif numbers is not None:
-            yield Difference("changed", name, numbers=numbers)
+            yield Difference("changed", name, numbers=numbers, sums=sums)
         if ties_a.get(name) != ties_b.get(name):
             yield from _ties(name, ties_a.get(name, set()), ties_b.get(name, set()))
 
@@ -111,8 +120,8 @@ def _unsettled(a: Checkpoint, b: Checkpoint, names: list[str], tied: set[str]) -
     return [name for name in names if not settled(name)]
 
 
-def _key(one: Tensor, two: Tensor) -> tuple[Any, Any]:
-    """A key under which a pair is compared once: the same for two names that are tied on both sides."""
+def pair_key(one: Tensor, two: Tensor) -> tuple[Any, Any]:
+    """Return the key under which a pair is compared once: the same for two names that are tied on both sides."""
     return (id(one), id(two)) if one.layout or two.layout else (one.key, two.key)
 
 
@@ -157,36 +166,54 @@ class _Part(NamedTuple):
     stop: int
 
 
-def _compared(pairs: Sequence[Pair], how: How) -> dict[Any, Numbers | None]:
-    """The numbers of each pair of tensors of one shape; None where all elements are equal.
+def _compared(pairs: Sequence[Pair], how: How) -> dict[Any, tuple[Numbers | None, Sums | None]]:
+    """The numbers of each pair of tensors of one shape, None where all elements are equal, and what they are made of.
 
     The bytes of both are read once, side by side, and summed from the first block on that differs. Then, for pairs that differ, the norms
     of what came before that block are added.
     """
-    found: dict[Any, Numbers | None] = {}
+    found: dict[Any, tuple[Numbers | None, Sums | None]] = {}
     plain: dict[Any, Pair] = {}
     for one, two in pairs:
         if not (one.numeric and two.numeric) or (how.exact and one.dtype == two.dtype and one.dtype.kind == "q"):
-            found[_key(one, two)] = compare_contents(one, two)
+            found[pair_key(one, two)] = compare_contents(one, two), None
         elif not same_bytes(one, two):
-            plain.setdefault(_key(one, two), (one.decoded(), two.decoded()))
+            plain.setdefault(pair_key(one, two), (one.decoded(), two.decoded()))
         else:
-            found[_key(one, two)] = None
-    streams = [(one.elements(), two.elements(), one, two) for one, two in plain.values()]
+            found[pair_key(one, two)] = None, None
+    streams = _streams(plain.values())
     sums = _summed(streams, how)
     for key, (one, _), one_sums in zip(plain, plain.values(), sums, strict=True):
-        found[key] = one_sums.numbers(one.shape, one.numel)
+        numbers = one_sums.numbers(one.shape, one.numel)
+        found[key] = numbers, one_sums if numbers else None
     return found
 
 
+def norms(tensors: Sequence[Tensor]) -> list[Sums]:
+    """Return the sums of each tensor compared with itself."""
+    streams = _streams((tensor.decoded(), tensor.decoded()) for tensor in tensors)
+    sums = [Sums() for _ in streams]
+    _add_norms(sums, streams, [part for item in _cut(_runs(streams)) for part in item])
+    return sums
+
+
 _Stream = tuple[Storage, Storage, Tensor, Tensor]
+
+
+def _streams(pairs: Iterable[Pair]) -> list[_Stream]:
+    return [(one.elements(), two.elements(), one, two) for one, two in pairs]
+
+
+def _runs(streams: Sequence[_Stream]) -> list[tuple[int, Storage, Storage, int]]:
+    """The number, the elements on both sides, and the bytes of the wider element of each pair."""
+    return [(number, one, two, max(a.dtype.nbytes, b.dtype.nbytes)) for number, (one, two, a, b) in enumerate(streams)]
 
 
 def _summed(streams: Sequence[_Stream], how: How) -> list[Sums]:
     """The sums of each pair; without norms where no element differs."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # its threads take longer to start than they save
     widths = [(one.dtype.nbytes, two.dtype.nbytes) for _, _, one, two in streams]
-    items = _cut([(number, first, second, max(widths[number])) for number, (first, second, _, _) in enumerate(streams)])
+    items = _cut(_runs(streams))
     costs = [sum((part.stop - part.start) * sum(widths[part.number]) for part in item) for item in items]
     sums = [Sums() for _ in streams]
     equal: list[_Part] = []

@@ -29,7 +29,7 @@ class Numbers(NamedTuple):
     Attributes:
         elements: The number of elements.
         changed: The number of elements that differ.
-        first: The index of the first element that differs.
+        first: The index of the first element that differs; None for several tensors together.
         max_abs: The largest |a - b|.
         rel_l2: ‖a - b‖ / ‖a‖.
         cosine: a·b / (‖a‖ ‖b‖).
@@ -37,10 +37,15 @@ class Numbers(NamedTuple):
 
     elements: int
     changed: int
-    first: tuple[int, ...]
+    first: tuple[int, ...] | None
     max_abs: float
     rel_l2: float
     cosine: float
+
+    def __str__(self) -> str:
+        first = "" if self.first is None else f", the first at [{','.join(map(str, self.first))}]"
+        figures = f"max abs {self.max_abs:.6g}, rel l2 {self.rel_l2:.6g}, cosine {self.cosine:.6g}"
+        return f"{self.changed:,} of {self.elements:,} elements, {figures}{first}"
 
 
 class Sums:
@@ -82,11 +87,13 @@ class Sums:
         """Return the numbers of two tensors of `shape`; None where no element differs."""
         if not self.changed:
             return None
+        return Numbers(elements, self.changed, unravelled(self.first, shape), *self.figures())
+
+    def figures(self) -> tuple[float, float, float]:
+        """Return the largest distance, the relative norm of the differences and the cosine, of elements of which some differ."""
         root = sqrt(self.left) * sqrt(self.right)  # the product of the squares may be beyond float64
         rel_l2 = sqrt(self.squares) / sqrt(self.left) if self.left else float("inf")
-        return Numbers(
-            elements, self.changed, unravelled(self.first, shape), self.max_abs, rel_l2, self.dot / root if root else float("nan")
-        )
+        return self.max_abs, rel_l2, self.dot / root if root else float("nan")
 
 
 class Distance:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Figures:
     """Sums over the elements of a tensor, or of a part of it, from which every figure is computed.
 
@@ -57,6 +57,10 @@ class Figures:
     def l2(self) -> float:
         """The Euclidean norm: Σx² = m2 + n·mean²."""
         return sqrt(self.m2 + self.count * _squared(self.mean))
+
+    def __repr__(self) -> str:
+        values = ((name, figure.of(self)) for name, figure in FIGURES.items())
+        return f"Figures({', '.join(f'{name}={value:.6g}' for name, value in values if value is not None)})"
 
     def merge(self, other: Figures) -> None:
         """Add the sums over other elements.

@@ -27,6 +27,22 @@ _STACK_OF_EXPERTS = re.compile(r".*(?:[./]experts[./]|_exps[./]).*")
 _MOST_LAYERS = 10_000  # of a stack in which missing ones are looked for
 
 
+def is_embedding(name: str) -> bool:
+    """Whether a tensor is called as an embedding of tokens is."""
+    return bool(_EMBEDDING.fullmatch(name))
+
+
+def is_head(name: str) -> bool:
+    """Whether a tensor is called as an output head for tokens is, outside of stacks of layers."""
+    return bool(_HEAD.fullmatch(name)) and not _LAYER.match(name)
+
+
+def layer_number(name: str) -> tuple[str, int] | None:
+    """Return the path of the stack of layers that a tensor is in, and the number of its layer; None for one outside."""
+    found = _LAYER.match(name)
+    return (name[: found.start("index")].rstrip("._/"), int(found["index"])) if found else None
+
+
 class Stack(NamedTuple):
     """A stack of layers.
 
@@ -64,20 +80,19 @@ class NamedParts:
         """The stacks of layers, in file order. Stacks within layers of another stack are not among them."""
         numbers: dict[str, list[int]] = {}
         for name in self.kinds:
-            if found := _LAYER.match(name):
-                numbers.setdefault(name[: found.start("index")].rstrip("._/"), []).append(int(found["index"]))
+            if found := layer_number(name):
+                numbers.setdefault(found[0], []).append(found[1])
         return [Stack(path, frozenset(each), len(each)) for path, each in numbers.items()]
 
     @cached_property
     def embeddings(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the embeddings of tokens, rows by width."""
-        return {name: kind.shape for name, kind in self.kinds.items() if len(kind.shape) == 2 and _EMBEDDING.fullmatch(name)}
+        return {name: kind.shape for name, kind in self.kinds.items() if len(kind.shape) == 2 and is_embedding(name)}
 
     @cached_property
     def heads(self) -> dict[str, tuple[int, ...]]:
         """The shapes of what is called as an output head for tokens is, outside of stacks of layers."""
-        named = {name: kind.shape for name, kind in self.kinds.items() if len(kind.shape) == 2 and _HEAD.fullmatch(name)}
-        return {name: shape for name, shape in named.items() if not _LAYER.match(name)}
+        return {name: kind.shape for name, kind in self.kinds.items() if len(kind.shape) == 2 and is_head(name)}
 
     @cached_property
     def experts(self) -> set[int]:

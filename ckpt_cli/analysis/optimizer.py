@@ -40,6 +40,11 @@ def states(checkpoint: Checkpoint) -> dict[str, str | None]:
     return {name: of[name] for name in checkpoint if name in of}
 
 
+def kept_by_optimizers(checkpoint: Checkpoint) -> set[str]:
+    """Return the names of the tensors that optimizers keep, averages of the weights not among them."""
+    return {*kept(checkpoint), *variables_of_slots(checkpoint)}
+
+
 def training_state(checkpoint: Checkpoint, known: Sequence[Average] | None = None) -> set[str]:
     """Return the names of what a training keeps beside the model: by optimizers, and as averages of the weights.
 
@@ -50,7 +55,7 @@ def training_state(checkpoint: Checkpoint, known: Sequence[Average] | None = Non
         known: The averages in it, where they are known.
     """
     averaged = averages(checkpoint) if known is None else known
-    found = {*kept(checkpoint), *variables_of_slots(checkpoint), *(name for average in averaged for name in average.of)}
+    found = {*kept_by_optimizers(checkpoint), *(name for average in averaged for name in average.of)}
     return found if len(found) < len(checkpoint) else set()
 
 
@@ -82,10 +87,21 @@ def _matched(optimizer: Optimizer, shapes: Mapping[str, set[Shape]], candidates:
     if len(optimizer.groups) == 1 and not said:
         for parameters in candidates:
             order = dict(zip(keys, parameters, strict=False))
-            if len(keys) == len(parameters) and all(key in order and parameters[order[key]] in its for key, its in shapes.items()):
+            if len(keys) == len(parameters) and all(key in order and _fit(its, parameters[order[key]]) for key, its in shapes.items()):
                 return order
     alone = {key: name for key, its in shapes.items() if key not in said and (name := _by_shape(its, candidates))}
     return named | alone
+
+
+def _fit(states: set[Shape], parameter: Shape) -> bool:
+    """Whether the states are those of such a parameter: one has its shape, or is a sum of it along some axes, as Adafactor keeps them."""
+    return parameter in states or any(max(shape) > 1 and is_sum(shape, parameter) for shape in states - {()})
+
+
+def is_sum(shape: Shape, whole: Shape) -> bool:
+    """Whether a shape is another one with axes left out, or with one element there."""
+    sizes = iter(whole)
+    return all(any(size == n for n in sizes) for size in shape if size != 1)
 
 
 def _by_name(own_name: str, shapes: set[Shape], candidates: list[dict[str, Shape]]) -> str | None:

@@ -5,7 +5,6 @@ Everything comes from the header. Tied tensors are counted once, under the first
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,9 +19,8 @@ from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
 from .averages import Average, averages
 from .buffers import is_buffer
+from .layer_paths import above, path_of_layer, pieces
 from .optimizer import training_state
-
-DEEPEST = 100
 
 
 @dataclass(frozen=True)
@@ -195,7 +193,7 @@ def _rows(own: Checkpoint, buffers: set[str], model: Model | None, outputs: Mapp
     """One row per layer, in the order of the tree: the layers of the architecture, or else the levels of the names."""
     types = dict(model.placed if model else own.layers)
     root, separator = model.prefix[:-1] if model else "", own.separator
-    layer_path = {name: own.layer_of[name][0] if name in own.layer_of else _above(name, separator) for name in own}
+    layer_path = {name: path_of_layer(own, name) for name in own}
     paths = _in_tree_order([*types, *layer_path.values()], separator)
     found = {path: _row_of(path, types.get(path, ""), root, separator) for path in paths}
     tied = own.tied_to()
@@ -211,18 +209,8 @@ def _rows(own: Checkpoint, buffers: set[str], model: Model | None, outputs: Mapp
 
 
 def _row_of(path: str, kind: str, root: str, separator: str) -> Row:
-    parts = _pieces(path, separator)
-    return Row(path, kind, parts[-1] if parts else "", len(parts) - len(_pieces(root, separator)))
-
-
-def _pieces(path: str, separator: str) -> list[str]:
-    """The parts of a path. A separator inside a part is escaped. Beyond a depth of `DEEPEST`, the rest stays one part."""
-    return re.split(rf"(?<!\\){re.escape(separator)}", path, maxsplit=DEEPEST) if path else []
-
-
-def _above(name: str, separator: str) -> str:
-    """The path of the layer that directly contains a tensor or a layer."""
-    return separator.join(_pieces(name, separator)[:-1])
+    parts = pieces(path, separator)
+    return Row(path, kind, parts[-1] if parts else "", len(parts) - len(pieces(root, separator)))
 
 
 def _in_tree_order(paths: Iterable[str], separator: str) -> list[str]:
@@ -231,7 +219,7 @@ def _in_tree_order(paths: Iterable[str], separator: str) -> list[str]:
     below: dict[str, list[str]] = {}
     top: list[str] = []
     for path in known:
-        parent = _above(path, separator)
+        parent = above(path, separator)
         (below.setdefault(parent, []) if path and parent in known else top).append(path)
     ordered: list[str] = []
     stack = list(reversed(top))
@@ -244,7 +232,7 @@ def _in_tree_order(paths: Iterable[str], separator: str) -> list[str]:
 
 def _upwards(path: str, separator: str) -> Iterator[str]:
     """`a`, `a.b`, `a.b.c` for `a.b.c`; the root alone for the root."""
-    parts = _pieces(path, separator)
+    parts = pieces(path, separator)
     for end in range(1, len(parts) + 1):
         yield separator.join(parts[:end])
     if not parts:
@@ -268,7 +256,7 @@ def _besides(checkpoint: Checkpoint, own: Checkpoint) -> dict[str, Besides]:
     parts: dict[str, Besides] = {}
     for name, tensor in checkpoint.items():
         if name not in own:
-            top, once = _pieces(name, checkpoint.separator)[0] if name else "", tensor.key not in counted
+            top, once = pieces(name, checkpoint.separator)[0] if name else "", tensor.key not in counted
             before = parts.get(top, Besides(0, 0, 0))
             parts[top] = Besides(before.tensors + 1, before.elements + tensor.numel * once, before.bytes + tensor.nbytes * once)
             counted.add(tensor.key)

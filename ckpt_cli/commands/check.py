@@ -15,7 +15,7 @@ from ..show.answer import Answer, Color, note, note_later, verdict
 from ..show.check_report import holds_line, report_document, sarif_document, show_violations
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, IgnoreIndex, Json, Path, Patterns, layers_of, open_checkpoint
+from .params import Colors, Csv, IgnoreIndex, Json, Path, Patterns, layers_of, open_checkpoint
 
 Finite = Annotated[bool, typer.Option("--finite", help="No element is NaN or infinite.")]
 Safe = Annotated[bool, typer.Option("--safe", help="Loading it elsewhere runs no code: it names no class or function outside a safe list.")]
@@ -48,6 +48,7 @@ def check_command(
     same_names_as: NamesFrom = None,
     ignore_index: IgnoreIndex = False,
     as_json: Json = False,
+    as_csv: Csv = False,
     as_sarif: Sarif = False,
     color: Colors = Color.auto,
 ) -> int:
@@ -57,9 +58,8 @@ def check_command(
     In a pipe a record a violation: KIND, NAME, WHAT, tab-separated, and nothing where all holds; NAME is a tensor's, or that of a record
     of the file whose checksum is wrong. docs/checking.md has the kinds, the keys of a spec and of --json.
     """
-    if as_json and as_sarif:
-        raise UsageError("--json and --sarif are two documents", "choose one")
-    out = Answer(as_json or as_sarif, color)
+    _check_form(as_sarif, as_json, as_csv)
+    out = Answer(as_json or as_sarif, color, as_csv)
     try:
         checkpoint = _opened(path, out, as_sarif and not safe, ignore_index)
     except CkptError as error:
@@ -78,6 +78,12 @@ def check_command(
         else:
             _show(out, checkpoint, report, holds_line(path, asked, spec, report))
     return 1 if report.violations else 0
+
+
+def _check_form(as_sarif: bool, as_json: bool, as_csv: bool) -> None:
+    """Raise UsageError where the answer is wanted in two forms."""
+    if as_sarif and (as_json or as_csv):
+        raise UsageError(f"--{'json' if as_json else 'csv'} and --sarif are two documents", "choose one")
 
 
 def _note_later(text: str) -> None:
@@ -122,7 +128,7 @@ def _show_code(out: Answer, path: str, found: list[Violation], as_json: bool, as
             out.json(sarif_document(path, found))
         elif as_json:
             out.json(report_document(path, None, Report(found, 0, 0, 0, 0, 0)))
-        elif found:
+        elif found or out.as_csv:
             show_violations(out, found)
         elif out.terminal:
             out.lines([f"{path} holds: no checkpoint, no code named"])
@@ -130,7 +136,7 @@ def _show_code(out: Answer, path: str, found: list[Violation], as_json: bool, as
 
 
 def _show(out: Answer, checkpoint: Checkpoint, report: Report, all_holds: str) -> None:
-    if report.violations:
+    if report.violations or out.as_csv:
         show_violations(out, report.violations)
         if hint := prefix_hint(checkpoint, report.violations):
             note(hint)

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from ..analysis.besides import besides
+from ..analysis.besides import Besides, besides
 from ..analysis.diff import Difference, diff
+from ..analysis.diff_lists import Listed, Sort
 from ..errors import UsageError, about
 from ..show.answer import Answer, Color, note, verdict
-from ..show.differences import show_differences
+from ..show.differences import diff_document, show_counts, show_differences, show_names
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, Dequantise, IgnoreIndex, Json, Patterns, layers_of, open_checkpoint
+from .params import ByLayer, Colors, Csv, Dequantise, IgnoreIndex, Json, Patterns, layers_of, open_checkpoint
 
 if TYPE_CHECKING:
     from ..tensors.selection import Named
@@ -30,8 +31,13 @@ Maps = Annotated[
     list[str] | None,
     typer.Option("--map", metavar="OLD=NEW|MAP", help="Rename A's names before comparing, or carry them and the layouts across."),
 ]
-Stat = Annotated[bool, typer.Option("--stat", help="How many of each kind of difference.")]
+Unchanged = Annotated[bool, typer.Option("--unchanged", help="What stayed equal, instead of what differs.")]
+Stat = Annotated[bool, typer.Option("--stat", help="How many of each status, `unchanged` among them.")]
 NameOnly = Annotated[bool, typer.Option("--name-only", help="The names alone.")]
+SortBy = Annotated[
+    Sort | None,
+    typer.Option("--sort", help="By name, or the largest change first: most elements changed, smallest cosine.", show_default=False),
+]
 
 
 def diff_command(
@@ -43,10 +49,14 @@ def diff_command(
     exact: Exact = False,
     maps: Maps = None,
     dequantise: Dequantise = False,
+    sort: SortBy = None,
+    by_layer: ByLayer = None,
+    unchanged: Unchanged = False,
     stat: Stat = False,
     name_only: NameOnly = False,
     ignore_index: IgnoreIndex = False,
     as_json: Json = False,
+    as_csv: Csv = False,
     color: Colors = Color.auto,
 ) -> int:
     """Compare A and B, parameter by parameter. Exit status: 0 same, 1 different, 2 an error.
@@ -54,24 +64,35 @@ def diff_command(
     NaN equals NaN and -0 equals 0, except with --exact. Tensors of two dtypes are different, and their elements are compared by value.
     Bytes that are in no tensor are compared, too, where no PATTERN is given; those that cannot be read are `unread`, a difference.
     Objects that are no tensors, and metadata, are no difference: a note names those that are not the same.
+    With --by-layer, the largest REL_L2 first, the elements of a layer count together; beside floats, integers count in CHANGED alone.
     In a pipe: STATUS, NAME, BEFORE, AFTER, CHANGED (elements changed/all), MAX_ABS, REL_L2, COSINE, FIRST (index), tab-separated.
     """
     _check_together(stat and name_only, exact and bool(rtol or atol))
-    one = open_checkpoint(a, ignore_index=ignore_index, dequantise=dequantise)
-    two = one if _same_path(a, b) else open_checkpoint(b, ignore_index=ignore_index, dequantise=dequantise)
+    one, two = _opened(a, b, ignore_index, dequantise)
     with about(a):
         mapped = _mapped(one, two, maps or [])
         names = _names(mapped, two, patterns)
     differences = _differences(mapped, two, names, Tolerance(rtol, atol, exact))
-    others = besides(mapped.checkpoint, two)
+    others, listed = besides(mapped.checkpoint, two), Listed(mapped.checkpoint, two, names, differences, sort, by_layer, unchanged)
     with verdict():
-        if name_only and not as_json:
-            Answer().lines(dict.fromkeys(difference.name for difference in differences))
-        else:
-            show_differences(Answer(as_json, color), differences, stat, {"a": a, "b": b}, others._asdict())
-    for line in (*mapped.notes, *others.notes()):
+        _show(Answer(as_json, color, as_csv), {"a": a, "b": b}, listed, others, stat, name_only)
+    for line in (*mapped.notes, *others.notes(), *_hint(mapped, two, differences, (a, b))):
         note(line)
     return 1 if differences else 0
+
+
+def _opened(a: str, b: str, ignore_index: bool, dequantise: bool) -> tuple[Checkpoint, Checkpoint]:
+    one = open_checkpoint(a, ignore_index=ignore_index, dequantise=dequantise)
+    return one, one if _same_path(a, b) else open_checkpoint(b, ignore_index=ignore_index, dequantise=dequantise)
+
+
+def _show(out: Answer, paths: dict[str, str], listed: Listed, others: Besides, stat: bool, name_only: bool) -> None:
+    if out.as_json:
+        out.json(paths | diff_document(listed, others, stat))
+    elif stat:
+        show_counts(out, listed.counts())
+    else:
+        (show_names if name_only else show_differences)(out, listed.entries())
 
 
 def _check_together(two_forms: bool, exact_with_tolerance: bool) -> None:
@@ -80,6 +101,15 @@ def _check_together(two_forms: bool, exact_with_tolerance: bool) -> None:
         raise UsageError("--stat and --name-only exclude each other", "choose one")
     if exact_with_tolerance:
         raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
+
+
+def _hint(mapped: _Mapped, two: Checkpoint, differences: list[Difference], called: tuple[str, str]) -> list[str]:
+    """A note that says which renaming compares tensors that only their names keep apart."""
+    if mapped.across or not {"added", "removed"}.issubset({each.status for each in differences}):
+        return []
+    from ..tensors.prefix import hint
+
+    return list(filter(None, [hint(mapped.checkpoint.kinds(), two.kinds(), called)]))
 
 
 class Tolerance(NamedTuple):

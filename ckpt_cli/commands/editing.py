@@ -15,6 +15,7 @@ from .params import open_checkpoint
 if TYPE_CHECKING:
     from ..analysis.diff import Difference
     from ..mapping.pairing import Template
+    from ..tensors.blocks import Progress
     from .model_folder import ModelFolder
 
 AllowCode = Annotated[bool, typer.Option("--allow-code", help="Run the code that the recipe names: FILE.py:NAME.")]
@@ -57,19 +58,26 @@ def finish(before: Checkpoint, after: Checkpoint, to: Destination, as_json: bool
     if step is not None:
         print_step(step)
         return
+    from ..show.answer import note
+    from .config_in_line import config_in_line
+
     target, form, folder = target_and_format(before, to)
+    folder, lines = config_in_line(before, after, target, folder)
     _note_parts(before, after)
     if to.dry_run:
         _dry_run(before, after, to, target, form, folder, as_json)
     else:
         write(after, target, form, replace=to.replaces, backup=to.backup, as_json=as_json, folder=folder)
+    for line in lines:
+        note(line)
 
 
 def _folder_of(before: Checkpoint, to: Destination) -> ModelFolder | None:
     """The model folder that -o names; None where it names a file. Raises WriteError where it may not be written."""
-    from .model_folder import is_folder, model_folder
+    from .model_folder import is_folder, model_folder, weights_name
 
-    return model_folder(before, to.output or "", to.format_name, to.force) if is_folder(to.output) else None
+    name = weights_name(before, to.format_name) if is_folder(to.output) else ""
+    return model_folder(before, to.output or "", name, to.force) if name else None
 
 
 def _note_parts(before: Checkpoint, after: Checkpoint) -> None:
@@ -87,7 +95,7 @@ def print_step(step: dict[str, Any]) -> None:
 
     from ..show.toml import step_text
 
-    defaults: dict[str, Any] = {"arch": "auto", "rng": "tensor", "preset": ""}
+    defaults: dict[str, Any] = {"arch": "auto", "rng": "tensor", "preset": "", "method": "linear"}
     sys.stdout.write(step_text({key: value for key, value in step.items() if value is not None and value != defaults.get(key)}))
 
 
@@ -167,15 +175,21 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: boo
     changed_keys = [key for key, value in metadata.items() if value != before.metadata.get(key)]
     for key in changed_keys:
         note(f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {after.metadata[key]}")
+    dropped_keys = [key for key in before.metadata if key not in after.metadata]
+    for key in dropped_keys:
+        note(f"metadata {key}: {before.metadata[key]} is dropped")
     objects = {} if after.objects is before.objects else after.objects
-    changed_objects = [name for name, value in objects.items() if value is not before.objects.get(name)]
+    changed_objects = [name for name, value in objects.items() if name not in before.objects or value is not before.objects[name]]
     for name in changed_objects:
-        note(f"{name}: {_shown(before.objects.get(name))} becomes {_shown(after.objects[name])}")
+        was = _shown(before.objects[name]) if name in before.objects else "nothing"
+        note(f"{name}: {was} becomes {_shown(after.objects[name])}")
     for line in form.losses(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")
+    if unknown := form.unknown_to_model(after):
+        note(unknown)
     for line in division_notes(after):
         note(line)
-    return bool(differences or changed_keys or changed_objects)
+    return bool(differences or changed_keys or dropped_keys or changed_objects)
 
 
 def _shown(value: Any) -> str:
@@ -206,23 +220,39 @@ def write(
     folder: ModelFolder | None = None,
 ) -> None:
     """Save `checkpoint` as `target`, with the other files of its folder, and print what its format cannot hold."""
-    from .. import writing
-    from ..edits.calculation import division_notes
     from ..show.answer import Answer, note
     from ..show.progress import Progress
 
-    divided = division_notes(checkpoint)  # before the file that it is computed from may change
     with Progress() as progress:
-        beside = folder.written() if folder else None
-        notes = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress, folder=beside)
-    if folder and folder.left:
-        notes.append(f"{os.path.dirname(target)}/: left behind: {', '.join(folder.left)}")
-    for line in (*notes, *divided):
+        notes = saved(checkpoint, target, form, replace=replace, backup=backup, folder=folder, progress=progress)
+    for line in notes:
         note(line)
-    for line in form.losses(checkpoint):
-        note(f"{target}: {form.called or form.name} has no place for {line}: left behind")
     if as_json:
         Answer(True).json({"path": target, "format": form.name, "tensors": len(checkpoint)})
+
+
+def saved(
+    checkpoint: Checkpoint,
+    target: str,
+    form: Savable,
+    *,
+    replace: bool,
+    backup: str | None = None,
+    folder: ModelFolder | None = None,
+    progress: Progress | None = None,
+) -> list[str]:
+    """Save `checkpoint` as `target`, with the other files of its folder, and return the notes on it: what its format cannot hold, too."""
+    from .. import writing
+    from ..edits.calculation import division_notes
+
+    divided = division_notes(checkpoint)  # before the file that it is computed from may change
+    beside = folder.written() if folder else None
+    notes = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress, folder=beside)
+    if folder and folder.left:
+        notes.append(f"{folder.path}/: left behind: {', '.join(folder.left)}")
+    lost = (f"{target}: {form.called or form.name} has no place for {line}: left behind" for line in form.losses(checkpoint))
+    unknown = form.unknown_to_model(checkpoint)
+    return [*notes, *divided, *lost, *([f"{target}: {unknown}"] if unknown else [])]
 
 
 def wanted_names(framework_map: str, path: str | None, arch: str) -> Template | None:

@@ -6,17 +6,17 @@ from typing import Any
 
 from ..formats import Format, Patcher, Writer, formats
 from ..show.answer import Answer, Color
-from .params import Colors, Json
+from .params import Colors, Csv, Json
 
 ABILITIES = ("read", "write", "patch", "ties", "metadata", "objects")
 
 
-def formats_command(as_json: Json = False, color: Colors = Color.auto) -> None:
+def formats_command(as_json: Json = False, as_csv: Csv = False, color: Colors = Color.auto) -> None:
     """List the file formats and what each can do.
 
     NAME, TITLE, SUFFIXES, then yes or no for: read, write, patch (values are edited in a copy of the file), ties, metadata, objects.
     """
-    out = Answer(as_json, color)
+    out = Answer(as_json, color, as_csv)
     if as_json:
         out.json({"formats": [_document(form) for form in formats.values()]})
     else:

@@ -20,7 +20,7 @@ from ..tensors.selection import Layers
 from ..training.gradients import Gradient, gradients
 from ..training.losses import Loss, shape_text
 from .get import Form, Precision
-from .params import Colors, IgnoreIndex, Json, ModelArch, Path, Seed, layers_of, open_checkpoint, random_seed
+from .params import Colors, Csv, IgnoreIndex, Json, ModelArch, Path, Seed, layers_of, open_checkpoint, random_seed
 
 Reference = Annotated[str | None, typer.Argument(metavar="[REF]", help="One parameter, or a part of it: its values.", show_default=False)]
 InputFile = Annotated[str | None, typer.Option("--input", metavar="FILE.npy", help="What goes in.", show_default=False)]
@@ -51,6 +51,7 @@ def grad_command(
     arch: ModelArch = "auto",
     ignore_index: IgnoreIndex = False,
     as_json: Json = False,
+    as_csv: Csv = False,
     color: Colors = Color.auto,
 ) -> None:
     """Run the recognised module forward and backward, and print each parameter's gradient: shape, L2 norm, min, max; with REF its values.
@@ -61,6 +62,8 @@ def grad_command(
     In a pipe: NAME, SHAPE, NORM, MIN, MAX, TIED-TO, tab-separated, NORM being None where there is no gradient; with --by-use NAME, USE (1,
     2, … in the order of the forward, or sum), SHAPE, NORM, MIN, MAX, BY (the operation), what is tied under its first name alone.
     """
+    if as_csv and reference is not None and not by_use:
+        raise UsageError("--csv is the table of all gradients", "--format json or npy has the values of one")
     request = Request(input_file, random, target, loss, random_seed() if seed is None else seed, not no_backward, by_use)
     checkpoint = open_checkpoint(path, ignore_index=ignore_index)
     layers = layers_of(checkpoint, arch)
@@ -69,7 +72,7 @@ def grad_command(
         if reference is not None and not by_use:
             _show_values(path, result, reference, ValueFormat.json if as_json else form or ValueFormat.text, precision, layers)
         else:
-            _show_figures(Answer(as_json, color), path, result, request, reference, layers)
+            _show_figures(Answer(as_json, color, as_csv), path, result, request, reference, layers)
     note_assumed(result.model)
     shape = shape_text(result.input_shape)
     note(f"loss {result.loss}: {result.value:.6g}; input {shape}{'' if input_file else ', random'}; seed {request.seed}")

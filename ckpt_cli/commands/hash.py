@@ -10,7 +10,7 @@ from ..show.answer import Answer, Color
 from ..show.progress import Progress
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import select
-from .params import Arch, Colors, IgnoreIndex, Json, Path, Patterns, layers_of, open_checkpoint
+from .params import Arch, Colors, Csv, IgnoreIndex, Json, Path, Patterns, layers_of, open_checkpoint
 
 
 def hash_command(
@@ -19,6 +19,7 @@ def hash_command(
     arch: Arch = "auto",
     ignore_index: IgnoreIndex = False,
     as_json: Json = False,
+    as_csv: Csv = False,
     color: Colors = Color.auto,
 ) -> None:
     """Print the SHA-256 of each tensor's elements as C-contiguous little-endian bytes, and one digest of all that were picked.
@@ -34,7 +35,7 @@ def hash_command(
         names = select(checkpoint, patterns or [], layers_of(checkpoint, arch))
         of_tensors = list(digests({name: checkpoint[name] for name in names}, progress=progress))
         of_all = of_tensors if patterns else [*of_tensors, *undecoded_digests(checkpoint.undecoded)]
-    out = Answer(as_json, color)
+    out = Answer(as_json, color, as_csv)
     if as_json:
         document = {"path": path, "format": checkpoint.origin.format if checkpoint.origin else "", "sha256": whole(of_all)}
         out.json(document | {"tensors": [_document(digest, checkpoint) for digest in of_all]})

@@ -13,7 +13,7 @@ from ..show.answer import Answer, Color
 from ..show.code_note import note_code
 from ..show.tensor_list import list_document, show_folded, show_list, show_states, show_tree
 from ..tensors.checkpoint import Checkpoint
-from .params import Arch, Colors, IgnoreIndex, Json, Path, Patterns, layers_of, open_checkpoint
+from .params import Arch, Colors, Csv, IgnoreIndex, Json, Path, Patterns, layers_of, open_checkpoint
 
 
 class Sort(StrEnum):
@@ -41,6 +41,7 @@ def ls_command(
     arch: Arch = "auto",
     ignore_index: IgnoreIndex = False,
     as_json: Json = False,
+    as_csv: Csv = False,
     color: Colors = Color.auto,
 ) -> None:
     """List the tensors of CKPT that a PATTERN picks, or all: name, dtype, shape, parameters, bytes, and the name each is tied to.
@@ -54,7 +55,9 @@ def ls_command(
     note_code(checkpoint)
     if optimizer and (tree or fold):
         raise UsageError("--optimizer is a list", "leave out --tree and --fold")
-    out = Answer(as_json, color)
+    if as_csv and tree:
+        raise UsageError("--csv is a table, and --tree is none", "leave out one of them")
+    out = Answer(as_json, color, as_csv)
     with about(path):
         owners = _owners(checkpoint) if optimizer else None
         names = _sorted(checkpoint, _selected(checkpoint, owners, patterns or [], arch), sort)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,26 +14,27 @@ if TYPE_CHECKING:
     from ..providers import Initialisation, Provided
 
 
-def facts_of(checkpoint: Checkpoint, arch: str = "auto") -> Facts:
+def facts_of(checkpoint: Checkpoint, arch: str = "auto", tell: Callable[[Iterable[str]], None] | None = None) -> Facts:
     """Return what presets may ask of the model of a checkpoint. Nothing is asked before they do.
 
     Args:
         checkpoint: The checkpoint.
         arch: The value of --arch.
+        tell: Takes the notes for the user; without it, they are printed after the answer.
     """
     from ..edits.wishes import Facts
+    from ..show.answer import note_later
 
     answers: list[Provided] = []
 
     @cache
     def initialisations() -> Mapping[str, Initialisation]:
         from ..providers.fitting import fitted
-        from ..show.answer import note_later
 
         provided = _provided(checkpoint, arch)
         known = fitted(provided, checkpoint)
         answers.append(provided)
-        note_later((f"initialised as {provided.library} does", *provided.notes, *_not_known(checkpoint, known, provided.library)))
+        (tell or note_later)((f"initialised as {provided.library} does", *provided.notes, *_not_known(checkpoint, known, provided.library)))
         return known
 
     def ties() -> Iterable[frozenset[str]]:

@@ -2,44 +2,41 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import WriteError
-from ..formats import Format, Index, Savable, SeveralFiles, formats
+from ..formats import Index, Savable, formats
 from ..tensors.checkpoint import Checkpoint
+from .companions import below_whole, companions, is_usual, is_weights
 
 if TYPE_CHECKING:
     from ..configs import Config
+    from ..configs.json_text import Path
     from ..disk.layout import FileLayout
     from ..writing import Folder
 
 _DIFFUSERS = "diffusion_pytorch_model.safetensors"
 _DEFAULT = "safetensors"  # the format whose usual name the weights get where their own has none
-_LARGEST = 64 << 20  # bytes of a file beside the weights: the tokenizers of large vocabularies have 20 MB
-# Configs, tokenizers, the model card, the licence and the model's own code; what a training keeps for itself is not among them.
-_SMALL = re.compile(r".*\.(json|txt|md|model|jinja|py|tiktoken|ya?ml|bpe|vocab)|(LICENSE|LICENCE|NOTICE|USE_POLICY)[^/]*", re.IGNORECASE)
-_TRAINING = {"trainer_state.json"}
-_OF_PACKED = ("quantization_config", "quantization", "compression_config")  # entries that say how weights are packed
 
 
 class ModelFolder(NamedTuple):
     """A model folder to be written.
 
     Attributes:
+        path: Its path.
         weights: The path of the weights in it: their file, or the main one of several.
-        copied: The paths of the files that are copied into it.
+        copied: The paths of the files that are copied into it, by their names there.
         left: The names of what else lies beside the source.
         replaced: The paths of the shards of the model that is there.
         made: The contents of other small files by name.
     """
 
+    path: str
     weights: str
-    copied: tuple[str, ...] = ()
+    copied: Mapping[str, str] = {}
     left: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     made: tuple[tuple[str, bytes], ...] = ()
@@ -49,10 +46,19 @@ class ModelFolder(NamedTuple):
         from ..disk.file_to_write import FileToWrite
         from ..writing import Folder
 
-        folder = os.path.dirname(self.weights)
-        files = [FileToWrite(os.path.join(folder, os.path.basename(path)), partial(_copy, path)) for path in self.copied]
-        files += [FileToWrite(os.path.join(folder, name), partial(_write, contents)) for name, contents in self.made]
-        return Folder(files, self.replaced)
+        files = [FileToWrite(os.path.join(self.path, name), partial(_copy, path)) for name, path in self.copied.items()]
+        files += [FileToWrite(os.path.join(self.path, name), partial(_write, contents)) for name, contents in self.made]
+        return Folder(self.path, files, self.replaced)
+
+    def name_of(self, path: str) -> str:
+        """Return what the small file at `path` is called in the folder, which it is copied into or is in already; empty for others."""
+        own = os.path.join(os.path.dirname(self.weights), os.path.basename(path))
+        here = (name for name, other in self.copied.items() if os.path.realpath(other) == os.path.realpath(path))
+        return next(here, os.path.relpath(own, self.path) if os.path.realpath(own) == os.path.realpath(path) else "")
+
+    def making(self, name: str, contents: bytes) -> ModelFolder:
+        """Return the folder with a small file of these contents, which is then not copied."""
+        return self._replace(copied={each: path for each, path in self.copied.items() if each != name}, made=(*self.made, (name, contents)))
 
 
 def _copy(path: str, file_layout: FileLayout) -> None:
@@ -71,24 +77,25 @@ def is_folder(output: str | None) -> bool:
     return output is not None and output.endswith("/")
 
 
-def model_folder(checkpoint: Checkpoint, output: str, format_name: str | None = None, replace: bool = False) -> ModelFolder:
+def model_folder(checkpoint: Checkpoint, output: str, name: str, replace: bool = False) -> ModelFolder:
     """The folder `output` for a checkpoint that is edited.
 
     Args:
         checkpoint: The checkpoint as it was read.
         output: The folder, which ends in a slash.
-        format_name: The format that the weights are to have, where the user says one.
+        name: What the weights are called in it; a name with a slash is in a folder below.
         replace: Whether the folder may be there already.
 
     Raises:
         WriteError: It is there already, or holds another model.
     """
-    weights = os.path.join(output.rstrip("/") or "/", _weights_name(checkpoint, format_name))
-    require_free(weights, replace)
+    path = output.rstrip("/") or "/"
+    weights = os.path.join(path, name)
+    require_free(path, weights, replace)
     if checkpoint.origin and os.path.realpath(weights) == os.path.realpath(checkpoint.origin.path):
-        return ModelFolder(weights)  # of which unchanged shards are not written
-    copied, left = _beside(checkpoint)
-    return ModelFolder(weights, copied, left, tuple(_shards_listed(weights)))
+        return ModelFolder(path, weights)  # of which unchanged shards are not written
+    copied, left = companions(checkpoint)
+    return ModelFolder(path, weights, copied, left, tuple(_shards_listed(weights)))
 
 
 def fresh_folder(checkpoint: Checkpoint, config: Config, output: str, replace: bool = False) -> ModelFolder:
@@ -97,36 +104,45 @@ def fresh_folder(checkpoint: Checkpoint, config: Config, output: str, replace: b
     Raises:
         WriteError: It is there already, or holds another model.
     """
+    from ..configs.json_text import REMOVED
+    from ..configs.quantisation import OF_PACKED
     from ..formats.safetensors.format_sharded import SHARD_SIZE
     from ..formats.safetensors.index_names import SUFFIX
 
     name = _DIFFUSERS if config.library == "diffusers" else formats[_DEFAULT].model_names[0]
     if sum(tensor.nbytes for tensor in checkpoint.distinct().values()) > SHARD_SIZE:
         name += SUFFIX
-    weights = os.path.join(output.rstrip("/") or "/", name)
-    require_free(weights, replace)
-    stale = tuple(_shards_listed(weights))
-    plain = {key: value for key, value in config.entries.items() if key not in _OF_PACKED}
-    if len(plain) == len(config.entries):
-        return ModelFolder(weights, (config.path,), replaced=stale)
-    text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"  # what is made is not quantised
-    return ModelFolder(weights, replaced=stale, made=((os.path.basename(config.path), text.encode("utf-8", "surrogatepass")),))
+    path = output.rstrip("/") or "/"
+    weights, called = os.path.join(path, name), os.path.basename(config.path)
+    require_free(path, weights, replace)
+    folder = ModelFolder(path, weights, {called: config.path}, replaced=tuple(_shards_listed(weights)))
+    packed = [key for key in OF_PACKED if key in config.entries]  # what is made is not quantised
+    return folder.making(called, rewritten(config, [((key,), REMOVED) for key in packed])) if packed else folder
 
 
-def require_free(weights: str, replace: bool) -> None:
+def rewritten(config: Config, changes: Sequence[tuple[Path, object]]) -> bytes:
+    """Return the file of a config with entries changed, which is as it was in all else."""
+    from ..configs.json_text import changed
+
+    with open(config.path, encoding="utf-8", newline="") as file:
+        return changed(file.read(), changes).encode("utf-8")
+
+
+def require_free(folder: str, weights: str, replace: bool) -> None:
     """Refuse a folder that is there already, and one that holds another model than the one at the path `weights`.
 
     Raises:
         WriteError: It is one of these.
     """
-    folder = os.path.dirname(weights)
     if not os.path.lexists(folder):
         return
     if not os.path.isdir(folder):
         raise WriteError("this is no folder", "choose another name, or leave out the slash", folder)
     if not replace:
         raise WriteError("the folder is there already", "--force writes into it, or choose another name", folder)
-    others = [name for name in sorted(os.listdir(folder)) if _is_weights(name) and name != os.path.basename(weights)]
+    within = os.path.dirname(weights)
+    names = sorted(os.listdir(within)) if os.path.isdir(within) else []
+    others = [name for name in names if is_weights(name) and name != os.path.basename(weights)]
     listed = _listed(weights)
     if stray := next((name for name in others if name not in listed), None):
         raise WriteError(f"the folder holds another model: {stray}", "remove it, or choose another folder", folder)
@@ -144,55 +160,25 @@ def _shards_listed(weights: str) -> Iterator[str]:
     return (path for path in paths if os.path.isfile(path))
 
 
-def _weights_name(checkpoint: Checkpoint, format_name: str | None) -> str:
-    """What the weights are called in a folder: as in the folder of the source, or as their format's usually are."""
+def weights_name(checkpoint: Checkpoint, format_name: str | None) -> str:
+    """Return what the weights are called in a folder: as in the folder of the source, or as their format's usually are.
+
+    Where the source is a whole of several folders, that of the weights stands before it, and a slash.
+    """
+    below = below_whole(checkpoint)
+    name = _name(checkpoint, format_name)
+    return f"{below}/{name}" if below else name
+
+
+def _name(checkpoint: Checkpoint, format_name: str | None) -> str:
+    """What the file of the weights is called."""
     origin = checkpoint.origin
     own = formats[origin.format] if origin else None
     name = os.path.basename(origin.path) if origin else ""
-    if format_name is None and origin and own and isinstance(own, Savable) and _is_usual(name, own):
+    if format_name is None and origin and own and isinstance(own, Savable) and is_usual(name, own):
         return name
     form = formats[format_name] if format_name else own
     usual = form.model_names if isinstance(form, Savable) else ()
     if not usual and form is own and isinstance(own, Savable) and own.is_target:
         return name
     return (usual or formats[_DEFAULT].model_names)[0]
-
-
-def _is_usual(name: str, form: Format) -> bool:
-    """Whether weights are called as in a model folder: by a usual name, that of a variant, an index, or the one name of their format."""
-    if isinstance(form, SeveralFiles | Index):
-        return True
-    stems = [os.path.splitext(usual) for each in formats.built_in() for usual in (*each.model_names, *each.adapter_names)]
-    return any(re.fullmatch(rf"{re.escape(stem)}(\.[^.]+)?{re.escape(suffix)}", name) for stem, suffix in stems)
-
-
-def _is_weights(name: str) -> bool:
-    """Whether a file is called as weights are, or as an index of shards is."""
-    called = (form for form in formats.built_in() if form.is_called(name))
-    return any(isinstance(form, Index) or not name.endswith((".json", ".txt")) for form in called)
-
-
-def _beside(checkpoint: Checkpoint) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The small files beside the source that belong to the model, and the names of the other files there."""
-    origin = checkpoint.origin
-    own = formats[origin.format] if origin else None
-    if origin is None or own is None or not (origin.file.stands_for or _is_usual(os.path.basename(origin.path), own)):
-        return (), ()
-    folder, weights = os.path.dirname(os.path.abspath(origin.path)), {os.path.abspath(file.path) for file in own.files_read(checkpoint)}
-    copied: list[str] = []
-    left: list[str] = []
-    for path, size in _files_in(folder):
-        name = os.path.basename(path)
-        if path in weights or name.startswith("."):
-            continue
-        small = size <= _LARGEST and _SMALL.fullmatch(name) and name not in _TRAINING and not _is_weights(name)
-        (copied if small else left).append(path)
-    return tuple(copied), tuple(map(os.path.basename, left))
-
-
-def _files_in(folder: str) -> Iterator[tuple[str, int]]:
-    """The regular files in a folder with their sizes; links are followed, as in a cache of the hub."""
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda each: each.name):
-            if entry.is_file():
-                yield os.path.join(folder, entry.name), entry.stat().st_size

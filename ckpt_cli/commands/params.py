@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import UsageError
 from ..show.answer import Color
 from ..tensors.checkpoint import Checkpoint
+from .layer_types import layers_of as layers_of
 
 if TYPE_CHECKING:
     from ..reading import IndexUse
-    from ..tensors.selection import Layers
 
 Path = Annotated[str, typer.Argument(metavar="CKPT", help="A checkpoint: a file, or the folder of a model.", show_default=False)]
 Patterns = Annotated[
@@ -23,7 +23,17 @@ Patterns = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document.")]
+
+
+def _one_form(context: typer.Context, wanted: bool) -> bool:
+    """Raise UsageError where the answer is wanted in two forms."""
+    if wanted and (context.params.get("as_json") or context.params.get("as_csv")):
+        raise UsageError("--json and --csv exclude each other", "choose one")
+    return wanted
+
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON document.", callback=_one_form)]
+Csv = Annotated[bool, typer.Option("--csv", help="CSV, whose first line has the keys of --json.", callback=_one_form)]
 Colors = Annotated[Color, typer.Option("--color", metavar="auto|always|never", help="Colours: on a terminal, always, never.")]
 Arch = Annotated[
     str,
@@ -59,6 +69,11 @@ FormatName = Annotated[
 ]
 PrintRecipe = Annotated[bool, typer.Option("--print-recipe", help="Print this edit as a step for `ckpt apply`, write nothing.")]
 
+ByLayer = Annotated[
+    int | None,
+    typer.Option("--by-layer", metavar="[DEPTH]", min=1, help="One line a layer, told by DEPTH parts of its path.", show_default=False),
+]
+
 Dequantise = Annotated[
     bool,
     typer.Option("--dequantise", "--dequantize", help="Packed parameters (integers with scales) as the plain floats that they stand for."),
@@ -92,23 +107,6 @@ def decoded(checkpoint: Checkpoint, path: str) -> Checkpoint:
 
     with about(path):
         return dequantised(checkpoint)
-
-
-def layers_of(checkpoint: Checkpoint, arch: str = "auto") -> Layers:
-    """Return a function that gives the type of each layer by its path, which `@Type` patterns ask for.
-
-    The types come from the architecture that `arch` names or that is recognised, else from the file; where none of them is the type that is
-    asked for, from the library that the config beside the file names. Nothing is recognised, and no library asked, before the call.
-    """
-
-    def layers(kind: str = "") -> Mapping[str, str]:
-        from ..providers import asking
-
-        model = asking.model_of(checkpoint, arch)
-        types = model.placed if model else checkpoint.layers
-        return types if not kind or arch != "auto" or kind in types.values() else asking.types_with(checkpoint, kind, types)
-
-    return layers
 
 
 def random_seed() -> int:

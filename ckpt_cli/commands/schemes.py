@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..show.answer import Answer, Color
-from .params import Colors, Json
+from .params import Colors, Csv, Json
 
 if TYPE_CHECKING:
     from ..schemes import Scheme
@@ -20,16 +20,16 @@ Name = Annotated[
 ]
 
 
-def schemes_command(name: Name = None, as_json: Json = False, color: Colors = Color.auto) -> None:
+def schemes_command(name: Name = None, as_json: Json = False, as_csv: Csv = False, color: Colors = Color.auto) -> None:
     """List the schemes and presets of `ckpt reinit`, or tell all about NAME.
 
     In a pipe: NAME, FAMILY, PARAMETERS with their defaults, FORMULA, tab-separated. Presets, for --preset, have the family `preset`.
     """
-    out = Answer(as_json, color)
+    out = Answer(as_json, color, as_csv)
     entries = [_entry_of(name)] if name else _entries()
     if as_json:
         out.json(entries[0] if name else {"schemes": entries})
-    elif name:
+    elif name and not as_csv:
         out.lines(_page(entries[0]))
     else:
         rows = [(each["name"], each["family"], _parameters(each), each["formula"]) for each in entries]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..adapters import described
 from ..analysis.config_summary import ConfigSummary, summarise_config
 from ..analysis.summary import Summary, summarise, to_depth
 from ..architectures.model import Model
@@ -70,7 +71,7 @@ def summary_command(
 def _config_of(checkpoint: Checkpoint, summary: Summary) -> ConfigSummary | None:
     """Return what the config beside the file says, and note what is wrong with it, and which code it names."""
     config, notes = summarise_config(checkpoint, summary)
-    note_later(notes)
+    note_later([*notes, *filter(None, [described(checkpoint)])])
     if config:
         note_code_of_config(config.config, config.code)
     return config

@@ -9,7 +9,7 @@ import typer
 
 from ..show.answer import Answer, Color
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, IgnoreIndex, Json, Path, open_checkpoint
+from .params import Colors, Csv, IgnoreIndex, Json, Path, open_checkpoint
 
 Equal = Annotated[bool, typer.Option("--equal", help="Also separate tensors whose dtype, shape and bytes are the same.")]
 
@@ -27,6 +27,7 @@ def tied_command(
     equal: Equal = False,
     ignore_index: IgnoreIndex = False,
     as_json: Json = False,
+    as_csv: Csv = False,
     color: Colors = Color.auto,
 ) -> None:
     """List groups of names that share one storage: KIND, then the names, a group a line, tab-separated in a pipe.
@@ -37,10 +38,10 @@ def tied_command(
     groups = [(Sharing.tied if _same_view(checkpoint, group) else Sharing.views, group) for group in checkpoint.sharing()]
     if equal:
         groups += [(Sharing.equal, group) for group in _equal_groups(checkpoint)]
-    out = Answer(as_json, color)
+    out = Answer(as_json, color, as_csv)
     if as_json:
         out.json({"path": path, "groups": [{"kind": sharing, "names": names} for sharing, names in groups]})
-    elif out.terminal:
+    elif out.terminal or as_csv:
         out.table(("KIND", "NAMES"), [(sharing, " = ".join(names)) for sharing, names in groups])
     else:
         out.records([(sharing, *names) for sharing, names in groups])

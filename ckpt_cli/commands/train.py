@@ -24,6 +24,7 @@ from .editing import Destination, open_to_edit, target_and_format, write
 from .params import (
     Backup,
     Colors,
+    Csv,
     DryRun,
     Force,
     FormatName,
@@ -76,6 +77,7 @@ def train_command(
     backup: Backup = None,
     format_name: FormatName = None,
     as_json: Json = False,
+    as_csv: Csv = False,
     color: Colors = Color.auto,
 ) -> None:
     """Make N steps of plain SGD with the recognised module, and print every K steps the loss and the norms of parameters and gradients.
@@ -89,7 +91,7 @@ def train_command(
     to = Destination(output, in_place, dry_run, force, backup, format_name)
     request = Request(steps, lr, every, batch, loss.value if loss else None, seed, data, resume, plot, arch)
     _check(request, random, to)
-    _train(path, request, to, Answer(as_json, color))
+    _train(path, request, to, Answer(as_json, color, as_csv))
 
 
 class Request(NamedTuple):

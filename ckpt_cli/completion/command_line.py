@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .optional_values import filled_in
+
 if TYPE_CHECKING:
     from ..tensors.checkpoint import Checkpoint
 
@@ -38,7 +40,7 @@ class CommandLine(NamedTuple):
         options |= {"--help": None}
         given: list[str] = []
         waiting, plain = None, False
-        for word in words:
+        for word in filled_in(words, params):
             if waiting is not None:
                 waiting = None
             elif word == "--":

@@ -9,9 +9,10 @@ from ..tensors.checkpoint import Checkpoint
 from .finding import find
 from .sizes import entry_of
 
+OF_PACKED = ("quantization_config", "quantization", "compression_config")  # entries of a config.json that say how weights are packed
 # File beside the weights → the entry in it; where none is named, the whole file is the entry.
 _ENTRIES = (
-    ("config.json", ("quantization_config", "quantization", "compression_config", "text_config.quantization_config")),
+    ("config.json", (*OF_PACKED, "text_config.quantization_config")),
     ("quantize_config.json", ()),  # of AutoGPTQ
     ("quant_config.json", ()),  # of AutoAWQ
     ("hf_quant_config.json", ("quantization",)),  # of ModelOpt

@@ -21,12 +21,14 @@ class Reader:
         files: what its files are called, for a user who names one.
         weights: how the names of the files of weights begin that no other config is about.
         spellings: how this library spells sizes; they come before those of `sizes.SPELLINGS`.
+        again: further entries that tell a size, beside the one that is believed.
     """
 
     name: str
     files: tuple[str, ...] = ("config.json",)
     weights: tuple[str, ...] = ()
     spellings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    again: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def beside(self, folder: Folder) -> Config | None:
         """Return what the config in the folder of the weights says; None where there is none of this kind."""

@@ -34,13 +34,16 @@ def dtype_said(entries: Mapping[str, object]) -> tuple[str, str] | None:
     """Return the floating dtype of the weights as numpy and ml_dtypes call it, and the entry that says it; None where it is not told."""
     for key in _DTYPE:
         value = entry_of(entries, key)
-        name = _floating(value) if isinstance(value, str) and len(value) < _LONGEST_DTYPE else ""
+        name = floating(value) if isinstance(value, str) else ""
         if name:
             return name, key
     return None
 
 
-def _floating(text: str) -> str:
+def floating(text: str) -> str:
+    """Return the name of a floating dtype as numpy and ml_dtypes have it; an empty text for anything else."""
+    if len(text) >= _LONGEST_DTYPE:
+        return ""
     from ..errors import UnknownName
     from ..numbers.dtypes import named
 

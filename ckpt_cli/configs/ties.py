@@ -45,7 +45,7 @@ _TIED = """
     t5gemma2_text tapas trocr udop umt5 vaultgemma vilt visual_bert voxtral_realtime whisper xglm xlm xlm-roberta xlm-roberta-xl xlnet
     xmod yoso youtu zamba zamba2 zaya
 """
-_PLACES = ("text_config", "decoder", "llm_config", "language_config")
+PLACES = ("text_config", "decoder", "llm_config", "language_config")
 
 
 def tied(config: Config) -> bool | None:
@@ -53,7 +53,7 @@ def tied(config: Config) -> bool | None:
 
     None where it is not known, or where the whole and its part of text say different things.
     """
-    inner = [value for key in _PLACES if isinstance(value := config.entries.get(key), dict)]
+    inner = [value for key in PLACES if isinstance(value := config.entries.get(key), dict)]
     said = {said for place in (config.entries, *inner) if isinstance(said := place.get("tie_word_embeddings"), bool)}
     if said:
         return said.pop() if len(said) == 1 else None

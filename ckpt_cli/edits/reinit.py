@@ -198,9 +198,8 @@ class Stream:
 def recipe_step() -> Verb:
     """The step `reinit = [RULE…]` of a recipe, with `preset`, `seed` and `rng`."""
     from ..schemes.rules import parse_rule
-    from .steps import RULES, TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
+    from .steps import RULES, SEED, TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
 
-    seed = Accepted(lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1")
     rng = Accepted(lambda value: value in ("tensor", "torch"), '"tensor" or "torch"')
 
     def validate(table: Table) -> None:
@@ -216,5 +215,5 @@ def recipe_step() -> Verb:
         chosen = {"preset": table.get("preset", ""), "select": table.get("select", ()), "rng": table.get("rng", "tensor")}
         return Outcome(*reinit(checkpoint, rules, seed=table["seed"], layers=layers, open=context.open, facts=facts, **chosen))
 
-    keys = {"reinit": RULES, "preset": TEXT, "select": TEXTS, "seed": seed, "rng": rng, "arch": TEXT}
+    keys = {"reinit": RULES, "preset": TEXT, "select": TEXTS, "seed": SEED, "rng": rng, "arch": TEXT}
     return Verb(keys, make, validate, seeded=True)

@@ -18,7 +18,7 @@ from .averaged import Averages, without
 from .calculation import calculated
 from .expressions import Average, Elsewhere, Number, Other, Values
 from .operands import broadcast, fitting, operand, stored
-from .set_besides import with_besides
+from .set_besides import told_of_new, with_besides
 
 if TYPE_CHECKING:
     from .steps import Verb
@@ -42,21 +42,22 @@ def set_values(checkpoint: Checkpoint, assignments: Sequence[str], open: Open, l
         EditError: The dtype of a tensor cannot hold a value. Where values depend on others, this is raised when they are read.
         Opaque: A tensor has no plain elements.
     """
-    once = cache(partial(_opened, checkpoint, open))
+    once = cache(partial(opened, checkpoint, open))
     for text in assignments:
         changed = with_besides(checkpoint, text)
-        checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), once, layers) if changed is None else changed
+        with told_of_new(checkpoint, text):
+            checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), once, layers) if changed is None else changed
     return checkpoint
 
 
-def _opened(checkpoint: Checkpoint, open: Open, path: str) -> Checkpoint:
-    """Another checkpoint; where it is the file that is edited, as that was read: then an edit in place knows what it overwrites."""
+def opened(checkpoint: Checkpoint, open: Open, path: str) -> Checkpoint:
+    """Return another checkpoint; where it is the file that is edited, as that was read: then an edit in place knows what it overwrites."""
     with about(path):
         other = open(path)
     if not isinstance(other, Checkpoint):
         raise UsageError(f"{path} is no checkpoint")
     mine = checkpoint.origin
-    same = mine and other.origin and mine.file.identity == other.origin.file.identity
+    same = mine and other.origin and mine.file.identity == other.origin.file.identity and other.is_as_read
     return mine.read.replacing(origin=mine) if mine and same else other
 
 

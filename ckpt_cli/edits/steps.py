@@ -13,6 +13,7 @@ from importlib import import_module
 from keyword import iskeyword
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..errors import UsageError
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers
 
@@ -59,6 +60,7 @@ def _is_texts(value: Any) -> bool:
 TEXT = Accepted(lambda value: isinstance(value, str), 'a text in quotes: "…"')
 TEXTS = Accepted(lambda value: _is_texts(value) and bool(value), 'a list of texts: ["…"]')
 RULES = Accepted(_is_texts, 'a list of texts: ["PATTERN=SCHEME"]')
+SEED = Accepted(lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1")
 
 
 class Outcome(NamedTuple):
@@ -90,6 +92,13 @@ class Verb(NamedTuple):
     validate: Callable[[Table], object] = lambda table: None
     seeded: bool = False
 
+    def check(self, table: Table) -> None:
+        """Check the values of a step, whose keys are those of the verb. Raises UsageError and its kin."""
+        for key, value in table.items():
+            if not self.keys[key].fits(value):
+                raise UsageError(f"{key} takes {self.keys[key].wanted}")
+        self.validate(table)
+
 
 @cache
 def verb(name: str) -> Verb | None:
@@ -107,7 +116,7 @@ def verb(name: str) -> Verb | None:
 
 
 # The order in which messages list the verbs; others follow in that of the alphabet.
-_LISTED = ("set", "reinit", "tie", "untie", "rename", "map", "drop", "cast", "assert")
+_LISTED = ("set", "reinit", "resize", "add", "merge", "tie", "untie", "rename", "map", "drop", "cast", "assert")
 
 
 def verbs() -> dict[str, Verb]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Malformed
 from ..numbers.dtypes import DTYPES, DType, to_numpy
+from ..numbers.float32 import narrowed, widened
 from ..numbers.shapes import numel_of, show_shape
 from ..storage.rows import Rows
 from ..storage.storage import Memory, Storage
@@ -68,7 +69,7 @@ def numbers(data: Array, dtype: DType) -> Array:
     if dtype.kind == "f" and dtype.nbytes == 1:
         return small_floats(data, dtype.name)
     values = data.view(to_numpy(dtype))
-    return values.astype("f4") if dtype.kind == "f" and dtype.nbytes != 4 else values
+    return widened(data.reshape(-1).data, dtype).reshape(values.shape).copy() if dtype.kind == "f" and dtype.nbytes == 2 else values
 
 
 def as_powers(tensor: Tensor) -> Tensor:
@@ -183,15 +184,9 @@ def decoded(
 
 def _rounded(values: Array, dtype: DType) -> memoryview:
     """The bytes of float32 as elements of a float, rounded to nearest even."""
-    import numpy
-
-    if dtype.name != "float16":
-        return values.astype(to_numpy(dtype), copy=False).view("u1").data
-    import numkong
-
-    halves = numpy.empty(values.size, "f2")
-    numkong.astype(values, "float16", out=halves)  # many times as fast as numpy
-    return halves.view("u1").data
+    if dtype.nbytes == 2:
+        return memoryview(narrowed(values, dtype).tobytes())
+    return values.astype(to_numpy(dtype), copy=False).view("u1").data
 
 
 def affine(values: Array, zeros: Blocks | None, scales: Blocks, first: int, last: int) -> Array:

@@ -82,12 +82,19 @@ def resized_embeddings(target: Target, start: int, scale: float = 1e-9) -> Distr
         rows = tensor[:start].to(torch.float64)
         mean = rows.mean(dim=0)
         centred = rows - mean
-        covariance = centred.T @ centred / start * scale
-        covariance.diagonal().add_(covariance.diagonal().mean() * 1e-6 + torch.finfo(torch.float64).tiny)
-        z = torch.empty(len(tensor) - start, len(mean), dtype=torch.float64).normal_(generator=generator)
-        tensor[start:] = mean + z @ torch.linalg.cholesky(covariance).T
+        tensor[start:] = normal_rows(mean, centred.T @ centred / start * scale, len(tensor) - start, generator)
 
     return InPlace(f"rows from {start} on: normal, with mean and covariance of those before", fill)
+
+
+def normal_rows(mean: Tensor, covariance: Tensor, count: int, generator: Generator) -> Tensor:
+    """Return `count` rows drawn as `resized_embeddings` has it, in float64. The diagonal of the covariance is raised in place."""
+    import torch
+
+    covariance.diagonal().add_(covariance.diagonal().mean() * 1e-6 + torch.finfo(torch.float64).tiny)
+    z = torch.empty(count, len(mean), dtype=torch.float64).normal_(generator=generator)
+    rows: Tensor = mean + z @ torch.linalg.cholesky(covariance).T
+    return rows
 
 
 def _require_rows(target: Target, name: str, start: int) -> None:

@@ -29,14 +29,15 @@ class Color(StrEnum):
 class Answer:
     """The answer of one command, written to standard output.
 
-    With `as_json` it is one JSON document; otherwise a table on a terminal and tab-separated records in a pipe.
+    With `as_json` it is one JSON document, with `as_csv` a table as RFC 4180 has it; otherwise a table on a terminal and tab-separated
+    records in a pipe. `terminal` says whether it is for a person, at a terminal.
     """
 
-    def __init__(self, as_json: bool = False, color: Color = Color.auto) -> None:
-        self.as_json = as_json
-        self.terminal = sys.stdout.isatty()
+    def __init__(self, as_json: bool = False, color: Color = Color.auto, as_csv: bool = False) -> None:
+        self.as_json, self.as_csv = as_json, as_csv
+        self.terminal = sys.stdout.isatty() and not as_csv
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        self.color = color is Color.always or (color is Color.auto and self.terminal and not plain)
+        self.color = not as_csv and (color is Color.always or (color is Color.auto and self.terminal and not plain))
 
     def json(self, document: Any) -> None:
         """Write one JSON document, keys in the order given. NaN and infinities become the strings "NaN", "Infinity", "-Infinity".
@@ -78,16 +79,20 @@ class Answer:
         sys.stdout.write("".join(self._styled([escape(line)], True)) + "\n")
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[str] = (), footer: str = "") -> None:
-        """Write a table on a terminal, and the rows alone, as records, in a pipe.
+        """Write a table on a terminal, the rows alone, as records, in a pipe, and CSV where that was asked for.
 
         Empty columns are omitted. No cell is ever cut or folded: a name that is wider than the terminal can still be copied from it.
 
         Args:
-            header: The titles of the columns.
+            header: The titles of the columns; in CSV they are written as the keys of a JSON document are: `TIED TO` as `tied_to`.
             rows: The cells, as many in each row as there are titles.
             right: The titles of the columns that are aligned to the right.
             footer: A line below the table, on a terminal only.
         """
+        if self.as_csv:
+            self._csv([[_key(title) for title in header]])
+            self._csv(rows)
+            return
         if not self.terminal:
             self.records(rows)
             return
@@ -102,17 +107,29 @@ class Answer:
 
     def row(self, cells: Sequence[str], widths: Sequence[int], is_header: bool = False) -> None:
         """Write one row of a table that grows while the user watches, cells aligned to the right; in a pipe a record, and no header."""
-        if not self.terminal:
+        if self.as_csv:
+            self._csv([cells])
+        elif not self.terminal:
             self.records([] if is_header else [cells])
         else:
             padded = [_padded(escape(cell), columns, True) for cell, columns in zip(cells, widths, strict=True)]
             sys.stdout.write("  ".join(self._styled(padded, is_header)).rstrip() + "\n")
         sys.stdout.flush()
 
+    def _csv(self, rows: Iterable[Sequence[Any]]) -> None:
+        import csv
+
+        csv.writer(sys.stdout).writerows([cell if isinstance(cell, int) else escape(str(cell)) for cell in row] for row in rows)
+
     def _styled(self, row: list[str], is_header: bool = False) -> list[str]:
         if not self.color:
             return row
         return [f"{_BOLD}{cell}{_RESET}" for cell in row] if is_header else [f"{_CYAN}{row[0]}{_RESET}", *row[1:]]
+
+
+def _key(title: str) -> str:
+    """The key that a JSON document has for a column: `MAX ABS` is `max_abs`, `SHA-256` is `sha256`."""
+    return title.lower().replace(" ", "_").replace("-", "")
 
 
 def width(text: str) -> int:

@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-from ..analysis.stats import FIGURES, Figures
+from ..analysis.stats import FIGURES
+from ..analysis.stats_rows import Row
 from ..numbers.shapes import record_shape
 from .answer import Answer
 
-if TYPE_CHECKING:
-    from ..analysis.histogram import Histogram
-
 _HEADER = ("NAME", "DTYPE", "SHAPE", *(name.upper() for name in FIGURES))
-
-
-class Row(NamedTuple):
-    """A line of the answer. `figures` is None if there is nothing to compute; `shape` is empty for the total."""
-
-    name: str
-    dtype: str
-    shape: tuple[int, ...]
-    figures: Figures | None
-    histogram: Histogram | None = None
 
 
 def show_rows(out: Answer, rows: Iterable[Row], with_histogram: bool) -> None:
@@ -37,10 +25,18 @@ def rows_document(rows: Sequence[Row]) -> dict[str, Any]:
     return {"tensors": [{"name": row.name, "dtype": row.dtype, "shape": list(row.shape)} | _figures(row) for row in rows]}
 
 
+def layers_document(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the part of the JSON document that lists the layers."""
+    return {"layers": [{"name": row.name, "dtype": row.dtype, "params": _elements(row)} | _figures(row) for row in rows]}
+
+
 def total_document(row: Row) -> dict[str, Any]:
     """Return the part of the JSON document that --total gives."""
-    count = row.figures.count + row.figures.nan + row.figures.inf if row.figures else 0
-    return {"total": {"dtype": row.dtype, "params": count} | _figures(row)}
+    return {"total": {"dtype": row.dtype, "params": _elements(row)} | _figures(row)}
+
+
+def _elements(row: Row) -> int:
+    return row.figures.count + row.figures.nan + row.figures.inf if row.figures else 0
 
 
 def _cells(row: Row, with_histogram: bool, brief: bool) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ _RIGHT = ("PARAMS", "BYTES")
 
 
 def show_list(out: Answer, checkpoint: Checkpoint, names: list[str]) -> None:
-    """Write a table on a terminal, records in a pipe."""
-    if out.terminal:
+    """Write a table on a terminal or as CSV, records in a pipe."""
+    if out.terminal or out.as_csv:
         out.table(_HEADER, _rows(checkpoint, names), right=_RIGHT, footer=_footer(out, checkpoint, names))
     else:
         _show_records(out, checkpoint, names)
@@ -77,9 +77,10 @@ def _cells(kind: Kind) -> tuple[str, str, int, int]:
     return kind.dtype.name + sparse, record_shape(kind.shape), kind.numel, kind.nbytes
 
 
-def _rows(checkpoint: Checkpoint, names: Sequence[str]) -> list[tuple[Any, ...]]:
+def _rows(checkpoint: Checkpoint, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
     tied, kinds = checkpoint.tied_to(), checkpoint.kinds()
-    return [(name, *_cells(kinds[name]), tied.get(name, "")) for name in names]
+    cells = {kind: _cells(kind) for kind in {*kinds.values()}}
+    return ((name, *cells[kinds[name]], tied.get(name, "")) for name in names)
 
 
 class _Rests(dict[Kind, str]):

@@ -24,7 +24,8 @@ class LineTable:
 
     def header(self) -> None:
         """Write the titles of the columns, on a terminal."""
-        self._out.row(["STEP", "LOSS", *self._names], self._widths, is_header=True)
+        names = [f"{key}.{name}" for name in self._names for key in ("norms", "gradients")] if self._out.as_csv else self._names
+        self._out.row(["step", "loss", *names] if self._out.as_csv else ["STEP", "LOSS", *names], self._widths, is_header=True)
 
     def add(self, line: Line) -> None:
         """Write a row."""

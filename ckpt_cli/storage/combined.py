@@ -8,6 +8,9 @@ from contextlib import ExitStack
 from .mapped import AT_ONCE
 from .storage import Place, Storage
 
+_AHEAD = 4 << 20  # bytes that are read of all sources together at once
+_spare: list[bytearray] = []  # buffers that are not in use now: fresh memory for each block would cost as much as filling it
+
 # Makes the elements [first, first + count) of the bytes that each source has for them.
 Combine = Callable[[int, int, Sequence[memoryview]], "bytes | memoryview"]
 
@@ -38,24 +41,48 @@ class Combined(Storage):
 
     def readinto(self, start: int, view: memoryview) -> None:
         """Read what each source has for the elements that `view` touches, and combine it."""
-        first, last = start // self.size, -(-(start + len(view)) // self.size)
-        low = first * self.size - start
         with ExitStack() as stack:
             for place in reversed(self.places):
                 stack.enter_context(place())
-            for at, count, blocks in self.pieces(first, last):
-                made = self.combine(at, count, blocks)[max(-low, 0) :]
-                low = max(low, 0)
-                view[low : low + len(made)] = made[: len(view) - low]
-                low += len(made)
+            self.fill(start, view)
 
-    def pieces(self, first: int, last: int) -> Iterator[tuple[int, int, list[memoryview]]]:
-        """Yield runs of the elements [first, last): the first, how many, and the bytes of each source, valid until the next run."""
-        buffers = [memoryview(bytearray(min(AT_ONCE, last - first) * width)) for _, width in self.sources]
-        for at in range(first, last, AT_ONCE):
-            count = min(AT_ONCE, last - at)
-            blocks = []
-            for (source, width), buffer in zip(self.sources, buffers, strict=True):
-                blocks.append(buffer[: count * width])
-                source.readinto(at * width, blocks[-1])
-            yield at, count, blocks
+    def fill(self, start: int, view: memoryview) -> None:
+        """Fill `view`; errors pass through the places around it."""
+        first, last = start // self.size, -(-(start + len(view)) // self.size)
+        low = first * self.size - start
+        for at, count, blocks in self.pieces(first, last):
+            made = self.combine(at, count, blocks)[max(-low, 0) :]
+            low = max(low, 0)
+            view[low : low + len(made)] = made[: len(view) - low]
+            low += len(made)
+
+    def pieces(self, first: int, last: int, at_once: int = AT_ONCE) -> Iterator[tuple[int, int, list[memoryview]]]:
+        """Yield runs of the elements [first, last): the first, how many, and the bytes of each source, valid until the next run.
+
+        Args:
+            first: The first element.
+            last: The element behind the last one.
+            at_once: The most elements of a run. Each source is read for many runs at once.
+        """
+        widths = [width for _, width in self.sources]
+        runs = max(1, _AHEAD // (at_once * max(sum(widths), 1)))
+        ahead = min(at_once * runs, last - first)
+        buffers = [_buffer(ahead * width) for width in widths]
+        try:
+            for start in range(first, last, ahead or 1):
+                stop = min(start + ahead, last)
+                views = [memoryview(buffer)[: (stop - start) * width] for buffer, width in zip(buffers, widths, strict=True)]
+                for (source, width), view in zip(self.sources, views, strict=True):
+                    source.readinto(start * width, view)
+                for at in range(start, stop, at_once):
+                    count, skip = min(at_once, stop - at), at - start
+                    runs_of_each = zip(views, widths, strict=True)
+                    yield at, count, [view[skip * width : (skip + count) * width] for view, width in runs_of_each]
+        finally:
+            _spare.extend(buffers)
+
+
+def _buffer(size: int) -> bytearray:
+    """A buffer of at least `size` bytes, whose contents are arbitrary."""
+    buffer = _spare.pop() if _spare else bytearray()
+    return buffer if len(buffer) >= size else bytearray(size)

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, NoReturn
+from weakref import ref
 
-from ..errors import Malformed, about
+from ..errors import Malformed, ReadError, about
 from . import descriptors
 from .open_files import OpenFile, open_regular
 
 _HEAD = 512
+watched: ContextVar[list[ref[File]] | None] = ContextVar("watched", default=None)  # where files are noted as they are opened
 
 
 class File:
@@ -53,6 +56,14 @@ class File:
         self.changed = info.st_mtime_ns
         self.head = self.read(0, min(_HEAD, self.size))
         self.facts: dict[str, Any] = {}
+        opened = watched.get()
+        if opened is not None:
+            opened.append(ref(self))
+
+    def close(self) -> None:
+        """Close it for good. Whoever reads it then gets a ReadError."""
+        self._open.end()
+        self._open = Closed(self.path)
 
     def held_open(self) -> OpenFile:
         """What gives the descriptor, for `with`: within that the file stays open."""
@@ -96,6 +107,25 @@ class File:
     def __del__(self) -> None:
         if hasattr(self, "_open"):
             self._open.end()
+
+
+class Closed(OpenFile):
+    """What takes the place of an open file when it is closed."""
+
+    __slots__ = ()
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __enter__(self) -> NoReturn:
+        raise ReadError("the checkpoint is closed", "read it within its `with`, or open it again", self.path)
+
+    def read(self, *_: Any) -> NoReturn:
+        """Raise ReadError."""
+        self.__enter__()
+
+    def end(self) -> None:
+        """Do nothing: it is closed."""
 
 
 class FileWindow(File):

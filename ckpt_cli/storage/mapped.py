@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..numbers.dtypes import DType
 from .storage import Place, Storage
 
-AT_ONCE = 12288  # elements: memory of over 128 kB is mapped and unmapped anew for each array, which takes longer than filling it
+AT_ONCE = 24576  # elements: memory of over 128 kB is mapped and unmapped anew for each array, which takes longer than filling it
 _spare: list[bytearray] = []  # buffers that are not in use now
 
 

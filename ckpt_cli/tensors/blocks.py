@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from threading import active_count
 from typing import Any, Generic, NamedTuple, Protocol, Self, TypeVar
 
 from ..storage.storage import Storage
@@ -186,7 +187,7 @@ def each(
     crew = min(len(items), _crew(total) if workers is None else workers)
     if crew < 2:
         return alone(items, job, report)
-    if not hasattr(os, "fork"):
+    if not hasattr(os, "fork") or active_count() > 1:  # a forked child would wait for ever for what another thread holds
         return threaded(items, job, report, crew)
     order = sorted(range(len(items)), key=lambda index: -costs[index]) if largest_first else range(len(items))
     return forked(items, job, report, crew, order)

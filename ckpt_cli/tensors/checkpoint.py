@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import NoMatch, did_you_mean
+from ..errors import NoTensor, did_you_mean
 from ..numbers.dtypes import DType
 from ..numbers.shapes import nbytes_of, numel_of
 from ..storage.file import File
 from ..storage.storage import Storage
 from .tensor import Layout, Tensor
+
+if TYPE_CHECKING:
+    from weakref import ref
+
+    from .state_dict import StateDict
 
 
 class Kind:
@@ -93,11 +98,13 @@ class Origin(NamedTuple):
         format: the name of the format.
         file: the file; of several, the one that names the others.
         read: the checkpoint as it was read, before any edit.
+        files: the files that `Checkpoint.close` closes, where it was opened from Python.
     """
 
     format: str
     file: File
     read: Checkpoint
+    files: Sequence[ref[File]] = ()
 
     @property
     def path(self) -> str:
@@ -164,7 +171,7 @@ class Checkpoint(Mapping[str, Tensor]):
         try:
             return self.tensors[name]
         except KeyError:
-            raise NoMatch(f"there is no tensor {name!r}", did_you_mean(name, self.tensors)) from None
+            raise NoTensor(f"there is no tensor {name!r}", did_you_mean(name, self.tensors)) from None
 
     def __contains__(self, name: object) -> bool:
         return name in self.tensors
@@ -174,6 +181,42 @@ class Checkpoint(Mapping[str, Tensor]):
 
     def __len__(self) -> int:
         return len(self.tensors)
+
+    def __repr__(self) -> str:
+        path = f"{self.origin.path!r}, " if self.origin else ""
+        kinds = self.kinds()
+        params = sum(kind.numel for kind in kinds.values()) - sum(kinds[name].numel for name in self.tied_to())
+        return f"Checkpoint({path}{len(self):,} tensor{'s' * (len(self) != 1)}, {params:,} parameter{'s' * (params != 1)})"
+
+    def __enter__(self) -> Checkpoint:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close its files. What the header said stays; values can be read no more, here and in what edits made of it."""
+        for each in self.origin.files if self.origin else ():
+            if (file := each()) is not None:
+                file.close()
+
+    def state_dict(self, prefix: str = "") -> StateDict:
+        """Return its tensors as torch's `load_state_dict` takes them: a mapping, in which each is read when it is first asked for.
+
+        Args:
+            prefix: take the names that begin so, without it: `state_dict("model.")` of a training.
+        """
+        from .state_dict import StateDict
+
+        tensors = {name[len(prefix) :]: tensor for name, tensor in self.items() if name.startswith(prefix)} if prefix else self.tensors
+        if prefix and not tensors:
+            raise NoTensor(f"no name begins with {prefix!r}", did_you_mean(prefix, self.tensors))
+        return StateDict(tensors, (name[len(prefix) :] for name in self.shared() if name.startswith(prefix)))
+
+    @property
+    def is_as_read(self) -> bool:
+        """Whether its tensors are those of a file: no edit has changed them."""
+        return self.origin is not None and self.origin.read.tensors is self.tensors
 
     def layer_and_leaf(self, name: str) -> tuple[str, str]:
         """Return the path of the layer that a tensor is in, and what the tensor is called there."""

@@ -6,12 +6,12 @@ import re
 from types import EllipsisType
 
 from ..errors import UsageError
-from ..numbers.shapes import show_shape
 from .checkpoint import Checkpoint
+from .indexing import Index, indexed
 from .selection import LONGEST, Layers, matches, names_matching, no_layers
 from .tensor import Tensor
 
-Index = tuple["int | slice | EllipsisType", ...]
+__all__ = ["Index", "indexed", "only_match", "parse_index", "refer", "split_index"]
 
 
 def refer(checkpoint: Checkpoint, reference: str, layers: Layers = no_layers) -> tuple[str, Tensor]:
@@ -74,39 +74,3 @@ def parse_index(text: str) -> Index:
         else:
             parts.append(int(part))
     return tuple(parts)
-
-
-def indexed(tensor: Tensor, index: Index, name: str = "the tensor") -> Tensor:
-    """Return the view that `tensor[index]` is in numpy. It is of the same storage, so the part can be read and written alone.
-
-    Raises:
-        UsageError: the index does not fit the tensor's shape.
-    """
-    if index.count(...) > 1:
-        raise UsageError("an index has at most one '...'")
-    given = len(index) - index.count(...)
-    if given > len(tensor.shape):
-        raise UsageError(f"{name} has shape {show_shape(tensor.shape)}: an index of {given} is too deep")
-    at = index.index(...) if ... in index else len(index)
-    full = (*index[:at], *[slice(None)] * (len(tensor.shape) - given), *index[at + 1 :])
-    shape, strides, offset = [], [], tensor.offset
-    for part, n, stride in zip(full, tensor.shape, tensor.strides, strict=True):
-        if isinstance(part, EllipsisType):
-            continue
-        if isinstance(part, slice):
-            offset, n, stride = _sliced(part, n, stride, offset)
-            shape.append(n)
-            strides.append(stride)
-        elif -n <= part < n:
-            offset += (part % n) * stride
-        else:
-            raise UsageError(f"{name} has shape {show_shape(tensor.shape)}: index {part} is out of range")
-    return Tensor.view(tensor.dtype, tuple(shape), tensor.storage, tuple(strides), offset)
-
-
-def _sliced(part: slice, n: int, stride: int, offset: int) -> tuple[int, int, int]:
-    """The offset, size and stride of an axis of `n` elements once it is sliced."""
-    if part.step == 0:
-        raise UsageError("the step of a slice cannot be 0")
-    taken = range(*part.indices(n))
-    return offset + (taken.start * stride if len(taken) else 0), len(taken), stride * taken.step

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Malformed, Opaque, ReadError, naming
+from ..errors import Malformed, Opaque, naming
 from ..numbers.dtypes import DType
 from ..numbers.shapes import contiguous_strides, nbytes_of, numel_of, show_shape, span
 from ..storage.storage import Overlay, Slice, Storage
 
 if TYPE_CHECKING:
     import numpy
+    import torch
 
     from ..storage.strides import Strided
+    from .indexing import Slicer
 
 
 _MOST_REPEATED = 4 << 30  # bytes: a view that repeats its storage is gathered up to this size, and listed at any
@@ -237,21 +240,49 @@ class Tensor:
 
     def array(self) -> numpy.ndarray[Any, Any]:
         """Return its values as a numpy array; only the bytes that it needs are read. complex32 becomes complex64."""
-        import numpy
+        from .arrays import as_numpy
 
-        from ..numbers.dtypes import to_numpy
+        return as_numpy(self)
 
-        elements = self.elements()  # what is refused is refused before memory is taken
-        data = bytearray(self.nbytes)
-        elements.readinto(0, memoryview(data))
-        if self.dtype.name == "complex32":  # numpy has none
-            halves = numpy.frombuffer(data, "<f2").astype("float32").view("complex64")
-            return halves.reshape(self.shape)
-        try:
-            return numpy.frombuffer(data, to_numpy(self.dtype)).reshape(self.shape)
-        except ValueError:
-            raise ReadError(f"numpy has no array of shape {show_shape(self.shape)}", "ask for a part, or leave it out") from None
+    def torch(self) -> torch.Tensor:
+        """Return its values as a tensor of torch in memory of its own; numbers of quantised blocks are decoded to float32.
+
+        Raises:
+            EditError: it has no plain elements, or torch has no such dtype.
+        """
+        from .arrays import as_torch
+
+        return as_torch(self.decoded())
+
+    @property
+    def slice(self) -> Slicer:
+        """A part of it, by numpy's basic indexing: `tensor.slice[0, :5]` is a tensor of which only the bytes that it needs are read."""
+        from .indexing import Slicer
+
+        return Slicer(self)
 
     def tobytes(self) -> bytes:
         """Return its elements, C-contiguous and little-endian."""
         return self.elements().read()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> numpy.ndarray[Any, Any]:
+        """Return what `numpy.asarray(tensor)` is; numbers of quantised blocks are decoded to float32."""
+        if copy is False:
+            raise ValueError("the values of a tensor are read from its file: an array of them is always a copy")
+        array = self.decoded().array()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a scalar has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self.slice[at] for at in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return True  # a tensor that is there, whatever its length: no value is read to tell
+
+    def __repr__(self) -> str:
+        kind = f"{self.layout} {self.dtype.name}" if self.layout else self.dtype.name
+        return f"Tensor({kind} {show_shape(self.shape)})"

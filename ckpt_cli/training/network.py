@@ -16,6 +16,7 @@ from ..numbers.shapes import span
 from ..providers.asking import model_of
 from ..schemes.seeds import import_torch
 from ..storage.storage import Memory, Storage
+from ..tensors.arrays import torch_dtype
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
 
@@ -159,13 +160,11 @@ def tensor_of(tensor: Tensor, data: bytes) -> torch.Tensor:
     """Return a torch tensor of the shape and dtype of `tensor` with these elements.
 
     Raises:
-        EditError: torch does not compute with the dtype.
+        EditError: torch has no such dtype.
     """
     import torch
 
-    dtype = getattr(torch, tensor.dtype.name, None)
-    if dtype is None:
-        raise EditError(f"torch does not compute with {tensor.dtype.name}", "cast it: ckpt cast")
+    dtype = torch_dtype(tensor)
     return torch.frombuffer(bytearray(data), dtype=dtype).reshape(tensor.shape) if data else torch.empty(tensor.shape, dtype=dtype)
 
 

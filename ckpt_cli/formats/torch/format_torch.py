@@ -54,6 +54,11 @@ class TorchZip(Writer, Patcher):
         records = {**read.rest.records, **{name: each.storage for name, each in left.items()}}
         return read.replacing(undecoded={**read.undecoded, **left, **strange}, rest=read.rest._replace(records=records))
 
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """The attributes of modules that were pickled whole."""
+        whole = any(checkpoint.layer_and_leaf(name)[0] in checkpoint.layers for name in changed)
+        return "the modules in the file keep attributes of the old sizes (num_embeddings, out_features)" if whole else ""
+
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """A zip as torch writes it; records that are no storages are copied from the file that was read."""
         from ..encodings import zip_writer

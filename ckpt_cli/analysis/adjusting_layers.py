@@ -1,0 +1,144 @@
+"""The number of layers, and lists with an item for each layer, where an edit drops layers or adds some."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from .adjusting_sizes import of_part
+from .contradicting_sizes import COUNTED_OTHERWISE
+from .edited import Adjustment, Edited
+from .named_parts import Stack, layer_number
+
+# Lists whose items are about the layers, one after the other, and lists of the numbers of layers.
+_PER_LAYER = re.compile(r".*(?:layer|block|head|ffn|mlp|attn|attention).*")
+_NUMBERS = (
+    "mlp_only_layers", "moe_layers", "dual_attention_layers", "full_attn_idxs", "cross_attention_layers", "global_attn_indexes",
+    "deepstack_visual_indexes",
+)  # fmt: skip
+# A block of a stage: `encoder.stages.0.layers.1.`, `encoder.layers.0.blocks.1.`
+_IN_STAGE = re.compile(
+    r"(?P<path>.*?(?:stages?|layers?|blocks?)[./_])(?P<stage>\d{1,3})(?P<within>[./]\w*[A-Za-z][./_])(?P<block>\d{1,4})[./].*"
+)
+
+
+def layers(edited: Edited) -> Iterator[Adjustment | str]:
+    """Yield the entries of the numbers of layers; or, in words, that layers are missing between others."""
+    if edited.config.model_type in COUNTED_OTHERWISE:
+        return
+    for part, size, entry, said in edited.sizes():
+        if size not in ("layers", "decoder_layers", "single_layers"):
+            continue
+        # a gap that an edit before this one left is no other count: the last layer still has the number that the config tells
+        before = [stack for stack in _stacks(edited, part, size, edited.before.parts.stacks) if max(stack.numbers) == said - 1]
+        paths = {stack.path for stack in before}
+        after = [stack for stack in edited.after.parts.stacks if stack.path in paths]
+        after = after or (_stacks(edited, part, size, edited.after.parts.stacks) if before else [])
+        edited.explained.update(paths)
+        yield from _adjusted(edited, size, entry, said, after) if before else ()
+
+
+def _adjusted(edited: Edited, size: str, entry: str, said: int, stacks: list[Stack]) -> Iterator[Adjustment | str]:
+    """What becomes of the entry that tells how many layers these stacks have."""
+    if not stacks:
+        yield f"{entry} stays {said}: no layer is left"
+        return
+    counts = {len(stack.numbers) for stack in stacks}
+    gap = next((stack for stack in stacks if stack.numbers != set(range(len(stack.numbers)))), None)
+    if gap:
+        yield f"{entry} stays {said}: the layers have {gap}; `ckpt rename` numbers them from 0 on"
+    elif len(counts) > 1:
+        yield f"{entry} stays {said}: the layers have {' and '.join(map(str, stacks))}"
+    else:
+        count = counts.pop()
+        if count != said:
+            yield from edited.adjusted(size, entry, said, count)
+        yield from _lists(edited, entry, said, _kept(edited, stacks[0], said))
+
+
+def _stacks(edited: Edited, part: str, size: str, stacks: list[Stack]) -> list[Stack]:
+    """The stacks that an entry is about, where their names tell; else all."""
+    by_path = {f"{stack.path}.": stack for stack in stacks}
+    mine = of_part(edited, part, by_path)
+    if "decoder_layers" in edited.before.said[part] and "layers" in edited.before.said[part]:
+        word = "decoder" if size == "decoder_layers" else "encoder"
+        mine = [path for path in mine if word in path] or mine
+    if "num_single_layers" in edited.config.entries:
+        mine = [path for path in mine if path.startswith("single") == (size == "single_layers")]
+    return [by_path[path] for path in mine]
+
+
+def _kept(edited: Edited, stack: Stack, said: int) -> list[int | None]:
+    """Which layer before the edit each layer of a stack was; None for one that was none."""
+    sources: list[set[int | None]] = [set() for _ in stack.numbers]
+    for name in edited.after.parts.kinds:
+        found = layer_number(name)
+        if found and found[0] == stack.path:
+            source = edited.source(name)
+            was = layer_number(source) if source in edited.before.parts.kinds else None
+            sources[found[1]].add(was[1] if was and was[1] < said else None)
+    known = [each - {None} for each in sources]
+    return [next(iter(each)) if len(each) == 1 else None for each in known]
+
+
+def _lists(edited: Edited, entry: str, said: int, kept: list[int | None]) -> Iterator[Adjustment | str]:
+    """What becomes of lists beside the entry: of those with an item for each layer, and of those of the numbers of layers."""
+    at, _, _ = entry.rpartition(".")
+    holder = edited.value(edited.path(at)) if at else edited.config.entries
+    if kept == list(range(said)) or not isinstance(holder, dict | type(edited.config.entries)):
+        return
+    for key, old in holder.items():
+        if not isinstance(old, list) or not old:
+            continue
+        if key in _NUMBERS and all(type(item) is int for item in old):
+            new: list[object] | None = [number for number, was in enumerate(kept) if was in old]
+        elif len(old) == said and _PER_LAYER.fullmatch(key):
+            new = _picked(old, kept)
+        else:
+            continue
+        path = edited.path(f"{at}.{key}" if at else key)
+        if new is None:
+            yield f"{'.'.join(map(str, path))} stays as it is: of its {len(old)} items, none is that of a new layer"
+        elif new != old:
+            yield Adjustment(path, old, new)
+
+
+def _picked(items: list[object], kept: list[int | None]) -> list[object] | None:
+    """The items of the layers that are kept; of new layers where all items are the same, else None."""
+    alike = all(item == items[0] for item in items)
+    if None in kept and not alike:
+        return None
+    return [items[0] if was is None else items[was] for was in kept]
+
+
+def depths(edited: Edited) -> Iterator[Adjustment | str]:
+    """Yield the lists of how many blocks each stage has."""
+    for part, sizes in edited.before.said.items():
+        size = sizes.get("depths")
+        if size and isinstance(size.value, tuple):
+            before, after = (_stages(of_part(edited, part, each.parts.kinds)) for each in (edited.before, edited.after))
+            said = list(size.value)
+            place = next((place for place, blocks in before.items() if _counts(blocks) == said), None)
+            now = _counts(after.get(place, {})) if place else said
+            edited.explained.update(stack.path for stack in edited.before.parts.stacks if place and stack.path.startswith(place[0]))
+            if place and (now is None or len(now) != len(said)):
+                yield f"{size.entry} stays {said}: the blocks of {place[0].rstrip('./_')} have gaps in their numbers"
+            elif now and now != said:
+                yield Adjustment(edited.path(size.entry), said, now)
+
+
+def _stages(names: list[str]) -> dict[tuple[str, str], dict[int, set[int]]]:
+    """The numbers of blocks in each stage, by what stands before the two numbers."""
+    found: dict[tuple[str, str], dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for name in names:
+        if match := _IN_STAGE.match(name):
+            found[match["path"], match["within"]][int(match["stage"])].add(int(match["block"]))
+    return found
+
+
+def _counts(blocks: dict[int, set[int]]) -> list[int] | None:
+    """How many blocks each stage has; None where they are not numbered from 0 on."""
+    if set(blocks) != set(range(len(blocks))) or any(each != set(range(len(each))) for each in blocks.values()):
+        return None
+    return [len(blocks[stage]) for stage in sorted(blocks)]

@@ -1,0 +1,102 @@
+"""The config beside an edited checkpoint: brought into line in a folder that is written, told of where the weights alone are."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from shlex import quote
+from typing import TYPE_CHECKING
+
+from ..errors import shortened
+from ..tensors.checkpoint import Checkpoint
+
+_LONGEST = 60  # characters of a list that is printed in full
+
+if TYPE_CHECKING:
+    from ..analysis.adjustments import Adjustments
+    from ..analysis.edited import Adjustment
+    from ..configs import Config
+    from .model_folder import ModelFolder
+
+
+def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: ModelFolder | None) -> tuple[ModelFolder | None, list[str]]:
+    """Return the folder with the config as the edit makes it, and what is to be told, a line each.
+
+    Args:
+        before: The checkpoint as it was read.
+        after: The checkpoint as it is written.
+        target: The path that it is written to.
+        folder: The model folder that is written; None for a file.
+    """
+    if before.origin is None or not (folder or (_is_beside(target, before.origin.path) and not _alike(before.origin.read, after))):
+        return folder, []
+    from ..analysis.adjustments import adjustments  # many modules, for edits of another kind than values
+    from .model_folder import rewritten
+
+    found = adjustments(before, after)
+    config = found.config
+    if config is None:
+        return folder, list(found.told)
+    if config.path == before.origin.path:
+        return folder, [*_inside(target, after, config, found)]
+    name = folder.name_of(config.path) if folder else ""
+    if folder is None or not name:
+        return folder, [*_not_written(config.path, found)]
+    path = os.path.join(folder.path, name)
+    lines = [f"{path}: {_change(each)}" for each in found.made]
+    if found.made:
+        folder = folder.making(name, rewritten(config, [(each.path, each.new) for each in found.made]))
+    return folder, lines + [f"{path}: {line}" for line in found.told]
+
+
+def _is_beside(target: str, source: str) -> bool:
+    """Whether a file is written into the folder of its source, whose config is then beside it, too."""
+    return os.path.realpath(os.path.dirname(target)) == os.path.realpath(os.path.dirname(source))
+
+
+def _alike(before: Checkpoint, after: Checkpoint) -> bool:
+    """Whether two checkpoints have the same names, dtypes, shapes and ties, so that no config tells them apart."""
+    if before.tensors is after.tensors:
+        return True
+    kinds, others = before.kinds(), after.kinds()
+    return (
+        kinds.keys() == others.keys()
+        and all(kind.facts == others[name].facts for name, kind in kinds.items())
+        and sorted(map(sorted, before.ties())) == sorted(map(sorted, after.ties()))
+    )
+
+
+def _not_written(path: str, found: Adjustments) -> Iterator[str]:
+    """What is told where the config stays as it is."""
+    if found.made:
+        changes = ", ".join(_change(each, "should be") for each in found.made)
+        yield f"{path} stays as it is: {changes} (-o DIR/ writes a folder with the right config)"
+    yield from (f"{path}: {line}" for line in found.told)
+
+
+def _inside(target: str, after: Checkpoint, config: Config, found: Adjustments) -> Iterator[str]:
+    """What is told of metadata in the file itself, which have the place of a config."""
+    for each in found.made:
+        key = f"{config.model_type}.{each.entry}"
+        if after.metadata.get(key) != _shown(each.new):
+            set_it = f"ckpt set {quote(target)} 'metadata:{key} = {_shown(each.new)}' -i"
+            yield f"{target}: {key} stays {_shown(each.old)}, and the weights have {_shown(each.new)} ({set_it})"
+    yield from (f"{target}: {line}" for line in found.told)
+
+
+def _change(adjustment: Adjustment, verb: str = "becomes") -> str:
+    """An entry, its value, and the one that it gets."""
+    from ..configs.json_text import REMOVED
+
+    if adjustment.new is REMOVED:
+        return f"{adjustment.entry} {'is' if verb == 'becomes' else verb} taken out"
+    old, new = adjustment.old, adjustment.new
+    if isinstance(new, dict) and isinstance(old, dict | None):
+        return f"{adjustment.entry} {'has' if verb == 'becomes' else 'should have'} {len(new)} entries instead of {len(old or {})}"
+    return f"{adjustment.entry} {'nothing' if old is None else _shown(old)} {verb} {_shown(new)}"
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+    return f"{len(value)} entries" if isinstance(value, list) and len(text) > _LONGEST else shortened(text)

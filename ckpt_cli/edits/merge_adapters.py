@@ -1,0 +1,34 @@
+"""Adapters as `merge` names them: `ADAPTER[:SCALE]`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from ..adapters.reading import Adapter, read
+from ..errors import UsageError
+
+
+def parse_adapter(text: str) -> tuple[str, float]:
+    """Return the path and the scale that `ADAPTER[:SCALE]` names: what stands behind the last colon is the scale, if it is a number.
+
+    Raises:
+        UsageError: There is no path, or the scale is infinite or NaN.
+    """
+    path, colon, number = text.rpartition(":")
+    try:
+        scale = float(number) if colon else 1.0
+    except ValueError:
+        colon, scale = "", 1.0
+    path = path if colon else text
+    if not path:
+        raise UsageError(f"{text!r} names no adapter", "write ADAPTER, or ADAPTER:SCALE")
+    if not isfinite(scale):
+        raise UsageError(f"the scale of {path} is infinite or NaN", "give a finite number")
+    return path, scale
+
+
+def read_adapters(texts: Sequence[str], open: Callable[[str], Mapping[str, Any]]) -> list[tuple[Adapter, float]]:
+    """Return the adapters that texts name, opened, each with its scale."""
+    return [(read(path, open), scale) for path, scale in map(parse_adapter, texts)]
