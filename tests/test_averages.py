@@ -204,6 +204,9 @@ def test_of_several_averages_one_is_chosen(ckpt: Ckpt, tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "other.pt")
     assert "has several averages" in ckpt("set", tmp_path / "other.pt", f"* = average(@{path})", "-n", status=2).err
     ckpt("set", tmp_path / "other.pt", f"* = average(@{path}#ema_0.99.*)", "-i")
+    torch.save(compvis(net, fast), tmp_path / "compvis.ckpt")
+    copy = ckpt("set", tmp_path / "other.pt", f"* = average(@{tmp_path}/compvis.ckpt#state_dict.model_ema.*)", "-o", tmp_path / "more.pt")
+    assert "running_mean" in copy.err and torch.equal(torch.load(tmp_path / "more.pt")["0.weight"], fast.module[0].weight)
     assert torch.equal(torch.load(tmp_path / "other.pt")["0.weight"], found["0.weight"])
 
 
@@ -375,6 +378,19 @@ def test_what_does_not_fit_is_left_unmatched_and_said(ckpt: Ckpt, tmp_path: Path
     torch.save({"model": model, "ema": {"shadow_params": [torch.ones(2)] * 3}}, tmp_path / "short.pt")
     said = ckpt("set", tmp_path / "short.pt", "* = average", "-n", status=2).err
     assert "number and order, do not agree" in said and len(said.splitlines()) == 1
+
+
+def test_a_folder_of_an_average_says_so(ckpt: Ckpt, tmp_path: Path) -> None:
+    """diffusers/training_utils.py: EMAModel.save_pretrained registers its state to the config of the model."""
+    for name, more in (("unet", {}), ("unet_ema", {"decay": 0.9, "min_decay": 0.0, "optimization_step": 7, "update_after_step": 0})):
+        (tmp_path / name).mkdir()
+        safetensors.torch.save_file({"w": torch.full((2,), 1.0 + bool(more))}, tmp_path / name / "diffusion_pytorch_model.safetensors")
+        (tmp_path / name / "config.json").write_text(json.dumps({"_class_name": "Net", "_diffusers_version": "0.42", **more}))
+    assert ckpt("summary", tmp_path / "unet", "--json").json["averages"] == []
+    (told,) = ckpt("summary", tmp_path / "unet_ema", "--json").json["averages"]
+    assert (told["in_place"], told["decay"], told["updates"]) == (True, 0.9, 7)
+    ckpt("set", tmp_path / "unet", f"* = average(@{tmp_path}/unet_ema)", "-i")
+    assert ckpt("get", tmp_path / "unet", "w", "--json").json["values"] == [2, 2]
 
 
 def test_errors_in_one_line(ckpt: Ckpt, tmp_path: Path) -> None:

@@ -99,6 +99,14 @@ def _made(checkpoint: Checkpoint, found: list[Home], kept: Collection[str]) -> l
     return [_averages(checkpoint, home, parameters) for home in found]
 
 
+def average_of_config(entries: Mapping[str, object]) -> list[Average]:
+    """Return what a config says of the average that the weights are: diffusers' EMAModel writes its state there (`unet_ema/`)."""
+    decay, updates = entries.get("decay"), entries.get("optimization_step")
+    if isinstance(decay, (int, float)) and isinstance(updates, int) and "min_decay" in entries:
+        return [Average("", {}, Lies.ALONE, float(decay), updates)]
+    return []
+
+
 def _counts(checkpoint: Checkpoint, home: Home, own: list[Average]) -> bool:
     """Whether a home is one of averages: where its name may be that of a layer, most of it has to be matched."""
     return home.sure or 2 * sum(each.parameters for each in own) > sum(bool(checkpoint[name].shape) for name in home.rests)
