@@ -204,6 +204,9 @@ def test_of_several_averages_one_is_chosen(ckpt: Ckpt, tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "other.pt")
     assert "has several averages" in ckpt("set", tmp_path / "other.pt", f"* = average(@{path})", "-n", status=2).err
     ckpt("set", tmp_path / "other.pt", f"* = average(@{path}#ema_0.99.*)", "-i")
+    torch.save(compvis(net, fast), tmp_path / "compvis.ckpt")
+    copy = ckpt("set", tmp_path / "other.pt", f"* = average(@{tmp_path}/compvis.ckpt#state_dict.model_ema.*)", "-o", tmp_path / "more.pt")
+    assert "running_mean" in copy.err and torch.equal(torch.load(tmp_path / "more.pt")["0.weight"], fast.module[0].weight)
     assert torch.equal(torch.load(tmp_path / "other.pt")["0.weight"], found["0.weight"])
 
 
@@ -377,6 +380,19 @@ def test_what_does_not_fit_is_left_unmatched_and_said(ckpt: Ckpt, tmp_path: Path
     assert "number and order, do not agree" in said and len(said.splitlines()) == 1
 
 
+def test_a_folder_of_an_average_says_so(ckpt: Ckpt, tmp_path: Path) -> None:
+    """diffusers/training_utils.py: EMAModel.save_pretrained registers its state to the config of the model."""
+    for name, more in (("unet", {}), ("unet_ema", {"decay": 0.9, "min_decay": 0.0, "optimization_step": 7, "update_after_step": 0})):
+        (tmp_path / name).mkdir()
+        safetensors.torch.save_file({"w": torch.full((2,), 1.0 + bool(more))}, tmp_path / name / "diffusion_pytorch_model.safetensors")
+        (tmp_path / name / "config.json").write_text(json.dumps({"_class_name": "Net", "_diffusers_version": "0.42", **more}))
+    assert ckpt("summary", tmp_path / "unet", "--json").json["averages"] == []
+    (told,) = ckpt("summary", tmp_path / "unet_ema", "--json").json["averages"]
+    assert (told["in_place"], told["decay"], told["updates"]) == (True, 0.9, 7)
+    ckpt("set", tmp_path / "unet", f"* = average(@{tmp_path}/unet_ema)", "-i")
+    assert ckpt("get", tmp_path / "unet", "w", "--json").json["values"] == [2, 2]
+
+
 def test_errors_in_one_line(ckpt: Ckpt, tmp_path: Path) -> None:
     net, average, _ = trained()
     torch.save(swa_utils(net, average), tmp_path / "a.pt")
@@ -417,6 +433,47 @@ def test_tensorflow_averages(ckpt: Ckpt, case: Callable[[str], Path], tmp_path: 
         for name in ("dense/kernel", "dense/kernel/ExponentialMovingAverage")
     ]
     assert same[0] == same[1]
+
+
+@pytest.mark.parametrize("slots", [0, 1, 2])
+@pytest.mark.parametrize("use_ema", [True, False])
+def test_keras_averages(ckpt: Ckpt, tmp_path: Path, slots: int, use_ema: bool) -> None:
+    """keras/src/optimizers/base_optimizer.py: build; iteration and learning rate, the averages, then `slots` of each variable."""
+    import io
+    import zipfile
+
+    import h5py
+
+    layers = [{"class_name": "Dense", "config": {"name": name, "units": 4, "use_bias": True}} for name in ("dense", "dense_1")]
+    optimizer = {"class_name": "Adam", "config": {"name": "adam", "use_ema": use_ema, "ema_momentum": 0.9}}
+    config = {"class_name": "Sequential", "config": {"name": "net", "layers": layers}, "compile_config": {"optimizer": optimizer}}
+    variables = [f"layers/{layer}/vars/{at}" for layer in ("dense", "dense_1") for at in range(2)]
+    shapes = [(4, 4), (4,)] * 2
+    averages = [numpy.full(shape, 10.0 + at, "float32") for at, shape in enumerate(shapes)] if use_ema else []
+    moments = [numpy.full(shape, 20.0 + at, "float32") for at, shape in enumerate(shapes) for _ in range(slots)]
+    held = io.BytesIO()
+    with h5py.File(held, "w") as file:
+        for at, (name, shape) in enumerate(zip(variables, shapes, strict=True)):
+            file[name] = numpy.full(shape, at, "float32")
+        for number, value in enumerate([numpy.int64(3), numpy.float32(0.1), *averages, *moments]):
+            file[f"optimizer/vars/{number}"] = value
+    with zipfile.ZipFile(tmp_path / "net.keras", "w") as archive:
+        archive.writestr("metadata.json", '{"keras_version": "3.15.1"}')
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", held.getvalue())
+    if not use_ema:
+        assert "there is no average" in ckpt("set", tmp_path / "net.keras", "* = average", "-n", status=2).err
+        return
+    (told,) = ckpt("summary", tmp_path / "net.keras", "--json").json["averages"]
+    assert told == {"pattern": "optimizer/vars/{2-5}", "parameters": 4, "in_place": False, "decay": 0.9, "updates": None}
+    found = owners(ckpt, tmp_path / "net.keras")
+    assert [found[f"optimizer/vars/{number}"] for number in range(2, 6 + 4 * slots)] == [
+        *variables,
+        *(n for n in variables for _ in range(slots)),
+    ]
+    ckpt("set", tmp_path / "net.keras", "* = average", "-i")
+    for at, name in enumerate(variables):
+        assert ckpt("stats", tmp_path / "net.keras", name, "--json").json["tensors"][0]["mean"] == 10 + at
 
 
 def test_flax_averages(ckpt: Ckpt, tmp_path: Path) -> None:

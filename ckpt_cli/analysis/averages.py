@@ -14,6 +14,7 @@ from . import average_homes, optimizer_states
 from .average_homes import Home, Lies
 from .average_matching import Matched, by_name, in_order
 from .buffers import is_buffer
+from .optimizer_slots import averages_of_keras, settings
 
 _COUNTERS = {
     "decay": ("decay", "ema_decay"),
@@ -53,12 +54,29 @@ class Average(NamedTuple):
 
 def averages(checkpoint: Checkpoint) -> list[Average]:
     """Return the averages in a file, in file order."""
-    found = average_homes.homes(checkpoint, checkpoint.separator, checkpoint.objects)
+    of_keras = _of_keras(checkpoint) if checkpoint.separator == "/" else []
+    names = [name for name in checkpoint if not any(name in one.of for one in of_keras)] if of_keras else checkpoint
+    found = average_homes.homes(names, checkpoint.separator, checkpoint.objects)
     kept = optimizer_states.kept(checkpoint) if found else set()
     made = _made(checkpoint, found, kept)
     counted = [home for home, own in zip(found, made, strict=True) if _counts(checkpoint, home, own)]
     made = made if len(counted) == len(found) else _made(checkpoint, counted, kept)  # the others are layers of the model
-    return _joined([average for own in made for average in own])
+    return [*_joined([average for own in made for average in own]), *of_keras]
+
+
+def _of_keras(checkpoint: Checkpoint) -> list[Average]:
+    """The average that an optimizer of Keras keeps among its variables: by their names, or by their numbers."""
+    of: dict[str, str | None] = {**averages_of_keras(checkpoint)}
+    if not of:
+        return []
+    first = next(iter(of))
+    numbers = [int(last) for last in (name.rpartition("/")[2] for name in of) if last.isdecimal()]
+    if numbers:
+        pattern = f"{first.rpartition('/')[0]}/{{{min(numbers)}-{max(numbers)}}}"
+    else:
+        pattern = f"{'/'.join(first.split('/')[:2])}/*average{'' if first.endswith('average') else ':*'}"
+    decay = settings(checkpoint).get("ema_momentum")
+    return [Average(pattern, of, Lies.BESIDE, decay if isinstance(decay, float) else None)]
 
 
 def _joined(found: list[Average]) -> list[Average]:
@@ -79,6 +97,14 @@ def _made(checkpoint: Checkpoint, found: list[Home], kept: Collection[str]) -> l
     within = {name for home in found for name in home.rests}
     parameters = {name: checkpoint[name].shape for name in trained(checkpoint, within, kept)}
     return [_averages(checkpoint, home, parameters) for home in found]
+
+
+def average_of_config(entries: Mapping[str, object]) -> list[Average]:
+    """Return what a config says of the average that the weights are: diffusers' EMAModel writes its state there (`unet_ema/`)."""
+    decay, updates = entries.get("decay"), entries.get("optimization_step")
+    if isinstance(decay, (int, float)) and isinstance(updates, int) and "min_decay" in entries:
+        return [Average("", {}, Lies.ALONE, float(decay), updates)]
+    return []
 
 
 def _counts(checkpoint: Checkpoint, home: Home, own: list[Average]) -> bool:

@@ -2,7 +2,8 @@
 
     dense/kernel/.OPTIMIZER_SLOT/optimizer/m    TensorFlow 2: the variable, then the slot
     dense/kernel/Adam_1                         TensorFlow 1, whose optimizers name a slot after themselves
-    optimizer/vars/5, optimizer/_variables/5    Keras 3: iteration, learning rate, then all slots of each trainable variable, in order
+    optimizer/vars/5, optimizer/_variables/5    Keras 3: iteration, learning rate, with use_ema=True an average of each trainable variable,
+                                                then all slots of each, in order
     optimizer_weights/Adam/dense/kernel/m:0     Keras 2; Keras 3 writes adam/sequential_dense_kernel_momentum
     opt_state.0.mu.params.Dense_0.kernel        optax: trees of the shape of the parameters
 
@@ -13,7 +14,7 @@ that of the variable is left unmatched.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from ..formats import formats
 from ..tensors.checkpoint import Checkpoint
@@ -29,6 +30,7 @@ _NUMBERED = re.compile(r"(.*/)?optimizer/_?(vars|variables)/(?P<number>\d{1,9})"
 _TRAINED = re.compile(r"(.*/)?optimizer/_trainable_variables/\d{1,9}", re.DOTALL)
 _LEGACY = re.compile(r"optimizer_weights/[^/]+/(?P<name>.+?)(:\d+)?", re.DOTALL)
 _OPTAX = re.compile(r"(?:.*[./])?opt_state[./](?P<name>.+)", re.DOTALL)
+_AVERAGE = re.compile(r"[_/]average(:\d+)?$")
 _FIXED = 2  # iteration and learning rate come first
 _MOST_SLOTS = 4
 _DEEPEST = 8
@@ -57,17 +59,46 @@ def _keras3(checkpoint: Checkpoint) -> VariableOf:
         name: int(found["number"]) for name in checkpoint if (found := _NUMBERED.fullmatch(name)) and name not in checkpoint.layer_of
     }
     slots = [name for name in sorted(numbers, key=lambda name: numbers[name]) if numbers[name] >= _FIXED]
-    listed = sorted((name for name in checkpoint if _TRAINED.fullmatch(name)), key=natural)
-    variables = listed or [
-        n for n in checkpoint.layer_of if n in checkpoint and not is_buffer(checkpoint.layer_name(n), checkpoint[n], None)
-    ]
+    variables = _trainable(checkpoint)
     of: VariableOf = dict.fromkeys(numbers)
-    each = len(slots) // len(variables) if variables else 0
-    order = [name for name in variables for _ in range(each)]
-    sure = bool(listed) or _ordered(checkpoint)
-    if sure and each <= _MOST_SLOTS and [checkpoint[n].shape for n in order] == [checkpoint[n].shape for n in slots]:
-        return of | dict(zip(slots, order, strict=True))
+    for order in _orders(checkpoint, variables, len(slots)):
+        if [checkpoint[n].shape for n in order] == [checkpoint[n].shape for n in slots]:
+            return of | dict(zip(slots, order, strict=True))
     return of | {name: _alike(checkpoint, name, variables) for name in slots}
+
+
+def _trainable(checkpoint: Checkpoint) -> list[str]:
+    """The trainable variables of a model of Keras 3, in file order."""
+    listed = sorted((name for name in checkpoint if _TRAINED.fullmatch(name)), key=natural)
+    return listed or [n for n in checkpoint.layer_of if n in checkpoint and not is_buffer(checkpoint.layer_name(n), checkpoint[n], None)]
+
+
+def _orders(checkpoint: Checkpoint, variables: list[str], slots: int) -> Iterator[list[str]]:
+    """What the slots of Keras 3 may be of, in order: all slots of each variable, or averages first. Nothing where no order is known."""
+    each, left = divmod(slots, len(variables)) if variables else (0, 0)
+    if left or not 0 < each <= _MOST_SLOTS + 1 or not (_ordered(checkpoint) or any(map(_TRAINED.fullmatch, variables))):
+        return
+    averaged = settings(checkpoint).get("use_ema")
+    if not averaged and each <= _MOST_SLOTS:
+        yield [name for name in variables for _ in range(each)]
+    if averaged is not False:
+        yield [*variables, *(name for name in variables for _ in range(each - 1))]
+
+
+def settings(checkpoint: Checkpoint) -> Mapping[str, object]:
+    """Return what a config in the file says of the optimizer."""
+    return formats[checkpoint.origin.format].optimizer_settings(checkpoint) if checkpoint.origin else {}
+
+
+def averages_of_keras(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return the averages that an optimizer of Keras keeps (`use_ema=True`), and the variable of each."""
+    found = {name: of for name, of in _keras2(checkpoint).items() if of and _AVERAGE.search(name)}
+    slots = {name: of for name, of in _keras3(checkpoint).items() if of}
+    variables = _trainable(checkpoint) if slots else []
+    first = sorted(slots, key=natural)[: len(variables)]
+    said = settings(checkpoint).get("use_ema")
+    told = len(slots) > len(variables) > 1 if said is None else said  # with a slot each, it may be one of momentum
+    return found | ({name: slots[name] for name in first} if told and [slots[name] for name in first] == variables else {})
 
 
 def _ordered(checkpoint: Checkpoint) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from ..adapters import described
+from ..analysis.averages import average_of_config
 from ..analysis.config_summary import ConfigSummary, summarise_config
 from ..analysis.summary import Summary, summarise, to_depth
 from ..architectures.model import Model
@@ -65,7 +67,10 @@ def summary_command(
         return
     summary = summarise(checkpoint, model, _outputs_of(model, input_shape), found)
     layers = summary.layers if depth is None else to_depth(summary.layers, depth)
-    show_summary(Answer(as_json, color), summary, layers, _config_of(checkpoint, summary))
+    config = _config_of(checkpoint, summary)
+    if config:
+        summary = replace(summary, averages=[*summary.averages, *average_of_config(config.config.entries)])
+    show_summary(Answer(as_json, color), summary, layers, config)
 
 
 def _config_of(checkpoint: Checkpoint, summary: Summary) -> ConfigSummary | None:

@@ -16,6 +16,7 @@ from ..tensors.tensor import Tensor
 from .expressions import Average as Meant
 
 _SHOWN = 3  # names in a note
+_BY_ORDER = "a list goes by order: number and shapes have to agree, in a file that keeps the order of its model, as torch's do"
 _LOOKED_FOR = "names with ema, swa or average in them are looked for; average(PATTERN) names others, average(@FILE) those of another file"
 
 
@@ -90,47 +91,49 @@ class Averages:
         known = {name: parameter for average in self._known for name, parameter in average.of.items() if parameter is not None}
         if any(name in known for name in names):
             return [Kept(f"average({pattern})", self._checkpoint, {name: known[name] for name in names if name in known})]
-        return [self._match(f"average({pattern})", self._checkpoint, {name: name for name in names})]
+        return [self._match(f"average({pattern})", self._checkpoint, names)]
 
     def _of_file(self, path: str, pattern: str | None) -> list[Kept]:
         """The averages in another file: those that it keeps beside weights; where it keeps none, its weights."""
         other = self._open(path)
         with about(path):
-            if pattern is not None:
-                return [self._match(f"average(@{path}#{pattern})", other, {name: name for name in select(other, [pattern])})]
             known = averages(other)
+            if pattern is not None:
+                names = dict.fromkeys(select(other, [pattern]))
+                of = {name: parameter for average in known for name, parameter in average.of.items() if parameter and name in names}
+                return [self._match(f"average(@{path}#{pattern})", other, of or names, of or None)]
             beside = [average for average in known if average.parameters and average.lies is Lies.BESIDE]
             if beside:
                 return [
-                    self._match(f"average(@{path}#{each.pattern})", other, {name: name for name in each.of if each.of[name]}, each.of)
+                    self._match(f"average(@{path}#{each.pattern})", other, [name for name in each.of if each.of[name]], each.of)
                     for each in beside
                 ]
             if known and known[0].lies is Lies.UNKNOWN:
                 _lying_beside(known)  # raises
             within = {name for average in known if average.parameters for name in average.of}
-            return [self._match(f"average(@{path})", other, {name: name for name in trained(other, within, kept(other))})]
+            return [self._match(f"average(@{path})", other, trained(other, within, kept(other)))]
 
-    def _match(self, called: str, source: Checkpoint, names: Mapping[str, str], of: Mapping[str, str | None] | None = None) -> Kept:
+    def _match(self, called: str, source: Checkpoint, names: Iterable[str], of: Mapping[str, str | None] | None = None) -> Kept:
         """Match tensors to those of the model, by the names of the parameters that they are averages of, where `of` tells these."""
         start = _common(names, source.separator) if of is None else ""
         rests = {name: (of[name] or name) if of else name[len(start) :] for name in names}
-        own = {name: self._checkpoint[name].shape for name in self.model if source is not self._checkpoint or name not in names}
+        beside = set() if source is not self._checkpoint else set(names)
+        own = {name: self._checkpoint[name].shape for name in self.model if name not in beside}
         by_prefix = matched(source, rests, self._checkpoint, own)
         if len(by_prefix) > 1:
             listed = ", ".join(f"{start}{each}*" for each in by_prefix)
             raise EditError(f"{called}: there are several averages: {listed}", "name one of them")
         found = next(iter(by_prefix.values()), {})
         if not found:
-            first = next(iter(names), "nothing")
-            what = f"{called}: names and shapes match it to no tensor: it has {first}, and the model {next(iter(own), 'nothing')}"
-            raise NoMatch(what, "@FILE#NAME takes one by its name")
+            what = f"it has {next(iter(names), 'nothing')}, and the model {next(iter(own), 'nothing')}"
+            mend = _BY_ORDER if all(rest.isdecimal() for rest in rests.values()) else "@FILE#NAME takes one by its name"
+            raise NoMatch(f"{called}: names and shapes match it to no tensor: {what}", mend)
         return Kept(called, source, found)
 
 
 def _common(names: Iterable[str], separator: str) -> str:
     """What several names begin with, up to a separator."""
-    ordered = sorted(names)
-    first, last = ordered[0], ordered[-1]
+    first, last = min(names, default=""), max(names, default="")
     length = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), 0)
     return first[: first.rfind(separator, 0, length) + 1]
 

@@ -75,6 +75,10 @@ class Format:
         """What the file says of single tensors and groups besides their names and values. Where it differs, `diff` notes it."""
         return {}
 
+    def optimizer_settings(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """What a config in the file says of the optimizer of the training: `use_ema`, `ema_momentum`."""
+        return {}
+
     def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
         """What in the file or beside it tells the sizes of tensors besides their headers, where these change; mostly nothing."""
         return ""

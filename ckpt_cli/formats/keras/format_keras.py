@@ -72,6 +72,15 @@ class Keras(Writer, Patcher):
 
         return hdf5_checkpoint.attributes(checkpoint.rest.tree)
 
+    def optimizer_settings(self, checkpoint: Checkpoint) -> Mapping[str, object]:
+        """The arguments of the optimizer that the model was compiled with; nothing where it was not."""
+        from . import hdf5_checkpoint
+
+        found: object = hdf5_checkpoint.json_object(_archive(checkpoint).records["config.json"].read(), "config.json")
+        for key in ("compile_config", "optimizer", "config"):
+            found = found.get(key) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else {}
+
     def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
         """The config, by which Keras builds the model before it loads the weights."""
         return "config.json in a .keras keeps the old sizes, and Keras does not load it: write NAME.weights.h5 for model.load_weights()"
