@@ -27,7 +27,7 @@ TRIED = {
     "check mlp.pt --arch shared-mlp": "violations", "check mlp.pt": "violations", "diff mlp.pt nested.pt": "differences",
     "diff mlp.pt mlp.safetensors": "differences", "diff mlp.pt nested.pt --by-layer": "layers",
     "grad mlp.pt --seed 0": "tensors", "archs": "architectures", "archs mlp": "hyperparameters",
-    "schemes": "schemes", "schemes normal": "schemes", "formats": "formats",
+    "summary shared-mlp.pt": "layers", "schemes": "schemes", "schemes normal": "schemes", "formats": "formats",
     "train mlp.pt --random --steps 2 --lr 0.1 --seed 0 -n": "lines",
 }  # fmt: skip
 
@@ -82,7 +82,7 @@ def test_names_are_quoted_and_their_control_characters_escaped(ckpt: Ckpt, tmp_p
 @pytest.mark.parametrize(
     "line",
     ["ls mlp.pt --csv --json", "ls mlp.pt --json --csv", "ls mlp.pt --tree --csv", "check mlp.pt --csv --sarif",
-     "diff mlp.pt mlp.pt --json --csv", "grad mlp.pt 0.bias --csv"],
+     "diff mlp.pt mlp.pt --json --csv", "grad mlp.pt 0.bias --csv", "summary mlp.pt --repr --csv"],
 )  # fmt: skip
 def test_two_forms_at_once_are_an_error(line: str, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(SAMPLES)
