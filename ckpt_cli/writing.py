@@ -21,10 +21,12 @@ class Folder(NamedTuple):
     """A folder that belongs to a checkpoint alone, and is made where it is missing.
 
     Attributes:
+        path: Its path.
         files: What is written into it beside the checkpoint.
         replaced: The paths of shards of the model in it, which are removed where they are not written anew.
     """
 
+    path: str
     files: Sequence[FileToWrite] = ()
     replaced: Sequence[str] = ()
 
@@ -96,7 +98,7 @@ def save(
     main = form.main_file(path, checkpoint)
     with about(main), _blaming_source(checkpoint):
         own_folder = os.path.dirname(main)
-        _check_folder(path if folder is None else own_folder)
+        _check_folder(path if folder is None else folder.path)
         with _new_folders(_folders(own_folder, folder) if folder is not None or own_folder == path else []):
             outputs = [*form.files_to_write(checkpoint, main), *(folder.files if folder else ())]
             written = {output.path for output in outputs}
@@ -118,7 +120,7 @@ def check_saving(checkpoint: Checkpoint, path: str, form: Savable, *, replace: b
     form.check_place(checkpoint)
     path = form.main_file(path, checkpoint)
     with about(path):
-        _check_folder(path if folder is None else os.path.dirname(path))
+        _check_folder(path if folder is None else folder.path)
         targets([*form.files_to_write(checkpoint, path), *(folder.files if folder else ())], WriteOptions(replace))
 
 
@@ -132,9 +134,8 @@ def _check_folder(path: str) -> None:
 
 
 def _folders(own: str, folder: Folder | None) -> list[str]:
-    """The folders that are written into: that of the checkpoint, and those below of other files."""
-    below = {os.path.dirname(output.path) for output in folder.files} if folder else set()
-    return [own, *sorted(below - {own})]
+    """The folders that are written into, those above before those below: that of the checkpoint, and those of other files."""
+    return sorted({own, folder.path, *(os.path.dirname(output.path) for output in folder.files)}) if folder else [own]
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Ckpt, examples
+from conftest import SAMPLES, Ckpt, examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +40,21 @@ TRIED = {
         ["*.bias=zeros", "0.weight=normal(0, std=0.01)", "--seed", "7"],
         ["--preset", "pytorch", "--seed", "1", "--rng", "torch"],
         ["2.weight=constant(42)", "--preset", "gpt2", "--seed", "0"],
+    ],
+    "resize": [
+        ["0.weight=+3x*", "0.bias=+3", "--seed", "7"],
+        ["*.weight=*x-1", "--at", "start"],
+        ["0.weight=9x9", "--fill", "xavier_normal(gain=2)", "--fresh", "--seed", "1"],
+        ["@Linear.weight=+2x*", "--fill", "zeros", "--arch", "mlp"],
+        ["0.weight=+2x*", "--fill", "mean_rows", "--at", "start"],
+    ],
+    "add": [
+        ["head.weight:f32[3,8]=normal(0, 0.02)", "head.bias:f32[3]=zeros", "--seed", "5"],
+        [f"copy=@{SAMPLES}/mlp.npz#0.bias"],
+        ["--from", str(SAMPLES / "mlp.npz"), "0.*", "--rename", "0.*=encoder.*", "--arch", "none"],
+    ],
+    "merge": [
+        [str(SAMPLES / "mlp.safetensors"), "--weights", "0.5,0.7", "--weights", "*.bias=1,2"],
     ],
     "tie": [["2.weight", "0.weight"]],
     "untie": [["*"]],
@@ -261,11 +276,11 @@ def test_a_recipe_may_come_by_a_pipe(sample: Sample) -> None:
         ("[[step]", "this is no TOML"),
         ("[rules]\n'*' = 'zeros'", "rules alone are for `ckpt reinit --recipe`"),
         ("[[steps]]\ndrop = ['*']", "a recipe of steps has no 'steps'"),
-        ("[[step]]", "step 1: nothing says what to do (each step has one of set, reinit, tie"),
+        ("[[step]]", "step 1: nothing says what to do (each step has one of set, reinit, "),
         ("[[step]]\ndrpo = ['*']", "step 1: a step has no 'drpo' (did you mean drop"),
         ("[[step]]\ndrop = ['*']\nset = ['a = 1']", "step 1: drop and set in one step"),
-        ("[[step]]\ndrop = ['2.*']\npreset = 'keras'", "step 1 (drop): drop has no 'preset' (it goes with reinit)"),
-        ("[[step]]\nset = ['x = 1']\nseed = 1", "step 1 (set): set has no 'seed' (it goes with reinit)"),
+        ("[[step]]\ndrop = ['2.*']\npreset = 'keras'", "step 1 (drop): drop has no 'preset' (it goes with reinit"),
+        ("[[step]]\nset = ['x = 1']\nseed = 1", "step 1 (set): set has no 'seed' (it goes with reinit"),
         ("[[step]]\nset = ['x = 1']\narhc = 'mlp'", "step 1 (set): set has no 'arhc' (did you mean arch?)"),
         ("[[step]]\ntie = ['x', 'y']\nxyz = 1", "step 1 (tie): tie has no 'xyz' (it has none)"),
         ("[[step]]\ndrop = '2.*'", "step 1 (drop): drop takes a list of texts"),

@@ -70,7 +70,7 @@ def test_what_is_no_part_of_the_model_is_left_behind_and_named(ckpt: Ckpt, tmp_p
     (source / "runs").mkdir()
     err = ckpt("set", source, "bert.encoder.layer.0.output.dense.bias = 0", "-o", "out/").err
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"config.json", "model.safetensors", *small}
-    left = "events.out.tfevents.1, flax_model.msgpack, optimizer.pt, trainer_state.json, training_args.bin"
+    left = "events.out.tfevents.1, flax_model.msgpack, optimizer.pt, runs/, trainer_state.json, training_args.bin"
     assert err.splitlines()[0] == f"ckpt: out/: left behind: {left}"
 
 

@@ -105,7 +105,7 @@ def test_a_step_of_a_recipe_sets_objects_too(ckpt: Ckpt, tmp_path: Path) -> None
         ("history[0] = 3", "history is no tensor, and has no [index] (write 'history.0 = …')"),
         ("history[2, 1] = 3", "history is no tensor, and has no [index] (write 'history.2.1 = …')"),
         ("history[9] = 3", "history holds 4 entries (assign to one of them: 'history.0 = …')"),
-        ("config = 3", "config holds 2 entries (assign to one of them: 'config.path = …')"),
+        ("model = 3", "model"),
         ("epohc = 3", "nothing matches 'epohc' (did you mean epoch"),
         ("metadata:author = me", "torch has no metadata that can be edited"),
         ("epoch. = 3", "nothing matches 'epoch.'"),

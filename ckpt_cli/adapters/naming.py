@@ -156,5 +156,5 @@ def listed(names: list[str]) -> str:
 
 
 namings: ModuleRegistry[Naming] = ModuleRegistry(
-    "naming of adapters", "ckpt_cli.adapters", "naming_", likely=("naming_peft", "naming_kohya")
+    "naming of adapters", "ckpt_cli.adapters", "naming_", likely=("naming_peft", "naming_kohya", "naming_gguf", "naming_mlx")
 )

@@ -24,12 +24,14 @@ class Adapter(NamedTuple):
         naming: the naming of its tensors.
         changes: what it does to tensors of a base.
         notes: what is to be said of it.
+        inputs_first: whether its config says that the base keeps matrices as inputs × outputs.
     """
 
     path: str
     naming: Naming
     changes: tuple[Change, ...]
     notes: tuple[str, ...] = ()
+    inputs_first: bool = False
 
 
 def read(path: str, open: Open) -> Adapter:
@@ -47,7 +49,7 @@ def read(path: str, open: Open) -> Adapter:
         checkpoint = open(path)
         if not isinstance(checkpoint, Checkpoint):
             raise UsageError("it is no checkpoint")
-        source = Source(checkpoint, _config(checkpoint))
+        source = Source(checkpoint, config_beside(checkpoint))
         naming = _naming(source)
         notes = Notes()
         made = [
@@ -57,11 +59,11 @@ def read(path: str, open: Open) -> Adapter:
         ]
     if notes.assumed:
         notes.lines.append(f"{path}: {notes.assumed:,} layers have no alpha, which is taken to be their rank, as {naming.title} takes it")
-    return Adapter(path, naming, tuple(made), tuple(notes.lines))
+    return Adapter(path, naming, tuple(made), tuple(notes.lines), source.config.get("fan_in_fan_out") is True)
 
 
-def _config(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """The entries of `adapter_config.json` beside it. Raises EditError where that is no JSON object."""
+def config_beside(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """Return the entries of `adapter_config.json` beside it, none where there is none. Raises EditError where it is no JSON object."""
     if checkpoint.origin is None:
         return {}
     folder = Folder(os.path.dirname(checkpoint.origin.path))

@@ -19,7 +19,7 @@ def labels(edited: Edited) -> Iterator[Adjustment | str]:
     entry, said = ("id2label", len(names)) if isinstance(names, dict) else told[0] if told else ("id2label", _default(edited))
     new = changed_size(edited, "", "labels", entry, said) if said else said
     if isinstance(new, str):
-        yield new
+        yield new.replace(f"{entry} stays {said:,}", f"{entry} keeps its {said:,} labels", 1) if entry == "id2label" else new
     elif new != said and 0 < new <= _MOST_LABELS:
         for each, value in told:
             yield from edited.adjusted("labels", each, value, new) if value == said else ()

@@ -19,21 +19,23 @@ _NUMBERS = (
 )  # fmt: skip
 # A block of a stage: `encoder.stages.0.layers.1.`, `encoder.layers.0.blocks.1.`
 _IN_STAGE = re.compile(
-    r"(?P<path>\D*?(?:stages?|layers?|blocks?)[./_])(?P<stage>\d{1,3})(?P<within>[./]\w*[A-Za-z][./_])(?P<block>\d{1,4})[./].*"
+    r"(?P<path>.*?(?:stages?|layers?|blocks?)[./_])(?P<stage>\d{1,3})(?P<within>[./]\w*[A-Za-z][./_])(?P<block>\d{1,4})[./].*"
 )
 
 
 def layers(edited: Edited) -> Iterator[Adjustment | str]:
     """Yield the entries of the numbers of layers; or, in words, that layers are missing between others."""
-    if edited.config.model_type in COUNTED_OTHERWISE or "num_nextn_predict_layers" in edited.config.entries:
+    if edited.config.model_type in COUNTED_OTHERWISE:
         return
     for part, size, entry, said in edited.sizes():
-        if size not in ("layers", "decoder_layers"):
+        if size not in ("layers", "decoder_layers", "single_layers"):
             continue
-        before = [stack for stack in _stacks(edited, part, size, edited.before.parts.stacks) if stack.numbers == set(range(said))]
+        # a gap that an edit before this one left is no other count: the last layer still has the number that the config tells
+        before = [stack for stack in _stacks(edited, part, size, edited.before.parts.stacks) if max(stack.numbers) == said - 1]
         paths = {stack.path for stack in before}
         after = [stack for stack in edited.after.parts.stacks if stack.path in paths]
         after = after or (_stacks(edited, part, size, edited.after.parts.stacks) if before else [])
+        edited.explained.update(paths)
         yield from _adjusted(edited, size, entry, said, after) if before else ()
 
 
@@ -62,6 +64,8 @@ def _stacks(edited: Edited, part: str, size: str, stacks: list[Stack]) -> list[S
     if "decoder_layers" in edited.before.said[part] and "layers" in edited.before.said[part]:
         word = "decoder" if size == "decoder_layers" else "encoder"
         mine = [path for path in mine if word in path] or mine
+    if "num_single_layers" in edited.config.entries:
+        mine = [path for path in mine if path.startswith("single") == (size == "single_layers")]
     return [by_path[path] for path in mine]
 
 
@@ -74,7 +78,8 @@ def _kept(edited: Edited, stack: Stack, said: int) -> list[int | None]:
             source = edited.source(name)
             was = layer_number(source) if source in edited.before.parts.kinds else None
             sources[found[1]].add(was[1] if was and was[1] < said else None)
-    return [next(iter(each)) if len(each) == 1 else None for each in sources]
+    known = [each - {None} for each in sources]
+    return [next(iter(each)) if len(each) == 1 else None for each in known]
 
 
 def _lists(edited: Edited, entry: str, said: int, kept: list[int | None]) -> Iterator[Adjustment | str]:
@@ -108,18 +113,19 @@ def _picked(items: list[object], kept: list[int | None]) -> list[object] | None:
 
 
 def depths(edited: Edited) -> Iterator[Adjustment | str]:
-    """Yield the list of how many blocks each stage has."""
-    size = edited.before.said[""].get("depths")
-    if size is None or not isinstance(size.value, tuple):
-        return
-    for key, blocks in _stages(list(edited.before.parts.kinds)).items():
-        if _counts(blocks) == list(size.value):
-            now = _counts(_stages(list(edited.after.parts.kinds)).get(key, {}))
-            if now is None or len(now) != len(size.value):
-                yield f"{size.entry} stays {list(size.value)}: the blocks of {key[0].rstrip('./_')} have gaps in their numbers"
-            elif now != list(size.value):
-                yield Adjustment(edited.path(size.entry), list(size.value), now)
-            return
+    """Yield the lists of how many blocks each stage has."""
+    for part, sizes in edited.before.said.items():
+        size = sizes.get("depths")
+        if size and isinstance(size.value, tuple):
+            before, after = (_stages(of_part(edited, part, each.parts.kinds)) for each in (edited.before, edited.after))
+            said = list(size.value)
+            place = next((place for place, blocks in before.items() if _counts(blocks) == said), None)
+            now = _counts(after.get(place, {})) if place else said
+            edited.explained.update(stack.path for stack in edited.before.parts.stacks if place and stack.path.startswith(place[0]))
+            if place and (now is None or len(now) != len(said)):
+                yield f"{size.entry} stays {said}: the blocks of {place[0].rstrip('./_')} have gaps in their numbers"
+            elif now and now != said:
+                yield Adjustment(edited.path(size.entry), said, now)
 
 
 def _stages(names: list[str]) -> dict[tuple[str, str], dict[int, set[int]]]:

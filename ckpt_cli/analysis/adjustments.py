@@ -5,24 +5,26 @@ Only what the edit itself contradicts is adjusted. What an entry and the weights
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from ..configs import Config, find
+from ..numbers.shapes import show_shape
 from ..tensors.checkpoint import Checkpoint
 from . import adjusting_adapters
 from .adjusting_dtypes import dtype, packing
+from .adjusting_images import image
 from .adjusting_labels import labels
 from .adjusting_layers import depths, layers
 from .adjusting_sizes import sizes
 from .adjusting_ties import ties
-from .adjusting_tokens import tokens
+from .adjusting_tokens import tokens, tokens_inside
 from .contradictions import contradictions
 from .edited import Adjustment, Edited, adjusted_config
 from .shown_sizes import shown
 
 _Topic = Callable[[Edited], Iterator[Adjustment | str]]
-_OF_MODELS: tuple[_Topic, ...] = (dtype, packing, layers, depths, sizes, labels, ties)
+_OF_MODELS: tuple[_Topic, ...] = (dtype, packing, layers, depths, sizes, labels, image, ties)
 _OF_ADAPTERS: tuple[_Topic, ...] = (adjusting_adapters.rank, adjusting_adapters.target_modules)
 _KEPT_INSIDE = ("gguf",)  # libraries whose config is in the file of the weights, as metadata
 
@@ -31,7 +33,7 @@ class Adjustments(NamedTuple):
     """What an edit makes of a config.
 
     Attributes:
-        config: the config; None where there is none, or where the edit changes no name, dtype, shape or tie.
+        config: the config; None where there is none.
         made: the entries that are brought into line.
         told: what else there is to say, a line each.
     """
@@ -42,7 +44,9 @@ class Adjustments(NamedTuple):
 
 
 def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
-    """Return what becomes of the config of a checkpoint that was edited. Reads headers and configs alone.
+    """Return what becomes of the config of a checkpoint whose names, dtypes, shapes or ties an edit changed.
+
+    Reads headers and configs alone.
 
     Args:
         before: the checkpoint as it was read.
@@ -52,8 +56,6 @@ def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
     if origin is None:
         return Adjustments()
     before = origin.read.replacing(origin=origin)
-    if _alike(before, after):
-        return Adjustments()
     found = find(before)
     config = found.config
     if config is None:
@@ -65,20 +67,9 @@ def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
     answers = [each for topic in topics for each in topic(edited)]
     made = tuple({each.path: each for each in answers if isinstance(each, Adjustment)}.values())
     told = [each for each in answers if isinstance(each, str)]
-    told += [*_lost(edited), *(tokens(edited, found.folder) if found.folder else ())]
+    told += [*_head(edited), *(_unexplained(edited, made) if topics is _OF_MODELS else ())]
+    told += tokens_inside(edited) if config.path == origin.path else tokens(edited, found.folder) if found.folder else ()
     return Adjustments(config, made, tuple(dict.fromkeys((*told, *_left(edited, list(made), " ".join(told))))))
-
-
-def _alike(before: Checkpoint, after: Checkpoint) -> bool:
-    """Whether two checkpoints have the same names, dtypes, shapes and ties, so that no config tells them apart."""
-    if before.tensors is after.tensors:
-        return True
-    kinds, others = before.kinds(), after.kinds()
-    return (
-        kinds.keys() == others.keys()
-        and all(kind.facts == others[name].facts for name, kind in kinds.items())
-        and sorted(map(sorted, before.ties())) == sorted(map(sorted, after.ties()))
-    )
 
 
 def _left(edited: Edited, made: list[Adjustment], told: str) -> Iterator[str]:
@@ -92,11 +83,42 @@ def _left(edited: Edited, made: list[Adjustment], told: str) -> Iterator[str]:
             yield f"{entry} stays {says}: the weights have {found}"
 
 
-def _lost(edited: Edited) -> Iterator[str]:
-    """That the layer is gone that the class of the model ends with, so that its library would draw a new one."""
+def _unexplained(edited: Edited, made: Iterable[Adjustment]) -> Iterator[str]:
+    """That tensors have other shapes than before, and that no entry of the config is known which tells them."""
+    before, after = edited.before.parts.kinds, edited.after.parts.kinds
+    pairs = [(each.old, each.new) for each in made if isinstance(each.old, int) and isinstance(each.new, int)]
+    changed = [
+        name
+        for name, kind in after.items()
+        if (was := before.get(edited.source(name))) and name not in edited.explained and not _follows(was.shape, kind.shape, pairs)
+    ]
+    for stack in edited.before.parts.stacks:
+        now = next((other for other in edited.after.parts.stacks if other.path == stack.path), None)
+        if stack.path not in edited.explained and now and now.numbers != stack.numbers:
+            yield f"no entry is known that tells the number of layers, which was {len(stack.numbers)} and is {now}"
+    if changed:
+        name = changed[0]
+        shapes = f"{show_shape(before[edited.source(name)].shape)} to {show_shape(after[name].shape)}"
+        more = f", and of {len(changed) - 1:,} more" if len(changed) > 1 else ""
+        yield f"no entry is known that tells the shape of {name}, which changed from {shapes}{more}"
+
+
+def _follows(was: tuple[int, ...], now: tuple[int, ...], pairs: list[tuple[int, int]]) -> bool:
+    """Whether every axis that changed did so as a size of the config does: 3 times that size before, and after."""
+    return len(was) == len(now) and all(
+        one == other or any(old and one % old == 0 and one * new == other * old for old, new in pairs)
+        for one, other in zip(was, now, strict=True)
+    )
+
+
+def _head(edited: Edited) -> Iterator[str]:
+    """That the layer is gone that the class of the model ends with, so that its library draws a new one; or that there is one now."""
     named = edited.config.class_name
-    if edited.config.library != "transformers" or not named.endswith("Classification"):
+    if edited.config.library != "transformers" or not named:
         return
-    before, after = (sorted(name for name, *_ in shown("labels", each.parts)) for each in (edited.before, edited.after))
-    if before and not after:
-        yield f"architectures stays {named}: {before[0]} is gone, and transformers would draw a new one"
+    before, after = ({name for name, _, _ in shown("labels", each.parts)} | {*each.parts.heads} for each in (edited.before, edited.after))
+    if before and not after and named.endswith("Classification"):
+        yield f"architectures stays {named}: {min(before)} is gone, and transformers would draw a new one"
+    new = sorted(name for name in after if edited.source(name) not in edited.before.parts.kinds and name not in edited.before.parts.kinds)
+    if new and not before and named.endswith("Model") and not named.endswith("LMHeadModel"):
+        yield f"architectures stays {named}, which may have no {new[0]}"

@@ -8,36 +8,16 @@ or left unmatched. `optimizer_slots` has the files of Keras, TensorFlow and opta
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..architectures import recognition
 from ..architectures.layers import Shape
 from ..architectures.prefixes import TRAINING
 from ..tensors.checkpoint import Checkpoint
+from .averages import Average, averages
+from .buffers import is_buffer
 from .optimizer_slots import variables_of_slots
-from .summary import is_buffer
-
-_STATE = re.compile(r"(?P<home>(?:.*\.)?)state\.(?P<key>.+)\.(?P<slot>[^.]+)", re.DOTALL)
-_MASTER = re.compile(r"(?P<home>(?:.*\.)?)fp32_from_fp16_params\.(?P<group>\d{1,9})\.(?P<number>\d{1,9})", re.DOTALL)
-_GROUP = re.compile(r"(?P<home>(?:.*\.)?)param_groups\.(?P<group>\d{1,9})\.(?P<kind>params|param_names)\.\d{1,9}", re.DOTALL)
-_OPTIMIZER = re.compile(r"(^|[._])optim", re.IGNORECASE)
-_DEEPEST = 5  # parts that may stand before the name of a parameter in that of its average
-
-
-class Optimizer(NamedTuple):
-    """The state of one optimizer in a file.
-
-    Attributes:
-        groups: For each group of parameters, the keys of their states, in order.
-        names: For each group, the names of the parameters, in order; empty where the file has none.
-        states: By key, the names of the tensors that the optimizer keeps for that parameter.
-    """
-
-    groups: list[list[str]]
-    names: list[list[str]]
-    states: dict[str, list[str]]
+from .optimizer_states import Optimizer, kept, optimizers
 
 
 def states(checkpoint: Checkpoint) -> dict[str, str | None]:
@@ -47,47 +27,36 @@ def states(checkpoint: Checkpoint) -> dict[str, str | None]:
         The name of each tensor that an optimizer keeps, or that is an average, and the name of its parameter; None where it is not certain.
         In file order.
     """
-    optimizers = list(_optimizers(checkpoint))
-    kept = {name for optimizer in optimizers for names in optimizer.states.values() for name in names}
-    candidates = list(_candidates(checkpoint, kept))
+    found = list(optimizers(checkpoint))
+    candidates = list(_candidates(checkpoint, {name for one in found for names in one.states.values() for name in names}))
     of: dict[str, str | None] = {}
-    for optimizer in optimizers:
+    for optimizer in found:
         shapes = {key: {checkpoint[name].shape for name in names} for key, names in optimizer.states.items()}
         parameters = _matched(optimizer, shapes, candidates)
         of |= {name: parameters.get(key) for key, names in optimizer.states.items() for name in names}
     of |= variables_of_slots(checkpoint)
-    if candidates:
-        of |= _averages(checkpoint, kept | of.keys(), candidates[0])
+    for average in averages(checkpoint):
+        of |= average.of
     return {name: of[name] for name in checkpoint if name in of}
 
 
 def kept_by_optimizers(checkpoint: Checkpoint) -> set[str]:
     """Return the names of the tensors that optimizers keep, averages of the weights not among them."""
-    kept = {name for optimizer in _optimizers(checkpoint) for names in optimizer.states.values() for name in names}
-    return kept.union(variables_of_slots(checkpoint))
+    return {*kept(checkpoint), *variables_of_slots(checkpoint)}
 
 
-def _optimizers(checkpoint: Checkpoint) -> Iterator[Optimizer]:
-    """The optimizers in a file: states beside `param_groups`, or below a name such as `optimizer`."""
-    lists: dict[tuple[str, str], dict[int, list[str]]] = {}
-    for path, value in checkpoint.objects.items():
-        if found := _GROUP.fullmatch(path):
-            lists.setdefault((found["home"], found["kind"]), {}).setdefault(int(found["group"]), []).append(str(value))
-    homes: dict[str, dict[str, list[str]]] = {home: {} for home, _ in lists}
-    for name in checkpoint:
-        found = _STATE.fullmatch(name)
-        if found and (found["home"] in homes or _OPTIMIZER.search(found["home"])):
-            homes.setdefault(found["home"], {}).setdefault(found["key"], []).append(name)
-    for home, by_key in homes.items():
-        groups, names = ([ids for _, ids in sorted(lists.get((home, kind), {}).items())] for kind in ("params", "param_names"))
-        for name in checkpoint:
-            if (found := _MASTER.fullmatch(name)) and found["home"] == home:
-                by_key.setdefault(_key_at(groups, int(found["group"]), int(found["number"])), []).append(name)
-        yield Optimizer(groups, names, by_key)
+def training_state(checkpoint: Checkpoint, known: Sequence[Average] | None = None) -> set[str]:
+    """Return the names of what a training keeps beside the model: by optimizers, and as averages of the weights.
 
+    Nothing where that would be all: then a file has an average alone, and that is the model in it.
 
-def _key_at(groups: list[list[str]], group: int, number: int) -> str:
-    return groups[group][number] if group < len(groups) and number < len(groups[group]) else f"{group}.{number}"
+    Args:
+        checkpoint: The file.
+        known: The averages in it, where they are known.
+    """
+    averaged = averages(checkpoint) if known is None else known
+    found = {*kept_by_optimizers(checkpoint), *(name for average in averaged for name in average.of)}
+    return found if len(found) < len(checkpoint) else set()
 
 
 def _candidates(checkpoint: Checkpoint, kept: set[str]) -> Iterator[dict[str, Shape]]:
@@ -118,10 +87,21 @@ def _matched(optimizer: Optimizer, shapes: Mapping[str, set[Shape]], candidates:
     if len(optimizer.groups) == 1 and not said:
         for parameters in candidates:
             order = dict(zip(keys, parameters, strict=False))
-            if len(keys) == len(parameters) and all(key in order and parameters[order[key]] in its for key, its in shapes.items()):
+            if len(keys) == len(parameters) and all(key in order and _fit(its, parameters[order[key]]) for key, its in shapes.items()):
                 return order
     alone = {key: name for key, its in shapes.items() if key not in said and (name := _by_shape(its, candidates))}
     return named | alone
+
+
+def _fit(states: set[Shape], parameter: Shape) -> bool:
+    """Whether the states are those of such a parameter: one has its shape, or is a sum of it along some axes, as Adafactor keeps them."""
+    return parameter in states or any(max(shape) > 1 and is_sum(shape, parameter) for shape in states - {()})
+
+
+def is_sum(shape: Shape, whole: Shape) -> bool:
+    """Whether a shape is another one with axes left out, or with one element there."""
+    sizes = iter(whole)
+    return all(any(size == n for n in sizes) for size in shape if size != 1)
 
 
 def _by_name(own_name: str, shapes: set[Shape], candidates: list[dict[str, Shape]]) -> str | None:
@@ -137,22 +117,3 @@ def _by_shape(shapes: set[Shape], candidates: list[dict[str, Shape]]) -> str | N
     """The one parameter in the likeliest list that has the shape of one of the states."""
     names = [name for name, shape in (candidates[0] if candidates else {}).items() if shape in shapes - {()}]
     return names[0] if len(names) == 1 else None
-
-
-def _averages(checkpoint: Checkpoint, kept: set[str], parameters: Mapping[str, Shape]) -> dict[str, str | None]:
-    """Averages of parameters (`ema.module.0.weight`), matched by the end of their names and by shape."""
-    ends: dict[str, list[str]] = {}
-    for name in parameters:
-        pieces = name.split(".")
-        for start in range(min(len(pieces), _DEEPEST)):
-            ends.setdefault(".".join(pieces[start:]), []).append(name)
-    found: dict[str, str | None] = {}
-    for name in checkpoint:
-        parts = name.split(".")
-        if name in kept or name in parameters or not TRAINING.search(parts[0]):
-            continue
-        tails = (".".join(parts[start:]) for start in range(1, min(len(parts) - 1, _DEEPEST)))
-        same = next((ends[tail] for tail in tails if tail in ends), [])
-        if len(same) == 1 and parameters[same[0]] == checkpoint[name].shape:
-            found[name] = same[0]
-    return found

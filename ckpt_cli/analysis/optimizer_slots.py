@@ -18,7 +18,8 @@ from collections.abc import Iterator
 from ..formats import formats
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import natural
-from .summary import is_buffer
+from .average_homes import homes
+from .buffers import is_buffer
 
 VariableOf = dict[str, "str | None"]  # slot → variable; None where it is not certain
 
@@ -96,8 +97,9 @@ def _optax(checkpoint: Checkpoint) -> VariableOf:
     """Slots of optax, whose path ends like that of a parameter."""
     states = {name: found["name"] for name in checkpoint if (found := _OPTAX.fullmatch(name))}
     ends: dict[str, list[str]] = {}
+    beside = {name for home in homes(checkpoint, checkpoint.separator, {}) for name in home.rests} if states else set()
     for name in checkpoint if states else ():
-        if name not in states:
+        if name not in states and name not in beside:
             for end in _ends(name, checkpoint.separator):
                 ends.setdefault(end, []).append(name)
     variable_of: VariableOf = {}

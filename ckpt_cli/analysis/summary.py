@@ -5,8 +5,7 @@ Everything comes from the header. Tied tensors are counted once, under the first
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +17,10 @@ from ..numbers.shapes import numel_of
 from ..packing import Found, Packed
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
+from .averages import Average, averages
+from .buffers import is_buffer
 from .layer_paths import above, path_of_layer, pieces
-
-# Running statistics of a normalisation: buffers, not parameters.
-_RUNNING_STATISTICS = re.compile(r"(running|moving)_(mean|var|variance)$")
+from .optimizer import training_state
 
 
 @dataclass(frozen=True)
@@ -88,6 +87,7 @@ class Summary:
         besides: What the file holds besides the model, by top-level name.
         objects: Objects that are no tensors, by top-level name.
         metadata: The metadata of the file.
+        averages: The averages of the weights that a training has kept.
     """
 
     path: str
@@ -106,6 +106,7 @@ class Summary:
     besides: dict[str, Besides]
     objects: dict[str, Any]
     metadata: Mapping[str, str]
+    averages: list[Average]
 
 
 def summarise(
@@ -119,7 +120,8 @@ def summarise(
         outputs: The shape of the output of each layer, by path.
         found: The packed parameters.
     """
-    own = model_tensors(checkpoint, model)
+    averaged = averages(checkpoint)
+    own = model_tensors(checkpoint, model, averaged)
     distinct = own.distinct()
     buffers = {name for name, tensor in own.items() if is_buffer(own.layer_name(name), tensor, model)}
     params = sum(tensor.numel for name, tensor in distinct.items() if name not in buffers)
@@ -143,14 +145,15 @@ def summarise(
         besides=_besides(checkpoint, own),
         objects=_objects(checkpoint, model),
         metadata=checkpoint.metadata,
+        averages=averaged,
     )
 
 
-def model_tensors(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
+def model_tensors(checkpoint: Checkpoint, model: Model | None, averaged: Sequence[Average] | None = None) -> Checkpoint:
     """Return the checkpoint with the tensors of the model alone.
 
     These are the tensors that the file assigns to layers, or those under the prefix of the model; else all but training state, unless
-    nothing remains then.
+    nothing remains then. What optimizers keep, and averages of the weights (`averaged`, where they are known), are none of them.
     """
     if checkpoint.layer_of:
         names = [name for name in checkpoint if name in checkpoint.layer_of]
@@ -159,14 +162,9 @@ def model_tensors(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
     else:
         divided = ((name, name.partition(checkpoint.separator)) for name in checkpoint)
         names = [name for name, (top, separator, _) in divided if not separator or not TRAINING.search(top)]
-    return checkpoint.replacing(tensors={name: checkpoint[name] for name in names or checkpoint})
-
-
-def is_buffer(name: str, tensor: Tensor, model: Model | None) -> bool:
-    """Return whether a tensor is a buffer: as the architecture says; else if it is a running statistic, or of a dtype without gradients."""
-    if model and model.architecture:
-        return name[len(model.prefix) :] in model.buffers
-    return bool(_RUNNING_STATISTICS.search(name)) or tensor.dtype.kind in "biu"
+    beside = training_state(checkpoint, averaged)
+    own = [name for name in names or checkpoint if name not in beside]
+    return checkpoint.replacing(tensors={name: checkpoint[name] for name in own or names or checkpoint})
 
 
 def _frozen(distinct: Mapping[str, Tensor], model: Model) -> int:

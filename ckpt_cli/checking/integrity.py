@@ -123,7 +123,7 @@ def integrity(checkpoint: Checkpoint, names: Iterable[str], every: bool, finite:
             violations.append(_leaf_violation("unreadable", leaf, result.error))
         elif wrong:
             violations.append(_leaf_violation("checksum", leaf, f"its {leaf.sums.name} is {result.crc:08x}, the file says {wrong[0]:08x}"))
-        if leaf.whole and result.finite is not None and not result.error:
+        if leaf.whole is not None and result.finite is not None and not result.error:
             searched[leaf.whole.key] = result.finite
     return Integrity(violations, sum(leaf.storage.nbytes for leaf in leaves), compared, without, searched, unreadable)
 
@@ -182,7 +182,7 @@ def _job(item: list[Part[Leaf]], reader: Reader) -> list[_Read]:
 def _read(part: Part[Leaf], reader: Reader) -> _Read:
     """Read a part. An error is a result, too."""
     storage, crc = part.of.storage, 0
-    finite = Finite(part.of.whole.dtype) if part.of.whole else None
+    finite = Finite(part.of.whole.dtype) if part.of.whole is not None else None
     try:
         written = _written(part.of) if part.start == 0 else None
         if isinstance(storage, zips.Member) and storage.method:

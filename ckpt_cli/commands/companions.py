@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Iterator
 
+from ..configs.folder import Folder
+from ..configs.whole import module_types
 from ..formats import Format, Index, SeveralFiles, formats
 from ..storage.file import is_plain, leads_out
 from ..tensors.checkpoint import Checkpoint
@@ -14,6 +16,7 @@ _LARGEST = 64 << 20  # bytes of a file beside the weights: the tokenizers of lar
 # Configs, tokenizers, the model card, the licence and the model's own code; what a training keeps for itself is not among them.
 _SMALL = re.compile(r".*\.(json|txt|md|model|jinja|py|tiktoken|ya?ml|bpe|vocab)|(LICENSE|LICENCE|NOTICE|USE_POLICY)[^/]*", re.IGNORECASE)
 _TRAINING = {"trainer_state.json"}
+_OF_SAVED_MODEL = ("saved_model.pb", "keras_metadata.pb", "fingerprint.pb")
 _FOLDERS = ("additional_chat_templates", "assets")  # of transformers and of Keras' presets, besides those that modules.json names
 _MOST_FILES = 1000  # of one such folder
 
@@ -28,6 +31,40 @@ def companions(checkpoint: Checkpoint) -> tuple[dict[str, str], tuple[str, ...]]
     if origin is None or own is None or not (origin.file.stands_for or is_usual(os.path.basename(origin.path), own)):
         return {}, ()
     folder, weights = os.path.dirname(os.path.abspath(origin.path)), {os.path.abspath(file.path) for file in own.files_read(checkpoint)}
+    below = below_whole(checkpoint)
+    copied, left = _beside(folder, weights)
+    if below:
+        copied, left = {f"{below}/{name}": path for name, path in copied.items()}, [f"{below}/{name}" for name in left]
+        others, more = _beside(os.path.dirname(folder), weights)
+        copied, left = copied | others, left + more
+    elif os.path.basename(folder) in _parts(Folder(os.path.dirname(folder))):
+        left.append(f"the rest of {os.path.dirname(os.path.dirname(origin.path)) or os.curdir}/")
+    return copied, tuple(left)
+
+
+def below_whole(checkpoint: Checkpoint) -> str:
+    """Return the name of the folder that the weights are in, where the folder above it is what was opened and is loaded as a whole.
+
+    That is a SentenceTransformer, a pipeline of diffusers, or a SavedModel. Empty for all else.
+    """
+    path = checkpoint.origin.path if checkpoint.origin else ""
+    folder = os.path.dirname(os.path.abspath(path))
+    above, name = os.path.split(folder)
+    stands_for = checkpoint.origin.file.stands_for if checkpoint.origin else ""
+    if not stands_for or os.path.realpath(stands_for) != os.path.realpath(above):
+        return ""
+    if name == "variables" and os.path.isfile(os.path.join(above, "saved_model.pb")):
+        return name
+    return name if name in _parts(Folder(above)) else ""
+
+
+def _parts(whole: Folder) -> set[str]:
+    """The names of the folders below that hold parts of a model: modules of a SentenceTransformer, models of a pipeline."""
+    return {*module_types(whole), *whole.object("model_index.json")}
+
+
+def _beside(folder: str, weights: set[str]) -> tuple[dict[str, str], list[str]]:
+    """The files in a folder that belong to the model, by name, and what else is there."""
     needed = _needed_folders(folder)
     copied: dict[str, str] = {}
     left: list[str] = []
@@ -44,19 +81,16 @@ def companions(checkpoint: Checkpoint) -> tuple[dict[str, str], tuple[str, ...]]
             copied[name] = path
         else:
             left.append(name)
-    return copied, tuple(left)
+    return copied, left
 
 
 def _is_small(name: str) -> bool:
     """Whether a file is called as what a model needs besides its weights."""
-    return bool(_SMALL.fullmatch(name)) and name not in _TRAINING and not is_weights(name)
+    return name in _OF_SAVED_MODEL or (bool(_SMALL.fullmatch(name)) and name not in _TRAINING and not is_weights(name))
 
 
 def _needed_folders(folder: str) -> set[str]:
     """The names of the folders below that a model is not loaded without: the modules of a SentenceTransformer, chat templates."""
-    from ..configs.folder import Folder
-    from ..configs.whole import module_types
-
     named = module_types(Folder(folder)) if os.path.isfile(os.path.join(folder, "modules.json")) else {}
     return {path for path in named if path and "/" not in path and is_plain(path)} | set(_FOLDERS)
 

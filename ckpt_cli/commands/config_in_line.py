@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from ..errors import shortened
 from ..tensors.checkpoint import Checkpoint
+
+_LONGEST = 60  # characters of a list that is printed in full
 
 if TYPE_CHECKING:
     from ..analysis.adjustments import Adjustments
@@ -26,23 +29,24 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
         target: The path that it is written to.
         folder: The model folder that is written; None for a file.
     """
-    from ..analysis.adjustments import adjustments
-
-    if before.origin is None or not (folder or _is_beside(target, before.origin.path)):
+    if before.origin is None or not (folder or (_is_beside(target, before.origin.path) and not _alike(before.origin.read, after))):
         return folder, []
+    from ..analysis.adjustments import adjustments  # many modules, for edits of another kind than values
+    from .model_folder import rewritten
+
     found = adjustments(before, after)
     config = found.config
     if config is None:
         return folder, list(found.told)
-    name = os.path.basename(config.path)
     if config.path == before.origin.path:
-        return folder, [*_inside(target, config, found)]
-    if folder is None or not folder.has(config.path):
+        return folder, [*_inside(target, after, config, found)]
+    name = folder.name_of(config.path) if folder else ""
+    if folder is None or not name:
         return folder, [*_not_written(config.path, found)]
-    path = os.path.join(os.path.dirname(folder.weights), name)
+    path = os.path.join(folder.path, name)
     lines = [f"{path}: {_change(each)}" for each in found.made]
     if found.made:
-        folder = folder.making(name, _rewritten(config, found.made))
+        folder = folder.making(name, rewritten(config, [(each.path, each.new) for each in found.made]))
     return folder, lines + [f"{path}: {line}" for line in found.told]
 
 
@@ -51,12 +55,16 @@ def _is_beside(target: str, source: str) -> bool:
     return os.path.realpath(os.path.dirname(target)) == os.path.realpath(os.path.dirname(source))
 
 
-def _rewritten(config: Config, made: tuple[Adjustment, ...]) -> bytes:
-    """The file of a config with its entries adjusted, as it was in all else."""
-    from ..configs.json_text import changed
-
-    with open(config.path, encoding="utf-8", newline="") as file:
-        return changed(file.read(), [(each.path, each.new) for each in made]).encode("utf-8")
+def _alike(before: Checkpoint, after: Checkpoint) -> bool:
+    """Whether two checkpoints have the same names, dtypes, shapes and ties, so that no config tells them apart."""
+    if before.tensors is after.tensors:
+        return True
+    kinds, others = before.kinds(), after.kinds()
+    return (
+        kinds.keys() == others.keys()
+        and all(kind.facts == others[name].facts for name, kind in kinds.items())
+        and sorted(map(sorted, before.ties())) == sorted(map(sorted, after.ties()))
+    )
 
 
 def _not_written(path: str, found: Adjustments) -> Iterator[str]:
@@ -67,11 +75,13 @@ def _not_written(path: str, found: Adjustments) -> Iterator[str]:
     yield from (f"{path}: {line}" for line in found.told)
 
 
-def _inside(target: str, config: Config, found: Adjustments) -> Iterator[str]:
+def _inside(target: str, after: Checkpoint, config: Config, found: Adjustments) -> Iterator[str]:
     """What is told of metadata in the file itself, which have the place of a config."""
     for each in found.made:
-        key = each.entry if each.entry.startswith("general.") else f"{config.model_type}.{each.entry}"
-        yield f"{target}: the metadata stay: {key} is {_shown(each.old)}, and the weights have {_shown(each.new)}"
+        key = f"{config.model_type}.{each.entry}"
+        if after.metadata.get(key) != _shown(each.new):
+            set_it = f"ckpt set {quote(target)} 'metadata:{key} = {_shown(each.new)}' -i"
+            yield f"{target}: {key} stays {_shown(each.old)}, and the weights have {_shown(each.new)} ({set_it})"
     yield from (f"{target}: {line}" for line in found.told)
 
 
@@ -81,9 +91,12 @@ def _change(adjustment: Adjustment, verb: str = "becomes") -> str:
 
     if adjustment.new is REMOVED:
         return f"{adjustment.entry} {'is' if verb == 'becomes' else verb} taken out"
-    old = "nothing" if adjustment.old is None else _shown(adjustment.old)
-    return f"{adjustment.entry} {old} {verb} {_shown(adjustment.new)}"
+    old, new = adjustment.old, adjustment.new
+    if isinstance(new, dict) and isinstance(old, dict | None):
+        return f"{adjustment.entry} {'has' if verb == 'becomes' else 'should have'} {len(new)} entries instead of {len(old or {})}"
+    return f"{adjustment.entry} {'nothing' if old is None else _shown(old)} {verb} {_shown(new)}"
 
 
 def _shown(value: object) -> str:
-    return shortened(json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value)
+    text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
+    return f"{len(value)} entries" if isinstance(value, list) and len(text) > _LONGEST else shortened(text)

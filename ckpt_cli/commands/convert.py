@@ -10,10 +10,12 @@ import typer
 
 from .. import writing
 from ..errors import UsageError, about
-from ..formats import Savable, formats
+from ..formats import Index, Savable, SeveralFiles, formats
 from ..show.answer import note
 from ..tensors.checkpoint import Checkpoint
+from .config_in_line import config_in_line
 from .editing import show_plan, wanted_names, write
+from .model_folder import ModelFolder, is_folder, model_folder, weights_name
 from .params import Arch, Dequantise, DryRun, Force, FormatName, IgnoreIndex, Json, layers_of, open_checkpoint
 
 
@@ -26,7 +28,9 @@ class Rest(StrEnum):
 
 
 Source = Annotated[str, typer.Argument(metavar="SRC", help="The checkpoint to read.", show_default=False)]
-Target = Annotated[str, typer.Argument(metavar="DST", help="The new file; its suffix chooses the format.", show_default=False)]
+Target = Annotated[
+    str, typer.Argument(metavar="DST", help="The new file; its suffix chooses the format. DIR/: a folder.", show_default=False)
+]
 Selected = Annotated[list[str] | None, typer.Option("--select", metavar="PATTERN", help="Only what this matches; may be repeated.")]
 Dropped = Annotated[list[str] | None, typer.Option("--drop", metavar="PATTERN", help="Without what this matches; may be repeated.")]
 Rules = Annotated[list[str] | None, typer.Option("--rename", metavar="OLD=NEW", help="Rename, as `ckpt rename` does; may be repeated.")]
@@ -82,15 +86,38 @@ def convert_command(
         after = _edited(before, Edits(selected or [], dropped or [], by, like, rest, rules or [], dtype, arch))
     for line in after.notes[len(before.notes) :]:
         note(line)
-    target, form = _divided(target, format_name, _bytes(shard_size)) if shard_size else (target, writing.format_for(target, format_name))
+    target, form, folder = _place(before, target, format_name, shard_size, force)
+    folder, lines = config_in_line(before, after, target, folder)
     if dry_run:
-        writing.check_saving(after, target, form, replace=force)
-        with about(source):
-            changes = show_plan(before, after, form, as_json)
-        tensors = f"{len(after):,} tensor{'s' * (len(after) != 1)}"
-        note(f"{target} would be written as {form.name}: {tensors}{'' if changes else ', none of them changed'}")
+        writing.check_saving(after, target, form, replace=force, folder=folder.written() if folder else None)
+        _plan(before, after, target, form, as_json)
     else:
-        write(after, target, form, replace=force, as_json=as_json)
+        write(after, target, form, replace=force, as_json=as_json, folder=folder)
+    for line in lines:
+        note(line)
+
+
+def _plan(before: Checkpoint, after: Checkpoint, target: str, form: Savable, as_json: bool) -> None:
+    """Print what would be written."""
+    with about(before.origin.path if before.origin else ""):
+        changes = show_plan(before, after, form, as_json)
+    tensors = f"{len(after):,} tensor{'s' * (len(after) != 1)}"
+    note(f"{target} would be written as {form.name}: {tensors}{'' if changes else ', none of them changed'}")
+
+
+def _place(
+    before: Checkpoint, target: str, format_name: str | None, size: str | None, force: bool
+) -> tuple[str, Savable, ModelFolder | None]:
+    """Return the path that is written, its format, and the model folder that DST names by a slash at its end.
+
+    A format whose checkpoints are folders has DST for one of them.
+    """
+    form = formats[format_name] if format_name else None
+    is_model = is_folder(target) and not (isinstance(form, SeveralFiles) and not isinstance(form, Index))
+    path = os.path.join(target, weights_name(before, format_name)) if is_model else target.rstrip("/") or "/"
+    default = before.origin.format if before.origin and is_model else None
+    path, writable = _divided(path, format_name, _bytes(size)) if size else (path, writing.format_for(path, format_name, default))
+    return path, writable, model_folder(before, target, os.path.relpath(path, target), force) if is_model else None
 
 
 class Edits(NamedTuple):

@@ -74,9 +74,10 @@ def finish(before: Checkpoint, after: Checkpoint, to: Destination, as_json: bool
 
 def _folder_of(before: Checkpoint, to: Destination) -> ModelFolder | None:
     """The model folder that -o names; None where it names a file. Raises WriteError where it may not be written."""
-    from .model_folder import is_folder, model_folder
+    from .model_folder import is_folder, model_folder, weights_name
 
-    return model_folder(before, to.output or "", to.format_name, to.force) if is_folder(to.output) else None
+    name = weights_name(before, to.format_name) if is_folder(to.output) else ""
+    return model_folder(before, to.output or "", name, to.force) if name else None
 
 
 def _note_parts(before: Checkpoint, after: Checkpoint) -> None:
@@ -174,15 +175,21 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: boo
     changed_keys = [key for key, value in metadata.items() if value != before.metadata.get(key)]
     for key in changed_keys:
         note(f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {after.metadata[key]}")
+    dropped_keys = [key for key in before.metadata if key not in after.metadata]
+    for key in dropped_keys:
+        note(f"metadata {key}: {before.metadata[key]} is dropped")
     objects = {} if after.objects is before.objects else after.objects
-    changed_objects = [name for name, value in objects.items() if value is not before.objects.get(name)]
+    changed_objects = [name for name, value in objects.items() if name not in before.objects or value is not before.objects[name]]
     for name in changed_objects:
-        note(f"{name}: {_shown(before.objects.get(name))} becomes {_shown(after.objects[name])}")
+        was = _shown(before.objects[name]) if name in before.objects else "nothing"
+        note(f"{name}: {was} becomes {_shown(after.objects[name])}")
     for line in form.losses(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")
+    if unknown := form.unknown_to_model(after):
+        note(unknown)
     for line in division_notes(after):
         note(line)
-    return bool(differences or changed_keys or changed_objects)
+    return bool(differences or changed_keys or dropped_keys or changed_objects)
 
 
 def _shown(value: Any) -> str:
@@ -242,9 +249,10 @@ def saved(
     beside = folder.written() if folder else None
     notes = writing.save(checkpoint, target, form, replace=replace, backup=backup, progress=progress, folder=beside)
     if folder and folder.left:
-        notes.append(f"{os.path.dirname(target)}/: left behind: {', '.join(folder.left)}")
+        notes.append(f"{folder.path}/: left behind: {', '.join(folder.left)}")
     lost = (f"{target}: {form.called or form.name} has no place for {line}: left behind" for line in form.losses(checkpoint))
-    return [*notes, *divided, *lost]
+    unknown = form.unknown_to_model(checkpoint)
+    return [*notes, *divided, *lost, *([f"{target}: {unknown}"] if unknown else [])]
 
 
 def wanted_names(framework_map: str, path: str | None, arch: str) -> Template | None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any
 
 import typer
 
-from .. import reading
-from ..edits.merge import merge
-from ..edits.merge_adapters import parse_adapter, read_adapters
+from ..edits.merge import recipe_step
+from ..edits.steps import Context
 from ..errors import about
-from ..merging.request import Request
-from ..merging.weights import parse_weights
+from ..merging import methods
 from ..show.answer import note
 from ..tensors.checkpoint import Checkpoint
-from .editing import Destination, finish, open_to_edit
+from .editing import Destination, finish, open_to_edit, print_step, wanted_names
+from .model_facts import facts_of
 from .other_sources import refuse_outputs
 from .params import (
     Arch,
@@ -86,40 +84,34 @@ def merge_command(
     from it; ties keeps the largest part of each difference, and of those the ones that agree in sign; dare drops a random part. Integers,
     and what an optimizer keeps, are those of A. What is tied in all stays tied.
     """
-    to = Destination(output, in_place, dry_run, force, backup, format_name)
-    by_pattern = parse_weights(weights) if weights else None
-    Request(method, by_pattern, base is not None, density, 1 + len(others or ()), bool(lora)).checked()
-    list(map(parse_adapter, lora or ()))
-    opened = _opened(path, others or [], base, to, print_recipe)
-    seed = random_seed() if seed is None else seed
-    with about(path):
-        after = merge(
-            [opened.first, *opened.others],
-            method,
-            weights=by_pattern,
-            base=opened.base,
-            density=density,
-            common=common,
-            lora=read_adapters(lora or (), cache(reading.open)),
-            seed=seed,
-            layers=layers_of(opened.first, arch),
-        )
     step = {"merge": others or [], "method": method, "weights": weights, "base": base, "density": density, "lora": lora}
-    step |= {"common": common or None, "seed": seed if method == "dare" else None, "arch": arch}
-    if not print_recipe:
-        refuse_outputs(opened.first, after, to, [*opened.others, *([opened.base] if opened.base else [])])
-    finish(opened.first, after, to, as_json, step if print_recipe else None)
-    for line in after.notes[len(opened.first.notes) :] if not print_recipe else ():
+    step |= {"common": common or None, "seed": _seed(method, seed), "arch": arch}
+    to = Destination(output, in_place, dry_run, force, backup, format_name)
+    _merge(path, {key: value for key, value in step.items() if value is not None}, to, as_json, print_recipe)
+
+
+def _seed(method: str, seed: int | None) -> int | None:
+    """The seed, where the method has one: it is chosen where none is given."""
+    return (random_seed() if seed is None else seed) if methods[method].has_seed else None
+
+
+def _merge(path: str, step: dict[str, Any], to: Destination, as_json: bool, print_recipe: bool) -> None:
+    """Make the step, and write the result or print the step."""
+    verb, others = recipe_step(), dict[str, Checkpoint]()
+    verb.validate(step)
+
+    def opened(other: str) -> Checkpoint:
+        if other not in others:
+            others[other] = open_checkpoint(other)
+        return others[other]
+
+    before = open_to_edit(path, to, print_recipe)
+    with about(path):
+        after = verb.make(before, step, Context(layers_of, opened, wanted_names, facts_of)).checkpoint
+    if print_recipe:
+        print_step(step)
+        return
+    refuse_outputs(before, after, to, others.values())
+    finish(before, after, to, as_json)
+    for line in after.notes[len(before.notes) :]:
         note(line)
-
-
-class _Opened(NamedTuple):
-    first: Checkpoint
-    others: list[Checkpoint]
-    base: Checkpoint | None
-
-
-def _opened(path: str, others: list[str], base: str | None, to: Destination, print_recipe: bool) -> _Opened:
-    """The checkpoints, the first one to be edited."""
-    first = open_to_edit(path, to, print_recipe)
-    return _Opened(first, [open_checkpoint(other) for other in others], open_checkpoint(base) if base else None)

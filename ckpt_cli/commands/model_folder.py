@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import WriteError
 from ..formats import Index, Savable, formats
 from ..tensors.checkpoint import Checkpoint
-from .companions import companions, is_usual, is_weights
+from .companions import below_whole, companions, is_usual, is_weights
 
 if TYPE_CHECKING:
     from ..configs import Config
+    from ..configs.json_text import Path
     from ..disk.layout import FileLayout
     from ..writing import Folder
 
@@ -26,6 +26,7 @@ class ModelFolder(NamedTuple):
     """A model folder to be written.
 
     Attributes:
+        path: Its path.
         weights: The path of the weights in it: their file, or the main one of several.
         copied: The paths of the files that are copied into it, by their names there.
         left: The names of what else lies beside the source.
@@ -33,6 +34,7 @@ class ModelFolder(NamedTuple):
         made: The contents of other small files by name.
     """
 
+    path: str
     weights: str
     copied: Mapping[str, str] = {}
     left: tuple[str, ...] = ()
@@ -44,15 +46,15 @@ class ModelFolder(NamedTuple):
         from ..disk.file_to_write import FileToWrite
         from ..writing import Folder
 
-        folder = os.path.dirname(self.weights)
-        files = [FileToWrite(os.path.join(folder, name), partial(_copy, path)) for name, path in self.copied.items()]
-        files += [FileToWrite(os.path.join(folder, name), partial(_write, contents)) for name, contents in self.made]
-        return Folder(files, self.replaced)
+        files = [FileToWrite(os.path.join(self.path, name), partial(_copy, path)) for name, path in self.copied.items()]
+        files += [FileToWrite(os.path.join(self.path, name), partial(_write, contents)) for name, contents in self.made]
+        return Folder(self.path, files, self.replaced)
 
-    def has(self, path: str) -> bool:
-        """Whether the small file at `path` is copied into the folder, or is in it already."""
+    def name_of(self, path: str) -> str:
+        """Return what the small file at `path` is called in the folder, which it is copied into or is in already; empty for others."""
         own = os.path.join(os.path.dirname(self.weights), os.path.basename(path))
-        return path in self.copied.values() or os.path.realpath(own) == os.path.realpath(path)
+        here = (name for name, other in self.copied.items() if os.path.realpath(other) == os.path.realpath(path))
+        return next(here, os.path.relpath(own, self.path) if os.path.realpath(own) == os.path.realpath(path) else "")
 
     def making(self, name: str, contents: bytes) -> ModelFolder:
         """Return the folder with a small file of these contents, which is then not copied."""
@@ -75,24 +77,25 @@ def is_folder(output: str | None) -> bool:
     return output is not None and output.endswith("/")
 
 
-def model_folder(checkpoint: Checkpoint, output: str, format_name: str | None = None, replace: bool = False) -> ModelFolder:
+def model_folder(checkpoint: Checkpoint, output: str, name: str, replace: bool = False) -> ModelFolder:
     """The folder `output` for a checkpoint that is edited.
 
     Args:
         checkpoint: The checkpoint as it was read.
         output: The folder, which ends in a slash.
-        format_name: The format that the weights are to have, where the user says one.
+        name: What the weights are called in it; a name with a slash is in a folder below.
         replace: Whether the folder may be there already.
 
     Raises:
         WriteError: It is there already, or holds another model.
     """
-    weights = os.path.join(output.rstrip("/") or "/", _weights_name(checkpoint, format_name))
-    require_free(weights, replace)
+    path = output.rstrip("/") or "/"
+    weights = os.path.join(path, name)
+    require_free(path, weights, replace)
     if checkpoint.origin and os.path.realpath(weights) == os.path.realpath(checkpoint.origin.path):
-        return ModelFolder(weights)  # of which unchanged shards are not written
+        return ModelFolder(path, weights)  # of which unchanged shards are not written
     copied, left = companions(checkpoint)
-    return ModelFolder(weights, copied, left, tuple(_shards_listed(weights)))
+    return ModelFolder(path, weights, copied, left, tuple(_shards_listed(weights)))
 
 
 def fresh_folder(checkpoint: Checkpoint, config: Config, output: str, replace: bool = False) -> ModelFolder:
@@ -101,6 +104,7 @@ def fresh_folder(checkpoint: Checkpoint, config: Config, output: str, replace: b
     Raises:
         WriteError: It is there already, or holds another model.
     """
+    from ..configs.json_text import REMOVED
     from ..configs.quantisation import OF_PACKED
     from ..formats.safetensors.format_sharded import SHARD_SIZE
     from ..formats.safetensors.index_names import SUFFIX
@@ -108,30 +112,37 @@ def fresh_folder(checkpoint: Checkpoint, config: Config, output: str, replace: b
     name = _DIFFUSERS if config.library == "diffusers" else formats[_DEFAULT].model_names[0]
     if sum(tensor.nbytes for tensor in checkpoint.distinct().values()) > SHARD_SIZE:
         name += SUFFIX
-    weights = os.path.join(output.rstrip("/") or "/", name)
-    require_free(weights, replace)
-    stale = tuple(_shards_listed(weights))
-    plain = {key: value for key, value in config.entries.items() if key not in OF_PACKED}
-    if len(plain) == len(config.entries):
-        return ModelFolder(weights, {os.path.basename(config.path): config.path}, replaced=stale)
-    text = json.dumps(plain, indent=2, ensure_ascii=False) + "\n"  # what is made is not quantised
-    return ModelFolder(weights, replaced=stale, made=((os.path.basename(config.path), text.encode("utf-8", "surrogatepass")),))
+    path = output.rstrip("/") or "/"
+    weights, called = os.path.join(path, name), os.path.basename(config.path)
+    require_free(path, weights, replace)
+    folder = ModelFolder(path, weights, {called: config.path}, replaced=tuple(_shards_listed(weights)))
+    packed = [key for key in OF_PACKED if key in config.entries]  # what is made is not quantised
+    return folder.making(called, rewritten(config, [((key,), REMOVED) for key in packed])) if packed else folder
 
 
-def require_free(weights: str, replace: bool) -> None:
+def rewritten(config: Config, changes: Sequence[tuple[Path, object]]) -> bytes:
+    """Return the file of a config with entries changed, which is as it was in all else."""
+    from ..configs.json_text import changed
+
+    with open(config.path, encoding="utf-8", newline="") as file:
+        return changed(file.read(), changes).encode("utf-8")
+
+
+def require_free(folder: str, weights: str, replace: bool) -> None:
     """Refuse a folder that is there already, and one that holds another model than the one at the path `weights`.
 
     Raises:
         WriteError: It is one of these.
     """
-    folder = os.path.dirname(weights)
     if not os.path.lexists(folder):
         return
     if not os.path.isdir(folder):
         raise WriteError("this is no folder", "choose another name, or leave out the slash", folder)
     if not replace:
         raise WriteError("the folder is there already", "--force writes into it, or choose another name", folder)
-    others = [name for name in sorted(os.listdir(folder)) if is_weights(name) and name != os.path.basename(weights)]
+    within = os.path.dirname(weights)
+    names = sorted(os.listdir(within)) if os.path.isdir(within) else []
+    others = [name for name in names if is_weights(name) and name != os.path.basename(weights)]
     listed = _listed(weights)
     if stray := next((name for name in others if name not in listed), None):
         raise WriteError(f"the folder holds another model: {stray}", "remove it, or choose another folder", folder)
@@ -149,8 +160,18 @@ def _shards_listed(weights: str) -> Iterator[str]:
     return (path for path in paths if os.path.isfile(path))
 
 
-def _weights_name(checkpoint: Checkpoint, format_name: str | None) -> str:
-    """What the weights are called in a folder: as in the folder of the source, or as their format's usually are."""
+def weights_name(checkpoint: Checkpoint, format_name: str | None) -> str:
+    """Return what the weights are called in a folder: as in the folder of the source, or as their format's usually are.
+
+    Where the source is a whole of several folders, that of the weights stands before it, and a slash.
+    """
+    below = below_whole(checkpoint)
+    name = _name(checkpoint, format_name)
+    return f"{below}/{name}" if below else name
+
+
+def _name(checkpoint: Checkpoint, format_name: str | None) -> str:
+    """What the file of the weights is called."""
     origin = checkpoint.origin
     own = formats[origin.format] if origin else None
     name = os.path.basename(origin.path) if origin else ""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ..adapters import described
 from ..analysis.config_summary import ConfigSummary, summarise_config
 from ..analysis.summary import Summary, summarise, to_depth
 from ..architectures.model import Model
@@ -45,8 +46,9 @@ def summary_command(
 
     In a pipe a record a fact, tab-separated, told by its first field: path, format, bytes; architecture NAME UNDER; hyperparameter
     NAME VALUE; assumed NAME VALUE; layer PATH TYPE PARAMS BUFFERS TIED-TO OUTPUT; tensors, tied, params, trainable, buffers COUNT;
-    dtype NAME ELEMENTS; packed TITLE PARAMETERS ELEMENTS BYTES; besides NAME TENSORS ELEMENTS BYTES; object NAME TEXT; metadata KEY
-    VALUE; of the config beside the file config PATH LIBRARY CLASS MODEL-TYPE WITHIN, size NAME VALUE and said NAME VALUE; contradicts
+    dtype NAME ELEMENTS; packed TITLE PARAMETERS ELEMENTS BYTES; besides NAME TENSORS ELEMENTS BYTES; average PATTERN TENSORS IN-PLACE DECAY
+    UPDATES, of what a training has averaged (EMA, SWA), IN-PLACE being true where the weights are the average; object NAME TEXT; metadata
+    KEY VALUE; of the config beside the file config PATH LIBRARY CLASS MODEL-TYPE WITHIN, size NAME VALUE and said NAME VALUE; contradicts
     ENTRY SAYS FOUND where the weights are otherwise. What is tied is counted once; a packed parameter (integers with scales) is one, of
     the size that it has in the plain model. With --csv the layers alone.
     """
@@ -70,7 +72,7 @@ def summary_command(
 def _config_of(checkpoint: Checkpoint, summary: Summary) -> ConfigSummary | None:
     """Return what the config beside the file says, and note what is wrong with it, and which code it names."""
     config, notes = summarise_config(checkpoint, summary)
-    note_later(notes)
+    note_later([*notes, *filter(None, [described(checkpoint)])])
     if config:
         note_code_of_config(config.config, config.code)
     return config

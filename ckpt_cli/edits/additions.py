@@ -10,6 +10,7 @@ from ..numbers.dtypes import DType, named
 from ..numbers.shapes import nbytes_of
 from ..schemes.rules import Call, PresetCall, parse_right_side
 from .expressions import Other
+from .literals import NUMBER
 
 _DECLARED = re.compile(r"(?P<name>.*):\s*(?P<dtype>[^\s:\[\]]+)\s*(?P<shape>\[[^\[\]]*\])?\s*", re.DOTALL)
 _QUOTED = re.compile(r"\s*\"(?:[^\"\\]|\\.)*\"", re.DOTALL)
@@ -60,6 +61,10 @@ def _addition(left: str, right: str, quoted: str) -> Addition:
     name, dtype, shape = _declaration(left.strip(), quoted, taken)
     if taken:
         return Addition(name, dtype, shape, _other(right))
+    if NUMBER.match(right.lstrip("+-")) or right.startswith("["):
+        raise UsageError(
+            f"{right[:40]!r} is no scheme", "write constant(0.5), or NAME=@FILE.npy for a list; `ckpt set` changes what is there"
+        )
     call = parse_right_side(right)
     if not isinstance(call, Call | PresetCall):
         raise UsageError(f"{name} is new: there is nothing to keep", "fill it, for instance with zeros")
@@ -92,7 +97,7 @@ def _dtype(text: str, left: str) -> DType:
     try:
         return named(text)
     except UnknownName as error:
-        error.mend += f"; a name with a colon stands in quotes: '\"{left[:60]}\"=…'"
+        error.mend += f" (a name with a colon stands in quotes: '\"{left[:60]}\"=…')"
         raise
 
 
@@ -142,5 +147,8 @@ def _no_addition(text: str, cuts: list[int]) -> UsageError:
         except (UsageError, UnknownName):
             continue
         name = left.partition(":")[0] if _DECLARED.fullmatch(left) else left.partition("[")[0]
-        return UsageError(f"{text[:60]!r} says no dtype and shape of the new tensor", f"as in '{name or 'NAME'}:float32[10]={right[:40]}'")
-    return UsageError(f"{text[:60]!r} adds nothing", _WRITE)
+        shape = left[left.find("[") :] if left.endswith("]") else "[10]"
+        return UsageError(
+            f"{text[:60]!r} says no dtype and shape of the new tensor", f"as in '{name or 'NAME'}:float32{shape}={right[:40]}'"
+        )
+    return UsageError(f"{text[:60]!r} adds nothing", "`ckpt set` changes what is there" if cuts and text[cuts[0] - 1] in "+-*/" else _WRITE)

@@ -23,7 +23,7 @@ from ..storage.storage import Slice, Storage
 from ..storage.strides import Strided
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
-from .expressions import Expression, Number, Operand, Operation, Other, This, Values
+from .expressions import Average, Elsewhere, Expression, Number, Operand, Operation, Other, This, Values
 from .operands import broadcast, operand, rounded
 from .tracking import Tracked, evaluate, spelled, tracked
 
@@ -37,23 +37,23 @@ _BITS_OF_FLOAT64 = 53
 _MOST_BITS = 4096  # of an exact integer on the way to a result
 
 
-def _find_none(other: Other) -> Tensor:
-    raise EditError(f"@{other.path} means nothing here", "no other file is read")
+def _find_none(other: Elsewhere) -> Tensor:
+    raise EditError(f"{f'@{other.path}' if other.path else 'average'} means nothing here", "no other file is read")
 
 
-def calculated(tensor: Tensor, expression: Expression, find: Callable[[Other], Tensor] = _find_none) -> Storage:
+def calculated(tensor: Tensor, expression: Expression, find: Callable[[Elsewhere], Tensor] = _find_none) -> Storage:
     """Return the elements that an expression gives for `tensor`, C-contiguous, computed when they are read.
 
     Args:
         tensor: What is assigned to, which `this` means.
         expression: The expression.
-        find: Returns the tensor of another file. Without it, there is none.
+        find: Returns the tensor of another file, or an average. Without it, there is none.
 
     Raises:
         EditError: Shapes do not broadcast, or the dtype has no such arithmetic.
     """
     only = expression.terms[0]
-    if len(expression.terms) == 1 and isinstance(only, (This, Other)):
+    if len(expression.terms) == 1 and isinstance(only, (This, Other, Average)):
         return tensor.elements() if isinstance(only, This) else _copied(find(only), tensor)
     if tensor.dtype.kind == "b":
         raise EditError("bool has no arithmetic", "assign true or false")
@@ -90,7 +90,7 @@ class Calculation:
         may_divide: Whether a division by zero, or its like, is possible.
     """
 
-    def __init__(self, tensor: Tensor, expression: Expression, find: Callable[[Other], Tensor]) -> None:
+    def __init__(self, tensor: Tensor, expression: Expression, find: Callable[[Elsewhere], Tensor]) -> None:
         self.dtype, self.shape, self._terms = tensor.dtype, tensor.shape, expression.terms
         self._made = [self._source(term, tensor, find) for term in expression.operands]
         self.sources = [each for each in self._made if isinstance(each, Tensor)]
@@ -103,8 +103,8 @@ class Calculation:
         self._constants = [None if isinstance(each, Tensor) else self._constant(each) for each in self._made]
 
     @staticmethod
-    def _source(term: Operand, tensor: Tensor, find: Callable[[Other], Tensor]) -> Tensor | Number | Values:
-        return tensor if isinstance(term, This) else find(term) if isinstance(term, Other) else term
+    def _source(term: Operand, tensor: Tensor, find: Callable[[Elsewhere], Tensor]) -> Tensor | Number | Values:
+        return tensor if isinstance(term, This) else find(term) if isinstance(term, (Other, Average)) else term
 
     def _is_exact(self, operations: set[str]) -> bool:
         """Whether it is a computation with integers alone, and float64 might not hold them."""

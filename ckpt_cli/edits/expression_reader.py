@@ -4,7 +4,8 @@
     product  = factor { ("*" | "/") factor }
     factor   = ("-" | "+") factor | power
     power    = atom [ "**" factor ]
-    atom     = NUMBER | LIST | "this" | OTHER | FUNCTION "(" sum { "," sum } ")" | "(" sum ")"
+    atom     = NUMBER | LIST | "this" | OTHER | average | FUNCTION "(" sum { "," sum } ")" | "(" sum ")"
+    average  = "average" [ "(" ( OTHER | NAME ) ")" ]
     OTHER    = "@" FILE [ "#" NAME ]
 
 FILE and NAME run up to a space, a comma, a closing parenthesis (FILE: or a `#`); in quotes of either kind they may hold any of these.
@@ -21,7 +22,7 @@ from typing import Any
 
 from ..errors import UsageError, did_you_mean
 from . import literals
-from .expressions import FUNCTIONS, Expression, Number, Operand, Operation, Other, This, Values
+from .expressions import FUNCTIONS, Average, Expression, Number, Operand, Operation, Other, This, Values
 
 MOST_TERMS = 1000
 _DEEPEST = 50
@@ -42,7 +43,7 @@ _SIGN = re.compile(r"\*\*|[-+*/(),@\[]")
 _WORD = re.compile(r"[^\W\d]\w*")
 _FILE = re.compile(r"\"([^\"]*)\"|'([^']*)'|([^\s,)#\"'][^\s,)#]*)")
 _NAME = re.compile(r"\"([^\"]*)\"|'([^']*)'|((?:[^\s,)\[\"']|\[[^\]]*\])+)")
-_VALUES = "a value is a number, a JSON list, @FILE, this, or an expression of these"
+_VALUES = "a value is a number, a JSON list, @FILE, this, average, or an expression of these"
 
 
 def read_expression(text: str, start: int = 0) -> Expression:
@@ -182,12 +183,14 @@ class _Reader:
             self.add(Number(literals.WORDS[word.lower()]))
         elif word == "this":
             self.add(This())
-        elif word not in FUNCTIONS:
+        elif word not in FUNCTIONS and word != "average":
             what = f"no value is called {self.shown()}" if word else f"a value is expected, not {self.shown()}"
-            raise self.error(what, (did_you_mean(word, ["this", *FUNCTIONS]) if word else "") or _VALUES)
+            raise self.error(what, (did_you_mean(word, ["this", "average", *FUNCTIONS]) if word else "") or _VALUES)
         self.at += len(word)
         if word in FUNCTIONS:
             self._arguments(word, start)
+        elif word == "average":
+            self._average()
 
     def _arguments(self, function: str, start: int) -> None:
         self.expect("(")
@@ -203,13 +206,29 @@ class _Reader:
             raise self.error(f"{function} takes {FUNCTIONS[function]} values, not {given}", mend, start)
         self.add(Operation(function, given))
 
+    def _average(self) -> None:
+        """Read which average is meant, in parentheses: `average(ema.*)`, `average(@ema.pt)`."""
+        path, pattern = None, None
+        if self.peek() == "(":
+            self.at += 1
+            if self.peek() == "@":
+                path, pattern = self._place()
+            else:
+                pattern = self._quoted(_NAME, "a pattern or @FILE")
+            self.expect(")")
+        self.add(Average(path, pattern))
+
     def other(self) -> None:
+        self.add(Other(*self._place()))
+
+    def _place(self) -> tuple[str, str | None]:
+        """Read `@FILE#NAME`, whose NAME may be missing."""
         self.at += 1
         path, name = self._quoted(_FILE, "the name of a file"), None
         if self.text[self.at : self.at + 1] == "#":
             self.at += 1
             name = self._quoted(_NAME, "the name of a tensor")
-        self.add(Other(path, name))
+        return path, name
 
     def _quoted(self, pattern: re.Pattern[str], what: str) -> str:
         found = pattern.match(self.text, self.at)

@@ -33,6 +33,13 @@ class Other(NamedTuple):
     name: str | None
 
 
+class Average(NamedTuple):
+    """The average of the tensor that a training has kept: of those that `pattern` picks, if there is one; in this file, or at `path`."""
+
+    path: str | None
+    pattern: str | None
+
+
 class Operation(NamedTuple):
     """What is done with the results of the last `operands` terms. `name` is + - * / ** or the name of a function; `neg` is a sign."""
 
@@ -40,7 +47,8 @@ class Operation(NamedTuple):
     operands: int
 
 
-Operand = Number | Values | This | Other
+Elsewhere = Other | Average
+Operand = Number | Values | This | Elsewhere
 
 
 class Expression(NamedTuple):

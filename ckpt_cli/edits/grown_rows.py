@@ -80,17 +80,16 @@ def parse_by_rows(text: str) -> GrownRows | None:
     Raises:
         UsageError: It is, and its arguments do not fit.
     """
-    name, bracket, arguments = text.strip().partition("(")
+    name, _, arguments = text.strip().partition("(")
     if name.strip() not in _BY_ROWS:
         return None
     try:
         parse_call(text)
     except UsageError as error:
-        try:
-            inner = arguments.removesuffix(")").strip()
-            return GrownRows(parse_call(f"{name}(start=1{', ' if inner else ''}{arguments if bracket else ')'}"))
-        except UsageError:
-            raise error from None
+        if "needs start" not in error.what:
+            raise
+        inner = arguments.strip().removesuffix(")").strip()
+        return GrownRows(parse_call(f"{name.strip()}(start=1{', ' if inner else ''}{inner})"))
     raise UsageError(f"{text[:60]} says where the old rows end", "leave start out: resize knows it")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..adapters.reading import Adapter
 from ..errors import EditError, UsageError, about, naming
 from ..merging import How, Method, methods
 from ..merging.alignment import Aligned, Source, align, refuse_names, refuse_shapes, sources_of
@@ -15,12 +16,15 @@ from ..merging.weights import Weights, parse_weights, weights_of
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, no_layers
 from ..tensors.tensor import Tensor
-from .merge_adapters import fold_in, parse_adapter, read_adapters
+from .fold_in import fold_in
+from .merge_adapters import parse_adapter, read_adapters
 from .merge_candidates import Staying, numbers, refuse_packed, staying
 from .set import opened
 
 if TYPE_CHECKING:
     from .steps import Verb
+
+WeightsOf = Mapping[str, tuple[float, ...]]  # by name
 
 
 def merge(
@@ -31,43 +35,36 @@ def merge(
     base: Checkpoint | None = None,
     density: float | None = None,
     common: bool = False,
-    lora: Sequence[tuple[Any, float]] = (),
+    lora: Sequence[tuple[Adapter, float]] = (),
     seed: int = 0,
     layers: Layers = no_layers,
 ) -> Checkpoint:
-    """Merge checkpoints of one model. Names, ties, other objects and metadata are those of the first; so are integers and optimizers.
+    """Merge checkpoints of one model; names, integers, optimizers, other objects and metadata are those of the first.
 
     Args:
-        checkpoints: The checkpoints; one alone where it is merged with a base, or adapters are folded into it.
-        method: How: `linear` (Σ w·x; without weights the mean), `slerp` (the second weight is t), `task` (base + Σ w·(x - base)), `ties` or
-            `dare`.
+        checkpoints: The checkpoints; one alone where there is a base, or adapters are folded into it.
+        method: `linear` (the weighted sum, or the mean), `slerp` (the second weight is t), `task`, `ties` or `dare`; see `merging/`.
         weights: A weight for each checkpoint; or such by pattern, of which the last that picks a tensor counts. Taken as they are.
-        base: What the checkpoints were trained from, for `task`, `ties` and `dare`. The result has its dtypes, else those of the first.
+        base: What they were trained from, for `task`, `ties` and `dare`. The result has its dtypes, else those of the first.
         density: The part of the differences from the base that `ties` and `dare` keep.
         common: Whether tensors that not all have are left as the first has them; otherwise they are an error.
-        lora: Adapters, as `adapters.read` returns them, and the scale of each, folded into the result.
+        lora: Adapters, as `adapters.reading.read` returns them, and the scale of each, folded into the result.
         seed: The seed of `dare`.
         layers: Gives the types of layers, for patterns `@Type`.
 
-    Returns:
-        The merged checkpoint. Nothing is computed before it is read.
-
     Raises:
         UsageError: Arguments do not fit the method, or two checkpoints are one file.
-        UnknownName: There is no such method.
         EditError: Names, shapes or dtypes do not agree, or parameters are packed; when values are read: the dtype cannot hold a result.
         NoMatch: A pattern of the weights picks nothing.
     """
     by_pattern = Request(method, weights, base is not None, density, len(checkpoints), bool(lora)).checked()
     sources = sources_of([*checkpoints, *([base] if base else [])])
     _refuse_one_file(sources)
-    merged = checkpoints[0]
-    if len(sources) > 1:
-        how = partial(How, density=density or 1.0, seed=seed)
-        with about(sources[0].label):
-            weights_by_name = weights_of(merged, by_pattern, layers)
-        merged = _merged(sources, methods[method], common, lambda name: how(weights=weights_by_name.get(name), name=name))
-        merged = merged.replacing(notes=(*merged.notes, *_weight_notes(method, by_pattern), *_seed_notes(methods[method], seed)))
+    with about(sources[0].label):
+        of = weights_of(checkpoints[0], by_pattern, layers)
+    how = How(None, density or 1.0, seed)
+    merged = _merged(sources, methods[method], common, how, of) if len(sources) > 1 else checkpoints[0]
+    merged = merged.replacing(notes=(*merged.notes, *_notes_of_method(method, by_pattern, seed)))
     return fold_in(merged, lora) if lora else merged
 
 
@@ -76,15 +73,16 @@ def _refuse_one_file(sources: Sequence[Source]) -> None:
     seen: dict[tuple[int, ...], str] = {}
     for label, checkpoint in sources:
         origin = checkpoint.origin
-        if origin is None or origin.read.tensors is not checkpoint.tensors:
+        if origin is None or not checkpoint.is_as_read:
             continue
         if origin.file.identity in seen:
-            also = "" if seen[origin.file.identity] == label else f" and {label}"
-            raise UsageError(f"{seen[origin.file.identity]}{also} is one file, given twice", "name each checkpoint once")
+            other = seen[origin.file.identity]
+            what = "it is given twice" if other == label else f"it is the same file as {other}"
+            raise UsageError(what, "name each checkpoint once", label)
         seen[origin.file.identity] = label
 
 
-def _merged(sources: Sequence[Source], method: Method, common: bool, how_of: Any) -> Checkpoint:
+def _merged(sources: Sequence[Source], method: Method, common: bool, how: How, weights: WeightsOf) -> Checkpoint:
     """The first checkpoint with merged tensors, and notes. The base comes last among the sources, where there is one."""
     first, *others = sources
     aligned = align(first, others)
@@ -97,7 +95,7 @@ def _merged(sources: Sequence[Source], method: Method, common: bool, how_of: Any
     refuse_shapes(sources, tensors)
     made = dict(first.checkpoint.tensors)
     for names, each in _distinct(tensors):
-        merged = _tensor(names[0], sources, each, method, how_of(names[0]))
+        merged = _tensor(names[0], sources, each, method, how._replace(name=names[0], weights=weights.get(names[0])))
         made |= dict.fromkeys(names, merged)
     notes = (*first.checkpoint.notes, *_notes(sources, aligned, stay, tensors))
     return first.checkpoint.replacing(tensors=made, notes=notes)
@@ -135,7 +133,7 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
         yield f"as {label} has them, since not all do: {len(missing):,} {'tensor' if len(missing) == 1 else 'tensors'}"
     for other, names in aligned.besides.items():
         yield f"left behind, since {label} lacks them: {len(names):,} {'tensor' if len(names) == 1 else 'tensors'} of {other}"
-    yield from stay.notes(label)
+    yield from stay.notes(label, sources[0].checkpoint.separator)
     yield from _tie_notes(sources, tensors)
 
 
@@ -154,18 +152,16 @@ def _tie_notes(sources: Sequence[Source], tensors: Mapping[str, tuple[Tensor, ..
                 yield f"{', '.join(group)} are tied in {source.label}, not in {apart[0]}: not tied here (`ckpt tie OUT {names}`)"
 
 
-def _weight_notes(method: str, by_pattern: Mapping[str, tuple[float, ...]]) -> Iterator[str]:
-    """Weights that may not be meant as they are taken."""
+def _notes_of_method(method: str, by_pattern: Mapping[str, tuple[float, ...]], seed: int) -> Iterator[str]:
+    """The seed, and weights that may not be meant as they are taken."""
+    if methods[method].has_seed:
+        yield f"seed {seed}"
     for pattern, weights in by_pattern.items():
         of = "" if pattern == "*" else f" for {pattern}"
         if method == "linear" and abs(sum(weights) - 1) > 1e-6:
             yield f"the weights{of} have a sum of {sum(weights):g}, not 1, and are taken as they are"
         if method == "slerp" and abs(sum(weights) - 1) > 1e-6:
             yield f"slerp{of} goes {weights[1]:g} of the way: the first weight is not used"
-
-
-def _seed_notes(method: Method, seed: int) -> list[str]:
-    return [f"seed {seed}"] if method.has_seed else []
 
 
 def recipe_step() -> Verb:
@@ -197,7 +193,7 @@ def recipe_step() -> Verb:
             density=table.get("density"),
             common=table.get("common", False),
             lora=read_adapters(table.get("lora", ()), context.open),
-            seed=table["seed"],
+            seed=table.get("seed", 0),
             layers=context.layers_of(checkpoint, table),
         )
         return Outcome(merged)

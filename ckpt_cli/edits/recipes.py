@@ -76,7 +76,11 @@ def read_steps(text: str, recipe: str, any_seed: Callable[[], int]) -> list[Step
 
 
 def _step(where: str, table: dict[str, Any], any_seed: Callable[[], int]) -> Step:
-    named = {key: found for key in table if (found := verb(key))}
+    found_verbs = {key: found for key in table if (found := verb(key))}
+    # what is an option of another verb in the step is that: `rename` beside `add`
+    named = {
+        key: found for key, found in found_verbs.items() if not any(key in other.keys for other in found_verbs.values() if other != found)
+    }
     if len(named) != 1:
         raise _not_one_verb(where, table, list(named))
     name, found = next(iter(named.items()))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CkptError, EditError, UsageError, about, naming
+from ..errors import CkptError, EditError, NoMatch, UsageError, about, naming
 from ..numbers.values import element
 from ..storage.storage import Fill, Memory, Storage
 from ..tensors.checkpoint import Checkpoint
@@ -14,15 +14,17 @@ from ..tensors.references import Index, indexed, refer, split_index
 from ..tensors.selection import Layers, matches, no_layers
 from ..tensors.tensor import Tensor
 from .assignments import Assignment, check, meant
+from .averaged import Averages, without
 from .calculation import calculated
-from .expressions import Number, Other, Values
+from .expressions import Average, Elsewhere, Number, Other, Values
 from .operands import broadcast, fitting, operand, stored
-from .set_besides import with_besides
+from .set_besides import told_of_new, with_besides
 
 if TYPE_CHECKING:
     from .steps import Verb
 
 Open = Callable[[str], Mapping[str, Any]]
+View = tuple[str, "Index | None", Tensor]
 
 
 def set_values(checkpoint: Checkpoint, assignments: Sequence[str], open: Open, layers: Layers = no_layers) -> Checkpoint:
@@ -36,14 +38,15 @@ def set_values(checkpoint: Checkpoint, assignments: Sequence[str], open: Open, l
 
     Raises:
         UsageError: A text is no assignment, or could be read in two ways.
-        NoMatch: A reference matches nothing.
+        NoMatch: A reference matches nothing, or what it matches has no average.
         EditError: The dtype of a tensor cannot hold a value. Where values depend on others, this is raised when they are read.
         Opaque: A tensor has no plain elements.
     """
     once = cache(partial(opened, checkpoint, open))
     for text in assignments:
         changed = with_besides(checkpoint, text)
-        checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), once, layers) if changed is None else changed
+        with told_of_new(checkpoint, text):
+            checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), once, layers) if changed is None else changed
     return checkpoint
 
 
@@ -54,7 +57,7 @@ def opened(checkpoint: Checkpoint, open: Open, path: str) -> Checkpoint:
     if not isinstance(other, Checkpoint):
         raise UsageError(f"{path} is no checkpoint")
     mine = checkpoint.origin
-    same = mine and other.origin and mine.file.identity == other.origin.file.identity
+    same = mine and other.origin and mine.file.identity == other.origin.file.identity and other.is_as_read
     return mine.read.replacing(origin=mine) if mine and same else other
 
 
@@ -76,17 +79,22 @@ def _meant(checkpoint: Checkpoint, text: str, layers: Layers) -> Assignment:
 
 def _assigned(checkpoint: Checkpoint, assignment: Assignment, once: Callable[[str], Checkpoint], layers: Layers) -> Checkpoint:
     """The checkpoint after one assignment. A tensor that several names share is assigned once."""
-    for name, index, view in _views(checkpoint, assignment.reference, layers):
-        tensor = view.over(checkpoint[name].plain(name).storage)
+    averages = Averages(checkpoint, once)
+    views = _views(checkpoint, assignment.reference, layers)
+    if any(isinstance(each, Average) for each in assignment.value.operands):
+        views, checkpoint = _with_average(checkpoint, views, assignment, averages)
+    storages: dict[Storage, Storage] = {}
+    for name, index, view in views:
+        own = checkpoint[name].plain(name).storage
+        tensor = view.over(storages.get(own, own))
         if assignment.op != "=" or assignment.value.literal is None:
             tensor = _without_repeats(tensor)
-        find = partial(_tensor_of, once, name, index, tensor)
-        storage = tensor.storage_with(_contents(name, tensor, assignment, find))
-        checkpoint = checkpoint.with_storages({tensor.storage: storage})
-    return checkpoint
+        find = partial(_found, averages, once, name, index, tensor)
+        storages[own] = tensor.storage_with(_contents(name, tensor, assignment, find))
+    return checkpoint.with_storages(storages)
 
 
-def _views(checkpoint: Checkpoint, reference: str, layers: Layers) -> list[tuple[str, Index | None, Tensor]]:
+def _views(checkpoint: Checkpoint, reference: str, layers: Layers) -> list[View]:
     """The tensors that a reference means, or the part of one, with their names. Raises EditError for an empty slice."""
     index = split_index(checkpoint, reference, layers)[1]
     if index is not None:
@@ -96,10 +104,21 @@ def _views(checkpoint: Checkpoint, reference: str, layers: Layers) -> list[tuple
                 f"{reference} is an empty slice: {name} has shape {'x'.join(map(str, checkpoint[name].shape))}", "check its bounds"
             )
         return [(name, index, part)]
-    views: dict[Any, tuple[str, None, Tensor]] = {}
+    views: dict[Any, View] = {}
     for name in matches(checkpoint, reference, layers):
         views.setdefault(checkpoint[name].key, (name, None, checkpoint[name]))
     return list(views.values())
+
+
+def _with_average(checkpoint: Checkpoint, views: list[View], assignment: Assignment, known: Averages) -> tuple[list[View], Checkpoint]:
+    """Those of the views whose tensors have an average, and the checkpoint with a note of the others. Raises NoMatch where none has one."""
+    meant = [each for each in assignment.value.operands if isinstance(each, Average)]
+    having = [view for view in views if all(known.of(view[0], each) for each in meant)]
+    if not having:
+        what = f"{views[0][0]} has no average" if len(views) == 1 else f"none of the {len(views):,} tensors has an average"
+        raise NoMatch(what, "`ckpt ls --optimizer` lists averages, with the parameter that each is OF")
+    have, model = {name for name, _, _ in having}, set(known.model)
+    return having, without(checkpoint, str(assignment), [name for name, _, _ in views if name not in have and name in model])
 
 
 def _without_repeats(tensor: Tensor) -> Tensor:
@@ -110,7 +129,7 @@ def _without_repeats(tensor: Tensor) -> Tensor:
     return Tensor.view(tensor.dtype, shape, tensor.storage, tensor.strides, tensor.offset)
 
 
-def _contents(name: str, tensor: Tensor, assignment: Assignment, find: Callable[[Other], Tensor]) -> Storage:
+def _contents(name: str, tensor: Tensor, assignment: Assignment, find: Callable[[Elsewhere], Tensor]) -> Storage:
     """The new elements of `tensor`, C-contiguous. An error about a value names the tensor, now or when the values are read."""
     value, op, dtype = assignment.value, assignment.op, tensor.dtype
     literal = value.literal
@@ -133,6 +152,19 @@ def _check_arithmetic(dtype: Any, op: str, literal: Number | Values | None) -> N
         raise EditError(f"{dtype.name} cannot be divided in place", "cast it to a float first, or write = this / …, which rounds")
     if dtype.kind in "iu" and literal is not None:
         operand(literal.value if isinstance(literal, Number) else literal.array, dtype)
+
+
+def _found(
+    averages: Averages, once: Callable[[str], Checkpoint], name: str, index: Index | None, tensor: Tensor, meant: Elsewhere
+) -> Tensor:
+    """The tensor that `@FILE`, `@FILE#NAME` or `average` means for the tensor `name`, or for the part of it at `index`."""
+    if isinstance(meant, Other):
+        return _tensor_of(once, name, index, tensor, meant)
+    found = averages.of(name, meant)
+    if found is None:
+        raise NoMatch(f"{name} has no average")
+    average = found[1].decoded(found[0])
+    return average if index is None else indexed(average, index, found[0])
 
 
 def _tensor_of(once: Callable[[str], Checkpoint], name: str, index: Index | None, tensor: Tensor, other: Other) -> Tensor:

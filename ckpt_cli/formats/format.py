@@ -75,6 +75,10 @@ class Format:
         """What the file says of single tensors and groups besides their names and values. Where it differs, `diff` notes it."""
         return {}
 
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """What in the file or beside it tells the sizes of tensors besides their headers, where these change; mostly nothing."""
+        return ""
+
     def files_read(self, checkpoint: Checkpoint) -> list[File]:
         """The files that `checkpoint` was read from."""
         return [checkpoint.origin.file] if checkpoint.origin else []
@@ -94,7 +98,7 @@ class Savable(Format):
     Attributes:
         is_target: Whether a new file may be of this format because its name, or `--format`, says so.
         edits_metadata: Whether `ckpt set` changes an entry of the metadata.
-        edits_objects: Whether it replaces an object by a plain one.
+        edits_objects: Whether it replaces an object by a plain one, and makes new ones.
         writes_new_objects: Whether objects that were not read are written, too, such as the state of a training.
     """
 
@@ -103,6 +107,10 @@ class Savable(Format):
     edits_objects = False
     writes_new_objects = False
 
+    def new_entry(self, text: str) -> str:
+        """What is kept in the metadata for a new entry whose value was written without quotes: the text; where there are types, one."""
+        return text
+
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """Lay out a file that holds `checkpoint`. Raises CannotHold before the first byte where there is no place for something."""
         from ..errors import CannotHold
@@ -110,6 +118,10 @@ class Savable(Format):
         raise CannotHold(
             f"of a {self.name} file values alone are edited: names, shapes and dtypes are its program's", "convert it, say to .safetensors"
         )
+
+    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+        """What the program of this format makes of `new_names`, where a config or a graph of its own says which tensors there are."""
+        return ""
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
         """What turns the file that `checkpoint` was read from into its edited self; None where it must be written anew."""
@@ -261,6 +273,14 @@ class HasChecksums(Format):
     def checksummed(self, checkpoint: Checkpoint) -> Iterable[tuple[str, Storage]]:
         """What the files of `checkpoint` have checksums of besides the tensors' own storages: what it is called, and its bytes."""
         raise NotImplementedError
+
+
+def new_names(checkpoint: Checkpoint) -> str:
+    """The first names of tensors that were not in the file that `checkpoint` was read from, as one text; empty where there are none."""
+    read = checkpoint.origin.read if checkpoint.origin else checkpoint
+    if checkpoint.tensors is read.tensors:
+        return ""
+    return _first([name for name in checkpoint if checkpoint.sources.get(name, name) not in read])
 
 
 def _first(names: Sequence[str]) -> str:

@@ -35,13 +35,14 @@ class Dare(Method):
 
         base, *sources = values
         into, difference = (scratch(index, base.size, base.dtype.name) for index in (-2, -3))
-        into[:] = 0
-        for index, (each, weight) in enumerate(zip(sources, how.weights_or(1.0, len(sources)), strict=True)):
-            numpy.subtract(each, base, out=difference)
-            numpy.multiply(difference, weight / how.density, out=difference)
+        for index, weight in enumerate(how.weights_or(1.0, len(sources))):
+            target = difference if index else into
+            numpy.subtract(sources[index], base, out=target)
+            numpy.multiply(target, weight / how.density, out=target)
             if how.density < 1:
-                numpy.multiply(difference, kept(how.seed, how.name, index, first, base.size, how.density), out=difference)
-            numpy.add(into, difference, out=into)
+                numpy.multiply(target, kept(how.seed, how.name, index, first, base.size, how.density), out=target)
+            if index:
+                numpy.add(into, difference, out=into)
         return numpy.add(base, into, out=into)
 
 

@@ -28,7 +28,9 @@ class Linear(Method):
             numpy.add(values[0], values[1], out=into)
             for each in values[2:]:
                 numpy.add(into, each, out=into)
-            return numpy.divide(into, len(values), out=into)
+            count = len(values)
+            is_power_of_two = count & (count - 1) == 0  # then the product is the quotient, and takes less time
+            return numpy.multiply(into, 1 / count, out=into) if is_power_of_two else numpy.divide(into, count, out=into)
         return weighted_sum(values, how.weights, into)
 
 

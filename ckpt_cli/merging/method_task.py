@@ -27,11 +27,13 @@ class Task(Method):
 
         base, *sources = values
         into, difference = (scratch(index, base.size, base.dtype.name) for index in (-2, -3))
-        into[:] = 0
-        for each, weight in zip(sources, how.weights_or(1.0, len(sources)), strict=True):
-            numpy.subtract(each, base, out=difference)
-            numpy.multiply(difference, weight, out=difference)
-            numpy.add(into, difference, out=into)
+        for index, weight in enumerate(how.weights_or(1.0, len(sources))):
+            target = difference if index else into
+            numpy.subtract(sources[index], base, out=target)
+            if weight != 1:
+                numpy.multiply(target, weight, out=target)
+            if index:
+                numpy.add(into, difference, out=into)
         return numpy.add(base, into, out=into)
 
 

@@ -45,36 +45,38 @@ class Ties(Method):
         return kth_largest(magnitudes, how.density) if how.density < 1 else []
 
     def merge(self, values: Values, how: How, first: int, known: Any) -> Array:
-        """An element of which any source is NaN is NaN."""
+        """An element is NaN where the sum is, of what is NaN or infinite."""
         import numpy
 
         base, *sources = values
         weights = how.weights_or(1.0, len(sources))
-        trimmed = []
-        total = scratch(-2, base.size, base.dtype.name)
-        total[:] = 0
-        for index, (each, weight) in enumerate(zip(sources, weights, strict=True)):
-            difference = numpy.subtract(each, base, out=scratch(-4 - index, base.size, base.dtype.name))
+        trimmed = [scratch(-5 - index, base.size, base.dtype.name) for index in range(len(sources))]
+        total, magnitude = (scratch(index, base.size, base.dtype.name) for index in (-2, -3))
+        for index, difference in enumerate(trimmed):
+            numpy.subtract(sources[index], base, out=difference)
             if known:
-                numpy.copyto(difference, 0, where=numpy.abs(difference) < known[index])
-            numpy.multiply(difference, weight, out=difference)
-            numpy.add(total, difference, out=total)
-            trimmed.append(difference)
+                numpy.multiply(difference, numpy.abs(difference, out=magnitude) >= known[index], out=difference)
+            if weights[index] != 1:
+                numpy.multiply(difference, weights[index], out=difference)
+            numpy.add(total if index else 0, difference, out=total)
         return numpy.add(base, _mean_of_agreeing(trimmed, weights, total), out=total)
 
 
 def _mean_of_agreeing(trimmed: Values, weights: tuple[float, ...], total: Array) -> Array:
-    """The weighted mean of the differences, weighted already, whose sign is that of their sum; NaN where the sum is."""
+    """The weighted mean of the differences, weighted already, whose sign is that of their sum. `total` and `trimmed` are written over."""
     import numpy
 
-    minus = total < 0
-    merged, divisor = numpy.zeros_like(total), numpy.zeros_like(total)
-    for difference, weight in zip(trimmed, weights, strict=True):
-        agrees = numpy.where(minus, difference < 0, difference > 0)
-        numpy.add(merged, difference, out=merged, where=agrees)
-        numpy.add(divisor, weight, out=divisor, where=agrees)
-    numpy.divide(merged, divisor, out=merged, where=divisor != 0)
-    numpy.copyto(merged, total, where=numpy.isnan(total))
+    is_undefined = numpy.isnan(total)
+    sign = numpy.copysign(1, numpy.add(total, 0, out=total), out=total)  # of a sum of -0 it is plus
+    merged, divisor = (scratch(index, sign.size, sign.dtype.name) for index in (-3, -4))
+    for index, difference in enumerate(trimmed):
+        agreeing = numpy.maximum(numpy.multiply(difference, sign, out=difference), 0, out=difference)
+        numpy.add(merged if index else 0, agreeing, out=merged)
+        numpy.add(divisor if index else 0, numpy.multiply(agreeing > 0, weights[index], dtype=sign.dtype), out=divisor)
+    numpy.add(divisor, divisor == 0, out=divisor)
+    numpy.multiply(numpy.divide(merged, divisor, out=merged), sign, out=merged)
+    if is_undefined.any():
+        merged[is_undefined] = numpy.nan
     return merged
 
 

@@ -56,7 +56,7 @@ def float4_blocks(
         import numpy
 
         each = scales.rows(first, last)
-        if whole:
+        if whole is not None:
             each = each / whole.array().reshape(()) if divided else each * whole.array().reshape(())
         values = table_pairs(E2M1, packed.raw((first, last))).reshape(last - first, -1, size)
         return numpy.multiply(values, each[:, :, None], out=values).reshape(last - first, -1)

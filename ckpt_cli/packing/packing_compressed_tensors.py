@@ -60,7 +60,7 @@ def _int8(headers: Headers, weight: str, name: str) -> Packed | None:
     zero_name = f"{weight}_zero_point"
     has_zeros = zero_name in headers.kinds
     zero = headers.need(zero_name, _INTEGERS, weight) if has_zeros else None
-    zeros = laid_over(weight, zero_name, zero, stored.shape, block_size(headers)) if zero else None
+    zeros = laid_over(weight, zero_name, zero, stored.shape, block_size(headers)) if zero is not None else None
     matrix = Matrix.of(stored)
 
     def compute(first: int, last: int) -> Any:

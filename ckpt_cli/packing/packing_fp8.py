@@ -49,7 +49,7 @@ class Float8(Packing):
         how = "by powers of two" if scale.dtype.name == "float8_e8m0fnu" else described(scales, weight.shape)
         zero_name = f"{main}_zero_point"
         zero = headers.need(zero_name, f"{FLOATS} {_FLOAT8} int8", main) if zero_name in headers.kinds else None
-        zeros = laid_over(main, zero_name, zero, weight.shape, block_size(headers)) if zero else None
+        zeros = laid_over(main, zero_name, zero, weight.shape, block_size(headers)) if zero is not None else None
         return Packed(
             main,
             f"{weight.dtype.name}, scale {how}",

@@ -43,7 +43,10 @@ class GPTQ(Packing):
             raise Malformed(f"{name}: the layout {form!s:.40} of GPTQ is not decoded")
         zero = headers.need(zeros, "int32 uint32", name)
         g_idx = headers.need(order, "int32 int64", name) if order in headers.kinds else None
-        out, bits = words.shape[1], _bits(headers, name, zero, scale, words.shape[0] * 32 / g_idx.numel if g_idx and g_idx.numel else None)
+        out, bits = (
+            words.shape[1],
+            _bits(headers, name, zero, scale, words.shape[0] * 32 / g_idx.numel if g_idx is not None and g_idx.numel else None),
+        )
         columns = words.shape[0] * 32 // bits
         check_shape(name, zeros, zero.shape, (scale.shape[0], -(-out * bits // 32)))
         if g_idx is not None:

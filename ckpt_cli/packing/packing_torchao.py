@@ -54,7 +54,7 @@ class TorchAO(Packing):
         scale = headers.need(scale_name, FLOATS, plain)
         zero = headers.need(f"{stem}zero_point", _ZEROS, plain) if f"{stem}zero_point" in headers.kinds else None
         dtype = _dtype_of(made, scale.dtype)
-        if zero and zero.dtype.kind == "f":
+        if zero is not None and zero.dtype.kind == "f":
             return _int4(headers, plain, parts, zero, dtype) if leaf == "qdata" else _float_zeros(plain)
         if not headers.is_a(name, f"{_INTEGERS} {_FLOAT8}"):
             raise Malformed(f"{plain}: {name} is {stored.dtype.name}, not integers")
@@ -78,7 +78,7 @@ def _dtype_of(made: Foreign, otherwise: DType) -> DType:
 def _affine(headers: Headers, plain: str, parts: tuple[str, ...], zero: Tensor | None, dtype: DType) -> Packed:
     stored, scale = headers.checkpoint[parts[0]], headers.checkpoint[parts[1]]
     scales = laid_over(plain, parts[1], scale, stored.shape)
-    zeros = laid_over(plain, parts[2], zero, stored.shape) if zero else None
+    zeros = laid_over(plain, parts[2], zero, stored.shape) if zero is not None else None
     matrix = Matrix.of(stored)
 
     def compute(first: int, last: int) -> Any:

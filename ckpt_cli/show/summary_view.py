@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from shlex import quote
 from typing import Any
 
 from ..analysis.config_summary import ConfigSummary
@@ -114,8 +115,31 @@ def foot(summary: Summary) -> Iterator[str]:
         yield f"packed: {title}, {many(alike.parameters, 'parameter')} of {many(alike.elements, 'element')} in {readable_size(alike.bytes)}"
     for name, part in summary.besides.items():
         yield f"besides: {name}, {many(part.tensors, 'tensor')}, {many(part.elements, 'element')}, {readable_size(part.bytes)}"
+    yield from average_lines(summary)
     for name, value in (*summary.objects.items(), *summary.metadata.items()):
         yield f"{name}: {text_of(value)}"
+
+
+def average_lines(summary: Summary) -> Iterator[str]:
+    """Yield a line for each average that a training has kept: of how many tensors it is, what the file tells, how it is put in place."""
+    beside = [one for one in summary.averages if one.in_place is False and one.parameters]
+    for one in summary.averages:
+        told = [f"of {many(one.parameters, 'tensor')}"] if one.parameters else []
+        told += [f"decay {one.decay:g}"] if one.decay is not None else []
+        told += [many(one.updates, "update")] if one.updates is not None else []
+        facts = f": {', '.join(told)}" if told else ""
+        if one in beside:
+            value = "average" if len(beside) == 1 else f"average({one.pattern})"
+            yield f"average {one.pattern}{facts}; to put it in place: ckpt set {quote(summary.path)} {quote(f'* = {value}')} -o OUT"
+        elif one.in_place:
+            trained = f"; {one.pattern} is what was trained" if one.parameters else ""
+            yield f"average in the weights{facts}{trained}"
+        else:
+            yield f"average {one.pattern}{facts}{'' if one.parameters else ': matched to no tensor'}"
+
+
+def _told(number: float | None) -> str:
+    return "" if number is None else f"{number:g}" if isinstance(number, float) else str(number)
 
 
 def many(count: int, thing: str) -> str:
@@ -149,6 +173,9 @@ def records(summary: Summary, layers: Sequence[Row]) -> Iterator[tuple[Any, ...]
     yield from (("dtype", name, count) for name, count in summary.dtypes.items())
     yield from (("packed", title, alike.parameters, alike.elements, alike.bytes) for title, alike in summary.packed.items())
     yield from (("besides", name, part.tensors, part.elements, part.bytes) for name, part in summary.besides.items())
+    for one in summary.averages:
+        in_place = "" if one.in_place is None else str(one.in_place).lower()
+        yield "average", one.pattern, one.parameters, in_place, _told(one.decay), _told(one.updates)
     yield from (("object", name, text_of(value)) for name, value in summary.objects.items())
     yield from (("metadata", name, value) for name, value in summary.metadata.items())
 
@@ -173,6 +200,10 @@ def document(summary: Summary, layers: Sequence[Row]) -> dict[str, Any]:
         "objects": {name: getattr(value, "text", value) for name, value in summary.objects.items()},
         "metadata": dict(summary.metadata),
         "packed": {title: vars(alike) for title, alike in summary.packed.items()},
+        "averages": [
+            {"pattern": one.pattern, "parameters": one.parameters, "in_place": one.in_place, "decay": one.decay, "updates": one.updates}
+            for one in summary.averages
+        ],
     }
 
 

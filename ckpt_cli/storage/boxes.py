@@ -14,7 +14,7 @@ from .storage import Slice, Storage
 from .strides import Scattered, Strided
 from .tiles import Box, chained
 
-_SLAB = 1 << 20  # bytes that are computed at once
+_SLAB = 1 << 18  # bytes that are computed at once; memory for more is mapped and unmapped each time
 _WIDEST = 16 << 20  # bytes of a row that is held in memory; rows that are wider are read run by run
 
 
@@ -42,7 +42,7 @@ def cut(of: Storage, size: int, shape: Sequence[int], box: Box) -> Storage:
     def compute(begin: int, end: int) -> memoryview:
         import numpy
 
-        rows = numpy.frombuffer(of.read((first + begin) * row, (first + end) * row), f"V{size}").reshape(end - begin, *shape[1:])
+        rows = numpy.frombuffer(of.read((first + begin) * row, (first + end) * row), _element(size)).reshape(end - begin, *shape[1:])
         return memoryview(rows[(slice(None), *inner)].tobytes())
 
     return Rows([of], count, size * prod(length for _, length in box[1:]), max(1, _SLAB // max(row, 1)), compute)
@@ -78,12 +78,17 @@ def laid_over(base: Storage, size: int, shape: Sequence[int], box: Box, contents
         base.readinto(begin * row, memoryview(rows))
         low, high = max(begin, first), min(end, first + count)
         if low < high:
-            kept = numpy.frombuffer(contents.read((low - first) * narrow, (high - first) * narrow), f"V{size}")
-            target = numpy.frombuffer(rows, f"V{size}").reshape(end - begin, *shape[1:])
+            kept = numpy.frombuffer(contents.read((low - first) * narrow, (high - first) * narrow), _element(size))
+            target = numpy.frombuffer(rows, _element(size)).reshape(end - begin, *shape[1:])
             target[(slice(low - begin, high - begin), *inner)] = kept.reshape(high - low, *(length for _, length in box[1:]))
         return memoryview(rows)
 
     return Rows([base, contents], shape[0], row, max(1, _SLAB // max(row, 1)), compute)
+
+
+def _element(size: int) -> str:
+    """Numpy's type for an element of so many bytes; integers are copied faster than bytes are."""
+    return f"u{size}" if size in (1, 2, 4, 8) else f"V{size}"
 
 
 def _without_leading_ones(shape: tuple[int, ...], box: tuple[tuple[int, int], ...]) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...]]:

@@ -213,6 +213,11 @@ class Checkpoint(Mapping[str, Tensor]):
             raise NoTensor(f"no name begins with {prefix!r}", did_you_mean(prefix, self.tensors))
         return StateDict(tensors, (name[len(prefix) :] for name in self.shared() if name.startswith(prefix)))
 
+    @property
+    def is_as_read(self) -> bool:
+        """Whether its tensors are those of a file: no edit has changed them."""
+        return self.origin is not None and self.origin.read.tensors is self.tensors
+
     def layer_and_leaf(self, name: str) -> tuple[str, str]:
         """Return the path of the layer that a tensor is in, and what the tensor is called there."""
         if name in self.layer_of:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...errors import CannotHold, EditError
+from ...errors import EditError
 from ...tensors.checkpoint import Checkpoint
 from .object_names import key_text, spellings
-from .object_nodes import Call, Dict, node_of, text_of
+from .object_nodes import Call, node_of, text_of
 from .object_walk import TreeEntry
 from .pickle_tree import SortedLeaves
+from .tree_places import is_dict, place_of
 
 
 class TreeEditor:
@@ -35,6 +36,7 @@ class TreeEditor:
         self.removals = _Removals()
         self.keyed: dict[int, Any] = {}  # containers that have a new key
         self.inner: dict[int, list[tuple[str, Any]]] = {}  # the dicts in a container, by its id
+        self._tensors = {id(entry.node) for entry in leaves.entries.values()}
 
     def node(self, name: str, like: Any) -> Any:
         """The node of a tensor, in place of the node `like` (None: there was none). Raises CannotHold."""
@@ -60,7 +62,9 @@ class TreeEditor:
             elif self.checkpoint.objects[name] is not read.get(name):
                 self._put(entry, node_of(self.checkpoint.objects[name]))
         for name in self.added:
-            self._insert(name, self.node(name, None))
+            node = self.node(name, None)
+            self._tensors.add(id(node))
+            self._insert(name, node)
         made = {name: node_of(value) for name, value in self.checkpoint.objects.items() if name not in read}
         for name, node in made.items():
             self._insert(name, node)
@@ -87,6 +91,7 @@ class TreeEditor:
             self.removals.add(entry)
             return
         node = entry.node if unchanged else self.node(name, entry.node)
+        self._tensors.add(id(node))
         if node is not entry.node:
             self._put(entry, node)
         if name != source:
@@ -114,20 +119,27 @@ class TreeEditor:
         self._insert(name, node)
 
     def _insert(self, name: str, node: Any) -> None:
-        """Put an entry into the deepest dict that its name leads into."""
-        holder, key = self.root, name
-        while inner := self._inner_dict(holder, key):
-            holder, key = inner[1], key[len(inner[0]) + 1 :]
-        if not hasattr(holder, "pairs") or (type(holder) is Call and holder.state() and holder.state().get("_modules") is not None):  # type: ignore[union-attr]
-            raise CannotHold(f"there is no dict in the file that {name!r} could go into", "convert it to a flat state dict first")
-        holder.pairs.append((key, node))
-        self.keyed[id(holder)] = holder
+        """Put an entry where its name leads; a container of that name gives way to it. Raises CannotHold."""
+        place = place_of(self.root, name, self._is_tensor)
+        if place.position is not None and name not in self.leaves.entries and name not in self.leaves.others:
+            below = next((other for other in (*self.checkpoint, *self.checkpoint.objects) if other.startswith(f"{name}.")), None)
+            if below is not None:
+                raise EditError(f"{name} holds {below} in the file, and can be nothing else", "choose another name")
+            self._put(TreeEntry((), None, place.holder, place.position), node)
+        elif hasattr(place.holder, "pairs"):
+            place.holder.pairs.append((place.key, node))
+            self.keyed[id(place.holder)] = place.holder
+        else:
+            place.holder.items.append(node)
+
+    def _is_tensor(self, node: Any) -> bool:
+        return id(node) in self._tensors
 
     def _inner_dict(self, holder: Any, name: str) -> tuple[str, Any] | None:
         """The dict in `holder` that `name` leads into, after the key that it has there."""
         if id(holder) not in self.inner:
             pairs = getattr(holder, "pairs", [])
-            self.inner[id(holder)] = [(key_text(key), value) for key, value in pairs if _is_dict(value)]
+            self.inner[id(holder)] = [(key_text(key), value) for key, value in pairs if is_dict(value)]
         return next(((key, value) for key, value in self.inner[id(holder)] if name.startswith(key + ".")), None)
 
 
@@ -166,10 +178,6 @@ def _check_keys(holder: Any) -> None:
         if key in seen:
             raise EditError(f"the file has something else that is called {key!r}", "choose another name, or drop that first")
         seen.add(key)
-
-
-def _is_dict(value: Any) -> bool:
-    return type(value) is Dict or (type(value) is Call and (bool(value.pairs) or value.path == "collections.OrderedDict"))
 
 
 def _prune(root: Any, emptied: set[int]) -> None:

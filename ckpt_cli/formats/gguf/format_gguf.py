@@ -23,6 +23,7 @@ from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .. import Patcher, Savable, Writer, formats
+from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -38,6 +39,9 @@ _DTYPES = {
 _CODES = {name: code for code, name in _DTYPES.items()}
 _LONGEST_NAME = 64
 _MOST_AXES = 4
+
+_TOKENS = "tokenizer.ggml.tokens"
+_BY_TOKEN = ("token_embd.weight", "output.weight")
 
 
 class Gguf(Writer, Patcher):
@@ -65,11 +69,32 @@ class Gguf(Writer, Patcher):
         form = formats["gguf-split"]
         return form.divided(size) if isinstance(form, Savable) else None
 
+    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+        """That llama.cpp counts the tensors that its architecture has."""
+        kind, new = checkpoint.metadata.get("general.architecture"), new_names(checkpoint) if self.is_origin_of(checkpoint) else ""
+        return f"llama.cpp refuses a file with tensors that the architecture {kind} does not have: it has {new} now" if new and kind else ""
+
+    def new_entry(self, text: str) -> str:
+        """A number or a boolean of its type, else a text."""
+        from .header_writing import Typed
+
+        return Typed.of(text)
+
     def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
         """The arrays that were read from a GGUF file, or from all its parts."""
         from .header import Header
 
         return checkpoint.objects if isinstance(checkpoint.rest, Header) else ()
+
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """The tokens, whose number is that of the rows of the embedding (llama.cpp: n_vocab)."""
+        tokens = len(checkpoint.objects[_TOKENS]) if _TOKENS in checkpoint.objects else 0
+        wrong = [name for name in _BY_TOKEN if name in changed and changed[name][0] != tokens]
+        return (
+            f"{_TOKENS} has {tokens:,} entries, and {' and '.join(wrong)} other rows: llama.cpp does not load it"
+            if tokens and wrong
+            else ""
+        )
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """The key/values, the entries of the tensors, their data. Raises CannotHold for a tensor that ggml has no place for."""
@@ -212,6 +237,8 @@ def pairs_of(checkpoint: Checkpoint) -> list[bytes]:
     header, alignment = checkpoint.rest, frame_of(checkpoint).alignment
     if isinstance(header, Header) and checkpoint.origin:
         before = checkpoint.origin.read
+        if alignment != 32 and "general.alignment" not in checkpoint.metadata:
+            raise CannotHold("general.alignment says where the data lie, and they stay there", "leave it as it is")
         kept = [_pair(checkpoint, before, key) for key in header.values if key in checkpoint.metadata or key in checkpoint.objects]
         new = [(key, text) for key, text in checkpoint.metadata.items() if key not in header.values]
         return kept + [encoded_pair(key, text, header.order) for key, text in new]

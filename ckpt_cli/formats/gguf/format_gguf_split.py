@@ -83,6 +83,12 @@ class GgufSplit(SeveralFiles, Writer, Patcher):
         if isinstance(form, Savable):
             form.check_place(checkpoint)
 
+    def new_entry(self, text: str) -> str:
+        """A number or a boolean of its type, else a text."""
+        from .header_writing import Typed
+
+        return Typed.of(text)
+
     def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
         """The arrays that were read from a GGUF."""
         form = formats["gguf"]

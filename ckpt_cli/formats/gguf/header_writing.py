@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,9 @@ from .cursor import BOOL, FLOAT32, FLOAT64, NUMBER_LETTERS, STRING, TYPE_NAMES, 
 from .header import MAGIC, Header, TensorInfo
 
 # How a text is turned into a value, where `int` does not do it.
-_PARSE: dict[int, Callable[[str], Any]] = {FLOAT32: float, BOOL: lambda text: {"true": True, "false": False}[text.lower()], FLOAT64: float}
+_BOOLEANS = {"true": True, "false": False}
+_PARSE: dict[int, Callable[[str], Any]] = {FLOAT32: float, BOOL: lambda text: _BOOLEANS[text.lower()], FLOAT64: float}
+_RANGES = ((UINT32, 0, 1 << 32), (5, -(1 << 31), 0), (10, 0, 1 << 64), (11, -(1 << 63), 0))  # types of whole numbers, the likeliest first
 
 
 def encoded_head(order: str, version: int, tensors: int, values: int) -> bytes:
@@ -19,8 +22,38 @@ def encoded_head(order: str, version: int, tensors: int, values: int) -> bytes:
     return MAGIC + struct.pack(order + "IQQ", version, tensors, values)
 
 
+class Typed(str):
+    """The text of a value that is to be a number or a boolean; `type` is its type."""
+
+    type: int
+
+    @classmethod
+    def of(cls, text: str) -> str:
+        """Return a text as the value that it spells: true, false, an integer, a decimal number; any other text as it is."""
+        value_type = BOOL if text.lower() in _BOOLEANS else _type_of_number(text)
+        if value_type is None:
+            return text
+        typed = cls(text)
+        typed.type = value_type
+        return typed
+
+
+def _type_of_number(text: str) -> int | None:
+    """The type of a number: uint32 as llama.cpp has them, int32 for a negative one, 64 bits where it takes them; a float32."""
+    if re.fullmatch(r"-?[0-9]{1,20}", text):
+        fitting = (kind for kind, low, high in _RANGES if low <= int(text) < high)
+        return next(fitting, None)
+    return FLOAT32 if re.fullmatch(r"-?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=e))(e[-+]?[0-9]{1,3})?", text, re.IGNORECASE) else None
+
+
 def encoded_pair(key: str, value: int | str, order: str) -> bytes:
-    """Encode a key with a string, or with a number as a uint32."""
+    """Encode a key with a string, a number of its type, or with another number as a uint32."""
+    if isinstance(value, Typed):
+        number = _PARSE.get(value.type, int)(value)
+        try:
+            return encoded_number(key, value.type, number, order)
+        except (struct.error, OverflowError):
+            raise EditError(f"{key} is {TYPE_NAMES[value.type]} and cannot hold {value[:60]!r}") from None
     if isinstance(value, str):
         return _string(key, order) + struct.pack(order + "I", STRING) + _string(value, order)
     return _string(key, order) + struct.pack(order + "II", UINT32, value)

@@ -66,13 +66,30 @@ def _new_leaves(checkpoint: Checkpoint) -> list[_NewLeaf]:
         leaves.append(_NewLeaf(name, tensor, leaf is not None and leaf.scalar and not tensor.shape))
     if not leaves:
         raise CannotHold("a msgpack tree without an array cannot be told from other files", "write another format")
+    read = checkpoint.origin.read.objects if checkpoint.origin and before else {}
     for name, value in checkpoint.objects.items():
-        if name in before:
+        if name in before and value is read.get(name):
             leaves.append(_NewLeaf(name, before[name].node if type(before[name].node) is Span else value))
+        elif before:
+            _check_packs(name, value)
+            leaves.append(_NewLeaf(name, value))
         elif holdable(value):
             leaves.append(_NewLeaf(name, value))
     place = {name: index for index, name in enumerate(before)}
     return sorted(leaves, key=lambda leaf: place.get(checkpoint.sources.get(leaf.name, leaf.name), len(place)))
+
+
+def _check_packs(name: str, value: Any) -> None:
+    """Raise CannotHold for an object that was made and has no place in msgpack."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        inner = [*each, *each.values()] if type(each) is dict else each if type(each) is list else []
+        waiting += inner
+        if not inner and not holdable(each):
+            raise CannotHold(
+                f"msgpack has no place for {name}: an integer of over 64 bits, or a text that is no Unicode", "give another value"
+            )
 
 
 def _check_holdable(name: str, tensor: Tensor, from_flax: bool) -> None:
@@ -86,8 +103,9 @@ def _check_holdable(name: str, tensor: Tensor, from_flax: bool) -> None:
 def _paths(checkpoint: Checkpoint, wanted: Sequence[str]) -> list[Path]:
     """Return a path for each name, such that reading gives the names back. Raises CannotHold where there is none."""
     before = _read_leaves(checkpoint)
+    lists = checkpoint.rest.lists if isinstance(checkpoint.rest, FlaxTree) else frozenset()
     for divide in (_divided, lambda name: tuple(name.split("."))):
-        path_of = {name: before[name].path if name in before else divide(name) for name in wanted}
+        path_of = {name: before[name].path if name in before else _by_position(divide(name), lists) for name in wanted}
         paths = _without_leaves_above(list(path_of.values()))
         wrong = next((path for path in paths if len(path) > DEEPEST or not all(map(_is_key, path))), None)
         if wrong is not None:
@@ -109,6 +127,14 @@ def _is_key(key: Any) -> bool:
 def _divided(name: str) -> Path:
     r"""Return the keys of a name: divided at dots, but for those that are escaped (`a\.b`)."""
     return tuple(re.sub(r"\\(.)", r"\1", part) for part in re.findall(r"(?:^|\.)((?:[^.\\]|\\.|\\$)*)", name, re.DOTALL))
+
+
+def _by_position(path: Path, lists: frozenset[Path]) -> Path:
+    """The path with numbers for the keys of lists."""
+    known: Path = ()
+    for key in path:
+        known = (*known, int(key) if known in lists and key.isdecimal() and len(key) < 10 else key)
+    return known
 
 
 def _without_leaves_above(paths: list[Path]) -> list[Path]:
@@ -162,10 +188,17 @@ def _leaf(leaf: _NewLeaf, checkpoint: Checkpoint) -> Iterator[bytes | Storage]:
         yield Extent(checkpoint.rest.file, value.head, value.start + value.nbytes - value.head)
     elif type(value) is complex:
         yield head(ValueKind.EXTENSION, 19, COMPLEX) + head(ValueKind.ARRAY, 2) + packed(value.real) + packed(value.imag)
-    elif type(value) in (dict, list, tuple):
-        yield head(ValueKind.MAP if type(value) is dict else ValueKind.ARRAY, 0)
     else:
-        yield packed(value)
+        yield _packed_whole(value)
+
+
+def _packed_whole(value: Any) -> bytes:
+    """A plain value with all that it holds."""
+    if type(value) is dict:
+        return head(ValueKind.MAP, len(value)) + b"".join(packed(key) + _packed_whole(each) for key, each in value.items())
+    if type(value) in (list, tuple):
+        return head(ValueKind.ARRAY, len(value)) + b"".join(map(_packed_whole, value))
+    return packed(value)
 
 
 def _tensor(tensor: Tensor, code: int) -> Iterator[bytes | Storage]:

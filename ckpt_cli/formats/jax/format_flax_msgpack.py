@@ -35,7 +35,7 @@ class Flax(Writer, Patcher):
     name = "flax-msgpack"
     title = "Flax msgpack (flax.serialization)"
     suffixes = (".msgpack",)
-    objects = True
+    objects = edits_objects = True
     axes = "io"
 
     def sniff(self, file: File) -> bool:

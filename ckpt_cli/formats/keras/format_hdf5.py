@@ -22,6 +22,7 @@ from ...storage.file import File
 from ...storage.storage import Extent
 from ...tensors.checkpoint import Checkpoint
 from .. import Patcher, Writer, formats
+from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -37,7 +38,7 @@ class HDF5(Writer, Patcher):
     title = "HDF5: Keras' .weights.h5, .h5"
     called = "HDF5"
     suffixes = (".h5", ".hdf5")
-    ties = metadata = objects = True
+    ties = metadata = edits_metadata = objects = True
     axes = "io"
 
     def sniff(self, file: File) -> bool:
@@ -53,11 +54,27 @@ class HDF5(Writer, Patcher):
         note = shard_map.part_note(file.path)
         return found.replacing(notes=(*found.notes, note)) if note else found
 
+    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+        """That Keras goes by its config, where there is one, and by its lists of names."""
+        from .hdf5_objects import HDF5Tree
+
+        tree = checkpoint.rest
+        listed = isinstance(tree, HDF5Tree) and any(tree.nodes[""].attribute(name) for name in ("model_config", "layer_names"))
+        new = new_names(checkpoint) if listed and self.is_origin_of(checkpoint) else ""
+        return f"the model in the file does not know of {new}: Keras passes over it, or refuses a layer that has it" if new else ""
+
     def attributes(self, checkpoint: Checkpoint) -> Mapping[str, object]:
         """The attributes of groups and datasets."""
         from . import hdf5_checkpoint
 
         return hdf5_checkpoint.attributes(checkpoint.rest)
+
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """The config of a whole model, by which Keras builds it before it loads the weights."""
+        from .hdf5_checkpoint import model_config
+
+        whole = model_config(checkpoint.rest) is not None
+        return "model_config in the .h5 keeps the old sizes: load_model() fails, load_weights() into a new model does not" if whole else ""
 
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for what HDF5 has no place for. Where values alone change, there is nothing."""

@@ -21,6 +21,7 @@ from ...storage.storage import Memory, Storage
 from ...tensors.checkpoint import Checkpoint
 from .. import Patcher, Writer, formats
 from ..encodings import zip as zips
+from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -60,11 +61,20 @@ class Keras(Writer, Patcher):
         found = hdf5_checkpoint.checkpoint_of(tree, config, rest)
         return found.replacing(metadata={key: value for key, value in metadata.items() if type(value) is str} | dict(found.metadata))
 
+    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+        """That Keras goes by the config in the file."""
+        new = new_names(checkpoint) if self.is_origin_of(checkpoint) else ""
+        return f"the model in the file does not know of {new}: Keras passes over it, or refuses a layer that has it" if new else ""
+
     def attributes(self, checkpoint: Checkpoint) -> Mapping[str, object]:
         """The attributes of groups and datasets."""
         from . import hdf5_checkpoint
 
         return hdf5_checkpoint.attributes(checkpoint.rest.tree)
+
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """The config, by which Keras builds the model before it loads the weights."""
+        return "config.json in a .keras keeps the old sizes, and Keras does not load it: write NAME.weights.h5 for model.load_weights()"
 
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for what comes from another format, which has no config, and for what HDF5 has no place for."""

@@ -76,7 +76,7 @@ class _Builder:
 
     def build(self) -> list[tuple[int, Storage]]:
         """Create everything, in the order in which it was read; return the bytes of the file at which data go, and the data."""
-        self._attributes(self.root, self.nodes.get(""))
+        self._attributes(self.root, self._root())
         self._metadata()
         tied = self.checkpoint.tied_to()
         for path, node in self.nodes.items():
@@ -100,12 +100,22 @@ class _Builder:
             self.datasets[kept] = name
             self._tensor(name, self.checkpoint[name])
 
+    def _root(self) -> Node | None:
+        """The root with its attributes, but for those among the metadata that were dropped or set."""
+        node, origin = self.nodes.get(""), self.checkpoint.origin
+        if node is None or origin is None or self.checkpoint.metadata is origin.read.metadata:
+            return node
+        before, now = origin.read.metadata, self.checkpoint.metadata
+        return node._replace(attributes=[each for each in node.attributes if before.get(each.name) == now.get(each.name)])
+
     def _metadata(self) -> None:
-        kept = self.nodes[""].attributes if "" in self.nodes else []
+        root = self._root()
+        kept = root.attributes if root else []
         known = {each.name for each in kept} | ({"keras_version", "date_saved"} if self.nodes else set())
         for key, value in self.checkpoint.metadata.items():
             if key not in known:
-                write_attribute(self.root, Attribute(key, _UTF8_TEXT, (), [value.encode()]))
+                attribute = Attribute(key, _UTF8_TEXT, (), [_encoded(value, key)])
+                self._created(f"the metadata {key}", lambda attribute=attribute: write_attribute(self.root, attribute))
 
     def _group(self, path: str) -> Any:
         """Return the group at `path`; create it and those above it where they do not exist."""

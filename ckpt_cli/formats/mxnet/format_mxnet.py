@@ -25,6 +25,7 @@ from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .. import Patcher, Writer, formats
+from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -70,6 +71,18 @@ class MXNet(Writer, Patcher):
         notes = (layers.note,) if layers.note else ()
         rest = Rest(arrays, bool(listed.names))
         return Checkpoint(tensors, layers=layers.types, layer_of=layers.layer_of, notes=notes, rest=rest, fixed=layers.fixed)
+
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """The graph that Module and `export` write beside the file."""
+        from .symbol import graph_beside
+
+        graph = graph_beside(checkpoint.origin.path) if checkpoint.origin else ""
+        return f"{graph} keeps the old sizes (num_hidden, num_filter, input_dim)" if graph else ""
+
+    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+        """That MXNet goes by the graph beside the file, where there is one."""
+        new = new_names(checkpoint) if checkpoint.layers and self.is_origin_of(checkpoint) else ""
+        return f"the graph beside the file does not know of {new}: MXNet passes over it, or asks for allow_extra" if new else ""
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """The arrays, then their names. Raises CannotHold for what MXNet does not load."""

@@ -51,10 +51,16 @@ class _GraphNode(NamedTuple):
     attributes: dict[str, Any]
 
 
+def graph_beside(path: str) -> str:
+    """Return the path of the graph beside the file at `path`; empty where there is none."""
+    graph = _PARAMS.sub("", path) + "-symbol.json"
+    return graph if _PARAMS.search(path) and os.path.lexists(graph) else ""
+
+
 def layers(path: str, names: Iterable[str]) -> Layers:
     """Return the layers of the tensors `names` in the file at `path`, by the graph beside it; nothing where there is none."""
-    graph = _PARAMS.sub("", path) + "-symbol.json"
-    if not _PARAMS.search(path) or not os.path.lexists(graph):
+    graph = graph_beside(path)
+    if not graph:
         return Layers({}, {}, {})
     try:
         return _layers_in(_contents(graph), names)

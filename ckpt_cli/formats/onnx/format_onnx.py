@@ -8,7 +8,7 @@ Specified in onnx.proto and docs/ExternalData.md of onnx/onnx. Peculiarities:
 - Elements are raw little-endian bytes, or numbers in a field of their kind: packed floats are raw bytes, packed varints are decoded.
 - External data lie in files below the model's folder, and nowhere else. Tensors that name the same bytes are tied.
 - Values are overwritten where they lie. A graph is neither built nor rewired: no other format is converted to ONNX, and names, dtypes and
-  shapes, which nodes refer to, stay what they are.
+  shapes, which nodes refer to, stay what they are. Entries of `metadata_props` are set and dropped.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .. import Patcher, SeveralFiles, formats
 if TYPE_CHECKING:
     from ...disk.file_to_write import FileToWrite
     from ...disk.patch import Patch
+    from .metadata_writing import NewMetadata
 
 
 class External(NamedTuple):
@@ -42,7 +43,7 @@ class Onnx(SeveralFiles, Patcher):
     title = "ONNX (values are edited in place)"
     called = "ONNX"
     suffixes = (".onnx",)
-    ties = metadata = objects = True
+    ties = metadata = edits_metadata = objects = True
     is_target = True  # a name in .onnx means ONNX, and what is no edited ONNX file is refused
 
     def sniff(self, file: File) -> bool:
@@ -73,6 +74,7 @@ class Onnx(SeveralFiles, Patcher):
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold where more than values changed, or where these cannot be written over."""
         _patches(checkpoint)
+        _new_metadata(checkpoint)
 
     def files_to_write(self, checkpoint: Checkpoint, path: str) -> Iterator[FileToWrite]:
         """The files that change, patched; in a new place all of them, under the names that the model has for them."""
@@ -82,9 +84,13 @@ class Onnx(SeveralFiles, Patcher):
         from ...disk.patch import copy
 
         patches = _patches(checkpoint)
+        metadata = _new_metadata(checkpoint)
         here = checkpoint.origin is not None and os.path.realpath(path) == os.path.realpath(checkpoint.origin.path)
         names = [path, *(os.path.join(os.path.dirname(path), location) for location in _external(checkpoint).files)]
         for target, patch in zip(names, patches, strict=True):
+            if metadata and target == path:
+                yield FileToWrite(target, partial(metadata.write, patch.changes))
+                continue
             if here and not patch.changes:
                 continue
             if not here and target != path and _is(target, patch.file):
@@ -111,13 +117,21 @@ def _is(path: str, file: File) -> bool:
     return (info.st_dev, info.st_ino) == file.identity
 
 
+def _new_metadata(checkpoint: Checkpoint) -> NewMetadata | None:
+    """The entries of the metadata to be written; None where they are as they were."""
+    from .metadata_writing import NewMetadata
+
+    changed = checkpoint.origin and checkpoint.metadata is not checkpoint.origin.read.metadata
+    return NewMetadata(checkpoint, checkpoint.origin.file) if changed and checkpoint.origin else None
+
+
 def _patches(checkpoint: Checkpoint) -> list[Patch]:
     """The patch of the model, then of each file of external data. Raises CannotHold where more than values changed, or these cannot."""
     from ...disk.patch import Patch, changes
     from ..patching import changed_storages
 
-    pairs = changed_storages(checkpoint)
     origin = checkpoint.origin
+    pairs = changed_storages(checkpoint.replacing(metadata=origin.read.metadata) if origin else checkpoint)
     if origin is None or origin.format != Onnx.name:
         raise CannotHold("an ONNX file holds a graph, which weights alone do not make", "write .safetensors, or edit the .onnx itself")
     if pairs is None:

@@ -47,7 +47,7 @@ class Sharded(Index, Writer, Patcher):
     title = "Shards with an index.json"
     called = "a model in shards"
     suffixes = (SUFFIX,)
-    ties = metadata = True
+    ties = metadata = edits_metadata = True
 
     def __init__(self, shard_size: int | None = None) -> None:
         """`shard_size`: the most bytes of tensors in one shard of a new checkpoint; None keeps the shards that there are."""
@@ -167,11 +167,11 @@ def _new_shards(checkpoint: Checkpoint, path: str, shard_size: int | None) -> di
     if rest is None or shard_size is not None or not _may_keep_names(rest, checkpoint, path):
         return _divided(checkpoint, path, shard_size or SHARD_SIZE)
     shard_of = {name: file for file, shard in rest.shards.items() for name in shard}
-    tied = checkpoint.tied_to()
+    tied, last = checkpoint.tied_to(), next(reversed(list(rest.shards)), "")
     held: dict[str, dict[str, Tensor]] = {}
     for name, tensor in checkpoint.items():
         first = tied.get(name, name)
-        held.setdefault(shard_of[checkpoint.sources.get(first, first)], {})[name] = tensor
+        held.setdefault(shard_of.get(checkpoint.sources.get(first, first), last), {})[name] = tensor  # what is new goes into the last
     shards = {}
     for file, shard in rest.shards.items():
         if file in held and shard.origin is not None:
@@ -179,8 +179,21 @@ def _new_shards(checkpoint: Checkpoint, path: str, shard_size: int | None) -> di
             place = {source: index for index, source in enumerate(shard)}
             names = sorted(held[file], key=lambda name: place.get(checkpoint.sources.get(name, name), len(place)))
             tensors = {name: held[file][name] for name in names}
-            shards[file] = shard.replacing(tensors=tensors, sources=checkpoint.sources), _savable(shard.origin.format)
+            form = _savable(shard.origin.format)
+            metadata = _metadata_of(shard, form, checkpoint)
+            shards[file] = shard.replacing(tensors=tensors, sources=checkpoint.sources, metadata=metadata), form
     return shards
+
+
+def _metadata_of(shard: Checkpoint, form: Savable, checkpoint: Checkpoint) -> Mapping[str, str]:
+    """The metadata of a shard: what was set or dropped of those of all is set or dropped in each. Raises CannotHold."""
+    before = checkpoint.origin.read.metadata if checkpoint.origin else {}
+    if checkpoint.metadata is before:
+        return shard.metadata
+    if not form.edits_metadata:
+        raise CannotHold(f"{form.name} shards have no metadata", "convert the model first, say to .safetensors")
+    changed = {key: text for key, text in checkpoint.metadata.items() if before.get(key) != text}
+    return {key: text for key, text in {**shard.metadata, **changed}.items() if key in checkpoint.metadata}
 
 
 def _savable(name: str) -> Savable:
@@ -225,8 +238,9 @@ def _divided(checkpoint: Checkpoint, path: str, shard_size: int) -> dict[str, tu
 
 def _is_unchanged(shard: Checkpoint) -> bool:
     """Whether a shard holds what it was read with."""
-    before = shard.origin.read.tensors if shard.origin else {}
-    return list(shard) == list(before) and all(shard[name] is before[name] for name in shard)
+    before = shard.origin.read if shard.origin else Checkpoint({})
+    same = list(shard) == list(before) and shard.metadata == before.metadata
+    return same and all(shard[name] is before[name] for name in shard)
 
 
 def _index(checkpoint: Checkpoint, shards: Mapping[str, Checkpoint]) -> bytes:

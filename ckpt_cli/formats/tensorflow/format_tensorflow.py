@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ...errors import UnknownFormat, about
@@ -22,10 +22,12 @@ from ...storage.file import File, leads_out
 from ...storage.storage import Storage
 from ...tensors.checkpoint import Checkpoint
 from .. import HasChecksums, Patcher, SeveralFiles, Writer, formats
+from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.file_to_write import FileToWrite
 
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _MAGIC = bytes.fromhex("57fb808b247547db")
 _LATEST = re.compile(rb'\s*model_checkpoint_path:\s*"([^"\\]{1,4096})"')
 _DATA = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}", re.DOTALL)  # as in tensorflow/core/util/tensor_bundle/naming.h
@@ -71,6 +73,12 @@ class TensorFlow(SeveralFiles, Writer, Patcher, HasChecksums):
         bundle = Bundle(file)
         return Checkpoint(bundle.tensors(), objects=bundle.objects(), rest=bundle, separator="/", undecoded=bundle.undecoded())
 
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """The graph of a SavedModel."""
+        folder = os.path.dirname(os.path.dirname(os.path.abspath(checkpoint.origin.path))) if checkpoint.origin else ""
+        graph = os.path.join(folder, "saved_model.pb")
+        return f"{graph} keeps the old sizes, and a SavedModel is not loaded with other ones: save it anew" if os.path.isfile(graph) else ""
+
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for a tensor or a name that a bundle has no place for."""
         from .bundle_writing import Plan
@@ -80,6 +88,12 @@ class TensorFlow(SeveralFiles, Writer, Patcher, HasChecksums):
     def main_file(self, path: str, checkpoint: Checkpoint | None = None) -> str:
         """The index of the prefix `path`, or `path` itself where it is one."""
         return path if path.endswith(self.suffixes) else path + self.suffixes[0]
+
+    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+        """That TensorFlow goes by the object graph in the bundle, where there is one."""
+        graph = any(_OBJECT_GRAPH in name for name in checkpoint.objects)
+        new = new_names(checkpoint) if graph and self.is_origin_of(checkpoint) else ""
+        return f"the object graph in the checkpoint does not know of {new}: tf.train.Checkpoint restores none of it" if new else ""
 
     def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
         """The strings that were read from a bundle."""

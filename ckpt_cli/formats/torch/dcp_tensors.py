@@ -63,7 +63,7 @@ class ChunkStorage(Storage):
         archive = Archive(zips.within(*self.chunk.run))
         tensor = TensorReader(archive.storage).tensor(load(archive.pickle))
         if tensor is None or (tensor.dtype, tensor.shape, tensor.layout) != (self.kind.dtype, self.chunk.sizes, Layout.PLAIN):
-            actual = f"{show_shape(tensor.shape)} of {tensor.dtype.name}" if tensor else "no tensor"
+            actual = f"{show_shape(tensor.shape)} of {tensor.dtype.name}" if tensor is not None else "no tensor"
             expected = f"{show_shape(self.chunk.sizes)} of {self.kind.dtype.name}"
             raise Malformed(f"tensor {self.name!r}: the metadata say that a chunk is {expected}, and it is {actual}")
         return tensor

@@ -5,13 +5,14 @@ As in torch/distributed/checkpoint/metadata.py, filesystem.py and default_planne
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ...disk.layout import FileLayout, Nowhere
 from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint, Foreign
 from ...tensors.tensor import Tensor
-from ..encodings.object_nodes import Call, CallOpcode, Dict, Global, List, Tuple, reduce_call
+from ..encodings.object_nodes import Call, CallOpcode, Dict, Global, List, Tuple, node_of, reduce_call
 from ..encodings.pickle_writer import Pickler
 from ..encodings.zip_writer import Writer
 from .archive_writing import lay_out
@@ -104,7 +105,7 @@ def _tensor(tensor: Tensor) -> Call:
 def _path(checkpoint: Checkpoint, name: str) -> tuple[Any, ...]:
     """The keys that lead to a name: as they were; where it was renamed, the old keys that it begins or ends with; else the name alone."""
     paths = checkpoint.rest.paths if isinstance(checkpoint.rest, Metadata) else {}
-    keys = paths.get(checkpoint.sources.get(name, name), (name,))
+    keys = paths.get(checkpoint.sources.get(name, name), ()) or _beside(name, paths)
     if _joined(keys) == name:
         return keys
     for count in range(len(keys) - 1, 0, -1):
@@ -116,13 +117,23 @@ def _path(checkpoint: Checkpoint, name: str) -> tuple[Any, ...]:
     return (name,)
 
 
+def _beside(name: str, paths: Mapping[str, tuple[Any, ...]]) -> tuple[Any, ...]:
+    """The keys that lead to a new name: into the innermost of the dicts that others lie in, where the rest of it is one key."""
+    above = {keys[:count] for keys in paths.values() for count in range(1, len(keys)) if name.startswith(_joined(keys[:count]) + ".")}
+    inner = max(above, key=len, default=())
+    return (*inner, name[len(_joined(inner)) + 1 :] if inner else name)
+
+
 def _joined(keys: tuple[Any, ...]) -> str:
     return ".".join(map(str, keys))
 
 
 def written_objects(checkpoint: Checkpoint) -> dict[str, Any]:
     """The objects that are written besides tensors: the bytes of one that was read from such a checkpoint, else plain values."""
-    if isinstance(checkpoint.rest, Metadata):
-        runs = checkpoint.rest.objects
-        return {name: Extent(*runs[name]) for name in checkpoint.objects if name in runs}
+    if isinstance(checkpoint.rest, Metadata) and checkpoint.origin:
+        runs, read = checkpoint.rest.objects, checkpoint.origin.read.objects
+        if checkpoint.objects is read:
+            return {name: Extent(*runs[name]) for name in checkpoint.objects}
+        values = checkpoint.objects.items()
+        return {name: Extent(*runs[name]) if name in runs and read[name] is value else node_of(value) for name, value in values}
     return {name: value for name, value in checkpoint.objects.items() if type(value) in _PLAIN and not isinstance(value, Foreign)}

@@ -38,7 +38,7 @@ class DistributedCheckpoint(SeveralFiles, Writer, Patcher, HasChecksums):
 
     name = "dcp"
     title = "torch.distributed.checkpoint (a folder)"
-    objects = True
+    objects = edits_objects = True
 
     def locate(self, path: str) -> str | None:
         """The metadata of the folder `path`."""

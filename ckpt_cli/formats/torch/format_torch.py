@@ -36,7 +36,7 @@ class TorchZip(Writer, Patcher):
     name = "torch"
     title = "PyTorch zip (torch.save)"
     suffixes = (".pt", ".pth", ".bin", ".ckpt")
-    ties = objects = edits_objects = writes_new_objects = True
+    ties = objects = edits_objects = writes_new_objects = in_model_order = True
     model_names = ("pytorch_model.bin", "diffusion_pytorch_model.bin")
     adapter_names = ("adapter_model.bin",)
 
@@ -53,6 +53,11 @@ class TorchZip(Writer, Patcher):
             return read
         records = {**read.rest.records, **{name: each.storage for name, each in left.items()}}
         return read.replacing(undecoded={**read.undecoded, **left, **strange}, rest=read.rest._replace(records=records))
+
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """The attributes of modules that were pickled whole."""
+        whole = any(checkpoint.layer_and_leaf(name)[0] in checkpoint.layers for name in changed)
+        return "the modules in the file keep attributes of the old sizes (num_embeddings, out_features)" if whole else ""
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """A zip as torch writes it; records that are no storages are copied from the file that was read."""

@@ -9,7 +9,7 @@ of each begin with its number. An edited file is written as a zip, which every t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import CannotHold, Malformed
@@ -41,7 +41,7 @@ class TorchLegacy(Writer):
 
     name = "torch-legacy"
     title = "PyTorch before 1.6 (written as torch)"
-    ties = objects = edits_objects = True
+    ties = objects = edits_objects = in_model_order = True
 
     def sniff(self, file: File) -> bool:
         """The magic number near the beginning, as the bytes or the digits that a pickle has for it."""
@@ -51,6 +51,10 @@ class TorchLegacy(Writer):
         """The tensors under the paths by which they are reached from the pickled object; all else in it as objects."""
         streams = list(_streams(file))
         return streams[0] if len(streams) == 1 else _numbered(streams)
+
+    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
+        """What the format `torch` has of it."""
+        return _zip.sizes_told(checkpoint, changed)
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """A zip, as the format `torch` writes it. Raises CannotHold for several objects that were saved one after another."""

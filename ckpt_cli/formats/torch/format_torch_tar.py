@@ -42,7 +42,7 @@ class TorchTar(Savable):
 
     name = "torch-tar"
     title = "PyTorch before 0.2 (a tar)"
-    ties = objects = True
+    ties = objects = in_model_order = True
 
     def sniff(self, file: File) -> bool:
         """A tar of the four members."""

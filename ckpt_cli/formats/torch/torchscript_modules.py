@@ -115,4 +115,4 @@ def _object(reader: TensorReader, node: Any) -> Any:
     if not is_tensor(node):
         return plain(node)
     tensor = reader.tensor(node)
-    return Foreign("torch.Tensor", f"{show_shape(tensor.shape)} of {tensor.dtype.name}" if tensor else "")
+    return Foreign("torch.Tensor", f"{show_shape(tensor.shape)} of {tensor.dtype.name}" if tensor is not None else "")

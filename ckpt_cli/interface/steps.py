@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import cache
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from .. import reading
@@ -19,12 +21,33 @@ if TYPE_CHECKING:
     from ..schemes.plan import Planned
 
 
-def made(checkpoint: AnyCheckpoint, name: str, **table: Any) -> Checkpoint:
+class Others:
+    """The other checkpoints of an edit: a step names them by texts, and some are open already."""
+
+    def __init__(self) -> None:
+        self._opened: dict[str, Checkpoint] = {}
+
+    def called(self, other: AnyCheckpoint) -> str:
+        """Return the text by which a step names a checkpoint: its path, or one for a checkpoint that is open."""
+        if not isinstance(other, Checkpoint):
+            return os.fspath(other)
+        path = place(other) or "a checkpoint"
+        text = next(text for number in count(1) if (text := f"{path} ({number})" if number > 1 else path) not in self._opened)
+        self._opened[text] = other
+        return text
+
+    def open(self, path: str) -> Checkpoint:
+        """Return the checkpoint that a text names."""
+        return self._opened[path] if path in self._opened else reading.open(path)
+
+
+def made(checkpoint: AnyCheckpoint, name: str, others: Others | None = None, **table: Any) -> Checkpoint:
     """Make the edit of a verb.
 
     Args:
         checkpoint: The checkpoint, or its path.
         name: The verb.
+        others: The other checkpoints, where some are open already.
         table: Its keys and values, as in a step of a recipe; those that are None, empty or `auto` are left out, but for the verb's own.
 
     Returns:
@@ -41,7 +64,7 @@ def made(checkpoint: AnyCheckpoint, name: str, **table: Any) -> Checkpoint:
     notes: list[str] = []
     with about(place(before)):
         found.check(step)
-        outcome = found.make(before, step, context(notes))
+        outcome = found.make(before, step, context(notes, others or Others()))
     after = outcome.checkpoint
     return after.replacing(notes=(*after.notes, *notes, *lines_of(outcome.plan)))
 
@@ -50,9 +73,9 @@ def _is_given(value: Any) -> bool:
     return value is not None and value is not False and value not in ("", [], "auto")
 
 
-def context(notes: list[str]) -> Context:
+def context(notes: list[str], others: Others) -> Context:
     """Return what edits need of the rest of the program. What there is to tell is added to `notes`."""
-    return Context(layers_of, cache(reading.open), _names_wanted, lambda checkpoint, arch: facts_of(checkpoint, arch, notes.extend))
+    return Context(layers_of, cache(others.open), _names_wanted, lambda checkpoint, arch: facts_of(checkpoint, arch, notes.extend))
 
 
 def lines_of(plan: Iterable[Planned]) -> Iterable[str]:

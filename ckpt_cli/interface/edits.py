@@ -6,15 +6,16 @@ An edit returns a new checkpoint and changes nothing. No values are read before 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from ..errors import EditError, about
+from ..errors import EditError, UsageError, about
 from ..tensors.checkpoint import Checkpoint
 from .opening import AnyCheckpoint, opened, place, texts
-from .steps import context, lines_of, made
+from .steps import Others, context, lines_of, made
 
 Texts = str | Sequence[str]
+Weights = Texts | Sequence[float] | Mapping[str, Sequence[float]]
 
 
 def set_values(checkpoint: AnyCheckpoint, assignments: Texts, *, arch: str = "auto") -> Checkpoint:
@@ -56,6 +57,107 @@ def reinit(
         CkptError: A rule is none, matches nothing, or cannot fill a tensor.
     """
     return made(checkpoint, "reinit", reinit=texts(rules), preset=preset, select=texts(select), seed=seed, rng=rng, arch=arch)
+
+
+def resize(
+    checkpoint: AnyCheckpoint,
+    rules: Texts,
+    *,
+    fill: str = "",
+    at: Literal["end", "start"] = "end",
+    fresh: bool = False,
+    seed: int = 0,
+    arch: str = "auto",
+) -> Checkpoint:
+    """Give tensors other shapes: `ckpt resize`. The notes of the result say how each is filled, and what else may have to follow.
+
+    Args:
+        checkpoint: The checkpoint, or its path.
+        rules: `"*.wte.weight=50304x*"`, `"+16x*"` behind a `PATTERN=` for 16 rows more, `"-16x*"` for 16 rows less.
+        fill: A scheme for what is new: `mean_rows`, `normal(0, 0.02)`, `preset:NAME`; without one, as the model's preset does.
+        at: The side of an axis at which there is more or less.
+        fresh: Whether no values are kept.
+        seed: Where random numbers begin, from 0 to 2⁶³ - 1.
+        arch: What patterns `@Type` speak of, and presets go by.
+
+    Raises:
+        CkptError: A tensor cannot have that shape or be filled so, or something that belongs to it cannot follow.
+    """
+    return made(checkpoint, "resize", resize=texts(rules), fill=fill, at=at, fresh=fresh, seed=seed, arch=arch)
+
+
+def add(
+    checkpoint: AnyCheckpoint,
+    wanted: Texts = (),
+    *,
+    from_: AnyCheckpoint | None = None,
+    rename: Texts = (),
+    seed: int = 0,
+    arch: str = "auto",
+) -> Checkpoint:
+    """Add tensors, behind those that there are: `ckpt add`.
+
+    Args:
+        checkpoint: The checkpoint, or its path.
+        wanted: `"head.bias:float32[10]=zeros"`, `"head.weight=@other.pt#classifier.weight"`, `"w=@array.npy"`; with `from_`, patterns
+            of what is taken over, all without one.
+        from_: A checkpoint, or its path, from which tensors are taken over.
+        rename: With `from_`: `"classifier.*=head.*"`.
+        seed: Where random numbers begin, from 0 to 2⁶³ - 1.
+        arch: What patterns `@Type` speak of.
+
+    Raises:
+        CkptError: A name is taken, a tensor is not there, or a scheme does not suit it.
+    """
+    others = Others()
+    named = {} if from_ is None else {"from_": others.called(from_)}
+    return made(checkpoint, "add", others, add=texts(wanted), rename=texts(rename), seed=seed, arch=arch, **named)
+
+
+def merge(
+    *checkpoints: AnyCheckpoint,
+    method: str = "linear",
+    weights: Weights = (),
+    base: AnyCheckpoint | None = None,
+    density: float | None = None,
+    lora: Texts = (),
+    common: bool = False,
+    seed: int = 0,
+    arch: str = "auto",
+) -> Checkpoint:
+    """Merge checkpoints of one model: `ckpt merge`. The notes of the result say what is not merged.
+
+    Args:
+        checkpoints: The checkpoints, or their paths; names, dtypes and all else are those of the first.
+        method: `linear` (without weights the mean), `slerp`, `task`, `ties` or `dare`.
+        weights: A number for each checkpoint (for slerp the second is t), as `"0.7,0.3"` or `[0.7, 0.3]`; by pattern as
+            `["0.5,0.5", "*.norm.*=1,0"]` or `{"*": [0.5, 0.5], "*.norm.*": [1, 0]}`.
+        base: What the checkpoints were trained from: for task, ties and dare.
+        density: The part of each difference that ties and dare keep.
+        lora: Adapters to fold in, `"ADAPTER"` or `"ADAPTER:SCALE"`.
+        common: Whether what not all have is left as the first has it.
+        seed: Where random numbers begin, from 0 to 2⁶³ - 1: for dare.
+        arch: What patterns `@Type` speak of.
+
+    Raises:
+        CkptError: Names, shapes or arguments do not agree, or two checkpoints are one file.
+    """
+    if not checkpoints:
+        raise UsageError("nothing to merge is given", "name the checkpoints, one argument each")
+    others, (first, *rest) = Others(), checkpoints
+    named = {"merge": [others.called(other) for other in rest]} | ({} if base is None else {"base": others.called(base)})
+    options = {"density": density, "lora": texts(lora), "common": common, "seed": seed, "arch": arch}
+    return made(first, "merge", others, method=method, weights=_weight_texts(weights), **named, **options)
+
+
+def _weight_texts(weights: Weights) -> list[str]:
+    """Weights as the command line has them."""
+    if isinstance(weights, str):
+        return [weights]
+    if isinstance(weights, Mapping):
+        return [f"{pattern}={','.join(str(weight) for weight in each)}" for pattern, each in weights.items()]
+    written = [each for each in weights if isinstance(each, str)]
+    return written if len(written) == len(weights) else [",".join(str(weight) for weight in weights)]
 
 
 def tie(checkpoint: AnyCheckpoint, names: Sequence[str]) -> Checkpoint:
@@ -161,7 +263,7 @@ def apply(checkpoint: AnyCheckpoint, recipe: str | os.PathLike[str]) -> Checkpoi
     with about(path), open(path, encoding="utf-8") as file:
         steps = recipes.read_steps(file.read(), path, lambda: 0)
     before = opened(checkpoint)
-    done = list(recipes.made(before, steps, context(notes)))
+    done = list(recipes.made(before, steps, context(notes, Others())))
     if done[-1].broken:
         raise EditError("; ".join(done[-1].broken), where=f"{place(before)}: {done[-1].step.where}")
     said = (line for each in done for line in lines_of(each.plan))

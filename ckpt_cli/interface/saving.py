@@ -33,7 +33,9 @@ def save(
     Raises:
         CkptError: The format cannot hold something, or a file cannot be read or written. Nothing is half-written.
     """
+    from ..commands.config_in_line import config_in_line
     from ..commands.editing import Destination, saved, target_and_format
+    from ..packing import parts_changed
 
     if (path is None) is not in_place:
         raise UsageError("where should the checkpoint go?", "give a path, or in_place=True to change the file that it was read from")
@@ -42,4 +44,7 @@ def save(
     given = None if path is None else os.fspath(path)
     read = checkpoint.origin.read.replacing(origin=checkpoint.origin) if checkpoint.origin else checkpoint
     target, form, folder = target_and_format(read, Destination(given, in_place, False, force, backup, format))
-    return saved(checkpoint, target, form, replace=force or in_place, backup=backup, folder=folder)
+    folder, of_config = config_in_line(read, checkpoint, target, folder)
+    of_parts = parts_changed(read, checkpoint)
+    notes = saved(checkpoint, target, form, replace=force or in_place, backup=backup, folder=folder)
+    return [*of_parts, *notes, *of_config]
