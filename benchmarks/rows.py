@@ -49,6 +49,8 @@ ROWS = [
     Row("hash", "hash {float32}", "sha256sum {float32}", 0.6),
     Row("diff of equal files", "diff {float32} {same}", "cmp {float32} {same}", 0.35),
     Row("diff, every element different", "diff {float32} {other}", "cmp {float32} {same}", 0.7),
+    Row("diff --unchanged of equal files", "diff {float32} {same} --unchanged", "cmp {float32} {same}", 0.35),
+    Row("diff --by-layer, every element different", "diff {float32} {other} --by-layer", "cmp {float32} {same}", 0.75),
     Row("set one bias, -o, .safetensors", "set {float32} 'head.bias = 1' -o {out}", "cp {float32} {out}", 1.15),
     Row("set one bias, -o, .pt", "set {torch} 'head.bias = 1' -o {out_torch}", "cp {torch} {out_torch}", 1.15),
     Row("reinit one bias, -o, .safetensors", "reinit {float32} head.bias=zeros -o {out}", "cp {float32} {out}", 1.15),

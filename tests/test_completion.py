@@ -82,7 +82,7 @@ def asked(here: Path, line: str) -> list[str]:
         ("ckpt cast mlp.pt bf16 2.b", ["+2.bias"]),
         ("ckpt convert mlp.pt out.pt --dtype bf", ["+bfloat16"]),
         ("ckpt set mlp.pt --format saf", ["+safetensors"]),
-        ("ckpt get mlp.pt --format ", ["+text", "+json", "+npy", "+raw"]),
+        ("ckpt get mlp.pt --format ", ["+text", "+json", "+npy", "+raw", "+csv"]),
         ("ckpt new shared", ["+shared-mlp"]),
         ("ckpt ls mlp.pt --arch n", ["+none", "+nemotron", "+nested"]),
         ("ckpt ls mlp.pt --arch ./my", ["files"]),

@@ -27,7 +27,7 @@ TRIED = {
     "check mlp.pt --arch shared-mlp": "violations", "check mlp.pt": "violations", "diff mlp.pt nested.pt": "differences",
     "diff mlp.pt mlp.safetensors": "differences", "diff mlp.pt nested.pt --by-layer": "layers",
     "grad mlp.pt --seed 0": "tensors", "archs": "architectures", "archs mlp": "hyperparameters",
-    "schemes": "schemes", "schemes normal": "schemes", "formats": "formats",
+    "summary shared-mlp.pt": "layers", "schemes": "schemes", "schemes normal": "schemes", "formats": "formats",
     "train mlp.pt --random --steps 2 --lr 0.1 --seed 0 -n": "lines",
 }  # fmt: skip
 
@@ -82,7 +82,7 @@ def test_names_are_quoted_and_their_control_characters_escaped(ckpt: Ckpt, tmp_p
 @pytest.mark.parametrize(
     "line",
     ["ls mlp.pt --csv --json", "ls mlp.pt --json --csv", "ls mlp.pt --tree --csv", "check mlp.pt --csv --sarif",
-     "diff mlp.pt mlp.pt --json --csv", "grad mlp.pt 0.bias --csv"],
+     "diff mlp.pt mlp.pt --json --csv", "summary mlp.pt --repr --csv"],
 )  # fmt: skip
 def test_two_forms_at_once_are_an_error(line: str, ckpt: Ckpt, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(SAMPLES)
@@ -105,3 +105,22 @@ def test_the_module_is_imported_where_it_is_used(tmp_path: Path) -> None:
         words = [sys.executable, "-c", program, "ls", str(tmp_path / "many.safetensors"), *options]
         done = subprocess.run(words, capture_output=True, text=True, check=True)
         assert done.stderr.strip() == imported and done.stdout.count("\n") == 10_000 + len(options)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 2, 3), (0,), (3, 0), (400, 7)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64])
+def test_values_are_a_line_for_each_run_along_the_last_axis(shape: tuple[int, ...], dtype: torch.dtype, ckpt: Ckpt, tmp_path: Path) -> None:
+    tensor = (torch.randn(shape, dtype=torch.float64) * 100).to(dtype)
+    torch.save({"t": tensor}, tmp_path / "t.pt")
+    text = ckpt("get", tmp_path / "t.pt", "t", "--format", "csv").out
+    rows = [[float(cell) for cell in row] for row in csv.reader(io.StringIO(text, newline=""))]
+    wide = tensor.double()
+    want = wide.reshape(-1, shape[-1] if shape else 1).tolist() if tensor.numel() else []
+    assert [torch.tensor(row, dtype=torch.float64).to(dtype).double().tolist() for row in rows] == want
+    ckpt("get", tmp_path / "t.pt", "t", "-o", tmp_path / "t.csv")
+    assert (tmp_path / "t.csv").read_bytes().decode() == text
+
+
+def test_values_of_a_gradient(ckpt: Ckpt) -> None:
+    rows = list(csv.reader(io.StringIO(ckpt("grad", SAMPLES / "mlp.pt", "0.weight", "--seed", "0", "--csv").out, newline="")))
+    assert [len(row) for row in rows] == [4] * 8 and all(float(cell) == float(cell) for row in rows for cell in row)

@@ -16,12 +16,12 @@ from ..tensors.checkpoint import Foreign
 from ..tensors.references import refer
 from .params import Arch, Dequantise, Force, IgnoreIndex, Json, Path, layers_of, open_checkpoint
 
-_SUFFIXES = {".npy": ValueFormat.npy, ".json": ValueFormat.json, ".raw": ValueFormat.raw}
+_SUFFIXES = {".npy": ValueFormat.npy, ".json": ValueFormat.json, ".raw": ValueFormat.raw, ".csv": ValueFormat.csv}
 
 Reference = Annotated[str, typer.Argument(metavar="REF", help="NAME, NAME[index], or a pattern that means one.", show_default=False)]
 Form = Annotated[
     ValueFormat | None,
-    typer.Option("--format", help="text (as numpy prints), json, npy, or raw: little-endian bytes.", show_default=False),
+    typer.Option("--format", help="text (as numpy prints), csv, json, npy, or raw: little-endian bytes.", show_default=False),
 ]
 NewFile = Annotated[str | None, typer.Option("-o", "--output", metavar="FILE", help="Write to this new file.", show_default=False)]
 Precision = Annotated[int | None, typer.Option("--precision", min=0, max=50, help="Digits after the point.", show_default=False)]
@@ -42,8 +42,8 @@ def get_command(
     """Print the values of one parameter, or of a part: '0.weight[0, :5]'. Only the bytes that are needed are read.
 
     Text has the digits that give the same value back. On a terminal it is laid out, and shortened, as numpy does it; in a pipe or a
-    file a line is a run along the last axis, and nothing is left out. JSON: {"path","name","dtype","shape","values"}. With -o,
-    the suffix chooses the format where none is given: .npy, .json, .raw. What is no tensor (epoch, lr) is printed by its path, too.
+    file a line is a run along the last axis, as in CSV, and nothing is left out. JSON: {"path","name","dtype","shape","values"}. With -o,
+    the suffix chooses the format where none is given: .npy, .csv, .json, .raw. What is no tensor (epoch, lr) is printed by its path, too.
     """
     checkpoint = open_checkpoint(path, ignore_index=ignore_index, dequantise=dequantise)
     form = ValueFormat.json if as_json else form or _SUFFIXES.get(os.path.splitext(output or "")[1], ValueFormat.text)

@@ -62,20 +62,22 @@ def grad_command(
     In a pipe: NAME, SHAPE, NORM, MIN, MAX, TIED-TO, tab-separated, NORM being None where there is no gradient; with --by-use NAME, USE (1,
     2, … in the order of the forward, or sum), SHAPE, NORM, MIN, MAX, BY (the operation), what is tied under its first name alone.
     """
-    if as_csv and reference is not None and not by_use:
-        raise UsageError("--csv is the table of all gradients", "--format json or npy has the values of one")
     request = Request(input_file, random, target, loss, random_seed() if seed is None else seed, not no_backward, by_use)
     checkpoint = open_checkpoint(path, ignore_index=ignore_index)
     layers = layers_of(checkpoint, arch)
     with about(path):
         result = _run(checkpoint, arch, request)
         if reference is not None and not by_use:
-            _show_values(path, result, reference, ValueFormat.json if as_json else form or ValueFormat.text, precision, layers)
+            _show_values(path, result, reference, _form(form, as_json, as_csv), precision, layers)
         else:
             _show_figures(Answer(as_json, color, as_csv), path, result, request, reference, layers)
     note_assumed(result.model)
     shape = shape_text(result.input_shape)
     note(f"loss {result.loss}: {result.value:.6g}; input {shape}{'' if input_file else ', random'}; seed {request.seed}")
+
+
+def _form(form: ValueFormat | None, as_json: bool, as_csv: bool) -> ValueFormat:
+    return ValueFormat.json if as_json else ValueFormat.csv if as_csv else form or ValueFormat.text
 
 
 class Request(NamedTuple):

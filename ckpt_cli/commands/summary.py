@@ -19,7 +19,7 @@ from ..show.answer import Answer, Color, note, note_later
 from ..show.code_note import note_code, note_code_of_config
 from ..show.summary_view import note_assumed, show_summary
 from ..tensors.checkpoint import Checkpoint
-from .params import Colors, IgnoreIndex, Json, ModelArch, Path, open_checkpoint
+from .params import Colors, Csv, IgnoreIndex, Json, ModelArch, Path, open_checkpoint
 
 Depth = Annotated[
     int | None,
@@ -41,6 +41,7 @@ def summary_command(
     types: Types = False,
     ignore_index: IgnoreIndex = False,
     as_json: Json = False,
+    as_csv: Csv = False,
     color: Colors = Color.auto,
 ) -> None:
     """Tell what is in CKPT: its architecture where known, the layers with their parameters, totals, dtypes, what is there besides tensors.
@@ -51,7 +52,7 @@ def summary_command(
     UPDATES, of what a training has averaged (EMA, SWA), IN-PLACE being true where the weights are the average; object NAME TEXT; metadata
     KEY VALUE; of the config beside the file config PATH LIBRARY CLASS MODEL-TYPE WITHIN, size NAME VALUE and said NAME VALUE; contradicts
     ENTRY SAYS FOUND where the weights are otherwise. What is tied is counted once; a packed parameter (integers with scales) is one, of
-    the size that it has in the plain model.
+    the size that it has in the plain model. With --csv the layers alone.
     """
     checkpoint = open_checkpoint(path, ignore_index=ignore_index)
     note_code(checkpoint)
@@ -63,14 +64,14 @@ def summary_command(
         note(f"counted as plain tensors, since they do not fit together: {next(iter(found.broken.values())).what}{more}")
     model = _model_of(checkpoint, arch, exact=types or as_repr or input_shape is not None)
     if as_repr:
-        _show_repr(Answer(as_json, color), model)
+        _show_repr(Answer(as_json, color, as_csv), model)
         return
     summary = summarise(checkpoint, model, _outputs_of(model, input_shape), found)
     layers = summary.layers if depth is None else to_depth(summary.layers, depth)
     config = _config_of(checkpoint, summary)
     if config:
         summary = replace(summary, averages=[*summary.averages, *average_of_config(config.config.entries)])
-    show_summary(Answer(as_json, color), summary, layers, config)
+    show_summary(Answer(as_json, color, as_csv), summary, layers, config)
 
 
 def _config_of(checkpoint: Checkpoint, summary: Summary) -> ConfigSummary | None:
@@ -130,6 +131,8 @@ def _outputs_of(model: Model | None, input_shape: str | None) -> dict[str, tuple
 
 def _show_repr(out: Answer, model: Model | None) -> None:
     """Write what print(net) prints, and note what of it is assumed."""
+    if out.as_csv:
+        raise UsageError("--csv is the table of the layers, and --repr is none", "leave out one of them")
     if not model:
         raise UsageError("no architecture is recognised in this file, so what print(net) says is not known", "name it with --arch")
     text = model.repr()

@@ -19,6 +19,9 @@ def show_summary(out: Answer, summary: Summary, layers: Sequence[Row], config: C
     """Write the summary in the form that `out` asks for. `layers` are the rows of the tree that are shown."""
     if out.as_json:
         out.json(document(summary, layers) | config_document(config))
+    elif out.as_csv:
+        rows = ((row.path, row.type, row.params, row.buffers, row.tied_to, _output(row)) for row in layers)
+        out.table(("PATH", "TYPE", "PARAMS", "BUFFERS", "TIED TO", "OUTPUT"), rows)
     elif out.terminal or out.color:
         out.lines([*head(summary, config), ""])
         draw_layers(out, layers)
@@ -63,13 +66,17 @@ def draw_layers(out: Answer, layers: Sequence[Row]) -> None:
     columns = {
         "LAYER": [lead + name for lead, name in zip(guides(layers), map(label, layers), strict=True)],
         "TYPE": [row.type for row in layers],
-        "OUTPUT": ["" if row.output is None else record_shape(row.output) or "scalar" for row in layers],
+        "OUTPUT": [_output(row) for row in layers],
         "PARAMS": [counted(row.params) for row in layers],
         "BUFFERS": [counted(row.buffers) for row in layers],
         "TIED TO": [row.tied_to for row in layers],
     }
     filled = {title: cells for title, cells in columns.items() if title == "LAYER" or any(cells)}
     out.table(tuple(filled), zip(*filled.values(), strict=True), right=("PARAMS", "BUFFERS"))
+
+
+def _output(row: Row) -> str:
+    return "" if row.output is None else record_shape(row.output) or "scalar"
 
 
 def label(row: Row) -> str:

@@ -1,4 +1,4 @@
-"""How the values of one tensor look: as text, JSON, a .npy file or raw bytes."""
+"""How the values of one tensor look: as text, CSV, JSON, a .npy file or raw bytes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class ValueFormat(StrEnum):
     json = "json"
     npy = "npy"
     raw = "raw"
+    csv = "csv"
 
 
 _BINARY = (ValueFormat.npy, ValueFormat.raw)
@@ -61,12 +62,14 @@ def encoded(path: str, name: str, tensor: Tensor, form: ValueFormat, precision: 
 
 
 def _pieces(path: str, name: str, tensor: Tensor, form: ValueFormat, precision: int | None, terminal: bool) -> Pieces:
-    from ..tensors.printing import nested, printed
+    from ..tensors.printing import nested, printed, runs
 
     if form is ValueFormat.raw:
         yield from tensor.elements().blocks()
     elif form is ValueFormat.npy:
         yield _npy(tensor)
+    elif form is ValueFormat.csv:
+        yield from ((",".join(words) + "\r\n").encode() for words in runs(tensor, precision))
     elif form is ValueFormat.text:
         yield from ((line + "\n").encode() for line in printed(tensor, precision, _FOLDED_FROM if terminal else None, _columns()))
     else:

@@ -58,20 +58,28 @@ def _aligned(tensor: Tensor, precision: int | None, most: int, wide: int) -> str
 
 def _rows(tensor: Tensor, precision: int | None) -> Iterator[str]:
     """A line for each run along the last axis: `[[1.0 2.0]`, ` [3.0 4.0]]`."""
-    shape, size = tensor.shape, tensor.dtype.nbytes
-    count, row = (tensor.numel // shape[-1] if shape[-1] else 0), shape[-1]
-    if not count:
+    if not tensor.numel:
         yield "[]"
-        return
+    for number, words in enumerate(runs(tensor, precision)):
+        opens, closes = _brackets(number, tensor.shape[:-1])
+        yield " " * (len(tensor.shape) - opens) + "[" * opens + " ".join(words) + "]" * closes
+
+
+def runs(tensor: Tensor, precision: int | None = None) -> Iterator[list[str]]:
+    """Yield the values as text, a list for each run along the last axis. They are read block by block.
+
+    Args:
+        tensor: a plain tensor; one without axes is one run.
+        precision: the digits behind the point; without it, all those that the dtype has.
+    """
+    row, size = (tensor.shape or (1,))[-1], tensor.dtype.nbytes
+    count = tensor.numel // row if row else 0
     elements = tensor.elements()
-    step = max(1, _BLOCK // row)
+    step = max(1, _BLOCK // max(row, 1))
     for first in range(0, count, step):
         last = min(first + step, count)
         words = _words(tensor.dtype, elements.read(first * row * size, last * row * size), precision)
-        for number in range(first, last):
-            at = (number - first) * row
-            opens, closes = _brackets(number, shape[:-1])
-            yield " " * (len(shape) - opens) + "[" * opens + " ".join(words[at : at + row]) + "]" * closes
+        yield from (words[at : at + row] for at in range(0, len(words), row))
 
 
 def _brackets(number: int, outer: tuple[int, ...]) -> tuple[int, int]:
