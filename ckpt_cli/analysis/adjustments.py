@@ -36,11 +36,13 @@ class Adjustments(NamedTuple):
         config: the config; None where there is none.
         made: the entries that are brought into line.
         told: what else there is to say, a line each.
+        decoded: whether parameters were packed, and none is any more.
     """
 
     config: Config | None = None
     made: tuple[Adjustment, ...] = ()
     told: tuple[str, ...] = ()
+    decoded: bool = False
 
 
 def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
@@ -69,7 +71,8 @@ def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
     told = [each for each in answers if isinstance(each, str)]
     told += [*_head(edited), *(_unexplained(edited, made) if topics is _OF_MODELS else ())]
     told += tokens_inside(edited) if config.path == origin.path else tokens(edited, found.folder) if found.folder else ()
-    return Adjustments(config, made, tuple(dict.fromkeys((*told, *_left(edited, list(made), " ".join(told))))))
+    lines = tuple(dict.fromkeys((*told, *_left(edited, list(made), " ".join(told)))))
+    return Adjustments(config, made, lines, edited.before.packed and not edited.after.packed)
 
 
 def _left(edited: Edited, made: list[Adjustment], told: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from ..configs import Config
 from ..configs.json_text import REMOVED, Path
 from ..configs.reader import reader_of
 from ..configs.sizes import SPELLINGS, entry_of
-from ..packing import dequantised, find
+from ..packing import Found, dequantised, find
 from ..tensors.checkpoint import Checkpoint, Kind
 from .compared import Compared
 from .shown_sizes import FURTHER
@@ -44,6 +44,7 @@ class Edited:
         config: the config.
         before: the weights that it told of, packed parameters as plain ones.
         after: the weights as they are written.
+        packed: the packed parameters before, and after.
         explained: the tensors whose shapes an entry of the config tells, as topics find them.
         sources: the name before the edit, by the name after it, where they differ.
     """
@@ -51,7 +52,8 @@ class Edited:
     def __init__(self, config: Config, before: Checkpoint, after: Checkpoint) -> None:
         """Nothing is compared yet."""
         self.config, self.sources, self.explained = config, after.sources, set[str]()
-        self.before, self.after = _compared(config, before), _compared(config, after)
+        self.packed = [find(each) for each in (before, after)]
+        self.before, self.after = (_compared(config, *each) for each in zip((before, after), self.packed, strict=True))
 
     @cached_property
     def entries(self) -> dict[str, object]:
@@ -74,12 +76,12 @@ class Edited:
             for name, spellings in FURTHER.items():
                 for key in spellings:
                     value = entry_of(self.config.entries, f"{at}{key}")
-                    if type(value) is int:
+                    if type(value) is int and value > 0:
                         yield part, name, f"{at}{key}", value
 
         for name, entries in reader_of(self.config).again.items():
             path = next((path for entry in entries if (path := self.path(entry))), ())
-            if path and name not in self.before.said[""] and type(value := self.value(path)) is int:
+            if path and name not in self.before.said[""] and type(value := self.value(path)) is int and value > 0:
                 yield "", name, ".".join(map(str, path)), value
 
     def adjusted(self, size: str, entry: str, old: int, new: int) -> Iterator[Adjustment]:
@@ -140,9 +142,8 @@ def _object_of(entry: str) -> str:
     return entry[: entry.rfind(".") + 1]
 
 
-def _compared(config: Config, checkpoint: Checkpoint) -> Compared:
+def _compared(config: Config, checkpoint: Checkpoint, found: Found) -> Compared:
     """A config and a checkpoint as they are compared."""
-    found = find(checkpoint)
     own = model_tensors(dequantised(checkpoint, found) if found.packed else checkpoint, None)
     dtypes: dict[str, int] = {}
     kinds: Mapping[str, Kind] = own.kinds()

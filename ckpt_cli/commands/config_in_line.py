@@ -32,6 +32,7 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
     if before.origin is None or not (folder or (_is_beside(target, before.origin.path) and not _alike(before.origin.read, after))):
         return folder, []
     from ..analysis.adjustments import adjustments  # many modules, for edits of another kind than values
+    from ..configs.quantisation import FILES_OF_PACKED
     from .model_folder import rewritten
 
     found = adjustments(before, after)
@@ -40,13 +41,16 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
         return folder, list(found.told)
     if config.path == before.origin.path:
         return folder, [*_inside(target, after, config, found)]
-    name = folder.name_of(config.path) if folder else ""
-    if folder is None or not name:
+    if folder is None:
         return folder, [*_not_written(config.path, found)]
-    path = os.path.join(folder.path, name)
-    lines = [f"{path}: {_change(each)}" for each in found.made]
-    if found.made:
+    name = folder.name_of(config.path)
+    path = os.path.join(folder.path, name or os.path.basename(config.path))
+    lines = [*([] if name else [f"{path}: taken from {config.path}"]), *(f"{path}: {_change(each)}" for each in found.made)]
+    if found.made or not name:
+        name = os.path.relpath(path, folder.path)
         folder = folder.making(name, rewritten(config, [(each.path, each.new) for each in found.made]))
+    if found.decoded:
+        folder = folder.without(FILES_OF_PACKED)
     return folder, lines + [f"{path}: {line}" for line in found.told]
 
 
