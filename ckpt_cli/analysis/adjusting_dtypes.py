@@ -46,13 +46,9 @@ def _said(entries: object, at: Path = ()) -> Iterator[tuple[Path, str]]:
 
 def packing(edited: Edited) -> Iterator[Adjustment | str]:
     """Yield the entries that say how the weights are packed, where they were and are plain now."""
-    before, after = (len(found.packed) for found in edited.packed)
-    if not before or after >= before:
+    if not edited.before.packed or edited.after.packed:
         return
     for at in ("", "text_config."):
         for key in OF_PACKED:
-            path = edited.path(f"{at}{key}")
-            if path and after:
-                yield f"{at}{key} stays: {after:,} parameters are packed, and {before - after:,} no longer; it may have to name these"
-            elif path:
+            if path := edited.path(f"{at}{key}"):
                 yield Adjustment(path, edited.value(path), REMOVED)

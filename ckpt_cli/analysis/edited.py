@@ -11,7 +11,7 @@ from ..configs import Config
 from ..configs.json_text import REMOVED, Path
 from ..configs.reader import reader_of
 from ..configs.sizes import SPELLINGS, entry_of
-from ..packing import Found, dequantised, find
+from ..packing import dequantised, find
 from ..tensors.checkpoint import Checkpoint, Kind
 from .compared import Compared
 from .shown_sizes import FURTHER
@@ -44,7 +44,6 @@ class Edited:
         config: the config.
         before: the weights that it told of, packed parameters as plain ones.
         after: the weights as they are written.
-        packed: the packed parameters before, and after.
         explained: the tensors whose shapes an entry of the config tells, as topics find them.
         sources: the name before the edit, by the name after it, where they differ.
     """
@@ -52,8 +51,7 @@ class Edited:
     def __init__(self, config: Config, before: Checkpoint, after: Checkpoint) -> None:
         """Nothing is compared yet."""
         self.config, self.sources, self.explained = config, after.sources, set[str]()
-        self.packed = [find(each) for each in (before, after)]
-        self.before, self.after = (_compared(config, *each) for each in zip((before, after), self.packed, strict=True))
+        self.before, self.after = _compared(config, before), _compared(config, after)
 
     @cached_property
     def entries(self) -> dict[str, object]:
@@ -142,8 +140,9 @@ def _object_of(entry: str) -> str:
     return entry[: entry.rfind(".") + 1]
 
 
-def _compared(config: Config, checkpoint: Checkpoint, found: Found) -> Compared:
+def _compared(config: Config, checkpoint: Checkpoint) -> Compared:
     """A config and a checkpoint as they are compared."""
+    found = find(checkpoint)
     own = model_tensors(dequantised(checkpoint, found) if found.packed else checkpoint, None)
     dtypes: dict[str, int] = {}
     kinds: Mapping[str, Kind] = own.kinds()
