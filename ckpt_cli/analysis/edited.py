@@ -51,7 +51,7 @@ class Edited:
     def __init__(self, config: Config, before: Checkpoint, after: Checkpoint) -> None:
         """Nothing is compared yet."""
         self.config, self.sources, self.explained = config, after.sources, set[str]()
-        self.before, self.after = _compared(config, before), _compared(config, after)
+        self.before, self.after = compared(config, before), compared(config, after)
 
     @cached_property
     def entries(self) -> dict[str, object]:
@@ -140,8 +140,8 @@ def _object_of(entry: str) -> str:
     return entry[: entry.rfind(".") + 1]
 
 
-def _compared(config: Config, checkpoint: Checkpoint) -> Compared:
-    """A config and a checkpoint as they are compared."""
+def compared(config: Config, checkpoint: Checkpoint) -> Compared:
+    """Return a config and a checkpoint as they are compared."""
     found = find(checkpoint)
     own = model_tensors(dequantised(checkpoint, found) if found.packed else checkpoint, None)
     dtypes: dict[str, int] = {}

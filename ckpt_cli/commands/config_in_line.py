@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from ..analysis.same_kinds import alike
 from ..errors import shortened
 from ..tensors.checkpoint import Checkpoint
 
@@ -29,7 +30,7 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
         target: The path that it is written to.
         folder: The model folder that is written; None for a file.
     """
-    if before.origin is None or not (folder or (_is_beside(target, before.origin.path) and not _alike(before.origin.read, after))):
+    if before.origin is None or not (folder or (_is_beside(target, before.origin.path) and not alike(before.origin.read, after))):
         return folder, []
     from ..analysis.adjustments import adjustments  # many modules, for edits of another kind than values
     from ..configs.quantisation import FILES_OF_PACKED
@@ -57,18 +58,6 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
 def _is_beside(target: str, source: str) -> bool:
     """Whether a file is written into the folder of its source, whose config is then beside it, too."""
     return os.path.realpath(os.path.dirname(target)) == os.path.realpath(os.path.dirname(source))
-
-
-def _alike(before: Checkpoint, after: Checkpoint) -> bool:
-    """Whether two checkpoints have the same names, dtypes, shapes and ties, so that no config tells them apart."""
-    if before.tensors is after.tensors:
-        return True
-    kinds, others = before.kinds(), after.kinds()
-    return (
-        kinds.keys() == others.keys()
-        and all(kind.facts == others[name].facts for name, kind in kinds.items())
-        and sorted(map(sorted, before.ties())) == sorted(map(sorted, after.ties()))
-    )
 
 
 def _not_written(path: str, found: Adjustments) -> Iterator[str]:
