@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .analysis.diff import Difference
     from .analysis.figures import Figures
     from .errors import CkptError
-    from .library.edits import (
+    from .interface.edits import (
         add,
         apply,
         cast,
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
         tie,
         untie,
     )
-    from .library.looking import Digests, diff, hash, stats, summary
-    from .library.looking import Sheet as Summary
-    from .library.opening import open
-    from .library.saving import save
+    from .interface.looking import Digests, diff, hash, stats, summary
+    from .interface.looking import Sheet as Summary
+    from .interface.opening import open
+    from .interface.saving import save
     from .tensors.checkpoint import Checkpoint
     from .tensors.tensor import Tensor
 
@@ -51,10 +51,10 @@ __all__ = [
 ]  # fmt: skip
 
 _IN = {
-    "Checkpoint": "tensors.checkpoint", "CkptError": "errors", "Difference": "analysis.diff", "Digests": "library.looking",
-    "Figures": "analysis.figures", "Summary": "library.looking:Sheet", "Tensor": "tensors.tensor",
-    "diff": "library.looking", "hash": "library.looking", "stats": "library.looking", "summary": "library.looking",
-    "open": "library.opening", "save": "library.saving",
+    "Checkpoint": "tensors.checkpoint", "CkptError": "errors", "Difference": "analysis.diff", "Digests": "interface.looking",
+    "Figures": "analysis.figures", "Summary": "interface.looking:Sheet", "Tensor": "tensors.tensor",
+    "diff": "interface.looking", "hash": "interface.looking", "stats": "interface.looking", "summary": "interface.looking",
+    "open": "interface.opening", "save": "interface.saving",
 }  # fmt: skip
 
 
@@ -63,7 +63,7 @@ if not TYPE_CHECKING:  # a name that is not there is an error to type checkers, 
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"ckpt_cli has no {name!r}")
-        module, _, called = _IN.get(name, "library.edits").partition(":")
+        module, _, called = _IN.get(name, "interface.edits").partition(":")
         return getattr(import_module(f".{module}", __name__), called or name)
 
 

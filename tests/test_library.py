@@ -62,6 +62,21 @@ def test_each_name_is_there_and_is_the_one_that_type_checkers_see() -> None:
         _ = ckpt_cli.resise
 
 
+def test_every_edit_is_a_function() -> None:
+    from ckpt_cli.edits.steps import verbs
+
+    assert {"set_values" if verb == "set" else verb for verb in verbs()} - {"assert"} <= set(ckpt_cli.__all__)
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(ckpt_cli.__all__) - {"Checkpoint", "CkptError", "Difference", "Digests", "Figures", "Summary", "Tensor"})
+)
+def test_every_function_says_what_it_does_and_is_on_the_page(name: str) -> None:
+    function = getattr(ckpt_cli, name)
+    assert function.__doc__ and function.__module__.startswith("ckpt_cli.interface.")
+    assert re.search(rf"\b{name}\(", (ROOT / "docs/python.md").read_text())
+
+
 RIGHT = """
 from pathlib import Path
 
@@ -162,6 +177,15 @@ def test_answers_are_those_of_the_commands(ckpt: Ckpt) -> None:
         each.name for each in found if each.name.startswith("model.")
     ]
     assert not list(ckpt_cli.diff(checkpoint, edited, atol=1.5)) and not list(ckpt_cli.diff(SAMPLES / "mlp.safetensors", MLP))
+    for options, words in (
+        (["--by-layer"], {"by_layer": True}),
+        (["--unchanged"], {"unchanged": True}),
+        (["--sort", "max_abs"], {"sort": "max_abs"}),
+    ):
+        shown = ckpt("diff", TRAINING, "edited.ckpt", *options, status=None).rows
+        assert [[each.status, each.name] for each in ckpt_cli.diff(checkpoint, edited, **words)] == [row[:2] for row in shown]
+    layers = {row[0]: row[3] for row in ckpt("stats", TRAINING, "--by-layer", "2").rows}
+    assert {name: repr(each.min) for name, each in ckpt_cli.stats(checkpoint, by_layer=2).items()} == layers
     summary, document = ckpt_cli.summary(checkpoint), ckpt("summary", TRAINING, "--json").json
     assert (summary.params, summary.tensors, summary.dtypes) == (document["params"], document["tensors"], document["dtypes"])
     lines = str(ckpt_cli.summary(MLP)).split("\n")
@@ -293,6 +317,7 @@ def test_what_is_not_asked_for_is_not_read() -> None:
         lambda: ckpt_cli.apply(MLP, "none.toml"),
         lambda: ckpt_cli.map(MLP, "keras-to-torhc"),
         lambda: list(ckpt_cli.diff(MLP, SHARED, "none.*")),
+        lambda: list(ckpt_cli.diff(MLP, SHARED, sort="size")),
         lambda: ckpt_cli.hash(MLP, "none.*"),
         lambda: ckpt_cli.save(ckpt_cli.open(MLP), "out.unknown"),
         lambda: ckpt_cli.save(ckpt_cli.open(MLP), "folder/out.pt"),

@@ -37,7 +37,7 @@ FLOORS = (
     ("show",),
     ("completion",),
     ("commands",),
-    ("cli", "library"),
+    ("cli", "interface"),
     ("start", "__init__"),
     ("__main__",),
 )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from ..analysis.diff import Difference
+from ..analysis.diff import diff as compared
+from ..analysis.diff_lists import Listed, Sort
 from ..analysis.figures import Figures
+from ..analysis.layer_paths import DEEPEST, of_one
 from ..analysis.summary import Summary
 from ..commands.layer_types import layers_of
-from ..errors import about
+from ..errors import UsageError, about
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Named, select
 from ..tensors.tensor import Tensor
@@ -23,12 +26,15 @@ if TYPE_CHECKING:
     from ..analysis.config_summary import ConfigSummary
 
 
-def stats(checkpoint: AnyCheckpoint, patterns: Texts = (), *, dequantise: bool = False, arch: str = "auto") -> dict[str, Figures]:
+def stats(
+    checkpoint: AnyCheckpoint, patterns: Texts = (), *, by_layer: bool | int = False, dequantise: bool = False, arch: str = "auto"
+) -> dict[str, Figures]:
     """Compute the figures of each tensor's values: `ckpt stats`. All their bytes are read.
 
     Args:
         checkpoint: The checkpoint, or its path.
         patterns: Which tensors; all without one.
+        by_layer: Whether the tensors of a layer count together, and how many parts of its path tell a layer; `True` for all.
         dequantise: Whether each packed parameter (integers with scales) is one plain tensor.
         arch: What patterns `@Type` speak of.
 
@@ -38,13 +44,21 @@ def stats(checkpoint: AnyCheckpoint, patterns: Texts = (), *, dequantise: bool =
     Raises:
         CkptError: A pattern matches nothing, or a tensor that is named in full has no plain elements.
     """
-    from ..analysis.stats import stats as computed
+    from ..analysis.stats_rows import layer_rows, tensor_rows
 
     whole = opened(checkpoint)
     with about(place(whole)):
-        tensors = _picked(_decoded(whole, dequantise), patterns, arch)
+        plain = _decoded(whole, dequantise)
+        tensors = _picked(plain, patterns, arch)
         asked = {name: tensor.decoded(name) for name, tensor in tensors.items() if tensor.numeric or name in texts(patterns)}
-        return dict(computed(asked))
+        depth = _depth(by_layer)
+        rows = tensor_rows(asked) if depth is None else layer_rows(asked, of_one(plain, asked, depth))[0]
+        return {row.name: row.figures for row in rows if row.figures}
+
+
+def _depth(by_layer: bool | int) -> int | None:
+    """How many parts of its path tell a layer; None where tensors count by themselves."""
+    return DEEPEST if by_layer is True else by_layer or None
 
 
 def _picked(checkpoint: Checkpoint, patterns: Texts, arch: str) -> dict[str, Tensor]:
@@ -104,34 +118,51 @@ def diff(
     rtol: float = 0.0,
     atol: float = 0.0,
     exact: bool = False,
+    by_layer: bool | int = False,
+    unchanged: bool = False,
+    sort: Literal["changed", "max_abs", "rel_l2", "cosine", "name"] | None = None,
     dequantise: bool = False,
     arch: str = "auto",
 ) -> Iterator[Difference]:
-    """Compare two checkpoints, parameter by parameter: `ckpt diff`. They are the same where nothing is yielded.
+    """Compare two checkpoints, parameter by parameter: `ckpt diff`. Where nothing is yielded, they are the same.
 
     Args:
         a: The checkpoint before, or its path.
-        b: The checkpoint after, or its path; its format may be another.
-        patterns: The names to compare; without one, all of them and the bytes that are in no tensor.
+        b: The one after; its format may be another.
+        patterns: The names to compare; without one, all, and the bytes that are in no tensor.
         rtol: Relative tolerance: |a-b| ≤ atol + rtol·|b| is equal.
         atol: Absolute tolerance.
         exact: Whether bytes decide: -0 is not 0, and NaNs are equal where their bits are.
-        dequantise: Whether each packed parameter (integers with scales) is one plain tensor.
+        by_layer: Whether the tensors of a layer count together, and how many parts of its path tell a layer; `True` for all.
+        unchanged: Whether what is the same is yielded, instead of what differs.
+        sort: By name, or by a number, the largest change first; without it as in the files.
+        dequantise: Whether packed parameters are plain tensors.
         arch: What patterns `@Type` speak of, in `a`.
 
     Yields:
-        Records of `status` (added, removed, shape, dtype, changed, tied, untied, unread), `name`, `before`, `after` and `numbers`.
+        Records of `status` (changed, added, removed, shape, dtype, tied, untied, unread), `name`, `before`, `after`, `numbers`.
 
     Raises:
         CkptError: A pattern matches nothing, or bytes cannot be read.
     """
-    from ..analysis.diff import diff as compared
-
-    before, after = opened(a), opened(b)
-    with about(place(before)):
-        one, two = _decoded(before, dequantise), _decoded(after, dequantise)
+    one, two = (_decoded(opened(each), dequantise) for each in (a, b))
+    with about(place(one)):
         names = select(Named([*one, *two], one), texts(patterns), layers_of(one, arch)) if texts(patterns) else None
-        yield from compared(one, two, names, rtol, atol, exact)
+        wanted = Listed(one, two, names, [], _order(sort), _depth(by_layer), unchanged)
+        yield from _listed(wanted, compared(one, two, names, rtol, atol, exact))
+
+
+def _listed(wanted: Listed, differences: Iterator[Difference]) -> Iterable[Difference]:
+    """The differences, each as it is found where nothing asks for all of them."""
+    asks = wanted.sort or wanted.depth is not None or wanted.unchanged
+    return wanted._replace(differences=list(differences)).entries() if asks else differences
+
+
+def _order(sort: str | None) -> Sort | None:
+    """The order of that name."""
+    if sort and sort not in list(Sort):
+        raise UsageError(f"differences are not sorted by {sort!r}", f"one of {', '.join(Sort)}")
+    return Sort(sort) if sort else None
 
 
 @dataclass(frozen=True, repr=False)
