@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from ..configs import Config
 from ..configs.json_text import REMOVED, Path
 from ..configs.reader import reader_of
 from ..configs.sizes import SPELLINGS, entry_of
+from ..errors import CkptError
 from ..packing import dequantised, find
 from ..tensors.checkpoint import Checkpoint, Kind
 from .compared import Compared
@@ -143,7 +145,10 @@ def _object_of(entry: str) -> str:
 def compared(config: Config, checkpoint: Checkpoint) -> Compared:
     """Return a config and a checkpoint as they are compared."""
     found = find(checkpoint)
-    own = model_tensors(dequantised(checkpoint, found) if found.packed else checkpoint, None)
+    plain = checkpoint
+    with suppress(CkptError):  # where a plain name is there, too, the file is compared as it is
+        plain = dequantised(checkpoint, found)
+    own = model_tensors(plain, None)
     dtypes: dict[str, int] = {}
     kinds: Mapping[str, Kind] = own.kinds()
     for name in own.distinct():
