@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from conftest import Ckpt
 from model_loader import Loader
+from packed_models import awq
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
 
 from ckpt_cli.configs.json_text import REMOVED, changed
 
@@ -382,3 +384,22 @@ def test_the_metadata_of_gguf_are_told_of_with_the_command_that_sets_them(tmp_pa
     for command in commands:
         ckpt(*shlex.split(command))
     assert not any("contradicts" in line and "tokens" not in line for line in ckpt("summary", out).out.splitlines())
+
+
+def test_what_is_decoded_has_no_config_of_packing(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    packed = awq(False)
+    folder = model(LLAMA | packed.config)
+    save_torch(packed.packed, folder / "model.safetensors")
+    (folder / "quantize_config.json").write_text("{}")
+    said = ckpt("cast", folder, "fp16", "--dequantise", "-o", f"{tmp_path}/out/").err
+    assert json.loads((tmp_path / "out/config.json").read_text()) == LLAMA | {"dtype": "float16"}
+    assert "quantization_config is taken out" in said and "left behind: quantize_config.json" in said
+
+
+def test_a_config_above_the_weights_comes_along(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = model()
+    (folder / "checkpoint-5").mkdir()
+    (folder / "model.safetensors").rename(folder / "checkpoint-5/model.safetensors")
+    said = ckpt("drop", folder / "checkpoint-5", "*.layers.3.*", "-o", f"{tmp_path}/out/").err
+    assert f"out/config.json: taken from {folder}/config.json" in said
+    assert json.loads((tmp_path / "out/config.json").read_text()) == LLAMA | {"num_hidden_layers": 3}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ..configs.json_text import REMOVED, Path
 from ..configs.quantisation import OF_PACKED
 from ..configs.settings import floating
+from .contradicting_dtypes import dtype_of_variant
 from .edited import Adjustment, Edited
 
 _KEYS = ("dtype", "torch_dtype")  # of transformers from version 5 on, and before
@@ -24,6 +25,9 @@ def dtype(edited: Edited) -> Iterator[Adjustment | str]:
         return
     most = max(after, key=after.__getitem__)
     was = max(before, key=before.__getitem__) if before else ""
+    called = dtype_of_variant(edited.after.own)
+    if called == was != most:
+        yield f"the name of the weights stays, which is that of {called}: most elements are {most}"
     for path, text in _said(edited.config.entries):
         said = floating(text)
         if said == most or (was not in (said, "") and not edited.before.packed):

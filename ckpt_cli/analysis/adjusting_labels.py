@@ -8,7 +8,7 @@ from .adjusting_sizes import changed_size
 from .edited import Adjustment, Edited
 
 _DEFAULT = 2  # labels of a config that tells none (PreTrainedConfig of transformers)
-_MOST_LABELS = 1_000_000
+_MOST_LABELS, _MOST_DIGITS = 1_000_000, 7
 
 
 def labels(edited: Edited) -> Iterator[Adjustment | str]:
@@ -37,7 +37,7 @@ def _default(edited: Edited) -> int:
 
 def _named(edited: Edited, names: dict[str, object], count: int) -> Iterator[Adjustment]:
     """The names of labels by number, and the numbers by name."""
-    known = {key: name for key, name in names.items() if key.isdecimal() and int(key) < count}
+    known = {key: name for key, name in names.items() if key.isdecimal() and len(key) <= _MOST_DIGITS and int(key) < count}
     new = known | {str(number): f"LABEL_{number}" for number in range(count) if str(number) not in known}
     yield Adjustment(("id2label",), edited.config.entries.get("id2label"), new)
     yield Adjustment(("label2id",), edited.config.entries.get("label2id"), {str(name): int(key) for key, name in new.items()})

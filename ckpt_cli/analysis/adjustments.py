@@ -19,8 +19,10 @@ from .adjusting_layers import depths, layers
 from .adjusting_sizes import sizes
 from .adjusting_ties import ties
 from .adjusting_tokens import tokens, tokens_inside
+from .compared import Compared, Contradiction
 from .contradictions import contradictions
-from .edited import Adjustment, Edited, adjusted_config
+from .edited import Adjustment, Edited, adjusted_config, compared
+from .same_kinds import alike
 from .shown_sizes import shown
 
 _Topic = Callable[[Edited], Iterator[Adjustment | str]]
@@ -36,17 +38,17 @@ class Adjustments(NamedTuple):
         config: the config; None where there is none.
         made: the entries that are brought into line.
         told: what else there is to say, a line each.
+        decoded: whether parameters were packed, and none is any more.
     """
 
     config: Config | None = None
     made: tuple[Adjustment, ...] = ()
     told: tuple[str, ...] = ()
+    decoded: bool = False
 
 
 def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
-    """Return what becomes of the config of a checkpoint whose names, dtypes, shapes or ties an edit changed.
-
-    Reads headers and configs alone.
+    """Return what becomes of the config of a checkpoint that was edited. Reads headers and configs alone.
 
     Args:
         before: the checkpoint as it was read.
@@ -62,6 +64,8 @@ def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
         return Adjustments(None, (), found.notes)
     if config.path == origin.path and config.library not in _KEPT_INSIDE:
         return Adjustments()
+    if alike(before, after):
+        return Adjustments(config, (), tuple(map(_old, _contradicting(config, compared(config, before)))))
     edited = Edited(config, before, after)
     topics = _OF_ADAPTERS if config.library == "peft" else _OF_MODELS
     answers = [each for topic in topics for each in topic(edited)]
@@ -69,18 +73,29 @@ def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
     told = [each for each in answers if isinstance(each, str)]
     told += [*_head(edited), *(_unexplained(edited, made) if topics is _OF_MODELS else ())]
     told += tokens_inside(edited) if config.path == origin.path else tokens(edited, found.folder) if found.folder else ()
-    return Adjustments(config, made, tuple(dict.fromkeys((*told, *_left(edited, list(made), " ".join(told))))))
+    lines = tuple(dict.fromkeys((*told, *_left(edited, list(made), " ".join(told)))))
+    return Adjustments(config, made, lines, edited.before.packed and not edited.after.packed)
 
 
 def _left(edited: Edited, made: list[Adjustment], told: str) -> Iterator[str]:
     """What still contradicts the adjusted config, in words; what did so before the edit is called old."""
-    before = {each.entry for each in contradictions(edited.config, edited.before.own, edited.before.dtypes, edited.before.packed)}
-    config = adjusted_config(edited.config, made)
-    for entry, says, found in contradictions(config, edited.after.own, edited.after.dtypes, edited.after.packed):
-        if entry in before:
-            yield f"{entry} stays {says}, which contradicted the weights before the edit, too: they have {found}"
-        elif f"{entry} stays" not in told:
-            yield f"{entry} stays {says}: the weights have {found}"
+    before = {each.entry for each in _contradicting(edited.config, edited.before)}
+    for each in _contradicting(adjusted_config(edited.config, made), edited.after):
+        if each.entry in before:
+            yield _old(each)
+        elif f"{each.entry} stays" not in told:
+            yield f"{each.entry} stays {each.says}: the weights have {each.found}"
+
+
+def _contradicting(config: Config, weights: Compared) -> list[Contradiction]:
+    """What in the weights contradicts a config."""
+    return contradictions(config, weights.own, weights.dtypes, weights.packed)
+
+
+def _old(contradiction: Contradiction) -> str:
+    """That the config was wrong before the edit, and stays so."""
+    entry, says, found = contradiction
+    return f"{entry} stays {says}, which contradicted the weights before the edit, too: they have {found}"
 
 
 def _unexplained(edited: Edited, made: Iterable[Adjustment]) -> Iterator[str]:

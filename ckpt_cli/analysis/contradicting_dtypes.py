@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ..configs.quantisation import titled
 from ..configs.settings import dtype_said
+from ..tensors.checkpoint import Checkpoint
 from .compared import Compared, Contradiction
 
 
@@ -18,11 +19,15 @@ def dtype(compared: Compared) -> Iterator[Contradiction]:
     if not said or not any(floats.values()):
         return
     most = max(floats, key=floats.__getitem__)
-    path = compared.own.origin.path if compared.own.origin else ""
-    variant = _VARIANT.search(os.path.basename(path))
-    if most != said[0] and (variant is None or _VARIANTS[variant[1]] != most):
+    if most != said[0] and dtype_of_variant(compared.own) != most:
         share = floats[most] / sum(floats.values())
         yield Contradiction(said[1], said[0], most if share == 1 else f"{most} in {share:.3g} of the elements")
+
+
+def dtype_of_variant(own: Checkpoint) -> str:
+    """Return the dtype by which a file is called, as `model.fp16.safetensors` is; empty for others."""
+    variant = _VARIANT.search(os.path.basename(own.origin.path if own.origin else ""))
+    return _VARIANTS[variant[1]] if variant else ""
 
 
 def quantised(compared: Compared) -> Iterator[Contradiction]:

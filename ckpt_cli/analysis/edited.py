@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from ..configs import Config
 from ..configs.json_text import REMOVED, Path
 from ..configs.reader import reader_of
 from ..configs.sizes import SPELLINGS, entry_of
+from ..errors import CkptError
 from ..packing import dequantised, find
 from ..tensors.checkpoint import Checkpoint, Kind
 from .compared import Compared
@@ -51,7 +53,7 @@ class Edited:
     def __init__(self, config: Config, before: Checkpoint, after: Checkpoint) -> None:
         """Nothing is compared yet."""
         self.config, self.sources, self.explained = config, after.sources, set[str]()
-        self.before, self.after = _compared(config, before), _compared(config, after)
+        self.before, self.after = compared(config, before), compared(config, after)
 
     @cached_property
     def entries(self) -> dict[str, object]:
@@ -74,12 +76,12 @@ class Edited:
             for name, spellings in FURTHER.items():
                 for key in spellings:
                     value = entry_of(self.config.entries, f"{at}{key}")
-                    if type(value) is int:
+                    if type(value) is int and value > 0:
                         yield part, name, f"{at}{key}", value
 
         for name, entries in reader_of(self.config).again.items():
             path = next((path for entry in entries if (path := self.path(entry))), ())
-            if path and name not in self.before.said[""] and type(value := self.value(path)) is int:
+            if path and name not in self.before.said[""] and type(value := self.value(path)) is int and value > 0:
                 yield "", name, ".".join(map(str, path)), value
 
     def adjusted(self, size: str, entry: str, old: int, new: int) -> Iterator[Adjustment]:
@@ -140,10 +142,13 @@ def _object_of(entry: str) -> str:
     return entry[: entry.rfind(".") + 1]
 
 
-def _compared(config: Config, checkpoint: Checkpoint) -> Compared:
-    """A config and a checkpoint as they are compared."""
+def compared(config: Config, checkpoint: Checkpoint) -> Compared:
+    """Return a config and a checkpoint as they are compared."""
     found = find(checkpoint)
-    own = model_tensors(dequantised(checkpoint, found) if found.packed else checkpoint, None)
+    plain = checkpoint
+    with suppress(CkptError):  # where a plain name is there, too, the file is compared as it is
+        plain = dequantised(checkpoint, found)
+    own = model_tensors(plain, None)
     dtypes: dict[str, int] = {}
     kinds: Mapping[str, Kind] = own.kinds()
     for name in own.distinct():

@@ -107,12 +107,13 @@ def shown(size: str, parts: NamedParts, more: Mapping[str, str] | None = None) -
         more: the layers that alone show it, by their path, and the side; `pretrained_cfg` of timm names the classifier.
     """
     places, of_tokens = _COMPILED.get(size, ()) if not more else (), _OF_TOKENS.get(size)
+    any_place = re.compile("|".join(pattern.pattern for _, pattern in places))
     for name, kind in parts.kinds.items():
         if of_tokens and len(kind.shape) == 2 and (is_embedding(name) or is_head(name)):
             yield name, Place("", of_tokens), kind.shape
-        elif place := next((place for place, pattern in places if pattern.fullmatch(name)), None):
+        elif places and any_place.fullmatch(name):
             if size not in _OUTSIDE or not layer_number(name):
-                yield name, place, kind.shape
+                yield name, next(place for place, pattern in places if pattern.fullmatch(name)), kind.shape
         elif more and (side := more.get(name.rpartition(".")[0])):
             yield name, Place("", side), kind.shape
 

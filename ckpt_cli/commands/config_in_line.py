@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from ..analysis.same_kinds import alike
 from ..errors import shortened
 from ..tensors.checkpoint import Checkpoint
 
@@ -29,9 +30,10 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
         target: The path that it is written to.
         folder: The model folder that is written; None for a file.
     """
-    if before.origin is None or not (folder or (_is_beside(target, before.origin.path) and not _alike(before.origin.read, after))):
+    if before.origin is None or not (folder or (_is_beside(target, before.origin.path) and not alike(before.origin.read, after))):
         return folder, []
     from ..analysis.adjustments import adjustments  # many modules, for edits of another kind than values
+    from ..configs.quantisation import FILES_OF_PACKED
     from .model_folder import rewritten
 
     found = adjustments(before, after)
@@ -40,31 +42,22 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
         return folder, list(found.told)
     if config.path == before.origin.path:
         return folder, [*_inside(target, after, config, found)]
-    name = folder.name_of(config.path) if folder else ""
-    if folder is None or not name:
+    if folder is None:
         return folder, [*_not_written(config.path, found)]
-    path = os.path.join(folder.path, name)
-    lines = [f"{path}: {_change(each)}" for each in found.made]
-    if found.made:
+    name = folder.name_of(config.path)
+    path = os.path.join(folder.path, name or os.path.basename(config.path))
+    lines = [*([] if name else [f"{path}: taken from {config.path}"]), *(f"{path}: {_change(each)}" for each in found.made)]
+    if found.made or not name:
+        name = os.path.relpath(path, folder.path)
         folder = folder.making(name, rewritten(config, [(each.path, each.new) for each in found.made]))
+    if found.decoded:
+        folder = folder.without(FILES_OF_PACKED)
     return folder, lines + [f"{path}: {line}" for line in found.told]
 
 
 def _is_beside(target: str, source: str) -> bool:
     """Whether a file is written into the folder of its source, whose config is then beside it, too."""
     return os.path.realpath(os.path.dirname(target)) == os.path.realpath(os.path.dirname(source))
-
-
-def _alike(before: Checkpoint, after: Checkpoint) -> bool:
-    """Whether two checkpoints have the same names, dtypes, shapes and ties, so that no config tells them apart."""
-    if before.tensors is after.tensors:
-        return True
-    kinds, others = before.kinds(), after.kinds()
-    return (
-        kinds.keys() == others.keys()
-        and all(kind.facts == others[name].facts for name, kind in kinds.items())
-        and sorted(map(sorted, before.ties())) == sorted(map(sorted, after.ties()))
-    )
 
 
 def _not_written(path: str, found: Adjustments) -> Iterator[str]:

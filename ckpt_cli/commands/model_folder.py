@@ -56,6 +56,11 @@ class ModelFolder(NamedTuple):
         here = (name for name, other in self.copied.items() if os.path.realpath(other) == os.path.realpath(path))
         return next(here, os.path.relpath(own, self.path) if os.path.realpath(own) == os.path.realpath(path) else "")
 
+    def without(self, names: Sequence[str]) -> ModelFolder:
+        """Return the folder without small files of these names, which are left behind."""
+        gone = tuple(name for name in self.copied if os.path.basename(name) in names)
+        return self._replace(copied={name: path for name, path in self.copied.items() if name not in gone}, left=(*self.left, *gone))
+
     def making(self, name: str, contents: bytes) -> ModelFolder:
         """Return the folder with a small file of these contents, which is then not copied."""
         return self._replace(copied={each: path for each, path in self.copied.items() if each != name}, made=(*self.made, (name, contents)))

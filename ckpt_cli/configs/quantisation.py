@@ -19,6 +19,9 @@ _ENTRIES = (
 )
 
 
+FILES_OF_PACKED = tuple(name for name, _ in _ENTRIES if name != "config.json")  # that are about nothing but how weights are packed
+
+
 def quantisation_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the entry of the config beside a checkpoint that says how its weights are quantised; an empty one where there is none."""
     folder = find(checkpoint).folder
