@@ -348,9 +348,14 @@ def test_the_result_replaces_none_of_its_sources(ckpt: Ckpt, tmp_path: Path, oth
     before = other.read_bytes()
     os.link(other, tmp_path / "link.pt")
     for arguments in (["--from", other], [f"x=@{other}#n"]):
+        recipe = tmp_path / "r.toml"
+        recipe.write_text(ckpt("add", MLP, *arguments, "--print-recipe").out)
         for target in (other, tmp_path / "link.pt"):
+            assert "which it is made of" in ckpt("apply", MLP, recipe, "-o", target, "--force", status=2).err
             assert "which it is made of" in ckpt("add", MLP, *arguments, "-o", target, "--force", status=2).err
             assert "which it is made of" in ckpt("add", MLP, *arguments, "-o", target, "--force", "-n", status=2).err
+    torch.save(mlp(), tmp_path / "b.pt")
+    assert "which it is made of" in ckpt("set", MLP, f"*.weight = @{tmp_path}/b.pt", "-o", tmp_path / "b.pt", "--force", status=2).err
     assert other.read_bytes() == before
 
 
@@ -392,7 +397,7 @@ def test_a_full_disk_leaves_nothing(ckpt: Ckpt, tmp_path: Path, other: Path) -> 
 def test_the_library_has_the_same_edit(tmp_path: Path, other: Path) -> None:
     base = ckpt_cli.open(str(MLP))
     drawn = ckpt_cli.add(base, ["x:f32[3]=normal(0, 1)", f"y=@{other}#n"], seed=3)
-    taken = ckpt_cli.add(drawn, ["head.*"], ckpt_cli.open(str(other)), rename=["head.*=h.*"])
+    taken = ckpt_cli.add(drawn, ["head.*"], from_=ckpt_cli.open(str(other)), rename=["head.*=h.*"])
     assert list(taken) == [*base, "x", "y", "h.weight", "h.out", "h.bias"]
     ckpt_cli.save(taken, str(tmp_path / "a.pt"))
     found = torch.load(tmp_path / "a.pt")

@@ -168,7 +168,7 @@ def test_summary_tells_of_averages_and_counts_none_of_them(ckpt: Ckpt, tmp_path:
         assert (found["params"], found["buffers"]) == (141 if program is compvis else 138, 9), program  # betas
         (told,) = found["averages"]
         assert told["in_place"] is False and told["parameters"] == len(net.state_dict() if program in NAMED else list(net.parameters()))
-        assert told["decay"] in (None, 0.9) and told["updates"] in (None, 2, 3)
+        assert told["decay"] in (None, 0.9, numpy.float32(0.9)) and told["updates"] in (None, 2, 3)
         assert f"ckpt set {path} '* = average' -o OUT" in ckpt("summary", path, "--color", "always").out
 
 
@@ -434,8 +434,8 @@ def test_flax_averages(ckpt: Ckpt, tmp_path: Path) -> None:
 
 
 def test_many_names(ckpt: Ckpt, tmp_path: Path) -> None:
-    """Twenty thousand of each: matching is linear."""
-    names = [f"layers.{a}.experts.{b}.w" for a in range(100) for b in range(100)]
+    """Of each 4,000 that end alike: `11.1` and `1.11` are told apart by what separates them."""
+    names = [f"layers.{a}.experts.{b}.w" for a in range(40) for b in range(100)]
     header = {}
     for at, start in enumerate(("model.", "ema.module.")):
         for number, name in enumerate(names):

@@ -474,8 +474,8 @@ def test_same_names_as(ckpt: Ckpt, tmp_path: Path) -> None:
     [
         ("", "model.", "all names lack 'model.'", "*=model.*"),
         ("module.", "", "all names have 'module.' before them", "module.*=*"),
-        ("model.module.", "model.", "", ""),
-        ("net.", "model.", "", ""),
+        ("model.module.", "model.", "all names begin with 'model.module.' instead of 'model.'", "model.module.*=model.*"),
+        ("net.", "model.", "all names begin with 'net.' instead of 'model.'", "net.*=model.*"),
         ("", "a*b.", "", ""),
     ],
 )

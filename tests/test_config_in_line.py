@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import shlex
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from conftest import Ckpt
 from model_loader import Loader
+from safetensors.numpy import save_file
+
+from ckpt_cli.configs.json_text import REMOVED, changed
 
 
 class Edit(NamedTuple):
@@ -23,7 +29,6 @@ class Edit(NamedTuple):
     tied: bool | None = None
 
 
-GPT2_LABELS = {"0": "LABEL_0", "1": "LABEL_1"}
 EDITS = {
     "dtype": Edit("gpt2", ["cast", "SRC", "bf16"], {"dtype": "bfloat16"}, tied=True),
     "dtype of shards": Edit("llama", ["cast", "SRC", "fp16"], {"dtype": "float16"}, {"shards": "20KB"}, tied=False),
@@ -32,7 +37,9 @@ EDITS = {
     "vocabulary, not tied": Edit(
         "llama", ["resize", "SRC", "model.embed_tokens.weight=+5x*", "lm_head.weight=+5x*"], {"vocab_size": 104}, {"shards": "20KB"}
     ),
-    "vocabulary of a part": Edit("llava", ["resize", "SRC", "*embed_tokens.weight=+5x*", "*lm_head.weight=+5x*"], {"text_config.vocab_size": 104}),
+    "vocabulary of a part": Edit(
+        "llava", ["resize", "SRC", "*embed_tokens.weight=+5x*", "*lm_head.weight=+5x*"], {"text_config.vocab_size": 104}
+    ),
     "masked tokens": Edit(
         "bert_mlm", ["resize", "SRC", "*word_embeddings.weight=+5x*", "cls.predictions.bias=+5"], {"vocab_size": 104}, tied=True
     ),
@@ -44,11 +51,14 @@ EDITS = {
     "decoder's layer": Edit("t5", ["drop", "SRC", "decoder.block.1.*"], {"num_decoder_layers": 1}),
     "encoder's layer": Edit("bart", ["drop", "SRC", "model.encoder.layers.1.*"], {"encoder_layers": 1}),
     "stage": Edit("swin", ["drop", "SRC", "*layers.1.blocks.1.*"], {"depths": [1, 1]}),
-    "output of its own": Edit("llama_tied", ["add", "SRC", "lm_head.weight=@SRC#model.embed_tokens.weight"], {"tie_word_embeddings": False}, tied=False),
+    "output of its own": Edit(
+        "llama_tied", ["add", "SRC", "lm_head.weight=@SRC#model.embed_tokens.weight"], {"tie_word_embeddings": False}, tied=False
+    ),
     "one embedding": Edit("llama", ["tie", "SRC", "model.embed_tokens.weight", "lm_head.weight"], {"tie_word_embeddings": True}, tied=True),
     "3 labels, of a config without labels": Edit(
         "bert_classifier", ["resize", "SRC", "classifier.weight=3x*", "classifier.bias=3"],
-        {"id2label": {**GPT2_LABELS, "2": "LABEL_2"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}}, {"without": ["id2label", "label2id", "num_labels"]},
+        {"id2label": {"0": "LABEL_0", "1": "LABEL_1", "2": "LABEL_2"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}},
+        {"without": ["id2label", "label2id", "num_labels"]},
     ),
     "named labels": Edit(
         "vit", ["resize", "SRC", "classifier.weight=3x*", "classifier.bias=3"],
@@ -58,7 +68,11 @@ EDITS = {
     "9 channels": Edit("unet", ["resize", "SRC", "conv_in.weight=*x9x*x*", "--fill", "zeros"], {"in_channels": 9}),
     "1 channel": Edit("resnet", ["resize", "SRC", "*embedder.convolution.weight=*x1x*x*"], {"num_channels": 1}),
     "positions": Edit("bart", ["resize", "SRC", "*embed_positions.weight=+10x*"], {"max_position_embeddings": 74}),
-    "MLP": Edit("bert", ["resize", "SRC", "*intermediate.dense.weight=40x*", "*intermediate.dense.bias=40", "encoder.layer.{0,1}.output.dense.weight=*x40"], {"intermediate_size": 40}),
+    "MLP": Edit(
+        "bert",
+        ["resize", "SRC", "*intermediate.dense.weight=40x*", "*intermediate.dense.bias=40", "encoder.layer.{0,1}.output.dense.weight=*x40"],
+        {"intermediate_size": 40},
+    ),
 }  # fmt: skip
 
 
@@ -96,3 +110,275 @@ def test_the_library_loads_what_is_written_and_no_other_entry_has_changed(loader
         if "dtype" in edit.changed and answer["dtype"] != f"torch.{edit.changed['dtype']}":
             wrong[label] = answer
     assert wrong == {}
+
+
+LLAMA: dict[str, Any] = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "dtype": "float32",
+    "hidden_size": 8,
+    "intermediate_size": 12,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "num_hidden_layers": 4,
+    "tie_word_embeddings": False,
+    "vocab_size": 20,
+}
+OF_LLAMA = {"model.embed_tokens.weight": (20, 8), "lm_head.weight": (20, 8), "model.norm.weight": (8,)} | {
+    f"model.layers.{layer}.{name}.weight": shape
+    for layer in range(4)
+    for name, shape in (("self_attn.q_proj", (8, 8)), ("self_attn.k_proj", (8, 8)), ("mlp.up_proj", (12, 8)), ("mlp.down_proj", (8, 12)))
+}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Callable[..., Path]:
+    """A model folder with these shapes, and a config of this text or these entries."""
+
+    def write(config: object = LLAMA, shapes: dict[str, tuple[int, ...]] = OF_LLAMA, name: str = "model.safetensors") -> Path:
+        folder = tmp_path / "model"
+        folder.mkdir()
+        save_file({key: np.zeros(shape, np.float32) for key, shape in shapes.items()}, folder / name)
+        called = "adapter_config.json" if name.startswith("adapter") else "config.json"
+        text = config if isinstance(config, str | bytes) else json.dumps(config, indent=2)
+        (folder / called).write_bytes(text if isinstance(text, bytes) else text.encode())
+        return folder
+
+    return write
+
+
+TOLD = [
+    (["drop", "*.layers.1.*"], "num_hidden_layers stays 4: the layers have 3 (model.layers.0 to .3 without 1); `ckpt rename` numbers them"),
+    (["drop", "*.layers.3.*"], "num_hidden_layers 4 becomes 3"),
+    (["drop", "*.layers.*"], "num_hidden_layers stays 4: no layer is left"),
+    (["drop", "lm_head.weight"], "tie_word_embeddings stays false: the weights have no output head"),
+    (["resize", "model.embed_tokens.weight=22x*"], "vocab_size stays 20: model.embed_tokens.weight has 22, but lm_head.weight 20"),
+    (["resize", "*.k_proj.weight=4x*"], "num_key_value_heads 2 becomes 1"),
+    (["resize", "*.k_proj.weight=6x*"], "num_key_value_heads stays 2: model.layers.0.self_attn.k_proj.weight has 0"),
+    (["resize", "*.q_proj.weight=4x*"], "no entry is known that tells the shape of model.layers.0.self_attn.q_proj.weight, which changed"),
+    (["cast", "bf16", "*.layers.*"], "dtype stays float32: most elements are bfloat16, and some still float32"),
+    (["cast", "bf16", "model.norm.weight"], ""),
+    (["rename", "model.layers.*=layers.*"], ""),
+    (["set", "* += 1"], ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "told"), TOLD, ids=lambda each: " ".join(each) if isinstance(each, list) else "")
+def test_what_becomes_of_the_config_is_told(edit: list[str], told: str, model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    said = ckpt(edit[0], model(), *edit[1:], "-o", f"{tmp_path}/out/").err
+    lines = [line.removeprefix(f"ckpt: {tmp_path}/out/config.json: ") for line in said.splitlines() if "config.json" in line]
+    assert [line[: len(told)] for line in lines] == [told] * bool(told), said
+
+
+def test_in_place_the_config_stays_and_a_note_says_what_it_should_be(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = model()
+    before = (folder / "config.json").read_bytes()
+    note = f"ckpt: {folder}/config.json stays as it is: dtype float32 should be bfloat16 (-o DIR/ writes a folder with the right config)\n"
+    for place in (["-n"], ["-o", f"{folder}/other.safetensors"], ["-i"]):
+        assert ckpt("cast", folder / "model.safetensors", "bf16", *place).err == note
+    assert ckpt("cast", folder / "model.safetensors", "fp16", "-o", f"{tmp_path}/elsewhere.safetensors").err == ""
+    assert (folder / "config.json").read_bytes() == before
+
+
+def test_a_dry_run_tells_what_the_config_would_be_and_writes_nothing(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    said = ckpt("cast", model(), "bf16", "-o", f"{tmp_path}/out/", "-n").err
+    assert said == f"ckpt: {tmp_path}/out/config.json: dtype float32 becomes bfloat16\n" and not (tmp_path / "out").exists()
+
+
+def test_a_recipe_is_told_of_once_and_compared_with_the_end(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    recipe = tmp_path / "r.toml"
+    steps = ['drop = ["*.layers.{1,3}.*"]', 'rename = ["model.layers.2.*=model.layers.1.*"]', 'cast = "float16"']
+    recipe.write_text("".join(f"[[step]]\n{step}\n" for step in steps))
+    said = ckpt("apply", model(LLAMA | {"layer_types": ["a", "b", "c", "d"]}), recipe, "-o", f"{tmp_path}/out/").err
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    assert config == LLAMA | {"dtype": "float16", "num_hidden_layers": 2, "layer_types": ["a", "c"]} and said.count("config.json") == 3
+
+
+def test_what_contradicted_before_is_left_and_called_old(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = model(LLAMA | {"num_hidden_layers": 9})
+    said = ckpt("cast", folder, "bf16", "-o", f"{tmp_path}/out/").err
+    assert "dtype float32 becomes bfloat16" in said
+    assert "num_hidden_layers stays 9, which contradicted the weights before the edit, too: they have 4 (model.layers)" in said
+    assert json.loads((tmp_path / "out/config.json").read_text())["num_hidden_layers"] == 9
+
+
+def test_every_other_byte_stays(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    text = '{\r\n\t"z" : [1,2 , 3],"model_type":"llama",\r\n "rope": 1e-05, "dtype"\t:  "float32" ,"é": "é", "n": NaN}\r\n\r\n'
+    ckpt("cast", model(text.encode()), "bf16", "-o", f"{tmp_path}/out/")
+    assert (tmp_path / "out/config.json").read_bytes() == text.replace('"float32"', '"bfloat16"').encode()
+
+
+DOCUMENT = {"a": 1, "b": {"x": [1, 2], "y": {}}, "c": '\u00e9\n"}{', "n": None}
+CHANGES = [
+    (("a",), 2), (("c",), {"k": [1]}), (("b", "y", "k"), {"q": 1}), (("b", "z"), [1]), (("b", "x", 1), 5), (("new",), {"z": [1]}),
+    (("b", "x"), []), (("n",), "x"), (("a",), REMOVED), (("b",), REMOVED), (("n",), REMOVED), (("b", "y"), REMOVED), (("none",), REMOVED),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("indent", [None, 1, 2, "\t"])
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_a_change_of_the_text_is_that_change_of_the_document_alone(indent: Any, separators: tuple[str, str]) -> None:
+    text = json.dumps(DOCUMENT, indent=indent, separators=separators, ensure_ascii=False)
+    for number, (path, value) in enumerate(CHANGES):
+        for more in CHANGES[:number] if value is not REMOVED else []:
+            if more[0][: len(path)] != path[: len(more[0])] and more[1] is not REMOVED:
+                both = changed(text, [more, (path, value)])
+                assert json.loads(both) == edited(edited(DOCUMENT, *more), path, value)
+        after = changed(text, [(path, value)])
+        assert json.loads(after) == edited(DOCUMENT, path, value), (path, after)
+        if indent and isinstance(value, int):  # as the library would have written it
+            assert after == json.dumps(edited(DOCUMENT, path, value), indent=indent, separators=separators, ensure_ascii=False)
+
+
+def edited(document: Any, path: tuple[Any, ...], value: object) -> Any:
+    """A copy of a document with one entry changed, as Python does it."""
+    copied = inner = json.loads(json.dumps(document))
+    for key in path[:-1]:
+        inner = inner[key]
+    if value is REMOVED:
+        inner.pop(path[-1], None)
+    else:
+        inner[path[-1]] = value
+    return copied
+
+
+HOSTILE = {
+    "a key twice": '{"model_type": "llama", "dtype": "float32", "dtype": "float16"}',
+    "a huge nest": '{"model_type": "llama", "a": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    "a list": "[1, 2]",
+    "nothing": "",
+    "no JSON": "{",
+    "UTF-16": '{"model_type": "llama"}'.encode("utf-16"),
+    "a mark of order": '\ufeff{"model_type": "llama", "dtype": "float32"}',
+    "entries of wrong types": json.dumps(
+        {key: [value] for key, value in LLAMA.items()} | {"id2label": [1], "text_config": 3, "target_modules": {"a": 1}}
+    ),
+    "huge numbers": json.dumps({key: 10**400 if isinstance(value, int) else value for key, value in LLAMA.items()} | {"dtype": "x"}),
+    "numbers below 1": json.dumps(
+        LLAMA | {"num_hidden_layers": -4, "vocab_size": 0, "hidden_size": 0, "num_attention_heads": 0, "dtype": 1}
+    ),
+    "odd labels": json.dumps(LLAMA | {"id2label": {"x": 1, "-1": None, "٣": "a"}, "label2id": 3, "dtype": None, "num_labels": True}),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_config_that_is_not_understood_is_copied_as_it_is(case: str, model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = model(HOSTILE[case])
+    ckpt("cast", folder, "bf16", "-o", f"{tmp_path}/out/")
+    ckpt(
+        "resize",
+        folder,
+        "model.embed_tokens.weight=22x*",
+        "lm_head.weight=22x*",
+        "*.layers.{0-3}.mlp.up_proj.weight=13x*",
+        "-n",
+        status=None,
+    )
+    assert (tmp_path / "out/config.json").read_bytes() == (folder / "config.json").read_bytes()
+
+
+def test_a_pipe_for_a_config_blocks_nobody_and_a_link_out_stays_behind(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = model()
+    (folder / "config.json").unlink()
+    os.mkfifo(folder / "config.json")
+    (tmp_path / "secret.json").write_text("{}")
+    (folder / "tokenizer.json").symlink_to(tmp_path / "secret.json")
+    said = ckpt("cast", folder, "bf16", "-o", f"{tmp_path}/out/").err
+    assert "out/: left behind: config.json, tokenizer.json (a link to elsewhere)" in said
+    assert os.listdir(tmp_path / "out") == ["model.safetensors"]
+
+
+def test_an_adapter_has_its_rank_and_its_modules(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"]}
+    shapes = {
+        f"base_model.model.{name}.lora_{side}.weight": (4, 6) if side == "A" else (6, 4)
+        for name in config["target_modules"]
+        for side in "AB"
+    }
+    folder = model(config, shapes, "adapter_model.safetensors")
+    said = ckpt("resize", folder, "*lora_A.weight=2x*", "*lora_B.weight=*x2", "-o", f"{tmp_path}/out/").err
+    assert json.loads((tmp_path / "out/adapter_config.json").read_text()) == config | {"r": 2}
+    assert "lora_alpha stays 8: the scale of the adapter is alpha/r" in said
+    ckpt("drop", folder, "*v_proj*", "-o", f"{tmp_path}/dropped/")
+    assert json.loads((tmp_path / "dropped/adapter_config.json").read_text()) == config | {"target_modules": ["q_proj"]}
+
+
+def test_tokens_without_rows_are_told(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = model(LLAMA | {"eos_token_id": [2, 19]})
+    (folder / "generation_config.json").write_text('{"pad_token_id": 18}')
+    (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": {f"t{n}": n for n in range(20)}}, "added_tokens": [{"id": 20}]}))
+    edit = ["resize", folder, "model.embed_tokens.weight=16x*", "lm_head.weight=16x*", "-o", f"{tmp_path}/out/"]
+    said = ckpt(*edit).err
+    for line in ("eos_token_id of config.json stays 19", "pad_token_id of generation_config.json stays 18", "21 tokens for 16 rows"):
+        assert line in said
+
+
+def test_what_a_sentence_transformer_consists_of_is_copied(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = model()
+    modules = ["", "1_Pooling", "2_Dense", "../elsewhere", "3_Missing"]
+    (folder / "modules.json").write_text(json.dumps([{"path": path, "type": "sentence_transformers.models.X"} for path in modules]))
+    for name in ("1_Pooling/config.json", "2_Dense/model.safetensors", "onnx/model.onnx", "../elsewhere/config.json"):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text("{}")
+    said = ckpt("cast", folder, "bf16", "-o", f"{tmp_path}/out/").err
+    written = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert written == {"config.json", "model.safetensors", "modules.json", "1_Pooling/config.json", "2_Dense/model.safetensors"}
+    assert "left behind: onnx/\n" in said
+
+
+def test_a_module_in_a_folder_below_is_written_there(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    (whole / "modules.json").write_text('[{"path": "0_Transformer", "type": "x.Transformer"}]')
+    model().rename(whole / "0_Transformer")
+    ckpt("cast", whole, "bf16", "-o", f"{tmp_path}/out/")
+    assert json.loads((tmp_path / "out/0_Transformer/config.json").read_text())["dtype"] == "bfloat16"
+    assert {line.split("\t")[1] for line in ckpt("ls", tmp_path / "out").out.splitlines()} == {"bfloat16"}
+    said = ckpt("cast", whole / "0_Transformer", "bf16", "-o", f"{tmp_path}/part/").err
+    assert f"part/: left behind: the rest of {whole}/" in said and sorted(os.listdir(tmp_path / "part")) == [
+        "config.json",
+        "model.safetensors",
+    ]
+
+
+def test_nothing_is_left_of_a_folder_that_cannot_be_written(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = model()
+    (folder / "modules.json").write_text('[{"path": "", "type": "x"}, {"path": "1_Pooling", "type": "x"}]')
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text("{}")
+    ckpt("set", folder, "model.norm.weight = 1e99", "-o", f"{tmp_path}/out/", status=2)
+    assert not (tmp_path / "out").exists()
+
+
+def test_convert_writes_a_folder_in_shards(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    edit = ["convert", model(), f"{tmp_path}/out/", "--dtype", "bf16", "--shard-size", "1kB"]
+    ckpt(*edit)
+    first = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert json.loads(first["config.json"])["dtype"] == "bfloat16" and "model.safetensors.index.json" in first and len(first) > 3
+    ckpt(*edit, "--force")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
+
+
+def test_the_metadata_of_gguf_are_told_of_with_the_command_that_sets_them(tmp_path: Path, ckpt: Ckpt) -> None:
+    gguf = pytest.importorskip("gguf")
+    source, out = tmp_path / "m.gguf", tmp_path / "out.gguf"
+    writer = gguf.GGUFWriter(str(source), "llama")
+    writer.add_block_count(2)
+    writer.add_vocab_size(9)
+    writer.add_embedding_length(4)
+    writer.add_token_list([f"t{n}" for n in range(9)])
+    for name, shape in (("token_embd", (9, 4)), ("blk.0.attn_q", (4, 4)), ("blk.1.attn_q", (4, 4))):
+        writer.add_tensor(f"{name}.weight", np.zeros(shape, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[step]]\ndrop = ["blk.1.*"]\n[[step]]\nresize = ["token_embd.weight=11x*"]\nfill = "zeros"\nseed = 0\n')
+    said = ckpt("apply", source, recipe, "-o", out).err.splitlines()
+    assert f"ckpt: {out}: tokenizer.ggml.tokens stays: 9 tokens for 11 rows of the embedding" in said
+    commands = [line[line.index("(ckpt ") + 6 : -1] for line in said if "stays" in line and "(ckpt " in line]
+    assert len(commands) == 2
+    for command in commands:
+        ckpt(*shlex.split(command))
+    assert not any("contradicts" in line and "tokens" not in line for line in ckpt("summary", out).out.splitlines())

@@ -290,7 +290,7 @@ def hostile(tmp_path: Path) -> dict[str, Path]:
     [
         (["a"], [], "one checkpoint alone"),
         (["a", "a"], [], "given twice"),
-        (["a", "b", "same"], [], "is one file"),
+        (["a", "b", "same"], [], "it is the same file as"),
         (["a", "shape"], [], "shapes differ: w (4x2 in"),
         (["a", "int"], [], "w is int64, and no float"),
         (["a", "sparse"], [], "w is sparse_coo"),
@@ -304,7 +304,7 @@ def hostile(tmp_path: Path) -> dict[str, Path]:
         (["a", "b"], ["--method", "mean"], "no method of merging is called 'mean'"),
         (["a", "b"], ["--method", "task"], "--base BASE"),
         (["a", "b"], ["--base", "huge"], "no use for a base"),
-        (["a", "b"], ["--method", "task", "--base", "b"], "is one file"),
+        (["a", "b"], ["--method", "task", "--base", "b"], "given twice"),
         (["a", "b"], ["--method", "ties", "--base", "huge"], "--density 0.2"),
         (["a", "b"], ["--method", "dare", "--base", "huge", "--density", "0"], "is no part"),
         (["a", "b"], ["--method", "dare", "--base", "huge", "--density", "nan"], "is no part"),

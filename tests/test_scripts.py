@@ -30,7 +30,7 @@ TRIED = {
     "Ls": ["ls shared-mlp.pt", "ls odd.pt --tree", "ls mlp.pt --fold", "ls training.ckpt --optimizer",
            "ls lone.pt --optimizer"],
     "Summary": ["summary mlp.pt --input 2x4", "summary training.ckpt", "summary odd.pt", "summary shared-mlp.pt --depth 1",
-                "summary packed.pt", "summary pipe/llama", "summary adapter", "summary unnamed"],
+                "summary packed.pt", "summary averaged.pt", "summary swapped.pt", "summary pipe/llama", "summary adapter", "summary unnamed"],
     "Repr": ["summary mlp.pt --repr"],
     "Get": [
         *(f"get odd.pt {name}" for name in ("specials", "complex", "mask", "scalar", "large", "lr", "name")),
@@ -62,6 +62,7 @@ TRIED = {
         "set mlp.pt '0.bias[0] = nan' -n", "set mlp.pt 0.bias=0 -o out.pt", "set odd.pt 'large[1] = 7' -n", "tie one.pt a b -n",
         "untie shared-mlp.pt '*' -n", "rename mlp.pt '0.*=first.*' -n", "drop training.ckpt 'optimizer.*' -n", "drop odd.pt lr -n",
         "resize mlp.pt 0.weight=+3x* --fill zeros -n", "resize mlp.pt 0.weight=+3x* --fill zeros -o resized.pt",
+        "add mlp.pt x:f32[2]=zeros -n", "add mlp.pt --from mlp.safetensors --rename re:^=x. -o added.pt",
         "merge mlp.pt mlp.safetensors -o mean.pt", "merge mlp.pt mlp.safetensors --weights 1,1 -n",
         "cast mlp.pt bf16 -n", "cast odd.pt float64 specials -n", "cast mlp.pt bf16 -i", "convert mlp.pt new.safetensors --dtype bf16",
         "convert mlp.pt other.safetensors --drop 2.bias -n", "apply mlp.pt good.toml -n",
@@ -115,6 +116,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / folder / f"{'adapter_' * (folder == 'adapter')}config.json").write_text(json.dumps(config))
     (tmp_path / "pipe/model_index.json").write_text('{"_class_name": "Pipeline", "llama": ["transformers", "LlamaForCausalLM"]}')
     shared = torch.arange(4.0)
+    ema = {"module": {"w": torch.ones(2)}, "decay": 0.9, "updates": 3}
+    swapped = {"w": torch.ones(2), "ema_w": torch.zeros(2)}  # as mmcv has them, perhaps
+    torch.save({"model": {"w": torch.ones(2)}, "ema": ema}, "averaged.pt")
+    torch.save({"state_dict": swapped, "meta": {"mmcv_version": "1"}}, "swapped.pt")
     torch.save({"l.weight": torch.ones(2, 2).to(torch.float8_e4m3fn), "l.weight_scale": torch.ones(1)}, "packed.pt")
     torch.save(
         {

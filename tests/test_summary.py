@@ -248,7 +248,7 @@ def test_json(run):
     document = json.loads(out)
     assert list(document) == [
         *("path", "format", "bytes", "architecture", "layers", "tensors", "tied", "params", "trainable", "buffers"),
-        *("data_bytes", "dtypes", "besides", "objects", "metadata", "packed", "config", "contradictions"),
+        *("data_bytes", "dtypes", "besides", "objects", "metadata", "packed", "averages", "config", "contradictions"),
     ]
     sizes = {"inputs": 4, "hidden": 8, "outputs": 1, "repeats": 2}
     assert document["architecture"] == {"name": "shared-mlp", "hyperparameters": sizes, "prefix": "model.", "assumed": {}}

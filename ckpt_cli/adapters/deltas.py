@@ -178,6 +178,46 @@ class Kronecker(Delta):
         return products
 
 
+class Experts(Delta):
+    """LoRA of stacked experts, a matrix each (peft tuners/lora/layer.py, ParamWrapper). They are one over the other.
+
+    Args:
+        down: experts · rank × inputs, expert by expert.
+        up: outputs × rank · experts, rank by rank.
+        count: how many experts there are.
+        inputs_first: whether the base keeps each as inputs × outputs.
+    """
+
+    def __init__(self, down: Factor, up: Factor, count: int, inputs_first: bool) -> None:
+        self.down, self.up, self.count, self.inputs_first = down, up, count, inputs_first
+        outputs, inputs = up.tensor.shape[0], down.tensor.shape[1]
+        self.each = (inputs, outputs) if inputs_first else (outputs, inputs)
+        self.shape = (count * self.each[0], self.each[1])
+
+    def factors(self) -> tuple[Factor, ...]:
+        """The two matrices."""
+        return self.down, self.up
+
+    def load(self, wide: str) -> Any:
+        """For each expert the factor of its rows, and that of its columns."""
+        down = self.down.whole(wide).reshape(self.count, -1, self.down.tensor.shape[1])
+        up = self.up.whole(wide).reshape(self.up.tensor.shape[0], -1, self.count)
+        return (down.transpose(0, 2, 1), up.transpose(2, 1, 0)) if self.inputs_first else (up.transpose(2, 0, 1), down)
+
+    def rows(self, loaded: Any, first: int, last: int, wide: str) -> Array:
+        """Rows of one expert after the other."""
+        import numpy
+
+        height = self.each[0]
+        parts = []
+        while first < last:
+            expert, row = divmod(first, height)
+            end = min(height, row + last - first)
+            parts.append(loaded[0][expert, row:end] @ loaded[1][expert])
+            first += end - row
+        return parts[0] if len(parts) == 1 else numpy.concatenate(parts)
+
+
 class Dense(Delta):
     """A whole matrix of differences."""
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import EditError
-from ..numbers.shapes import numel_of
 from ..numbers.values import check_kept, decoded, encoded
 from ..storage.rows import Rows
 from ..storage.storage import Storage
@@ -43,7 +42,10 @@ class Folding:
 
     def __init__(self, tensor: Tensor, steps: Sequence[Step]) -> None:
         self.dtype, self.steps = tensor.dtype, tuple(steps)
-        self.columns = numel_of(tensor.shape[1:])
+        widths = {step.operation.columns(tensor.shape) for step in steps}
+        if len(widths) > 1:
+            raise EditError("adapters change it in ways that do not go together", "fold them in one after the other")
+        self.columns = widths.pop()
         self.elements: Storage = tensor.elements()
         self.wide = "float64" if tensor.dtype.part == 8 else "float32"
 
@@ -130,6 +132,6 @@ def folded(name: str, tensor: Tensor, steps: Sequence[Step]) -> Storage:
         raise EditError(f"{name} is {tensor.dtype.name}: an adapter changes floats", "cast it first: ckpt cast")
     folding = Folding(tensor, steps)
     sources = [folding.elements, *(source for step in steps for source in step.operation.sources())]
-    rows = tensor.shape[0] if tensor.shape else 1
+    rows = tensor.numel // max(1, folding.columns)
     slab = max(1, _SLAB // max(1, folding.columns))
     return Folded(sources, rows, folding.columns * tensor.dtype.nbytes, slab, folding)

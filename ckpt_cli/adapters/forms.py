@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 
 from ..errors import EditError
 from ..numbers.shapes import numel_of, show_shape
+from .decomposed import Decomposed
 from .deltas import Delta, Dense, Factor, Hadamard, Kronecker, LowRank
 from .layer import Change, Layer, Need
-from .operations import Add, Decomposed, Multiply, Replace, ReplaceRows
+from .operations import Add, AddToExperts, Multiply
+from .replacing import Replace, ReplaceRows
 
 Scale = Callable[[Layer, int], float]  # alpha / rank, as the naming has it, for a layer and its rank
 
@@ -37,12 +39,24 @@ def changes(layer: Layer, scale: Scale) -> Iterator[Change]:
 
 def _low_rank(layer: Layer, scale: Scale) -> Iterator[Change]:
     """LoRA: `down` to the rank, `up` to the outputs; `mid` between them; a bias of `up`."""
+    if layer.experts:
+        yield _of_experts(layer)
+        return
     delta = _product(layer, "up", "down", "mid")
     factor = scale(layer, _rank(layer, "down"))
-    yield Change(layer, "weight", _decomposed(layer, delta, factor))
+    yield Change(layer, {"weight": _decomposed(layer, delta, factor)})
     if "up_bias" in layer.parts:
         bias = layer.factor("up_bias")
-        yield Change(layer, "bias", Add(Dense(bias, layer.parts["up_bias"].tensor.shape), factor))
+        yield Change(layer, {"bias": Add(Dense(bias, layer.parts["up_bias"].tensor.shape), factor)})
+
+
+def _of_experts(layer: Layer) -> Change:
+    """LoRA of stacked experts. How many there are follows from the rank of one."""
+    delta, rows = _product(layer, "up", "down"), _rank(layer, "down")
+    fitting = {name: facts for name, facts in layer.experts.items() if rows % facts[0] == 0}
+    if not fitting:
+        raise EditError(f"{layer.key} has {rows:,} rows, no multiple of its rank in the config", "save the adapter again")
+    return Change(layer, {name: AddToExperts(delta.down, delta.up, scale, rank) for name, (rank, scale) in fitting.items()})
 
 
 def _product(layer: Layer, up: str, down: str, mid: str = "") -> LowRank:
@@ -65,7 +79,7 @@ def _inputs_first(layer: Layer, scale: Scale) -> Iterator[Change]:
     factor = scale(layer, _rank(layer, "rank_outputs"))
     if delta is None:
         raise EditError(f"{layer.key} is no matrix", "LoRA of stacked experts is not folded in")
-    yield Change(layer, "weight", _decomposed(layer, delta, factor))
+    yield Change(layer, {"weight": _decomposed(layer, delta, factor)})
 
 
 def _of_tokens(layer: Layer, scale: Scale) -> Iterator[Change]:
@@ -76,7 +90,7 @@ def _of_tokens(layer: Layer, scale: Scale) -> Iterator[Change]:
     if lower.tensor.shape[0] != rank:
         raise EditError(f"{upper.key} and {lower.key} have other ranks", "convert the adapter again")
     delta = LowRank(upper, lower, (upper.tensor.shape[0], lower.tensor.shape[1]))
-    yield Change(layer, "weight", Add(delta, scale(layer, rank)))
+    yield Change(layer, {"weight": Add(delta, scale(layer, rank))})
 
 
 def _embedding(layer: Layer, scale: Scale) -> Iterator[Change]:
@@ -86,7 +100,7 @@ def _embedding(layer: Layer, scale: Scale) -> Iterator[Change]:
     factor = scale(layer, _rank(layer, "embedding_down"))
     if delta is None:
         raise EditError(f"{layer.key} is no matrix")
-    yield Change(layer, "weight", _decomposed(layer, delta, factor, by_rows=False))
+    yield Change(layer, {"weight": _decomposed(layer, delta, factor, by_rows=False)})
 
 
 def _loha(layer: Layer, scale: Scale) -> Iterator[Change]:
@@ -97,7 +111,7 @@ def _loha(layer: Layer, scale: Scale) -> Iterator[Change]:
         delta = Hadamard(_tucker(layer, "hada_t1", "hada_w1_a", "hada_w1_b"), _tucker(layer, "hada_t2", "hada_w2_a", "hada_w2_b"))
     else:
         delta = Hadamard(_product(layer, "hada_w1_a", "hada_w1_b"), _product(layer, "hada_w2_a", "hada_w2_b"))
-    yield Change(layer, "weight", _decomposed(layer, delta, scale(layer, rank)))
+    yield Change(layer, {"weight": _decomposed(layer, delta, scale(layer, rank))})
 
 
 def _tucker(layer: Layer, core: str, up: str, down: str) -> LowRank:
@@ -117,7 +131,7 @@ def _lokr(layer: Layer, scale: Scale) -> Iterator[Change]:
     shape = (left.shape[0] * right.shape[0], left.shape[1] * right.shape[1], *kernel)
     low = [part for part in ("lokr_w1_b", "lokr_w2_b") if part in layer.parts]
     factor = scale(layer, _rank(layer, low[-1]) if low else 0)
-    yield Change(layer, "weight", _decomposed(layer, Kronecker(left, right, shape), factor))
+    yield Change(layer, {"weight": _decomposed(layer, Kronecker(left, right, shape), factor)})
 
 
 def _side(layer: Layer, side: str) -> Delta:
@@ -130,21 +144,21 @@ def _side(layer: Layer, side: str) -> Delta:
 
 def _difference(layer: Layer, scale: Scale) -> Iterator[Change]:
     """A whole weight of differences: trained in full."""
-    yield Change(layer, "weight", _decomposed(layer, Dense(layer.factor("diff"), layer.parts["diff"].tensor.shape), 1.0))
+    yield Change(layer, {"weight": _decomposed(layer, Dense(layer.factor("diff"), layer.parts["diff"].tensor.shape), 1.0)})
 
 
 def _bias_difference(layer: Layer, scale: Scale) -> Iterator[Change]:
     """A bias of differences."""
-    yield Change(layer, "bias", Add(Dense(layer.factor("diff_b"), layer.parts["diff_b"].tensor.shape), 1.0))
+    yield Change(layer, {"bias": Add(Dense(layer.factor("diff_b"), layer.parts["diff_b"].tensor.shape), 1.0)})
 
 
 def _ia3(layer: Layer, scale: Scale) -> Iterator[Change]:
     """(IA)³ of PEFT: outputs × 1 rescales outputs and their bias, 1 × inputs rescales inputs."""
     vector, shape = layer.factor("ia3"), layer.parts["ia3"].tensor.shape
     by_rows = shape[:1] != (1,)
-    yield Change(layer, "weight", Multiply(vector, shape, by_rows))
+    yield Change(layer, {"weight": Multiply(vector, shape, by_rows)})
     if by_rows:
-        yield Change(layer, "bias", Multiply(vector, shape, by_rows), need=Need.IF_THERE)
+        yield Change(layer, {"bias": Multiply(vector, shape, by_rows)}, need=Need.IF_THERE)
 
 
 def _tokens(layer: Layer, scale: Scale) -> Iterator[Change]:
@@ -152,13 +166,13 @@ def _tokens(layer: Layer, scale: Scale) -> Iterator[Change]:
     rows = layer.factor("tokens", 2)
     if rows.tensor.shape[0] != len(layer.indices):
         raise EditError(f"{layer.key} has {rows.tensor.shape[0]:,} rows, the config names {len(layer.indices):,} tokens")
-    yield Change(layer, "weight", ReplaceRows(rows, layer.indices))
+    yield Change(layer, {"weight": ReplaceRows(rows, layer.indices)})
 
 
 def _whole(layer: Layer, scale: Scale) -> Iterator[Change]:
     """A tensor that takes the place of the base's."""
     key, tensor = layer.parts["whole"]
-    yield Change(layer, "", Replace(key, tensor.plain(key)), need=Need.OR_NEW)
+    yield Change(layer, {"": Replace(key, tensor.plain(key))}, need=Need.OR_NEW)
 
 
 _FORMS: dict[str, Callable[[Layer, Scale], Iterator[Change]]] = {

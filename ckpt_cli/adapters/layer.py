@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from ..errors import EditError
 from ..numbers.shapes import show_shape
 from ..tensors.tensor import Tensor
 from .deltas import Factor, matrix
-from .operations import Operation
+from .operations import Placeable
 
 
 class Part(NamedTuple):
@@ -29,12 +30,14 @@ class Layer:
         module: the path of the layer, without what names the component. Its dots are underscores where the naming is flat.
         parts: the tensors by what they are: `down`, `up`, `alpha`, …
         indices: the rows that they are for, where they are for some rows only.
+        experts: the parameters of stacked experts that they may be for, with the rank of one expert and the scale.
     """
 
     component: str
     module: str
     parts: dict[str, Part] = field(default_factory=dict)
     indices: tuple[int, ...] = ()
+    experts: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def add(self, role: str, key: str, tensor: Tensor) -> None:
         """Add a tensor. Raises EditError where there is one already."""
@@ -79,15 +82,19 @@ class Change(NamedTuple):
 
     Attributes:
         layer: the layer that it comes from.
-        leaf: what the tensor is called in its layer: `weight`, `bias`; empty where the path of the layer is the tensor's own name.
-        operation: what is done to it.
+        operations: what is done to the tensor, by what it is called in its layer: `weight`, `bias`; empty where the path of the
+            layer is the tensor's own name. Of several, the one whose shape fits.
         need: whether the base has to have the tensor.
     """
 
     layer: Layer
-    leaf: str
-    operation: Operation
+    operations: Mapping[str, Placeable]
     need: Need = Need.THERE
+
+    @property
+    def operation(self) -> Placeable:
+        """The first of the operations; mostly there is one."""
+        return next(iter(self.operations.values()))
 
     @property
     def key(self) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from .layer import Change, Layer, Need
-from .operations import Operation, Replace
+from .operations import InputsFirst, Operation
 from .places import Places, Portions, shape_of
+from .replacing import Replace
 
 
 class Way(NamedTuple):
@@ -62,14 +63,14 @@ class Matcher:
 
     Args:
         every: the layers of the base, in its own words first.
-        inputs_first: whether the base keeps matrices as inputs × outputs where shapes do not tell (GPT-2's Conv1D).
+        inputs_first: whether the base keeps inputs × outputs where shapes do not tell.
     """
 
-    def __init__(self, every: Sequence[Places], inputs_first: bool) -> None:
+    def __init__(self, every: Sequence[Places], inputs_first: InputsFirst) -> None:
         self.every, self.inputs_first = every, inputs_first
 
     def match(self, component: str, changes: Sequence[Change], flat: bool) -> Matched:
-        """Return what becomes of the changes of one model of a pipeline."""
+        """Return what becomes of the changes of one model of a pipeline, whose names have underscores for dots where they are `flat`."""
         counts = self._ways(changes, flat, by_shape=True) or self._ways(changes, flat, by_shape=False)
         if not counts:
             return Matched(component, None, [], [], list(changes), [])
@@ -85,10 +86,11 @@ class Matcher:
         resized = {match.portions: match.operation.shape for match in result.matches if isinstance(match.operation, Replace)}
         for change, portions in list(result.misfits):
             if portions in resized:
-                operation = self._operation(change, (portions[0]._replace(shape=resized[portions]),))
+                larger = (portions[0]._replace(shape=resized[portions]),)
+                operation = change.operation.placed(shape_of(larger), self.inputs_first)
                 if operation is not None:
                     result.misfits.remove((change, portions))
-                    result.matches.append(Match(change, (portions[0]._replace(shape=resized[portions]),), operation))
+                    result.matches.append(Match(change, larger, operation))
 
     def _likelihood(self, way: Way) -> tuple[int, int]:
         return self.every.index(way.places), len(way.strip) + len(way.add)
@@ -97,36 +99,27 @@ class Matcher:
         """The ways, and how many changes fit by each: by name, and by shape where that is asked for."""
         counts: Counter[Way] = Counter()
         for change in changes:
-            found = set()
+            found: dict[Way, None] = {}
             for places in self.every:
-                for strip, add, portions in self._candidates(places, change, flat):
-                    if not by_shape or self._operation(change, portions) is not None:
-                        found.add(Way(places, strip, add))
-            counts.update(found)
+                for way, _, operation in self._candidates(places, change, flat):
+                    if not by_shape or operation is not None:
+                        found[way] = None
+            counts.update(list(found))
         return counts
 
-    def _candidates(self, places: Places, change: Change, flat: bool) -> Iterator[tuple[str, str, Portions]]:
+    def _candidates(self, places: Places, change: Change, flat: bool) -> Iterator[tuple[Way, Portions, Operation | None]]:
+        """The tensors of such a name, each with the change as it is for that: transposed, say; None where it does not fit."""
         ends = places.ends(flat)
         for strip in _beginnings(change.layer.module, flat):
             for path, add in ends.get(change.layer.module[len(strip) :], ()):
-                if change.leaf in places.layers[path] and not (strip and add):
-                    yield strip, add, places.layers[path][change.leaf]
-
-    def _operation(self, change: Change, portions: Portions) -> Operation | None:
-        """The change as it is for a tensor, transposed where that keeps its inputs first; None where it does not fit."""
-        shape, operation = shape_of(portions), change.operation
-        if isinstance(operation, Replace) and operation.resizes(shape):
-            return operation
-        straight, turned = operation.fits(shape), operation.transposed()
-        if turned is not None and turned.fits(shape) and (not straight or self.inputs_first) and len(portions) == 1:
-            return turned
-        return operation if straight else None
+                for leaf, operation in change.operations.items() if not (strip and add) else ():
+                    if portions := places.layers[path].get(leaf):
+                        yield Way(places, strip, add), portions, operation.placed(shape_of(portions), self.inputs_first)
 
     def _with(self, component: str, way: Way, changes: Sequence[Change], flat: bool) -> Matched:
         result = Matched(component, way, [], [], [], [])
         for change in changes:
-            portions = self._found(way, change, flat)
-            operation = self._operation(change, portions) if portions else None
+            portions, operation = self._found(way, change, flat)
             if operation is not None:
                 result.matches.append(Match(change, portions, operation))
             elif portions:
@@ -137,15 +130,16 @@ class Matcher:
                 result.missing.append(change)
         return result
 
-    def _found(self, way: Way, change: Change, flat: bool) -> Portions:
-        """The tensor of a change by one way; empty where there is none, or more than one."""
-        found = {portions for strip, add, portions in self._candidates(way.places, change, flat) if strip == way.strip and add == way.add}
-        return found.pop() if len(found) == 1 else ()
+    def _found(self, way: Way, change: Change, flat: bool) -> tuple[Portions, Operation | None]:
+        """The tensor of a change by one way, and the change as it is for that; nothing where there is none, or more than one."""
+        found = [(portions, operation) for each, portions, operation in self._candidates(way.places, change, flat) if each == way]
+        fitting = [(portions, operation) for portions, operation in found if len(found) == 1 or operation is not None]
+        return fitting[0] if len(fitting) == 1 else ((), None)
 
     def _rival(self, ways: Sequence[Way], changes: Sequence[Change], flat: bool) -> tuple[str, ...]:
         """A layer, and the tensors that two ways give it; nothing where all ways that fit as many give the same ones."""
         for change in changes:
-            found = {portions: None for way in ways if (portions := self._found(way, change, flat))}
+            found = {portions: None for way in ways if (portions := self._found(way, change, flat)[0])}
             if len(found) > 1:
                 return (change.key, *(portions[0].name for portions in found))
         return ()

@@ -53,6 +53,8 @@ class Peft(Naming):
         for layer in layers:
             if "tokens" in layer.parts:
                 layer.indices = _tokens(source.config.get("trainable_token_indices"), layer)
+            layer.module = layer.module.replace(".base_layer", "")
+            _find_experts(source.config, layer)
         return layers
 
     def place(self, key: str) -> tuple[str, str, str] | None:
@@ -73,7 +75,11 @@ class Peft(Naming):
         rank = rank or int(known or 0)
         if known is not None and known != rank:
             raise EditError(f"{layer.key} has rank {rank}, its adapter_config.json says {known:g}", _MEND)
-        return ratio(alpha, rank**0.5 if config.get("use_rslora") is True else rank, layer.key)
+        return _scale(config, alpha, rank, layer)
+
+
+def _scale(config: Mapping[str, Any], alpha: float, rank: float, layer: Layer) -> float:
+    return ratio(alpha, rank**0.5 if config.get("use_rslora") is True else rank, layer.key)
 
 
 def _without_copies(checkpoint: Checkpoint) -> Checkpoint:
@@ -84,6 +90,19 @@ def _without_copies(checkpoint: Checkpoint) -> Checkpoint:
         if ".original_module." not in key and not (_SAVED.search(key) and _SAVED.sub("", key) in checkpoint)
     }
     return checkpoint.replacing(tensors=kept)
+
+
+def _find_experts(config: Mapping[str, Any], layer: Layer) -> None:
+    """Find the parameters of stacked experts that a layer may be for: those of `target_parameters`, where its rank is that of several."""
+    entry, module = config.get("target_parameters"), f".{layer.module}"
+    paths = [path.rpartition(".") for path in entry if isinstance(path, str)] if isinstance(entry, list) else []
+    if "down" not in layer.parts or layer.parts["down"].tensor.shape[:1] == (rank_of(config, layer.module),):
+        return
+    for name in (name for above, _, name in paths if not above or module.endswith(f".{above}")):
+        path = f"{layer.module}.{name}"
+        rank, alpha = rank_of(config, path), alpha_of(config, path, ("lora_alpha",))
+        if rank and alpha is not None:
+            layer.experts[name] = int(rank), _scale(config, alpha, rank, layer)
 
 
 def _tokens(entry: Any, layer: Layer) -> tuple[int, ...]:

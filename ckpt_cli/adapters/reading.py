@@ -24,12 +24,14 @@ class Adapter(NamedTuple):
         naming: the naming of its tensors.
         changes: what it does to tensors of a base.
         notes: what is to be said of it.
+        inputs_first: whether its config says that the base keeps matrices as inputs × outputs.
     """
 
     path: str
     naming: Naming
     changes: tuple[Change, ...]
     notes: tuple[str, ...] = ()
+    inputs_first: bool = False
 
 
 def read(path: str, open: Open) -> Adapter:
@@ -57,7 +59,7 @@ def read(path: str, open: Open) -> Adapter:
         ]
     if notes.assumed:
         notes.lines.append(f"{path}: {notes.assumed:,} layers have no alpha, which is taken to be their rank, as {naming.title} takes it")
-    return Adapter(path, naming, tuple(made), tuple(notes.lines))
+    return Adapter(path, naming, tuple(made), tuple(notes.lines), source.config.get("fan_in_fan_out") is True)
 
 
 def config_beside(checkpoint: Checkpoint) -> Mapping[str, Any]:

@@ -10,16 +10,21 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 
+from .experts_words import with_stacked_experts
 from .fused_words import TABLES, Table
 from .places import Leaves, Places, Portion, Portions, shape_of
+from .renamed_words import renamed
 from .unet_words import to_diffusers, to_latent_diffusion
 
 
 def every_place(own: Places) -> list[Places]:
     """Return the layers of a base in its own words first, then in those of other programs."""
+    own = with_stacked_experts(own)
     found = [own]
     for words, translate in (("diffusers", to_diffusers), ("latent diffusion", to_latent_diffusion)):
         found += _renamed(own, words, translate)
+    for layers in renamed(own.layers):
+        found += _besides(own, layers, "another version of transformers")
     for table in TABLES:
         found += [*_split(own, table), *_fused(own, table)]
     return found
@@ -27,7 +32,12 @@ def every_place(own: Places) -> list[Places]:
 
 def _renamed(own: Places, words: str, translate: Callable[[Mapping[str, Leaves]], Mapping[str, str]]) -> list[Places]:
     paths = translate(own.layers)
-    return [Places({paths[path]: leaves for path, leaves in own.layers.items() if path in paths}, words)] if paths else []
+    return _besides(own, {paths[path]: leaves for path, leaves in own.layers.items() if path in paths}, words)
+
+
+def _besides(own: Places, layers: Mapping[str, Leaves], words: str) -> list[Places]:
+    """The layers of a base with others besides: a layer that both programs call alike is in no table."""
+    return [Places({**own.layers, **layers}, words)] if layers else []
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -46,7 +56,7 @@ def _split(own: Places, table: Table) -> list[Places]:
                 before, *numbers = match.groups()
                 for part, portions in zip(parts, _parts(leaves, len(parts), table.swaps(fused)), strict=True):
                     layers[before + part.format(*numbers)] = portions
-    return [Places(layers, table.split_words)] if layers else []
+    return _besides(own, layers, table.split_words)
 
 
 def _parts(leaves: Leaves, count: int, swapped: bool) -> list[Leaves]:
@@ -85,7 +95,7 @@ def _fused(own: Places, table: Table) -> list[Places]:
                 before, *numbers = match.groups()
                 found = [own.layers.get(before + part.format(*numbers), {}) for part in parts]
                 layers[before + fused.format(*numbers)] = dict(_joined(found, table.swaps(fused)))
-    return [Places(layers, table.fused_words)] if layers else []
+    return _besides(own, layers, table.fused_words)
 
 
 def _joined(parts: list[Leaves], swapped: bool) -> Iterator[tuple[str, Portions]]:

@@ -30,10 +30,12 @@ def layers(edited: Edited) -> Iterator[Adjustment | str]:
     for part, size, entry, said in edited.sizes():
         if size not in ("layers", "decoder_layers", "single_layers"):
             continue
-        before = [stack for stack in _stacks(edited, part, size, edited.before.parts.stacks) if stack.numbers == set(range(said))]
+        # a gap that an edit before this one left is no other count: the last layer still has the number that the config tells
+        before = [stack for stack in _stacks(edited, part, size, edited.before.parts.stacks) if max(stack.numbers) == said - 1]
         paths = {stack.path for stack in before}
         after = [stack for stack in edited.after.parts.stacks if stack.path in paths]
         after = after or (_stacks(edited, part, size, edited.after.parts.stacks) if before else [])
+        edited.explained.update(paths)
         yield from _adjusted(edited, size, entry, said, after) if before else ()
 
 
@@ -119,6 +121,7 @@ def depths(edited: Edited) -> Iterator[Adjustment | str]:
             said = list(size.value)
             place = next((place for place, blocks in before.items() if _counts(blocks) == said), None)
             now = _counts(after.get(place, {})) if place else said
+            edited.explained.update(stack.path for stack in edited.before.parts.stacks if place and stack.path.startswith(place[0]))
             if place and (now is None or len(now) != len(said)):
                 yield f"{size.entry} stays {said}: the blocks of {place[0].rstrip('./_')} have gaps in their numbers"
             elif now and now != said:

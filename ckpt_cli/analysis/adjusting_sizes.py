@@ -31,7 +31,7 @@ class _Seen(NamedTuple):
 
 def sizes(edited: Edited) -> Iterator[Adjustment | str]:
     """Yield the entries of sizes that are one number; or, in words, that the tensors disagree."""
-    for part, size, entry, said in (*edited.sizes(), *_sizes_besides(edited)):
+    for part, size, entry, said in edited.sizes():
         if size in ("layers", "decoder_layers", "single_layers", "labels"):
             continue
         new = changed_size(edited, part, size, entry, said)
@@ -41,19 +41,6 @@ def sizes(edited: Edited) -> Iterator[Adjustment | str]:
             if size == "hidden":
                 edited.explained.update(edited.after.parts.kinds)  # nearly all shapes follow from it
             yield from edited.adjusted(size, entry, said, new)
-
-
-def _sizes_besides(edited: Edited) -> Iterator[tuple[str, str, str, int]]:
-    """Sizes that only the further entries of a library tell: `model_args.in_chans` of timm."""
-    from ..configs.reader import reader_of
-
-    told = {size for _, size, _, _ in edited.sizes()}
-    for size, entries in reader_of(edited.config).again.items():
-        for entry in entries if size not in told else ():
-            path = edited.path(entry)
-            if path and type(value := edited.value(path)) is int:
-                yield "", size, entry, value
-                break
 
 
 def changed_size(edited: Edited, part: str, size: str, entry: str, said: int) -> int | str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ..configs.folder import Folder
+from ..tensors.checkpoint import Foreign
 from .edited import Edited
+from .named_parts import NamedParts
 
+_OF_GGUF, _LENGTH = "tokenizer.ggml.tokens", re.compile(r".*\[(\d{1,15})\]")
 _FILES = ("config.json", "generation_config.json")
 
 
 def tokens(edited: Edited, folder: Folder) -> Iterator[str]:
     """Yield, in words, what the files beside the weights say of tokens and the embedding of tokens no longer has."""
-    before, after = (_rows(edited, parts) for parts in (edited.before.parts, edited.after.parts))
+    before, after = (_rows(parts) for parts in (edited.before.parts, edited.after.parts))
     if not after or before == after:
         return
     for name in _FILES:
@@ -26,10 +30,20 @@ def tokens(edited: Edited, folder: Folder) -> Iterator[str]:
         yield f"tokenizer.json stays as it is: {count:,} tokens for {after:,} rows of the embedding; {advice}"
 
 
-def _rows(edited: Edited, parts: object) -> int:
+def _rows(parts: NamedParts) -> int:
     """The rows of the embedding of tokens; 0 where there are several of different sizes, or none."""
-    rows = {shape[0] for shape in parts.embeddings.values()}  # type: ignore[attr-defined]
+    rows = {shape[0] for shape in parts.embeddings.values()}
     return rows.pop() if len(rows) == 1 else 0
+
+
+def tokens_inside(edited: Edited) -> Iterator[str]:
+    """Yield, in words, that a GGUF has another number of tokens in its metadata than rows of the embedding."""
+    before, after = (_rows(parts) for parts in (edited.before.parts, edited.after.parts))
+    listed = edited.after.own.objects.get(_OF_GGUF) if after and before != after else None
+    length = _LENGTH.fullmatch(listed.type) if isinstance(listed, Foreign) else None  # a long list is its type and length
+    count = len(listed) if isinstance(listed, list) else int(length[1]) if length else after
+    if count != after:
+        yield f"{_OF_GGUF} stays: {count:,} tokens for {after:,} rows of the embedding"
 
 
 def _count(folder: Folder) -> int:

@@ -18,7 +18,7 @@ from .adjusting_labels import labels
 from .adjusting_layers import depths, layers
 from .adjusting_sizes import sizes
 from .adjusting_ties import ties
-from .adjusting_tokens import tokens
+from .adjusting_tokens import tokens, tokens_inside
 from .contradictions import contradictions
 from .edited import Adjustment, Edited, adjusted_config
 from .shown_sizes import shown
@@ -67,8 +67,8 @@ def adjustments(before: Checkpoint, after: Checkpoint) -> Adjustments:
     answers = [each for topic in topics for each in topic(edited)]
     made = tuple({each.path: each for each in answers if isinstance(each, Adjustment)}.values())
     told = [each for each in answers if isinstance(each, str)]
-    told += [*_lost(edited), *(_unexplained(edited, made) if topics is _OF_MODELS else ())]
-    told += tokens(edited, found.folder) if found.folder else ()
+    told += [*_head(edited), *(_unexplained(edited, made) if topics is _OF_MODELS else ())]
+    told += tokens_inside(edited) if config.path == origin.path else tokens(edited, found.folder) if found.folder else ()
     return Adjustments(config, made, tuple(dict.fromkeys((*told, *_left(edited, list(made), " ".join(told))))))
 
 
@@ -92,6 +92,10 @@ def _unexplained(edited: Edited, made: Iterable[Adjustment]) -> Iterator[str]:
         for name, kind in after.items()
         if (was := before.get(edited.source(name))) and name not in edited.explained and not _follows(was.shape, kind.shape, pairs)
     ]
+    for stack in edited.before.parts.stacks:
+        now = next((other for other in edited.after.parts.stacks if other.path == stack.path), None)
+        if stack.path not in edited.explained and now and now.numbers != stack.numbers:
+            yield f"no entry is known that tells the number of layers, which was {len(stack.numbers)} and is {now}"
     if changed:
         name = changed[0]
         shapes = f"{show_shape(before[edited.source(name)].shape)} to {show_shape(after[name].shape)}"
@@ -107,11 +111,14 @@ def _follows(was: tuple[int, ...], now: tuple[int, ...], pairs: list[tuple[int, 
     )
 
 
-def _lost(edited: Edited) -> Iterator[str]:
-    """That the layer is gone that the class of the model ends with, so that its library would draw a new one."""
+def _head(edited: Edited) -> Iterator[str]:
+    """That the layer is gone that the class of the model ends with, so that its library draws a new one; or that there is one now."""
     named = edited.config.class_name
-    if edited.config.library != "transformers" or not named.endswith("Classification"):
+    if edited.config.library != "transformers" or not named:
         return
-    before, after = (sorted(name for name, _, _ in shown("labels", each.parts)) for each in (edited.before, edited.after))
-    if before and not after:
-        yield f"architectures stays {named}: {before[0]} is gone, and transformers would draw a new one"
+    before, after = ({name for name, _, _ in shown("labels", each.parts)} | {*each.parts.heads} for each in (edited.before, edited.after))
+    if before and not after and named.endswith("Classification"):
+        yield f"architectures stays {named}: {min(before)} is gone, and transformers would draw a new one"
+    new = sorted(name for name in after if edited.source(name) not in edited.before.parts.kinds and name not in edited.before.parts.kinds)
+    if new and not before and named.endswith("Model") and not named.endswith("LMHeadModel"):
+        yield f"architectures stays {named}, which may have no {new[0]}"

@@ -22,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 _DEEPEST = 5  # parts of a name among which the mark of an average is looked for
@@ -81,9 +82,16 @@ def homes(names: Iterable[str], separator: str, objects: Mapping[str, object]) -
         objects: What is in it besides tensors, by path.
     """
     found: dict[str, Home] = {}
+    start, within = "", dict[str, str]()
     for name in filter(_ANY.search, names):
+        if start and name.startswith(start) and not _ANY.search(name, len(start)):
+            within[name] = name[len(start) :]  # as the name before: most names are
+            continue
+        start = ""
         for home, rest in _homes_of(name, separator):
-            found.setdefault(home.pattern, home).rests[name] = rest
+            within = found.setdefault(home.pattern, home).rests
+            within[name] = rest
+            start = name[: len(name) - len(rest)] if name.endswith(rest) else ""
     if len(found) > MOST_HOMES:
         found = {pattern: home for pattern, home in found.items() if home.sure}
     return [home._replace(lies=_lies(home, objects)) for home in found.values()]
@@ -124,6 +132,7 @@ def split(name: str, separator: str) -> list[str]:
     return name.split(separator)
 
 
+@lru_cache(4096)
 def is_marked(part: str) -> bool:
     """Return whether a part of a name is what programs call an average, or what one of them keeps beside it."""
     return part == _TRAINED or bool(_EMA.search(part) or _AVERAGED.fullmatch(part))

@@ -17,7 +17,7 @@ Matched = dict[str, str]  # average → parameter
 
 _DEEPEST = 6  # parts that a prefix has
 _SAMPLES = 24  # averages whose names suggest pairs of prefixes
-_MOST_PAIRS = 16
+_MOST_PAIRS = 64
 _SEPARATORS = str.maketrans("", "", "._/-:\\ ")
 
 
@@ -66,31 +66,36 @@ def _only(best: Sequence[tuple[str, Matched]], called: str) -> Matched:
 def _pairs(
     rests: Mapping[str, str], shapes: Mapping[str, Shape], parameters: Mapping[str, Shape], separator: str
 ) -> Iterator[tuple[str, str]]:
-    """Pairs of prefixes, of averages and of parameters, the likeliest first."""
+    """Pairs of prefixes, of averages and of parameters, that a sample of the averages makes likely."""
     names = [name for name in rests if shapes[name]] or list(rests)
+    sample = names[:: max(1, len(names) // _SAMPLES)]
     wanted: dict[str, list[tuple[str, Shape]]] = {}
-    for name in names[:: max(1, len(names) // _SAMPLES)]:
-        for prefix, end in _ends(rests[name], separator):
-            wanted.setdefault(end, []).append((prefix, shapes[name]))
+    for name in sample:
+        for at, end in _ends(rests[name], separator, leaf=len(sample) < _SAMPLES):
+            wanted.setdefault(end, []).append((rests[name][:at], shapes[name]))
     votes: Counter[tuple[str, str]] = Counter()
     for name, shape in parameters.items():
-        for prefix, end in _ends(name, separator):
-            votes.update((own, prefix) for own, its in wanted.get(end, ()) if its == shape)
-    seen: set[tuple[str, str]] = set()
-    for (own, other), _ in votes.most_common(2 * _MOST_PAIRS):
-        alike = squeezed(own), squeezed(other)
-        if alike not in seen and len(seen) < _MOST_PAIRS:
-            seen.add(alike)
+        for at, end in _ends(name, separator, leaf=True):
+            if end in wanted:
+                votes.update((own, name[:at]) for own, its in wanted[end] if its == shape)
+    most: dict[str, int] = {}
+    for (own, _), count in votes.most_common():
+        most.setdefault(own, count)
+    for (own, other), count in votes.most_common(_MOST_PAIRS):
+        longer = any(own.startswith(each) and own != each and most[each] >= most[own] for each in most)  # the same, with less of the names
+        if 2 * count > most[own] and not longer:
             yield own, other
 
 
-def _ends(name: str, separator: str) -> Iterator[tuple[str, str]]:
-    """What may be a prefix of a name, none first, and the rest without separators."""
-    yield "", squeezed(name)
-    at = -1
-    for part in split(name, separator)[: min(_DEEPEST, name.count(separator))]:
+def _ends(name: str, separator: str, leaf: bool) -> Iterator[tuple[int, str]]:
+    """The ends of a name, from the whole to its last part if `leaf` asks for that: where each begins, and its text without separators."""
+    whole = squeezed(name)
+    yield 0, whole
+    at = length = 0
+    for part in split(name, separator)[: min(_DEEPEST, name.count(separator) - (not leaf))]:
         at += len(part) + len(separator)
-        yield name[: at + 1], squeezed(name[at + 1 :])
+        length += len(squeezed(part))
+        yield at, whole[length:]
 
 
 def _matched(own: str, other: str, rests: Mapping[str, str], shapes: Mapping[str, Shape], parameters: Mapping[str, Shape]) -> Matched:
@@ -103,10 +108,12 @@ def _matched(own: str, other: str, rests: Mapping[str, str], shapes: Mapping[str
     for name, rest in rests.items():
         if rest.startswith(own):
             end = rest[len(own) :]
+            if parameters.get(other + end) == shapes[name]:
+                of[name] = other + end
+                continue
             alike = [each for each in known.get(squeezed(end), ()) if parameters[each] == shapes[name]]
-            exact = [each for each in alike if each[len(other) :] == end]
-            if len(exact or alike) == 1:
-                of[name] = (exact or alike)[0]
+            if len(alike) == 1:
+                of[name] = alike[0]
     times = Counter(of.values())
     certain = {name: parameter for name, parameter in of.items() if times[parameter] == 1}
     if len(certain) == 1 and not all(rest.startswith(own) for name, rest in rests.items() if shapes[name]):

@@ -184,7 +184,8 @@ def _compared(pairs: Sequence[Pair], how: How) -> dict[Any, tuple[Numbers | None
     streams = _streams(plain.values())
     sums = _summed(streams, how)
     for key, (one, _), one_sums in zip(plain, plain.values(), sums, strict=True):
-        found[key] = one_sums.numbers(one.shape, one.numel), one_sums
+        numbers = one_sums.numbers(one.shape, one.numel)
+        found[key] = numbers, one_sums if numbers else None
     return found
 
 

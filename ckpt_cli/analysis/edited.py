@@ -63,7 +63,10 @@ class Edited:
         return self.sources.get(name, name)
 
     def sizes(self) -> Iterator[tuple[str, str, str, int]]:
-        """Yield the part of the model, the size, the entry and the value of each size that is one number."""
+        """Yield the part of the model, the size, the entry and the value of each size that is one number.
+
+        Those that a summary does not tell are among them, and those that only further entries of a library tell: `model_args.in_chans`.
+        """
         for part, sizes in self.before.said.items():
             yield from ((part, name, size.entry, size.value) for name, size in sizes.items() if isinstance(size.value, int))
         for part, sizes in self.before.said.items():
@@ -73,6 +76,11 @@ class Edited:
                     value = entry_of(self.config.entries, f"{at}{key}")
                     if type(value) is int:
                         yield part, name, f"{at}{key}", value
+
+        for name, entries in reader_of(self.config).again.items():
+            path = next((path for entry in entries if (path := self.path(entry))), ())
+            if path and name not in self.before.said[""] and type(value := self.value(path)) is int:
+                yield "", name, ".".join(map(str, path)), value
 
     def adjusted(self, size: str, entry: str, old: int, new: int) -> Iterator[Adjustment]:
         """Yield what becomes of the entry that tells a size, and of others of the same object and library that tell it, too."""

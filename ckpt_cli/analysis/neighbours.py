@@ -70,17 +70,21 @@ class _Seen:
         self.shapes = {before.layer_name(name): kind.shape for name, kind in self.kinds.items()}
         self.layout = formats[before.origin.format].axes if before.origin else "oi"
         self.before = before
+        self.roles: dict[str, Role] = {}
         self.layers: dict[str, list[str]] = {}
         for name in (name for name, kind in self.kinds.items() if kind.shape):  # counters may stand elsewhere, as in safetensors
             self.layers.setdefault(before.layer_and_leaf(name)[0], []).append(name)
-        self.places = {path: place for place, path in enumerate(self.layers)}
+        self.order = list(self.layers)
+        self.places = {path: place for place, path in enumerate(self.order)}
 
     def _target(self, name: str) -> Target:
         kind = self.kinds[name]
         return Target(self.before.layer_name(name), kind.shape, kind.dtype.name, self.layout, shapes=self.shapes)
 
     def _role(self, name: str) -> Role:
-        return role_of(self._target(name), self.before.layers.get(self.before.layer_and_leaf(name)[0])).role
+        if name not in self.roles:
+            self.roles[name] = role_of(self._target(name), self.before.layers.get(self.before.layer_and_leaf(name)[0])).role
+        return self.roles[name]
 
     def _axes(self, name: str) -> _Axes:
         """Which axes are outputs and inputs: rows of an embedding are neither, its columns are outputs."""
@@ -135,7 +139,7 @@ class _Seen:
 
     def _of_next(self, name: str, size: int, new: int) -> Iterator[Neighbour]:
         place = self.places[self.before.layer_and_leaf(name)[0]]
-        for path in list(self.layers)[place + 1 : place + 2 + _MOST_BETWEEN]:
+        for path in self.order[place + 1 : place + 2 + _MOST_BETWEEN]:
             weights = [other for other in self.layers[path] if len(self.kinds[other].shape) > 1]
             for other in (other for other in self.layers[path] if not weights and self._role(other) in _VECTORS):
                 yield from self._following(other, 0, size, new)

@@ -8,13 +8,13 @@ or left unmatched. `optimizer_slots` has the files of Keras, TensorFlow and opta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from ..architectures import recognition
 from ..architectures.layers import Shape
 from ..architectures.prefixes import TRAINING
 from ..tensors.checkpoint import Checkpoint
-from .averages import averages
+from .averages import Average, averages
 from .buffers import is_buffer
 from .optimizer_slots import variables_of_slots
 from .optimizer_states import Optimizer, kept, optimizers
@@ -45,12 +45,17 @@ def kept_by_optimizers(checkpoint: Checkpoint) -> set[str]:
     return {*kept(checkpoint), *variables_of_slots(checkpoint)}
 
 
-def training_state(checkpoint: Checkpoint) -> set[str]:
+def training_state(checkpoint: Checkpoint, known: Sequence[Average] | None = None) -> set[str]:
     """Return the names of what a training keeps beside the model: by optimizers, and as averages of the weights.
 
     Nothing where that would be all: then a file has an average alone, and that is the model in it.
+
+    Args:
+        checkpoint: The file.
+        known: The averages in it, where they are known.
     """
-    found = {*kept_by_optimizers(checkpoint), *(name for average in averages(checkpoint) for name in average.of)}
+    averaged = averages(checkpoint) if known is None else known
+    found = {*kept_by_optimizers(checkpoint), *(name for average in averaged for name in average.of)}
     return found if len(found) < len(checkpoint) else set()
 
 

@@ -5,7 +5,7 @@ Everything comes from the header. Tied tensors are counted once, under the first
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,7 +120,8 @@ def summarise(
         outputs: The shape of the output of each layer, by path.
         found: The packed parameters.
     """
-    own = model_tensors(checkpoint, model)
+    averaged = averages(checkpoint)
+    own = model_tensors(checkpoint, model, averaged)
     distinct = own.distinct()
     buffers = {name for name, tensor in own.items() if is_buffer(own.layer_name(name), tensor, model)}
     params = sum(tensor.numel for name, tensor in distinct.items() if name not in buffers)
@@ -144,15 +145,15 @@ def summarise(
         besides=_besides(checkpoint, own),
         objects=_objects(checkpoint, model),
         metadata=checkpoint.metadata,
-        averages=averages(checkpoint),
+        averages=averaged,
     )
 
 
-def model_tensors(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
+def model_tensors(checkpoint: Checkpoint, model: Model | None, averaged: Sequence[Average] | None = None) -> Checkpoint:
     """Return the checkpoint with the tensors of the model alone.
 
     These are the tensors that the file assigns to layers, or those under the prefix of the model; else all but training state, unless
-    nothing remains then. What optimizers keep, and averages of the weights, are none of them.
+    nothing remains then. What optimizers keep, and averages of the weights (`averaged`, where they are known), are none of them.
     """
     if checkpoint.layer_of:
         names = [name for name in checkpoint if name in checkpoint.layer_of]
@@ -161,7 +162,7 @@ def model_tensors(checkpoint: Checkpoint, model: Model | None) -> Checkpoint:
     else:
         divided = ((name, name.partition(checkpoint.separator)) for name in checkpoint)
         names = [name for name, (top, separator, _) in divided if not separator or not TRAINING.search(top)]
-    beside = training_state(checkpoint)
+    beside = training_state(checkpoint, averaged)
     own = [name for name in names or checkpoint if name not in beside]
     return checkpoint.replacing(tensors={name: checkpoint[name] for name in own or names or checkpoint})
 

@@ -12,14 +12,16 @@ from ..architectures.model import Model
 from ..configs import find
 from ..errors import LibraryError
 from ..formats.parts.copies import equal
+from ..numbers.dtypes import DTYPES
 from ..numbers.shapes import show_shape
 from ..packing import dequantised
 from ..providers import Provided, asking
-from ..tensors.checkpoint import Checkpoint
+from ..tensors.checkpoint import Checkpoint, Kind
+from ..tensors.prefix import prefixes
 from ..tensors.tensor import Tensor
 from . import Violation, violation
 
-_PLAIN = re.compile(r"[\w.-]+")
+_ANY = Kind(DTYPES["uint8"], ())  # of names whose shapes are told elsewhere
 _SAID_BY_LINES = re.compile(r"does not agree with the file|; the file holds ")  # notes of providers on what is a violation here
 
 
@@ -139,14 +141,10 @@ def prefix_hint(checkpoint: Collection[str], violations: Iterable[Violation]) ->
     missing, unexpected = names["missing"], names["unexpected"]
     if not 1 < len(missing) == len(unexpected) == len(checkpoint):
         return ""
-    if prefix := _prefix(missing, unexpected):
-        return f"all names lack {prefix!r} (ckpt rename CKPT '*={prefix}*')"
-    if prefix := _prefix(unexpected, missing):
-        return f"all names have {prefix!r} before them (ckpt rename CKPT '{prefix}*=*')"
-    return ""
-
-
-def _prefix(longer: list[str], shorter: list[str]) -> str:
-    """The prefix that turns the names of `shorter` into those of `longer`; empty where there is none of plain characters."""
-    prefix = longer[0][: max(map(len, longer)) - max(map(len, shorter))]
-    return prefix if _PLAIN.fullmatch(prefix) and {prefix + name for name in shorter} == set(longer) else ""
+    found = prefixes(dict.fromkeys(unexpected, _ANY), dict.fromkeys(missing, _ANY))
+    if len(found) != 1 or found[0].tensors < len(checkpoint):
+        return ""
+    old, new, _ = found[0]
+    what = "lack" if not old else "begin with" if new else "have"
+    rest = "" if not old else f" instead of {new!r}" if new else " before them"
+    return f"all names {what} {old or new!r}{rest} (ckpt rename CKPT '{found[0].rule}')"

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .. import reading
 from ..errors import UsageError, about
 from ..show.answer import note
 from ..show.drawing_plan import note_plan
 from ..tensors.checkpoint import Checkpoint
 from .editing import Destination, finish, open_to_edit
-from .other_sources import refuse_outputs
+from .other_sources import Others, refuse_outputs
 from .params import (
     Arch,
     Backup,
@@ -27,7 +25,6 @@ from .params import (
     PrintRecipe,
     Seed,
     layers_of,
-    open_checkpoint,
     random_seed,
 )
 
@@ -75,7 +72,7 @@ def add_command(
     before = open_to_edit(path, to, print_recipe)
     after, plan, others = _added(path, before, step)
     if not print_recipe:
-        refuse_outputs(before, after, to, others)
+        refuse_outputs(before, after, to, others.values())
     random = any(each.seed is not None for each in plan)
     finish(before, after, to, as_json, step | {"seed": step["seed"] if random else None} if print_recipe else None)
     for line in after.notes[len(before.notes) :]:
@@ -102,22 +99,16 @@ def _step(wanted: list[str], source: str, renaming: list[str], seed: int | None,
     return {"add": wanted, "from": source or None, "rename": renaming or None, "seed": seed, "arch": arch}
 
 
-def _added(path: str, before: Checkpoint, step: dict[str, Any]) -> tuple[Checkpoint, list[Planned], list[Checkpoint]]:
+def _added(path: str, before: Checkpoint, step: dict[str, Any]) -> tuple[Checkpoint, list[Planned], Others]:
     """The checkpoint with the new tensors, how they are filled, and the checkpoints that were opened for it."""
     from ..edits.add import add_from, add_named
 
+    others = Others()
     if step["from"]:
-        other = open_checkpoint(step["from"])
+        other = others.open(step["from"])
         with about(path):
             after = add_from(before, other, step["add"], step["rename"] or (), layers_of(other, step["arch"]))
-        return after, [], [other]
-    others: list[Checkpoint] = []
-
-    @cache
-    def opened(other: str) -> Checkpoint:
-        others.append(reading.open(other))
-        return others[-1]
-
+        return after, [], others
     with about(path):
-        after, plan = add_named(before, step["add"], seed=step["seed"], open=opened, layers=layers_of(before, step["arch"]))
+        after, plan = add_named(before, step["add"], seed=step["seed"], open=others.open, layers=layers_of(before, step["arch"]))
     return after, plan, others

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import sys
-from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .. import reading
 from ..errors import UsageError, about
 from ..show.answer import Answer, note, verdict
 from ..show.drawing_plan import note_plan
 from ..tensors.checkpoint import Checkpoint
 from .editing import AllowCode, Destination, finish, open_to_edit, wanted_names
 from .model_facts import facts_of
+from .other_sources import Others, refuse_outputs
 from .params import Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, random_seed
 
 if TYPE_CHECKING:
@@ -38,8 +37,9 @@ def apply_command(
     """Make the edits of RECIPE, one after another, and write the result in one pass. Exit status: 0 done, 1 an assertion does not hold.
 
     A step is [[step]] and a line such as set = ["0.weight += 1"]; any editing command prints itself as one with --print-recipe.
-    Verbs: set, reinit (with preset, seed, rng), resize (with fill, at, fresh, seed), merge (with method, weights, base, density, lora,
-    common, seed), tie, untie, rename, map (with like, rest), drop, cast (with patterns); arch where @Type is used.
+    Verbs: set, reinit (with preset, seed, rng), resize (with fill, at, fresh, seed), add (with from, rename, seed), merge (with method,
+    weights, base, density, lora, common, seed), tie, untie, rename, map (with like, rest), drop, cast (with patterns); arch where @Type is
+    used.
     assert = {exists, absent, shape, dtype, tied, finite} holds the result so far against what it says; where it fails nothing is written.
     Paths in a recipe are seen from the current folder, as on the command line. Code that it names runs with --allow-code only.
     """
@@ -51,9 +51,11 @@ def apply_command(
 
 def _apply(path: str, recipe: str, to: Destination, as_json: bool) -> int:
     """Make the steps, write or show the result, and return the exit status."""
-    before, steps = _made(path, recipe, to)
+    others = Others()
+    before, steps = _made(path, recipe, to, others)
     last = steps[-1]
     if not last.broken:
+        refuse_outputs(before, last.checkpoint, to, others.values())
         finish(before, last.checkpoint, to, as_json)
     for line in last.checkpoint.notes[len(before.notes) :]:
         note(line)
@@ -64,7 +66,7 @@ def _apply(path: str, recipe: str, to: Destination, as_json: bool) -> int:
     return 1 if last.broken else 0
 
 
-def _made(path: str, recipe: str, to: Destination) -> tuple[Checkpoint, list[Made]]:
+def _made(path: str, recipe: str, to: Destination, others: Others) -> tuple[Checkpoint, list[Made]]:
     """Return the checkpoint, and what each step of the recipe makes of it."""
     from ..edits.recipes import Context, made, read_steps
 
@@ -72,7 +74,7 @@ def _made(path: str, recipe: str, to: Destination) -> tuple[Checkpoint, list[Mad
     with about(shown):
         steps = read_steps(_text(recipe), shown, random_seed)
     before = open_to_edit(path, to)
-    return before, list(made(before, steps, Context(layers_of, cache(reading.open), wanted_names, facts_of)))
+    return before, list(made(before, steps, Context(layers_of, others.open, wanted_names, facts_of)))
 
 
 def _text(recipe: str) -> str:

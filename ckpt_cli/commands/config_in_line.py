@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from ..errors import shortened
@@ -28,7 +29,7 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
         target: The path that it is written to.
         folder: The model folder that is written; None for a file.
     """
-    if before.origin is None or not (folder or _is_beside(target, before.origin.path)) or _alike(before.origin.read, after):
+    if before.origin is None or not (folder or (_is_beside(target, before.origin.path) and not _alike(before.origin.read, after))):
         return folder, []
     from ..analysis.adjustments import adjustments  # many modules, for edits of another kind than values
     from .model_folder import rewritten
@@ -38,7 +39,7 @@ def config_in_line(before: Checkpoint, after: Checkpoint, target: str, folder: M
     if config is None:
         return folder, list(found.told)
     if config.path == before.origin.path:
-        return folder, [*_inside(target, config, found)]
+        return folder, [*_inside(target, after, config, found)]
     name = folder.name_of(config.path) if folder else ""
     if folder is None or not name:
         return folder, [*_not_written(config.path, found)]
@@ -74,11 +75,13 @@ def _not_written(path: str, found: Adjustments) -> Iterator[str]:
     yield from (f"{path}: {line}" for line in found.told)
 
 
-def _inside(target: str, config: Config, found: Adjustments) -> Iterator[str]:
+def _inside(target: str, after: Checkpoint, config: Config, found: Adjustments) -> Iterator[str]:
     """What is told of metadata in the file itself, which have the place of a config."""
     for each in found.made:
-        key = each.entry if each.entry.startswith("general.") else f"{config.model_type}.{each.entry}"
-        yield f"{target}: the metadata stay: {key} is {_shown(each.old)}, and the weights have {_shown(each.new)}"
+        key = f"{config.model_type}.{each.entry}"
+        if after.metadata.get(key) != _shown(each.new):
+            set_it = f"ckpt set {quote(target)} 'metadata:{key} = {_shown(each.new)}' -i"
+            yield f"{target}: {key} stays {_shown(each.old)}, and the weights have {_shown(each.new)} ({set_it})"
     yield from (f"{target}: {line}" for line in found.told)
 
 
@@ -88,11 +91,12 @@ def _change(adjustment: Adjustment, verb: str = "becomes") -> str:
 
     if adjustment.new is REMOVED:
         return f"{adjustment.entry} {'is' if verb == 'becomes' else verb} taken out"
-    old = "nothing" if adjustment.old is None else _shown(adjustment.old)
-    return f"{adjustment.entry} {old} {verb} {_shown(adjustment.new)}"
+    old, new = adjustment.old, adjustment.new
+    if isinstance(new, dict) and isinstance(old, dict | None):
+        return f"{adjustment.entry} {'has' if verb == 'becomes' else 'should have'} {len(new)} entries instead of {len(old or {})}"
+    return f"{adjustment.entry} {'nothing' if old is None else _shown(old)} {verb} {_shown(new)}"
 
 
 def _shown(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False) if not isinstance(value, str) else value
-    is_long = isinstance(value, dict) or (isinstance(value, list) and len(text) > _LONGEST)
-    return f"{len(value)} entries" if is_long else shortened(text)  # type: ignore[arg-type]
+    return f"{len(value)} entries" if isinstance(value, list) and len(text) > _LONGEST else shortened(text)

@@ -107,7 +107,7 @@ def _hint(mapped: _Mapped, two: Checkpoint, differences: list[Difference], calle
     """A note that says which renaming compares tensors that only their names keep apart."""
     if mapped.across or not {"added", "removed"}.issubset({each.status for each in differences}):
         return []
-    from ..analysis.prefix import hint
+    from ..tensors.prefix import hint
 
     return list(filter(None, [hint(mapped.checkpoint.kinds(), two.kinds(), called)]))
 

@@ -9,6 +9,17 @@ from ..errors import UsageError
 from ..formats import Savable, SeveralFiles, formats
 from ..tensors.checkpoint import Checkpoint
 from .editing import Destination, target_and_format
+from .params import open_checkpoint
+
+
+class Others(dict[str, Checkpoint]):
+    """The other checkpoints that an edit has opened, by their paths."""
+
+    def open(self, path: str) -> Checkpoint:
+        """Return the checkpoint at `path`; it is opened once."""
+        if path not in self:
+            self[path] = open_checkpoint(path)
+        return self[path]
 
 
 def refuse_outputs(before: Checkpoint, after: Checkpoint, to: Destination, others: Iterable[Checkpoint]) -> None:

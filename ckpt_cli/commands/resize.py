@@ -82,10 +82,10 @@ def resize_command(
 
 
 def _resized(path: str, before: Checkpoint, request: Request, arch: str) -> tuple[Checkpoint, list[Planned]]:
-    from ..edits.resize import Surroundings, planned_resize
+    from ..edits.resize import Surroundings, resize
 
     with about(path):
-        return planned_resize(before, request, Surroundings(layers_of(before, arch), cache(reading.open), facts_of(before, arch)))
+        return resize(before, request, Surroundings(layers_of(before, arch), cache(reading.open), facts_of(before, arch)))
 
 
 def _step(rules: list[str], fill: str, request: Request, drawn: bool, arch: str) -> dict[str, Any]:

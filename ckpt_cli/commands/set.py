@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Annotated
 
 import typer
 
-from .. import reading
 from ..edits.set import set_values
 from ..errors import about
 from ..show.answer import note
 from .editing import Destination, finish, open_to_edit
+from .other_sources import Others, refuse_outputs
 from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of
 
 Assignments = Annotated[
@@ -40,13 +39,16 @@ def set_command(
     '*.weight = 0.5 * this + 0.5 * @b.pt'; `average` is the average that a training has kept of it (EMA, SWA): '* = average' puts all in
     place, average(PATTERN) chooses one of several, average(@OTHER) takes those of another file by name, whatever separates its parts.
     What has none stays as it is. Put a space behind @OTHER, and quotes around a name with spaces: @"my b.pt"#"a name".
-    A value that the dtype cannot hold is an error; a division by zero gives inf or NaN, and a note. In GGUF and safetensors REF may be a
-    key of the metadata, where no tensor is called so: 'general.name = "a text"'. A number there keeps its type.
+    A value that the dtype cannot hold is an error; a division by zero gives inf or NaN, and a note. What stands beside the tensors:
+    'epoch = 10' 'args.name = "x"' replace objects, by any JSON, 'object:seed = 3' makes one, 'metadata:author = "me"' sets a text.
     """
     to = Destination(output, in_place, dry_run, force, backup, format_name)
     before = open_to_edit(path, to, print_recipe)
+    others = Others()
     with about(path):
-        after = set_values(before, assignments, cache(reading.open), layers_of(before, arch))
+        after = set_values(before, assignments, others.open, layers_of(before, arch))
+    if not print_recipe:
+        refuse_outputs(before, after, to, others.values())
     finish(before, after, to, as_json, {"set": assignments, "arch": arch} if print_recipe else None)
     for line in () if print_recipe else after.notes[len(before.notes) :]:
         note(line)

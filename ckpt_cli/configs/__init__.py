@@ -2,6 +2,7 @@
 
     config.py           what a config says; its parts
     finding.py          which config belongs to a checkpoint, and where it lies
+    json_text.py        the text of a document with some entries changed, and every other byte as it was
     folder.py           a folder in which configs lie: each file is read once, within limits
     reader.py           what a kind of config consists of; the registry of kinds
     reader_NAME.py      a kind of config each

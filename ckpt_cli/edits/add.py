@@ -26,41 +26,6 @@ if TYPE_CHECKING:
 Open = Callable[[str], Mapping[str, Any]]
 
 
-def add(
-    checkpoint: Checkpoint,
-    wanted: Sequence[str] = (),
-    source: Checkpoint | None = None,
-    *,
-    rename: Sequence[str] = (),
-    seed: int = 0,
-    open: Open | None = None,
-) -> Checkpoint:
-    """Add tensors.
-
-    Args:
-        checkpoint: The checkpoint.
-        wanted: Without `source`, the tensors as `NAME=WHAT`: `head.bias:float32[10]=zeros`, `w=@other.pt#v`, `w=@array.npy`. With it,
-            patterns of the tensors that are taken from it; all of them without a pattern.
-        source: The checkpoint that tensors are taken from.
-        rename: With `source`, renamings `OLD=NEW` of what is taken.
-        seed: The seed of what is drawn.
-        open: Opens another checkpoint by its path; `ckpt_cli.open` where it is not given.
-
-    Returns:
-        The checkpoint with the tensors behind those that it had. Nothing is read before it is saved.
-
-    Raises:
-        CkptError: What `add_named` or `add_from` raises.
-    """
-    if source is not None:
-        return add_from(checkpoint, source, wanted, rename)
-    if rename:
-        raise UsageError("a renaming goes with a source", "give a new tensor its name: NAME=@OTHER#TENSOR")
-    from .. import reading
-
-    return add_named(checkpoint, wanted, seed=seed, open=open or reading.open)[0]
-
-
 def add_named(
     checkpoint: Checkpoint, texts: Sequence[str], *, seed: int, open: Open, layers: Layers = no_layers
 ) -> tuple[Checkpoint, list[Planned]]:

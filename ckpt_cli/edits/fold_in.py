@@ -8,12 +8,13 @@ from functools import partial
 from ..adapters.folding import Step, folded
 from ..adapters.layer import Change
 from ..adapters.matching import Match, Matched, Matcher
-from ..adapters.operations import Replace
+from ..adapters.operations import InputsFirst
 from ..adapters.places import own_places, shape_of
 from ..adapters.reading import Adapter
+from ..adapters.replacing import Replace
 from ..adapters.words import every_place
 from ..errors import EditError, about, naming
-from ..numbers.shapes import show_shape
+from ..numbers.shapes import numel_of, show_shape
 from ..packing import find
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
@@ -32,10 +33,11 @@ def fold_in(checkpoint: Checkpoint, adapters: Sequence[tuple[Adapter, float]]) -
         EditError: An adapter fits no layer, or only a part of it does; two of them replace one tensor; a tensor that they change is
             packed, or holds no floats.
     """
-    matcher = Matcher(every_place(own_places(checkpoint)), _keeps_inputs_first(checkpoint))
+    every, inputs_first = every_place(own_places(checkpoint)), _keeps_inputs_first(checkpoint)
     folding = _Folding(checkpoint)
     for adapter, scale in adapters:
         with about(adapter.path):
+            matcher = Matcher(every, inputs_first._replace(matrices=inputs_first.matrices or adapter.inputs_first))
             for matched in _matched(matcher, adapter, folding.notes):
                 for match in matched.matches:
                     folding.add(match, scale)
@@ -44,8 +46,23 @@ def fold_in(checkpoint: Checkpoint, adapters: Sequence[tuple[Adapter, float]]) -
     return folding.result()
 
 
-def _keeps_inputs_first(checkpoint: Checkpoint) -> bool:
-    """Whether biases say that a base keeps matrices as inputs × outputs: transformers' Conv1D, in GPT-2 and its kin."""
+def _keeps_inputs_first(checkpoint: Checkpoint) -> InputsFirst:
+    """Whether a base keeps inputs × outputs."""
+    return InputsFirst(_matrices_inputs_first(checkpoint), _experts_inputs_first(checkpoint))
+
+
+def _experts_inputs_first(checkpoint: Checkpoint) -> bool:
+    """Whether stacked experts are inputs × outputs, as in gpt-oss: `gate_up_proj` then has twice as many columns as `down_proj` rows."""
+    kinds = checkpoint.kinds()
+    for name, kind in kinds.items():
+        down = kinds.get(f"{name.removesuffix('gate_up_proj')}down_proj") if name.endswith("gate_up_proj") else None
+        if down is not None and len(kind.shape) == len(down.shape) == 3:
+            return kind.shape[2] == 2 * down.shape[1]
+    return False
+
+
+def _matrices_inputs_first(checkpoint: Checkpoint) -> bool:
+    """Whether biases say that matrices are inputs × outputs: transformers' Conv1D, in GPT-2 and its kin."""
     kinds = checkpoint.kinds()
     for name, kind in kinds.items():
         path, leaf = checkpoint.layer_and_leaf(name)
@@ -141,7 +158,7 @@ class _Folding:
             if isinstance(operation, Replace):
                 self._replace(key, portion.name, operation)
             else:
-                count = portion.shape[0] if portion.shape else 1
+                count = numel_of(portion.shape) // max(1, operation.columns(portion.shape))
                 self.steps.setdefault(key, []).append(Step(operation, portion.first, count, skip))
                 skip += count
 

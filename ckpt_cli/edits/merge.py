@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..adapters.reading import Adapter
 from ..errors import EditError, UsageError, about, naming
 from ..merging import How, Method, methods
 from ..merging.alignment import Aligned, Source, align, refuse_names, refuse_shapes, sources_of
@@ -15,7 +16,8 @@ from ..merging.weights import Weights, parse_weights, weights_of
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, no_layers
 from ..tensors.tensor import Tensor
-from .merge_adapters import fold_in, parse_adapter, read_adapters
+from .fold_in import fold_in
+from .merge_adapters import parse_adapter, read_adapters
 from .merge_candidates import Staying, numbers, refuse_packed, staying
 from .set import opened
 
@@ -33,7 +35,7 @@ def merge(
     base: Checkpoint | None = None,
     density: float | None = None,
     common: bool = False,
-    lora: Sequence[tuple[Any, float]] = (),
+    lora: Sequence[tuple[Adapter, float]] = (),
     seed: int = 0,
     layers: Layers = no_layers,
 ) -> Checkpoint:
@@ -46,7 +48,7 @@ def merge(
         base: What they were trained from, for `task`, `ties` and `dare`. The result has its dtypes, else those of the first.
         density: The part of the differences from the base that `ties` and `dare` keep.
         common: Whether tensors that not all have are left as the first has them; otherwise they are an error.
-        lora: Adapters, as `adapters.read` returns them, and the scale of each, folded into the result.
+        lora: Adapters, as `adapters.reading.read` returns them, and the scale of each, folded into the result.
         seed: The seed of `dare`.
         layers: Gives the types of layers, for patterns `@Type`.
 
@@ -74,8 +76,9 @@ def _refuse_one_file(sources: Sequence[Source]) -> None:
         if origin is None or not checkpoint.is_as_read:
             continue
         if origin.file.identity in seen:
-            also = "" if seen[origin.file.identity] == label else f" and {label}"
-            raise UsageError(f"{seen[origin.file.identity]}{also} is one file, given twice", "name each checkpoint once")
+            other = seen[origin.file.identity]
+            what = "it is given twice" if other == label else f"it is the same file as {other}"
+            raise UsageError(what, "name each checkpoint once", label)
         seen[origin.file.identity] = label
 
 
@@ -130,7 +133,7 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
         yield f"as {label} has them, since not all do: {len(missing):,} {'tensor' if len(missing) == 1 else 'tensors'}"
     for other, names in aligned.besides.items():
         yield f"left behind, since {label} lacks them: {len(names):,} {'tensor' if len(names) == 1 else 'tensors'} of {other}"
-    yield from stay.notes(label)
+    yield from stay.notes(label, sources[0].checkpoint.separator)
     yield from _tie_notes(sources, tensors)
 
 

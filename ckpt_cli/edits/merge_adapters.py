@@ -1,14 +1,13 @@
-"""Adapters as `merge` takes them: `ADAPTER[:SCALE]`, opened, and folded in."""
+"""Adapters as `merge` names them: `ADAPTER[:SCALE]`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from math import isfinite
 from typing import Any
 
+from ..adapters.reading import Adapter, read
 from ..errors import UsageError
-from ..tensors.checkpoint import Checkpoint
 
 
 def parse_adapter(text: str) -> tuple[str, float]:
@@ -30,15 +29,6 @@ def parse_adapter(text: str) -> tuple[str, float]:
     return path, scale
 
 
-def read_adapters(texts: Sequence[str], open: Callable[[str], Mapping[str, Any]]) -> list[tuple[Any, float]]:
+def read_adapters(texts: Sequence[str], open: Callable[[str], Mapping[str, Any]]) -> list[tuple[Adapter, float]]:
     """Return the adapters that texts name, opened, each with its scale."""
-    if not texts:
-        return []
-    read = import_module("ckpt_cli.adapters").read
     return [(read(path, open), scale) for path, scale in map(parse_adapter, texts)]
-
-
-def fold_in(checkpoint: Checkpoint, adapters: Sequence[tuple[Any, float]]) -> Checkpoint:
-    """Fold adapters into the layers that they change, each times its scale."""
-    folded: Checkpoint = import_module(".fold_in", __package__).fold_in(checkpoint, adapters)
-    return folded

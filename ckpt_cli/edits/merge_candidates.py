@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import takewhile
 from typing import NamedTuple
 
 from ..analysis.optimizer import kept_by_optimizers
@@ -28,8 +29,8 @@ class Staying(NamedTuple):
         """All of them."""
         return {*self.optimizer, *self.integers, *self.others}
 
-    def notes(self, label: str) -> Iterator[str]:
-        """What is to be told of them, `label` being the first checkpoint."""
+    def notes(self, label: str, separator: str) -> Iterator[str]:
+        """What is to be told of them, `label` being the first checkpoint, in whose names `separator` stands between parts."""
         told = [
             f"{len(names):,} {one if len(names) == 1 else many}"
             for names, one, many in (
@@ -41,9 +42,16 @@ class Staying(NamedTuple):
         if told:
             yield f"as {label} has them: {', '.join(told)}"
         if self.optimizer:
-            tops = {name.partition(".")[0] for name in self.optimizer}
-            drop = f": leave them out by `ckpt drop OUT '{tops.pop()}.*'`" if len(tops) == 1 else ""
+            above = _above(self.optimizer, separator)
+            drop = f": leave them out by `ckpt drop OUT '{above}{separator}*'`" if above else ""
             yield f"as {label} has them: {len(self.optimizer):,} tensors of the optimizer, whose moments have no mean{drop}"
+
+
+def _above(names: Collection[str], separator: str) -> str:
+    """What all names lie below, but for the `state` of an optimizer: its groups lie beside that."""
+    parts = zip(*(name.split(separator)[:-1] for name in names), strict=False)
+    same = [each[0] for each in takewhile(lambda each: len(set(each)) == 1, parts)]
+    return separator.join(same[:-1] if same[-1:] == ["state"] else same)
 
 
 def staying(checkpoint: Checkpoint, names: Collection[str]) -> Staying:
@@ -88,7 +96,7 @@ def numbers(name: str, sources: Sequence[Source], tensors: Sequence[Tensor], dty
     """
     plain = []
     for index, (source, tensor) in enumerate(zip(sources, tensors, strict=True)):
-        with about(source.label), _with_mend(source):
+        with about(source.label), _with_mend(source, name, tensor):
             plain.append(tensor.plain(name) if index == dtype_of else tensor.decoded(name))
             if plain[-1].dtype.kind not in ("fc" if tensors[dtype_of].dtype.kind == "c" else "f"):
                 raise EditError(f"{name} is {tensor.dtype.name}, and no float", f"cast it first: ckpt cast {source.label} float32 '{name}'")
@@ -96,13 +104,14 @@ def numbers(name: str, sources: Sequence[Source], tensors: Sequence[Tensor], dty
 
 
 @contextmanager
-def _with_mend(source: Source) -> Iterator[None]:
-    """Say which command decodes values in blocks."""
+def _with_mend(source: Source, name: str, tensor: Tensor) -> Iterator[None]:
+    """Say which command decodes values, or leaves out those that nothing decodes."""
     try:
         yield
     except Opaque as error:
-        error.what = error.what.partition(":")[0]
-        error.mend = _decode(source)
+        known = tensor.numeric or tensor.layout == Layout.QUANTISED
+        error.what = f"{name} is {tensor.layout or tensor.dtype.name}, and no plain numbers"
+        error.mend = _decode(source) if known else f"leave it out: ckpt drop {source.label} '{name}' -o OUT"
         raise
 
 

@@ -25,31 +25,23 @@ from ..storage.boxes import cut
 from ..storage.sequential import Drawn
 from ..storage.tiles import chained
 from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import Layers, matches, no_layers
+from ..tensors.selection import Layers, matches
 from ..tensors.tensor import Tensor
 from .grown_rows import GrownRows
 from .new_shapes import Resizing, fit
 from .reinit import reinit
-from .resize_presets import fitting_preset
+from .resize_presets import fitting_presets
 from .resize_request import PLACES, Request, parse_request
 from .resized_states import Resized, over_base, with_states
 from .tied_views import permuted, views_of
-from .wishes import NO_FACTS, Facts
+from .wishes import Facts
 
 if TYPE_CHECKING:
     from .steps import Verb
 
 Shape = tuple[int, ...]
+States = Mapping[str, "str | None"]  # what an optimizer keeps, and averages → their parameter
 _SHOWN = 6  # neighbours that a note names
-
-
-def no_files(path: str) -> Mapping[str, Source]:
-    """Open no other checkpoint.
-
-    Raises:
-        EditError: always.
-    """
-    raise EditError("other checkpoints cannot be opened here", "give `open`", path)
 
 
 class Surroundings(NamedTuple):
@@ -61,45 +53,19 @@ class Surroundings(NamedTuple):
         facts: What presets may ask of the model.
     """
 
-    layers: Layers = no_layers
-    open: Callable[[str], Mapping[str, Source]] = no_files
-    facts: Facts = NO_FACTS
+    layers: Layers
+    open: Callable[[str], Mapping[str, Source]]
+    facts: Facts
 
 
-def resize(
-    checkpoint: Checkpoint,
-    rules: Sequence[str],
-    *,
-    fill: str = "",
-    at: str = "end",
-    fresh: bool = False,
-    seed: int = 0,
-    layers: Layers = no_layers,
-    open: Callable[[str], Mapping[str, Source]] = no_files,
-) -> Checkpoint:
-    """Give tensors other shapes. How they are filled is told in the notes of the result.
+def resize(checkpoint: Checkpoint, request: Request, around: Surroundings) -> tuple[Checkpoint, list[Planned]]:
+    """Give tensors other shapes. Their other names, states of optimizers and averages follow; notes name what else may have to.
 
     Args:
         checkpoint: The checkpoint.
-        rules: Rules `PATTERN=SHAPE`. Of each axis, SHAPE says the size, `*` for that which it has, `+N` to add or `-N` to take away.
-        fill: A scheme for what is new, drawn over the whole new tensor as `reinit` would draw it, under what is kept; `mean_rows` and
-            `resized_embeddings` go by the old rows; `preset:NAME`. Empty: the preset that fits the config, or the framework of the file.
-        at: Which side of an axis is added or taken away: `end` or `start`.
-        fresh: Whether nothing is kept.
-        seed: The seed, from 0 to 2⁶³ - 1.
-        layers: Gives the types of layers by path, for roles and patterns `@Type`.
-        open: Opens the checkpoint that `copy_from` names.
-
-    Raises:
-        CkptError: What `planned_resize` and `parse_request` raise.
-    """
-    after, plan = planned_resize(checkpoint, parse_request(rules, fill, at, fresh, seed), Surroundings(layers, open))
-    told = tuple(f"{step.name}: {step.scheme}: {step.draw} ({step.reason})" for step in plan)
-    return after.replacing(notes=(*after.notes, *told))
-
-
-def planned_resize(checkpoint: Checkpoint, request: Request, around: Surroundings) -> tuple[Checkpoint, list[Planned]]:
-    """Give tensors other shapes. Their other names, states of optimizers and averages follow; notes name what else may have to.
+        request: The new shapes, and what fills new elements: a scheme is drawn over the whole new tensor as `reinit` would draw it, under
+            what is kept; `mean_rows` and `resized_embeddings` go by the old rows; else the preset that fits the model draws.
+        around: What it asks of the rest of the program.
 
     Returns:
         The checkpoint, and how each tensor is filled.
@@ -109,25 +75,26 @@ def planned_resize(checkpoint: Checkpoint, request: Request, around: Surrounding
         EditError: A tensor cannot have that shape or be filled so, or something that belongs to it cannot follow.
         Opaque: A tensor has no plain elements.
     """
-    shapes = _new_shapes(checkpoint, request.resizings, around.layers)
+    parameter_of = states(checkpoint)
+    shapes = _new_shapes(checkpoint, request.resizings, around.layers, parameter_of)
     _refuse_parts(checkpoint, shapes)
-    views = {name: views_of(checkpoint, name) for name in shapes}
+    views = views_of(checkpoint, shapes)
     if isinstance(request.fill, GrownRows):
         made, plan = _by_rows(checkpoint, shapes, request.fill, request)
     else:
         made, plan = _by_schemes(checkpoint, shapes, request, around)
     tensors = {view: permuted(made[name], axes) for name in made for view, axes in views[name].items()}
     resized = {view: Resized(checkpoint[view], tensor, request.at_start, request.fresh) for view, tensor in tensors.items()}
-    following, notes = with_states(checkpoint, resized) if resized else ({}, [])
+    following, notes = with_states(checkpoint, resized, parameter_of) if resized else ({}, [])
     tensors |= following
     after = checkpoint.replacing(tensors={name: tensors.get(name, tensor) for name, tensor in checkpoint.items()})
     changed = {name: each.after.shape for name, each in resized.items()}
-    notes = [*notes, *_told_neighbours(checkpoint, changed), *told_sizes(checkpoint, changed)]
+    notes = [*notes, *_told_neighbours(checkpoint, changed, parameter_of), *told_sizes(checkpoint, changed)]
     return after.replacing(notes=(*checkpoint.notes, *notes)), plan
 
 
-def _new_shapes(checkpoint: Checkpoint, resizings: Sequence[Resizing], layers: Layers) -> dict[str, Shape]:
-    """The new shape of each tensor that gets another one, by the first of its names."""
+def _new_shapes(checkpoint: Checkpoint, resizings: Sequence[Resizing], layers: Layers, parameter_of: States) -> dict[str, Shape]:
+    """The new shape of each tensor that gets another one, by the first of its names, but for states that follow their parameter."""
     first, found = checkpoint.tied_to(), dict[str, tuple[Shape, Resizing]]()
     for resizing in resizings:
         for name in matches(checkpoint, resizing.pattern, layers):
@@ -137,7 +104,7 @@ def _new_shapes(checkpoint: Checkpoint, resizings: Sequence[Resizing], layers: L
             if other != new:
                 raise EditError(f"{rule.text!r} and {resizing.text!r} want {name} in two shapes", "give it one")
     wanted = {name: found[name][0] for name in checkpoint if name in found}
-    following = {name for name, of in states(checkpoint).items() if name in wanted and of in wanted and wanted[name] == wanted[of]}
+    following = {name for name, of in parameter_of.items() if name in wanted and of in wanted and wanted[name] == wanted[of]}
     return {name: new for name, new in wanted.items() if new != checkpoint[name].shape and name not in following}
 
 
@@ -210,7 +177,7 @@ def _no_values() -> Iterator[bytes]:
 
 def _drawn(now: Checkpoint, growing: Sequence[str], request: Request, around: Surroundings) -> tuple[Checkpoint, dict[str, Planned]]:
     """The checkpoint with the tensors that grow filled throughout, and how they are."""
-    calls = {name: request.fill or fitting_preset(now, name, around.facts) for name in growing}
+    calls = dict.fromkeys(growing, request.fill) if request.fill else fitting_presets(now, growing, around.facts)
     rules = [Rule(name, call) for name, call in calls.items() if isinstance(call, Call | PresetCall)]
     after, plan = reinit(now, rules, seed=request.seed, layers=around.layers, open=around.open, facts=around.facts)
     steps = {step.name: step for step in plan if step.draw != KEPT}
@@ -225,9 +192,8 @@ def _drawn(now: Checkpoint, growing: Sequence[str], request: Request, around: Su
     }
 
 
-def _told_neighbours(checkpoint: Checkpoint, changed: Mapping[str, Shape]) -> Iterator[str]:
+def _told_neighbours(checkpoint: Checkpoint, changed: Mapping[str, Shape], left_out: States) -> Iterator[str]:
     """A note for each parameter that others may have to follow, with the command."""
-    left_out = states(checkpoint) if changed else {}
     for name, found in neighbours(checkpoint, changed, left_out).items():
         sizes = (f"{each.name} ({show_shape(checkpoint[each.name].shape)})" for each in found[:_SHOWN])
         more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
@@ -237,9 +203,8 @@ def _told_neighbours(checkpoint: Checkpoint, changed: Mapping[str, Shape]) -> It
 
 def recipe_step() -> Verb:
     """The step `resize = [PATTERN=SHAPE…]` of a recipe, with `fill`, `at`, `fresh` and `seed`."""
-    from .steps import TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
+    from .steps import SEED, TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
 
-    seed = Accepted(lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1")
     place = Accepted(lambda value: value in PLACES, '"end" or "start"')
     truth = Accepted(lambda value: type(value) is bool, "true or false")
 
@@ -250,7 +215,7 @@ def recipe_step() -> Verb:
     def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
         facts = context.facts(checkpoint, table.get("arch", "auto"))
         around = Surroundings(context.layers_of(checkpoint, table), context.open, facts)
-        return Outcome(*planned_resize(checkpoint, request(table), around))
+        return Outcome(*resize(checkpoint, request(table), around))
 
-    keys = {"resize": TEXTS, "fill": TEXT, "at": place, "fresh": truth, "seed": seed, "arch": TEXT}
+    keys = {"resize": TEXTS, "fill": TEXT, "at": place, "fresh": truth, "seed": SEED, "arch": TEXT}
     return Verb(keys, make, request, seeded=True)

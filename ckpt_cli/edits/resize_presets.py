@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cache
+
 from ..configs import config_of
 from ..formats import formats
 from ..schemes.config_entries import part_of
@@ -15,13 +18,17 @@ _OF_FRAMEWORK = {"keras": "keras", "tensorflow": "keras", "mxnet": "mxnet", "jax
 _OTHERWISE = "pytorch"
 
 
-def fitting_preset(checkpoint: Checkpoint, name: str, facts: Facts) -> PresetCall:
-    """Return the preset that fits one tensor of a checkpoint."""
-    config, tensor = config_of(checkpoint), checkpoint[name]
+def fitting_presets(checkpoint: Checkpoint, names: Iterable[str], facts: Facts) -> dict[str, PresetCall]:
+    """Return the preset that fits each of these tensors of a checkpoint."""
+    config = config_of(checkpoint)
     entries = config.entries if config else {}
-    target = Target(checkpoint.layer_name(name), tensor.shape, tensor.dtype.name, config=entries)
-    told = (preset_for(part_of(target)) or preset_for(entries)) if entries else ""
-    return parse_preset(told or facts.preset() or _framework(checkpoint))
+    parsed, otherwise = cache(parse_preset), cache(lambda: facts.preset() or _framework(checkpoint))
+    found: dict[str, PresetCall] = {}
+    for name in names:
+        target = Target(checkpoint.layer_name(name), checkpoint[name].shape, config=entries)
+        told = (preset_for(part_of(target)) or preset_for(entries)) if entries else ""
+        found[name] = parsed(told or otherwise())
+    return found
 
 
 def _framework(checkpoint: Checkpoint) -> str:

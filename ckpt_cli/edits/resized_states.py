@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
-from ..analysis.optimizer import states
+from ..analysis.averages import averages
 from ..errors import EditError
 from ..numbers.shapes import nbytes_of, show_shape
 from ..storage.boxes import cut, laid_over
@@ -22,11 +22,7 @@ from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
 from .new_shapes import fit
 
-_COPY = re.compile(
-    r"(^|[._/])((\w+_)?ema(_\w+)?|(\w+_)?swa(_\w+)?|averaged?\w*|shadow\w*|ExponentialMovingAverage|moving_avg\w*)([._/]|$)"
-    r"|fp32_from_fp16_params|(^|[._/])(master_(param|weight)s?|fp32)$",
-    re.IGNORECASE,
-)
+_MASTER = re.compile(r"fp32_from_fp16_params|(^|[._/])(master_(param|weight)s?|fp32)$")
 _SHOWN = 4  # names in a note
 _MOST_AXES = 8
 
@@ -47,29 +43,33 @@ class Resized(NamedTuple):
     fresh: bool
 
 
-def with_states(checkpoint: Checkpoint, resized: Mapping[str, Resized]) -> tuple[dict[str, Tensor], list[str]]:
+def with_states(
+    checkpoint: Checkpoint, resized: Mapping[str, Resized], parameter_of: Mapping[str, str | None]
+) -> tuple[dict[str, Tensor], list[str]]:
     """Return what an optimizer keeps for parameters whose shapes change, and their averages, in their new shapes; and what to note.
 
     Args:
         checkpoint: The checkpoint before any change.
         resized: The parameters, by all their names.
+        parameter_of: The states and averages, and the parameter of each: `analysis.optimizer.states`.
 
     Raises:
         EditError: A state follows from the shape of its parameter in no known way, or it is not certain whose it is.
     """
-    known = states(checkpoint)
+    averaged = {name for average in averages(checkpoint) for name in average.of} if parameter_of else set()
     zeroed: list[str] = []
     copied: list[str] = []
     tensors: dict[str, Tensor] = {}
     made: dict[object, Tensor] = {}
-    for name, parameter in known.items():
+    alike = {name: resized[name] for name in {each.before.shape: name for name, each in resized.items()}.values()}  # one of each shape
+    for name, parameter in parameter_of.items():
         if name in resized:
             continue
         state = checkpoint[name]
         if parameter is None:
-            _refuse_uncertain(name, state, resized)
+            _refuse_uncertain(name, state, alike)
         elif parameter in resized and state.numel > 1:
-            copy = bool(_COPY.search(name))
+            copy = name in averaged or bool(_MASTER.search(name))
             tensors[name] = made.setdefault(state.key, _followed(name, state, parameter, resized[parameter], copy))
             (copied if copy else zeroed).append(name)
     notes = [
@@ -85,8 +85,8 @@ def _told(what: str, names: list[str]) -> Iterator[str]:
         yield f"{what}: {', '.join(names[:_SHOWN])}{more}"
 
 
-def _refuse_uncertain(name: str, state: Tensor, resized: Mapping[str, Resized]) -> None:
-    for parameter, each in resized.items():
+def _refuse_uncertain(name: str, state: Tensor, alike: Mapping[str, Resized]) -> None:
+    for parameter, each in alike.items():
         if state.numel > 1 and _axes(name, state.shape, each) is not None:
             what = f"{name} may be a state of {parameter}, by its shape, and is not certain to be"
             raise EditError(what, f"drop the optimizer first, or resize it by its name: '{name}=…'")

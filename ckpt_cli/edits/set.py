@@ -83,14 +83,15 @@ def _assigned(checkpoint: Checkpoint, assignment: Assignment, once: Callable[[st
     views = _views(checkpoint, assignment.reference, layers)
     if any(isinstance(each, Average) for each in assignment.value.operands):
         views, checkpoint = _with_average(checkpoint, views, assignment, averages)
+    storages: dict[Storage, Storage] = {}
     for name, index, view in views:
-        tensor = view.over(checkpoint[name].plain(name).storage)
+        own = checkpoint[name].plain(name).storage
+        tensor = view.over(storages.get(own, own))
         if assignment.op != "=" or assignment.value.literal is None:
             tensor = _without_repeats(tensor)
         find = partial(_found, averages, once, name, index, tensor)
-        storage = tensor.storage_with(_contents(name, tensor, assignment, find))
-        checkpoint = checkpoint.with_storages({tensor.storage: storage})
-    return checkpoint
+        storages[own] = tensor.storage_with(_contents(name, tensor, assignment, find))
+    return checkpoint.with_storages(storages)
 
 
 def _views(checkpoint: Checkpoint, reference: str, layers: Layers) -> list[View]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import permutations
 
 from ..errors import EditError
@@ -12,25 +13,43 @@ from ..tensors.tensor import Tensor
 _MOST_AXES = 6  # of a tensor whose transposed views are looked for
 
 
-def views_of(checkpoint: Checkpoint, name: str) -> dict[str, tuple[int, ...]]:
-    """Return the names of a tensor and those of transposed views of it, each with the order of the tensor's axes there.
+def views_of(checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Return, for each of these tensors, its names and those of transposed views of it, with the order of the tensor's axes there.
 
     Raises:
         EditError: Another view has some of its elements, or all of them in another way.
     """
-    tensor = checkpoint[name]
-    views = {name: tuple(range(len(tensor.shape)))}
-    for other in checkpoint.shared():
-        view = checkpoint[other]
-        if other == name or view.storage is not tensor.storage:
-            continue
-        axes = _order(tensor, view)
-        if axes is not None:
-            views[other] = axes
-        elif _meet(tensor, view):
+    meeting = _meeting(checkpoint)
+    return {name: _views(checkpoint, name, meeting.get(name, [name])) for name in names}
+
+
+def _meeting(checkpoint: Checkpoint) -> dict[str, list[str]]:
+    """For each tensor that shares a storage, the names of those whose bytes overlap with the bytes that it spans, in file order."""
+    found: dict[str, list[str]] = {}
+    for group in checkpoint.sharing():
+        reaches = sorted((*_reach(checkpoint[name]), place) for place, name in enumerate(group))
+        open_ones: list[tuple[int, int]] = []  # those that may reach further: where they end, and their places
+        places: dict[int, list[int]] = {place: [place] for place in range(len(group))}
+        for low, high, place in reaches:
+            open_ones = [one for one in open_ones if one[0] > low]
+            for _, other in open_ones:
+                places[other].append(place)
+                places[place].append(other)
+            open_ones.append((high, place))
+        found |= {group[place]: [group[other] for other in sorted(others)] for place, others in places.items()}
+    return found
+
+
+def _views(checkpoint: Checkpoint, name: str, meeting: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """The views of one tensor, of those that meet it in its storage."""
+    views: dict[str, tuple[int, ...]] = {}
+    for other in meeting:
+        axes = _order(checkpoint[name], checkpoint[other])
+        if axes is None:
             what = f"{other} is another view of the elements of {name}, and how it follows is not known"
             raise EditError(what, f"give it elements of its own first: ckpt untie … '{other}'")
-    return {each: views[each] for each in checkpoint if each in views}
+        views[other] = axes
+    return views
 
 
 def permuted(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -52,7 +71,7 @@ def _order(tensor: Tensor, view: Tensor) -> tuple[int, ...] | None:
     return next((axes for axes in permutations(range(rank)) if [own[axis] for axis in axes] == wanted), None)
 
 
-def _meet(one: Tensor, two: Tensor) -> bool:
-    """Whether the bytes that two views of one storage span overlap."""
-    (first, last), (low, high) = ((at * each.dtype.nbytes for at in span(each.shape, each.strides, each.offset)) for each in (one, two))
-    return low < last and first < high
+def _reach(tensor: Tensor) -> tuple[int, int]:
+    """The bytes of its storage that a tensor spans: the first, and the one behind the last."""
+    low, high = span(tensor.shape, tensor.strides, tensor.offset)
+    return low * tensor.dtype.nbytes, high * tensor.dtype.nbytes

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from typing import NamedTuple
 
 from ..configs import config_of
@@ -98,13 +100,14 @@ def wished(checkpoint: Checkpoint, rules: Sequence[Rule], preset: ChosenPreset, 
     call, first = preset.parsed(), checkpoint.tied_to()
     wishes = _by_whole_preset(checkpoint, call, preset.select, layers, facts) if call else {}
     ruled: set[str] = set()
-    for rule in rules:
-        names = {name: first.get(name, name) for name in matches(checkpoint, rule.pattern, layers)}
+    for call_of_rule, alike in groupby(rules, attrgetter("call")):  # a preset looks at all tensors each time it is asked
+        patterns = {name: rule.pattern for rule in alike for name in matches(checkpoint, rule.pattern, layers)}
+        names = {name: first.get(name, name) for name in patterns}
         ruled.update(names.values())
-        if isinstance(rule.call, PresetCall):
-            wishes |= _by_preset(checkpoint, names.values(), rule.call, layers, facts)
-        elif isinstance(rule.call, Call):
-            wishes |= {names[name]: _by_rule(checkpoint[name], name, rule.pattern, rule.call) for name in names}
+        if isinstance(call_of_rule, PresetCall):
+            wishes |= _by_preset(checkpoint, names.values(), call_of_rule, layers, facts)
+        elif isinstance(call_of_rule, Call):
+            wishes |= {names[name]: _by_rule(checkpoint[name], name, patterns[name], call_of_rule) for name in names}
         else:
             wishes = {name: wish for name, wish in wishes.items() if name not in names.values()}
     free = {name: wish._replace(copies=tuple(copy for copy in wish.copies if copy not in ruled)) for name, wish in wishes.items()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from shlex import quote
 from typing import NamedTuple
 
 from ..errors import EditError
 from ..numbers.shapes import show_shape
 from ..tensors.checkpoint import Checkpoint
+from ..tensors.prefix import prefixes
 from ..tensors.tensor import Tensor
 
 _SHOWN = 10  # names in an error
@@ -98,20 +100,12 @@ def _all(names: dict[str, list[str]]) -> list[str]:
 
 def _prefix_hint(first: Source, other: Source) -> str:
     """How to make the names of two checkpoints agree, where a prefix is all that tells them apart."""
-    mine, yours = first.checkpoint, other.checkpoint
-    if prefix := _prefix(mine, yours):
-        return f"the names of {other.label} begin with {prefix}: ckpt rename {other.label} '{prefix}*=*' -o OUT"
-    if prefix := _prefix(yours, mine):
-        return f"the names of {first.label} begin with {prefix}: ckpt rename {first.label} '{prefix}*=*' -o OUT"
-    return ""
-
-
-def _prefix(plain: Collection[str], prefixed: Collection[str]) -> str:
-    """The prefix behind which one has all names of the other; nothing where there is none."""
-    name = next(iter(plain), None)
-    candidates = (each.removesuffix(name) for each in prefixed if each.endswith(name)) if name else ()
-    known = set(prefixed)
-    return next((prefix for prefix in candidates if prefix and all(prefix + each in known for each in plain)), "")
+    found = prefixes(first.checkpoint.kinds(), other.checkpoint.kinds())
+    if len(found) != 1:
+        return ""
+    (one,) = found
+    longer, rule = (first, one.rule) if one.old and not one.new else (other, one.back.rule)
+    return f"{one.between(first.label, other.label)}: ckpt rename {longer.label} {quote(rule)} -o OUT"
 
 
 def refuse_shapes(sources: Sequence[Source], tensors: dict[str, tuple[Tensor, ...]]) -> None:

@@ -27,17 +27,31 @@ def kth_largest(magnitudes: Callable[[], Iterator[Sequence[Array]]], part: float
     Returns:
         A magnitude for each source; none where there are no elements.
     """
-    searches: list[_Search] = []
-    while not searches or searches[0].below:
+    blocks = magnitudes()
+    first = [values.copy() for values in next(blocks, ())]
+    if not first or next(blocks, None) is None:
+        return [_in_memory(values, part) for values in first]
+    searches = [_Search(values) for values in first]
+    while searches[0].below:
         for block in magnitudes():
-            searches = searches or [_Search(values) for values in block]
             for search, values in zip(searches, block, strict=True):
                 search.count(values)
-        if not searches:
-            return []
         for search in searches:
             search.descend(part)
     return [search.magnitude for search in searches]
+
+
+def _wanted(part: float, count: int) -> int:
+    """How many magnitudes are looked at, of `count`."""
+    return max(1, int(part * count))
+
+
+def _in_memory(values: Array, part: float) -> float:
+    """The magnitude that is searched for, among those of one block. NaN counts as the largest."""
+    import numpy
+
+    place = values.size - _wanted(part, values.size)
+    return float(numpy.partition(values, place)[place])
 
 
 class _Search:
@@ -72,7 +86,7 @@ class _Search:
         """Find the next bits: those at which the counts, from the largest down, reach the number that is wanted."""
         import numpy
 
-        self._wanted = self._wanted or max(1, int(part * int(self._counts.sum())))
+        self._wanted = self._wanted or _wanted(part, int(self._counts.sum()))
         sums = numpy.cumsum(self._counts[::-1])
         place = int(numpy.searchsorted(sums, self._wanted))
         self._wanted -= int(sums[place - 1]) if place else 0

@@ -192,11 +192,11 @@ def document(summary: Summary, layers: Sequence[Row]) -> dict[str, Any]:
         "besides": {name: vars(part) for name, part in summary.besides.items()},
         "objects": {name: getattr(value, "text", value) for name, value in summary.objects.items()},
         "metadata": dict(summary.metadata),
+        "packed": {title: vars(alike) for title, alike in summary.packed.items()},
         "averages": [
             {"pattern": one.pattern, "parameters": one.parameters, "in_place": one.in_place, "decay": one.decay, "updates": one.updates}
             for one in summary.averages
         ],
-        "packed": {title: vars(alike) for title, alike in summary.packed.items()},
     }
 
 

@@ -29,6 +29,7 @@ ARGUMENTS: dict[str, list[object]] = {
     "set": [MLP, "0.bias = 1", "-o", "OUT"],
     "reinit": [MLP, "*.bias=zeros", "--seed", "0", "-o", "OUT"],
     "resize": [MLP, "0.weight=+3x*", "--fill", "zeros", "-o", "OUT"],
+    "add": [MLP, "head.bias:float32[3]=zeros", "-o", "OUT"],
     "merge": [MLP, SAMPLES / "mlp.safetensors", "-o", "OUT"],
     "tie": [SHARED, "2.bias", "4.bias", "-o", "OUT"],
     "untie": [SHARED, "4.bias", "-o", "OUT"],

@@ -29,6 +29,22 @@ def bert() -> Any:
     return transformers.BertForSequenceClassification(transformers.BertConfig(**SIZES, num_labels=3))
 
 
+def mixtral() -> Any:
+    return transformers.MixtralForCausalLM(transformers.MixtralConfig(**SIZES, num_local_experts=4, num_key_value_heads=2))
+
+
+def gpt_oss() -> Any:
+    """Experts that are stacked as inputs × outputs, and square where hidden and intermediate sizes are one."""
+    sizes = SIZES | {"intermediate_size": 32, "num_local_experts": 4, "head_dim": 8, "num_key_value_heads": 2}
+    return transformers.GptOssForCausalLM(transformers.GptOssConfig(**sizes))
+
+
+def vit() -> Any:
+    """A model whose layers are called otherwise in its file."""
+    sizes = {key: size for key, size in SIZES.items() if key != "vocab_size"}
+    return transformers.ViTModel(transformers.ViTConfig(**sizes, image_size=16, patch_size=8))
+
+
 def resnet() -> Any:
     sizes: dict[str, Any] = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
     return transformers.ResNetModel(transformers.ResNetConfig(**sizes))
@@ -65,6 +81,20 @@ CASES: dict[str, tuple[Callable[[], Any], Any]] = {
     "lokr": (llama, peft.LoKrConfig(r=4, alpha=12, target_modules=["q_proj", "down_proj"])),
     "lokr of two": (llama, peft.LoKrConfig(r=2, alpha=12, decompose_both=True, target_modules=["q_proj", "down_proj"])),
     "lokr of kernels": (resnet, peft.LoKrConfig(r=2, alpha=12, use_effective_conv2d=True, target_modules=["convolution"])),
+    "experts one by one": (mixtral, peft.LoraConfig(**LORA, target_modules="all-linear")),
+    "experts one by one, said stacked": (
+        mixtral,
+        peft.LoraConfig(**LORA, target_modules=["q_proj"], target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]),
+    ),
+    "experts stacked": (
+        gpt_oss,
+        peft.LoraConfig(**LORA, target_modules=["q_proj"], target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]),
+    ),
+    "experts stacked, square": (
+        gpt_oss,
+        peft.LoraConfig(**LORA, target_modules=["q_proj"], target_parameters=["mlp.experts.down_proj"]),
+    ),
+    "names of another version": (vit, peft.LoraConfig(**LORA, target_modules="all-linear")),
     "ia3": (
         bert,
         peft.IA3Config(target_modules=["query", "output.dense"], feedforward_modules=["output.dense"], task_type="SEQ_CLS"),

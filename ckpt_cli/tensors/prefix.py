@@ -9,7 +9,7 @@ from itertools import islice
 from shlex import quote
 from typing import NamedTuple
 
-from ..tensors.checkpoint import Kind
+from .checkpoint import Kind
 
 _SAMPLES = 64  # names from which prefixes are guessed; all names are looked at to count whom a guess fits
 _TRIED = 8  # guesses
@@ -37,6 +37,15 @@ class Renaming(NamedTuple):
         """The renaming as OLD=NEW, as `rename` and `--map` take it."""
         return f"{self.old}*={self.new}*"
 
+    @property
+    def back(self) -> Renaming:
+        """The renaming of tensors of the second, by which they have the names of the first."""
+        return Renaming(self.new, self.old, self.tensors)
+
+    def renamed(self, name: str) -> str:
+        """Return the new name of a tensor of the first."""
+        return self.new + name[len(self.old) :] if name.startswith(self.old) else name
+
     def between(self, a: str, b: str) -> str:
         """Return what differs, in words; `a` and `b` are what the two checkpoints are called."""
         count = f"{self.tensors:,} name{'s' * (self.tensors != 1)}"
@@ -57,7 +66,7 @@ def hint(a: Mapping[str, Kind], b: Mapping[str, Kind], called: tuple[str, str], 
     """
     found = prefixes(a, b)
     options = " ".join(f"{option} {quote(each.rule)}" for each in found)
-    return f"{', '.join(each.between(*called) for each in found)}: {options} compares them" if found else ""
+    return f"{', '.join(each.between(*called) for each in found)}: {options} compare{'s' * (len(found) == 1)} them" if found else ""
 
 
 def prefixes(a: Mapping[str, Kind], b: Mapping[str, Kind]) -> list[Renaming]:
@@ -79,9 +88,8 @@ def prefixes(a: Mapping[str, Kind], b: Mapping[str, Kind]) -> list[Renaming]:
         if best is None:
             break
         found.append(best)
-        moved = {name: best.new + name[len(best.old) :] for name in names if name.startswith(best.old)}
-        names = {moved.get(name, name) for name in names}
-        mine = {name: kind for name, kind in mine.items() if moved.get(name, "") not in yours}
+        names = {best.renamed(name) for name in names}
+        mine = {name: kind for old, kind in mine.items() if (name := best.renamed(old)) not in yours}
         yours = {name: kind for name, kind in yours.items() if name not in names}
     return found if 2 * sum(each.tensors for each in found) > wanted else []
 
@@ -94,7 +102,8 @@ def _fitting(mine: Mapping[str, Kind], yours: Mapping[str, Kind], names: set[str
             continue
         pairs = ((kind, yours.get(new + name[len(old) :])) for name, kind in mine.items() if name.startswith(old))
         tensors = sum(other is not None and other.shape == kind.shape for kind, other in pairs)
-        if tensors > bool(old and new):  # one tensor under another name is no sign of anything
+        least = max(2, max(len(mine), len(yours)) / 2) if old and new else 1  # a few layers may end alike: `pooler.dense`, `head.dense`
+        if tensors >= least:
             yield Renaming(old, new, tensors)
 
 
