@@ -369,9 +369,9 @@ def test_a_part_is_what_the_whole_has_there(tmp_path: Path, three: list[Path], m
     opened = [ckpt_cli.open(str(path)) for path in three]
     more = {"base": opened[2]} if methods[method].has_base else {}
     more |= {"density": 0.4} if methods[method].has_density else {}
-    storage = ckpt_cli.merge(opened[:2], method, seed=5, **more)["big.weight"].storage
+    storage = ckpt_cli.merge(*opened[:2], method=method, seed=5, **more)["big.weight"].storage
     whole = storage.read()
-    fresh = ckpt_cli.merge(opened[:2], method, seed=5, **more)["big.weight"].storage
+    fresh = ckpt_cli.merge(*opened[:2], method=method, seed=5, **more)["big.weight"].storage
     for start, stop in [(0, 1), (5, 31), (12288 * 4 - 3, 12288 * 4 + 5), (50_000, 120_001), (len(whole) - 7, len(whole))]:
         assert fresh.read(start, stop) == whole[start:stop]
 
@@ -411,18 +411,18 @@ def test_a_mask_keeps_the_part_that_is_asked_for_and_sources_have_masks_of_their
     for name, state in {"base": base, "a": one, "b": one * 10}.items():
         save_file({"w": state}, tmp_path / f"{name}.safetensors")
     opened = {name: ckpt_cli.open(str(tmp_path / f"{name}.safetensors")) for name in ("base", "a", "b")}
-    made = ckpt_cli.merge([opened["a"], opened["b"]], "dare", base=opened["base"], density=0.25, seed=1)["w"].array()
+    made = ckpt_cli.merge(opened["a"], opened["b"], method="dare", base=opened["base"], density=0.25, seed=1)["w"].array()
     assert set(numpy.unique(made)) == {0.0, 4.0, 40.0, 44.0}
     assert abs((made % 40 == 4).mean() - 0.25) < 0.01 and abs((made >= 40).mean() - 0.25) < 0.01
 
 
 def test_the_library_merges_in_the_same_words(tmp_path: Path, three: list[Path]) -> None:
     opened = [ckpt_cli.open(str(path)) for path in three]
-    made = ckpt_cli.merge(opened, weights={"*": [1, 0, 0], "*.bias": [0, 0, 1]})
+    made = ckpt_cli.merge(*opened, weights={"*": [1, 0, 0], "*.bias": [0, 0, 1]})
     assert numpy.array_equal(made["big.weight"].array(), opened[0]["big.weight"].array())
     assert numpy.array_equal(made["big.bias"].array(), opened[2]["big.bias"].array())
     with pytest.raises(ckpt_cli.CkptError, match="no method of merging"):
-        ckpt_cli.merge(opened, method="soup")
+        ckpt_cli.merge(*opened, method="soup")
 
 
 def test_a_full_disk_leaves_nothing(ckpt: Ckpt, tmp_path: Path, three: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,8 @@ TRIED = {
     "Ls": ["ls shared-mlp.pt", "ls odd.pt --tree", "ls mlp.pt --fold", "ls training.ckpt --optimizer",
            "ls lone.pt --optimizer"],
     "Summary": ["summary mlp.pt --input 2x4", "summary training.ckpt", "summary odd.pt", "summary shared-mlp.pt --depth 1",
-                "summary packed.pt", "summary averaged.pt", "summary swapped.pt", "summary pipe/llama", "summary adapter", "summary unnamed"],
+                "summary packed.pt", "summary averaged.pt", "summary swapped.pt", "summary pipe/llama",
+        "summary adapter", "summary unnamed"],
     "Repr": ["summary mlp.pt --repr"],
     "Get": [
         *(f"get odd.pt {name}" for name in ("specials", "complex", "mask", "scalar", "large", "lr", "name")),
