@@ -77,6 +77,17 @@ def test_every_function_says_what_it_does_and_is_on_the_page(name: str) -> None:
     assert re.search(rf"\b{name}\(", (ROOT / "docs/python.md").read_text())
 
 
+def test_table_of_functions_has_all_options() -> None:
+    import inspect
+
+    listed = re.findall(r"`(\w+)\(([^`]*)\)`", (ROOT / "docs/python.md").read_text().split("## All functions")[1])
+    for name, arguments in listed:
+        signature = inspect.signature(getattr(ckpt_cli, name)).parameters.values()
+        options = {each.name for each in signature if each.kind is each.KEYWORD_ONLY or each.default is False} - {"arch"}
+        assert {each.partition("=")[0] for each in arguments.split(", ") if "=" in each} == options, name
+    assert {name for name, _ in listed} == {name for name in ckpt_cli.__all__ if inspect.isfunction(getattr(ckpt_cli, name))}
+
+
 RIGHT = """
 from pathlib import Path
 
@@ -186,6 +197,10 @@ def test_answers_are_those_of_the_commands(ckpt: Ckpt) -> None:
         assert [[each.status, each.name] for each in ckpt_cli.diff(checkpoint, edited, **words)] == [row[:2] for row in shown]
     layers = {row[0]: row[3] for row in ckpt("stats", TRAINING, "--by-layer", "2").rows}
     assert {name: repr(each.min) for name, each in ckpt_cli.stats(checkpoint, by_layer=2).items()} == layers
+    for patterns in ([], ["*"]):
+        assert repr(ckpt_cli.stats(checkpoint, patterns, total=True)["*"].l2) == ckpt("stats", TRAINING, *patterns, "--total").rows[0][7]
+    shown = [row[1] for row in ckpt("summary", SAMPLES / "bert", "--depth", "2").rows if row[0] == "layer"]
+    assert [row.path for row in ckpt_cli.summary(SAMPLES / "bert", depth=2).layers] == shown
     summary, document = ckpt_cli.summary(checkpoint), ckpt("summary", TRAINING, "--json").json
     assert (summary.params, summary.tensors, summary.dtypes) == (document["params"], document["tensors"], document["dtypes"])
     lines = str(ckpt_cli.summary(MLP)).split("\n")
@@ -478,6 +493,20 @@ def test_assertion_of_a_recipe_that_does_not_hold() -> None:
     Path("recipe.toml").write_text('[[step]]\nassert = {exists = ["0.weight", "9.weight"]}\n')
     with pytest.raises(CkptError, match=r"recipe.toml: step 1 \(assert\): .*9.weight"):
         ckpt_cli.apply(MLP, "recipe.toml")
+
+
+@pytest.mark.parametrize("step", ['reinit = ["0.bias=own.py:two"]', 'drop = ["@Linear.bias"]\narch = "own.py:Net"'])
+def test_code_that_a_recipe_names_runs_where_it_is_allowed(step: str) -> None:
+    Path("own.py").write_text(
+        "open('ran', 'w')\nimport torch\ndef two(tensor): tensor.fill_(2)\n"
+        "def Net(): return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))\n"
+    )
+    Path("recipe.toml").write_text(f"[[step]]\n{step}\n")
+    with pytest.raises(CkptError, match="code, which a recipe may not run by itself"):
+        ckpt_cli.apply(MLP, "recipe.toml")
+    assert not Path("ran").exists()
+    edited = ckpt_cli.apply(MLP, "recipe.toml", allow_code=True)
+    assert Path("ran").exists() and ("0.bias" not in edited or numpy.asarray(edited["0.bias"]).tolist() == [2.0] * 8)
 
 
 # Into a model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError, about
+from ..errors import about
 from ..show.answer import Answer, note, verdict
 from ..show.drawing_plan import note_plan
 from ..tensors.checkpoint import Checkpoint
@@ -79,13 +79,12 @@ def _made(path: str, recipe: str, to: Destination, others: Others) -> tuple[Chec
 
 def _text(recipe: str) -> str:
     """Return the text of the recipe, from the file or from standard input."""
-    try:
-        if recipe == "-":
-            return sys.stdin.buffer.read().decode()
-        with open(recipe, encoding="utf-8") as file:
-            return file.read()
-    except UnicodeDecodeError:
-        raise UsageError("this is no TOML: it is no UTF-8 text", "a recipe is a text file") from None
+    from ..edits.recipes import text_of
+
+    if recipe == "-":
+        return text_of(sys.stdin.buffer.read())
+    with open(recipe, "rb") as file:
+        return text_of(file.read())
 
 
 def _note_step(done: Made) -> None:

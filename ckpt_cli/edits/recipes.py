@@ -29,7 +29,7 @@ from .steps import Context, Table, Verb, verb, verbs
 if TYPE_CHECKING:
     from ..schemes.plan import Planned
 
-__all__ = ["Context", "Made", "Step", "made", "read_steps"]
+__all__ = ["Context", "Made", "Step", "made", "read_steps", "text_of"]
 
 
 class Step(NamedTuple):
@@ -46,6 +46,14 @@ class Step(NamedTuple):
     name: str
     verb: Verb
     table: Table
+
+
+def text_of(recipe: bytes) -> str:
+    """Return the text of a recipe. Raises UsageError where it is none."""
+    try:
+        return recipe.decode()
+    except UnicodeDecodeError:
+        raise UsageError("this is no TOML: it is no UTF-8 text", "a recipe is a text file") from None
 
 
 def read_steps(text: str, recipe: str, any_seed: Callable[[], int]) -> list[Step]:

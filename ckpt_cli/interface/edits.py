@@ -251,19 +251,26 @@ def cast(checkpoint: AnyCheckpoint, dtype: str, patterns: Texts = (), *, dequant
     return made(checkpoint, "cast", cast=dtype, patterns=texts(patterns), dequantise=dequantise, arch=arch)
 
 
-def apply(checkpoint: AnyCheckpoint, recipe: str | os.PathLike[str]) -> Checkpoint:
+def apply(checkpoint: AnyCheckpoint, recipe: str | os.PathLike[str], *, allow_code: bool = False) -> Checkpoint:
     """Make the edits of a recipe, in order: `ckpt apply`. A step of random values without a seed has seed 0.
+
+    Args:
+        checkpoint: The checkpoint, or its path.
+        recipe: The path of the recipe.
+        allow_code: Whether code that the recipe names, `FILE.py:NAME`, may run.
 
     Raises:
         CkptError: The recipe makes no sense, an edit cannot be made, or an assertion does not hold.
     """
+    from ..configs.code_allowed import code_allowed
     from ..edits import recipes
 
     path, notes = os.fspath(recipe), list[str]()
-    with about(path), open(path, encoding="utf-8") as file:
-        steps = recipes.read_steps(file.read(), path, lambda: 0)
     before = opened(checkpoint)
-    done = list(recipes.made(before, steps, context(notes, Others())))
+    with code_allowed(allow_code):
+        with about(path), open(path, "rb") as file:
+            steps = recipes.read_steps(recipes.text_of(file.read()), path, lambda: 0)
+        done = list(recipes.made(before, steps, context(notes, Others())))
     if done[-1].broken:
         raise EditError("; ".join(done[-1].broken), where=f"{place(before)}: {done[-1].step.where}")
     said = (line for each in done for line in lines_of(each.plan))

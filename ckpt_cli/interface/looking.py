@@ -24,16 +24,24 @@ from .opening import AnyCheckpoint, opened, place, texts
 
 if TYPE_CHECKING:
     from ..analysis.config_summary import ConfigSummary
+    from ..analysis.stats_rows import Row
 
 
 def stats(
-    checkpoint: AnyCheckpoint, patterns: Texts = (), *, by_layer: bool | int = False, dequantise: bool = False, arch: str = "auto"
+    checkpoint: AnyCheckpoint,
+    patterns: Texts = (),
+    *,
+    total: bool = False,
+    by_layer: bool | int = False,
+    dequantise: bool = False,
+    arch: str = "auto",
 ) -> dict[str, Figures]:
     """Compute the figures of each tensor's values: `ckpt stats`. All their bytes are read.
 
     Args:
         checkpoint: The checkpoint, or its path.
         patterns: Which tensors; all without one.
+        total: Whether all count together, under the name `*`; without patterns, those of the model.
         by_layer: Whether the tensors of a layer count together, and how many parts of its path tell a layer; `True` for all.
         dequantise: Whether each packed parameter (integers with scales) is one plain tensor.
         arch: What patterns `@Type` speak of.
@@ -44,16 +52,32 @@ def stats(
     Raises:
         CkptError: A pattern matches nothing, or a tensor that is named in full has no plain elements.
     """
-    from ..analysis.stats_rows import layer_rows, tensor_rows
-
+    if total and by_layer:
+        raise UsageError("total is one figure, and by_layer one a layer", "choose one")
     whole = opened(checkpoint)
     with about(place(whole)):
         plain = _decoded(whole, dequantise)
         tensors = _picked(plain, patterns, arch)
         asked = {name: tensor.decoded(name) for name, tensor in tensors.items() if tensor.numeric or name in texts(patterns)}
-        depth = _depth(by_layer)
-        rows = tensor_rows(asked) if depth is None else layer_rows(asked, of_one(plain, asked, depth))[0]
-        return {row.name: row.figures for row in rows if row.figures}
+        own = _of_model(plain, asked) if total and not texts(patterns) else asked
+        return {row.name: row.figures for row in _rows(plain, own, total, _depth(by_layer)) if row.figures}
+
+
+def _of_model(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without what an optimizer keeps, and without averages; all where there are no others."""
+    from ..analysis.optimizer import states
+
+    kept = states(checkpoint)
+    return {name: tensor for name, tensor in tensors.items() if name not in kept} or tensors
+
+
+def _rows(checkpoint: Checkpoint, tensors: dict[str, Tensor], total: bool, depth: int | None) -> Iterable[Row]:
+    """A row for all, one a layer, or one a tensor."""
+    from ..analysis.stats_rows import layer_rows, tensor_rows, whole_row
+
+    if total:
+        return [whole_row(tensors)[0]]
+    return tensor_rows(tensors) if depth is None else layer_rows(tensors, of_one(checkpoint, tensors, depth))[0]
 
 
 def _depth(by_layer: bool | int) -> int | None:
@@ -192,18 +216,19 @@ class Sheet(Summary):
         return text.getvalue().rstrip("\n")
 
 
-def summary(checkpoint: AnyCheckpoint, *, arch: str = "auto") -> Sheet:
+def summary(checkpoint: AnyCheckpoint, *, depth: int | None = None, arch: str = "auto") -> Sheet:
     """Summarise a checkpoint, from headers alone: `ckpt summary`. `print(summary(PATH))` shows all of it.
 
     Args:
         checkpoint: The checkpoint, or its path.
+        depth: Layers no deeper than that; what is below is counted in.
         arch: The architecture, where it is not to be recognised: auto, none, a name, `FILE.py:CALLABLE`.
 
     Raises:
         CkptError: The file is not of the architecture that is named.
     """
     from ..analysis.config_summary import summarise_config
-    from ..analysis.summary import summarise
+    from ..analysis.summary import summarise, to_depth
     from ..architectures.mismatch import require_match
     from ..packing import dequantised, find
     from ..providers import asking
@@ -217,4 +242,5 @@ def summary(checkpoint: AnyCheckpoint, *, arch: str = "auto") -> Sheet:
             require_match(model, {name: tensor.shape for name, tensor in plain.items()})
         facts = summarise(plain, model, None, found)
         config, notes = summarise_config(plain, facts)
-    return Sheet(**vars(facts), config=config, notes=tuple(notes))
+    layers = facts.layers if depth is None else to_depth(facts.layers, depth)
+    return Sheet(**{**vars(facts), "layers": layers}, config=config, notes=tuple(notes))

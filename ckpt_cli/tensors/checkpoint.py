@@ -208,7 +208,7 @@ class Checkpoint(Mapping[str, Tensor]):
         """
         from .state_dict import StateDict
 
-        tensors = {name[len(prefix) :]: tensor for name, tensor in self.items() if name.startswith(prefix)} if prefix else self.tensors
+        tensors = {name[len(prefix) :]: self[name] for name in self if name.startswith(prefix)} if prefix else self.tensors
         if prefix and not tensors:
             raise NoTensor(f"no name begins with {prefix!r}", did_you_mean(prefix, self.tensors))
         return StateDict(tensors, (name[len(prefix) :] for name in self.shared() if name.startswith(prefix)))
