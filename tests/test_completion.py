@@ -46,7 +46,7 @@ def asked(here: Path, line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "candidates"),
     [
-        ("ckpt re", ["+reinit", "+rename"]),
+        ("ckpt re", ["+reinit", "+resize", "+rename"]),
         ("ckpt --v", ["+--version"]),
         ("ckpt ls --so", ["+--sort"]),
         ("ckpt ls --sort ", ["+name", "+params", "+bytes", "+file"]),
@@ -76,6 +76,8 @@ def asked(here: Path, line: str) -> list[str]:
         ("ckpt reinit mlp.pt '*.bias=zer", ["+*.bias=zeros"]),
         ("ckpt reinit mlp.pt '*.", ["-*.weight=", "-*.bias="]),
         ("ckpt reinit mlp.pt --preset ke", ["+keras"]),
+        ("ckpt resize mlp.pt 2.w", ["-2.weight="]),
+        ("ckpt resize mlp.pt 2.weight=9x9 --fill mean", ["+mean_rows"]),
         ("ckpt rename mlp.pt 2.w", ["-2.weight="]),
         ("ckpt convert mlp.pt out.pt --drop 2.w", ["+2.weight"]),
         ("ckpt cast mlp.pt bf", ["+bfloat16"]),
@@ -214,7 +216,7 @@ def test_bash_expands_no_more_than_a_shell_would_and_runs_nothing(here: Path, wr
 
 
 def test_bash_is_given_what_it_inserts(here: Path) -> None:
-    assert in_bash(here, "ckpt re") == ["reinit", "rename"]
+    assert in_bash(here, "ckpt re") == ["reinit", "resize", "rename"]
     assert in_bash(here, "ckpt ls nested.pt 0.block\\ 3.2.") == ["0.block\\ 3.2.bias", "0.block\\ 3.2.weight"]
     assert in_bash(here, "ckpt reinit mlp.pt 0.weight=xavier_u") == ["xavier_uniform"]
     assert in_bash(here, "ckpt ls ") == [""]
@@ -297,7 +299,7 @@ def test_tab_in_zsh(here: Path, keys: str, ran: str) -> None:
 @pytest.mark.parametrize(
     ("line", "candidates"),
     [
-        ("ckpt re", ["reinit", "rename"]),
+        ("ckpt re", ["reinit", "rename", "resize"]),
         ("ckpt ls mlp.pt 2.", ["2.bias", "2.weight"]),
         ("ckpt get nested.pt '0.block 3.2.w", ["0.block 3.2.weight"]),
         ("ckpt get nested.pt 0.block\\ 3.2.w", ["0.block 3.2.weight"]),

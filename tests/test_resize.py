@@ -390,13 +390,14 @@ def test_tokens_of_a_gguf_that_are_fewer_than_rows_are_told(ckpt: Ckpt, tmp_path
     tokens = [b"a", b"b", b"c", b"d"]
     array = text("tokenizer.ggml.tokens") + (9).to_bytes(4, "little") + (8).to_bytes(4, "little") + len(tokens).to_bytes(8, "little")
     array += b"".join(text(token.decode()) for token in tokens)
+    array += text("general.architecture") + (8).to_bytes(4, "little") + text("llama")
     size = text("llama.vocab_size") + (4).to_bytes(4, "little") + (4).to_bytes(4, "little")
     info = text("token_embd.weight") + (2).to_bytes(4, "little") + b"".join(n.to_bytes(8, "little") for n in (8, 4)) + bytes(4) + bytes(8)
-    head = b"GGUF" + (3).to_bytes(4, "little") + (1).to_bytes(8, "little") + (2).to_bytes(8, "little") + array + size + info
+    head = b"GGUF" + (3).to_bytes(4, "little") + (1).to_bytes(8, "little") + (3).to_bytes(8, "little") + array + size + info
     path = tmp_path / "a.gguf"
     path.write_bytes(head + bytes(-len(head) % 32) + np.arange(32, dtype="<f4").tobytes())
     told = ckpt("resize", path, "token_embd.weight=+2x*", "--fill", "mean_rows", "-o", tmp_path / "b.gguf").err
-    assert "tokenizer.ggml.tokens has 4 entries, and token_embd.weight other rows" in told and "'llama.vocab_size = 6'" in told
+    assert "4 tokens for 6 rows" in told and "metadata:llama.vocab_size = 6" in told
     rows = ckpt_cli.open(str(tmp_path / "b.gguf"))["token_embd.weight"].array()
     assert rows[4:].tolist() == [np.arange(32.0).reshape(4, 8).mean(0).tolist()] * 2
 

@@ -1,4 +1,4 @@
-"""What in a file says a size that a tensor no longer has: entries of configs and metadata, and what its format has besides."""
+"""What in a file says a size that a tensor no longer has: entries among its objects, and what its format has besides."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _SIZE = re.compile(
     r"|(num|n)_\w+|\w*_(size|dim|count|length)|d_\w+|\w*_width",
     re.IGNORECASE,
 )
-_NOT_SIZES = re.compile(r"\w*(batch|step|epoch|worker|iter|head|layer|beam|gpu|rank|batches|sample)\w*|num_updates", re.IGNORECASE)
+_NOT_SIZES = re.compile(
+    r"\w*(batch|step|epoch|worker|iter|head|layer|block|expert|context|beam|gpu|rank|batches|sample)\w*|num_updates", re.IGNORECASE
+)
 _SHOWN = 4  # entries in a note
-_LONGEST = 20  # digits of a size
 
 
 def told_sizes(checkpoint: Checkpoint, changed: Mapping[str, Shape]) -> Iterator[str]:
@@ -34,7 +35,8 @@ def told_sizes(checkpoint: Checkpoint, changed: Mapping[str, Shape]) -> Iterator
         for before, after in zip(checkpoint[name].shape, shape, strict=True)
         if before != after
     }
-    entries = [(name, value) for name, value in _numbers(checkpoint) if value in sizes and _is_size(name)]
+    numbers = ((name, value) for name, value in checkpoint.objects.items() if type(value) is int)
+    entries = [(name, value) for name, value in numbers if value in sizes and _is_size(name)]
     if entries:
         said = ", ".join(f"{name} ({value})" for name, value in entries[:_SHOWN])
         more = f" and {len(entries) - _SHOWN:,} more" if len(entries) > _SHOWN else ""
@@ -42,14 +44,6 @@ def told_sizes(checkpoint: Checkpoint, changed: Mapping[str, Shape]) -> Iterator
         yield f"an old size may stand in {said}{more}: ckpt set … {commands}"
     if checkpoint.origin and changed and (told := formats[checkpoint.origin.format].sizes_told(checkpoint, changed)):
         yield told
-
-
-def _numbers(checkpoint: Checkpoint) -> Iterator[tuple[str, int]]:
-    """The whole numbers among objects and metadata, by name."""
-    yield from ((name, value) for name, value in checkpoint.objects.items() if type(value) is int)
-    for name, text in checkpoint.metadata.items():
-        if text.isascii() and text.isdecimal() and len(text) < _LONGEST:
-            yield name, int(text)
 
 
 def _is_size(name: str) -> bool:

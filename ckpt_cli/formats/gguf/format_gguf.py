@@ -40,9 +40,6 @@ _CODES = {name: code for code, name in _DTYPES.items()}
 _LONGEST_NAME = 64
 _MOST_AXES = 4
 
-_TOKENS = "tokenizer.ggml.tokens"
-_BY_TOKEN = ("token_embd.weight", "output.weight")
-
 
 class Gguf(Writer, Patcher):
     """Files of llama.cpp and of other programs over ggml."""
@@ -85,16 +82,6 @@ class Gguf(Writer, Patcher):
         from .header import Header
 
         return checkpoint.objects if isinstance(checkpoint.rest, Header) else ()
-
-    def sizes_told(self, checkpoint: Checkpoint, changed: Mapping[str, tuple[int, ...]]) -> str:
-        """The tokens, whose number is that of the rows of the embedding (llama.cpp: n_vocab)."""
-        tokens = len(checkpoint.objects[_TOKENS]) if _TOKENS in checkpoint.objects else 0
-        wrong = [name for name in _BY_TOKEN if name in changed and changed[name][0] != tokens]
-        return (
-            f"{_TOKENS} has {tokens:,} entries, and {' and '.join(wrong)} other rows: llama.cpp does not load it"
-            if tokens and wrong
-            else ""
-        )
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """The key/values, the entries of the tensors, their data. Raises CannotHold for a tensor that ggml has no place for."""
