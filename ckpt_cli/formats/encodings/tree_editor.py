@@ -14,7 +14,7 @@ from .object_names import key_text, spellings
 from .object_nodes import Call, node_of, text_of
 from .object_walk import TreeEntry
 from .pickle_tree import SortedLeaves
-from .tree_places import is_dict, place_of
+from .tree_places import Places, is_dict
 
 
 class TreeEditor:
@@ -36,6 +36,7 @@ class TreeEditor:
         self.removals = _Removals()
         self.keyed: dict[int, Any] = {}  # containers that have a new key
         self.inner: dict[int, list[tuple[str, Any]]] = {}  # the dicts in a container, by its id
+        self.places = Places(root, self._is_tensor)
         self._tensors = {id(entry.node) for entry in leaves.entries.values()}
 
     def node(self, name: str, like: Any) -> Any:
@@ -120,7 +121,7 @@ class TreeEditor:
 
     def _insert(self, name: str, node: Any) -> None:
         """Put an entry where its name leads; a container of that name gives way to it. Raises CannotHold."""
-        place = place_of(self.root, name, self._is_tensor)
+        place = self.places.find(name)
         if place.position is not None and name not in self.leaves.entries and name not in self.leaves.others:
             below = next((other for other in (*self.checkpoint, *self.checkpoint.objects) if other.startswith(f"{name}.")), None)
             if below is not None:

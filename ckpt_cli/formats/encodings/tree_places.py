@@ -39,39 +39,83 @@ def is_dict(node: Any) -> bool:
     return type(node) is Dict or (type(node) is Call and (bool(node.pairs) or node.path == "collections.OrderedDict"))
 
 
-def place_of(root: Any, name: str, is_leaf: Callable[[Any], bool]) -> Place:
-    """Return the place of an entry in the tree below `root`: that of a container of this name, or where a new entry goes.
+class Places:
+    """The places in one tree. What was seen of a container is kept: entries are only added to it, at its end."""
 
-    Args:
-        root: The tree. Dicts that a new entry needs are put into it.
-        name: The name of the entry.
-        is_leaf: Tells whether a node is a tensor, into which no name leads.
+    def __init__(self, root: Any, is_leaf: Callable[[Any], bool]) -> None:
+        """`is_leaf`: tells whether a node is a tensor, into which no name leads."""
+        self.root, self.is_leaf = root, is_leaf
+        self._seen: dict[int, _Seen] = {}
 
-    Raises:
-        CannotHold: The name leads into something that takes no entries.
-    """
-    holder, rest = _entered(root, "the file"), name
-    like: list[Any] = []  # the dicts beside a new one, which it is to be like
-    while True:
-        for position, (key, child) in enumerate(_entries(holder)):
-            text = key_text(key)
-            if rest == text:
-                return Place(holder, key, position)
-            if rest.startswith(f"{text}.") and isinstance(child, Node) and not is_leaf(child):
-                holder, rest = _entered(child, name[: len(name) - len(rest) + len(text)]), rest[len(text) + 1 :]
-                break
-        else:
-            pairs = getattr(holder, "pairs", []) or [pair for each in like for pair in each.pairs]
-            if "." not in rest or not _nests(pairs, is_leaf):
+    def find(self, name: str) -> Place:
+        """Return the place of an entry: that of a container of this name, or where a new entry goes. Dicts that it needs are made.
+
+        Raises:
+            CannotHold: The name leads into something that takes no entries.
+        """
+        holder, rest = _entered(self.root, "the file"), name
+        like: list[Any] = []  # the dicts beside a new one, which it is to be like
+        while True:
+            seen = self._looked_at(holder)
+            if rest in seen.positions:
+                return Place(holder, seen.keys[rest], seen.positions[rest])
+            inner = next((text for text in _beginnings(rest) if text in seen.containers), None)
+            if inner is not None:
+                holder, rest = _entered(seen.containers[inner], name[: len(name) - len(rest) + len(inner)]), rest[len(inner) + 1 :]
+                continue
+            beside = [self._looked_at(each) for each in like] if not seen.count else [seen]
+            if "." not in rest or not any(each.dicts for each in beside) or any(each.has_tensors for each in beside):
                 return _new_place(holder, rest, name)
-            like = [value for _, value in pairs if is_dict(value)]
-            first, _, inner = rest.partition(".")
-            if any(key_text(key) == first for key, _ in holder.pairs):
-                above = name[: len(name) - len(inner) - 1]
-                raise CannotHold(f"{above} is no container in the file, into which {name!r} could go", "choose another name")
-            rest = inner
-            holder.pairs.append((_key(pairs, first), Dict([])))
-            holder = holder.pairs[-1][1]
+            like = [inner for each in beside for inner in each.dicts]
+            holder, rest = self._with_new_dict(holder, seen, rest, name)
+
+    def _with_new_dict(self, holder: Any, seen: _Seen, rest: str, name: str) -> tuple[Any, str]:
+        """A new dict in `holder` under the first part of `rest`, and what is left of that."""
+        first, _, inner = rest.partition(".")
+        if first in seen.positions:
+            above = name[: len(name) - len(inner) - 1]
+            raise CannotHold(f"{above} is no container in the file, into which {name!r} could go", "choose another name")
+        made = Dict([])
+        holder.pairs.append((_key(holder.pairs, first), made))
+        return made, inner
+
+    def _looked_at(self, holder: Any) -> _Seen:
+        """What is known of a container, with the entries that are new in it."""
+        seen = self._seen.setdefault(id(holder), _Seen(holder))
+        entries = list(enumerate(holder.items)) if type(holder) in (List, Tuple) else holder.pairs
+        for position in range(seen.count, len(entries)):
+            key, child = entries[position]
+            text = key_text(key)
+            seen.positions[text], seen.keys[text] = position, key
+            if not isinstance(child, Node):
+                continue
+            if self.is_leaf(child):
+                seen.has_tensors = True
+            else:
+                seen.containers[text] = child
+                seen.dicts += [child] if is_dict(child) else []
+        seen.count = len(entries)
+        return seen
+
+
+class _Seen:
+    """What is known of a container: where each key stands, the nodes in it that are no tensors, those of them that are dicts."""
+
+    def __init__(self, holder: Any) -> None:
+        self.holder = holder  # held, so that its id stays its own
+        self.count, self.has_tensors = 0, False
+        self.positions: dict[str, int] = {}
+        self.keys: dict[str, Any] = {}
+        self.containers: dict[str, Any] = {}
+        self.dicts: list[Any] = []
+
+
+def _beginnings(name: str) -> Iterator[str]:
+    """`a`, `a.b` of `a.b.c`."""
+    at = name.find(".")
+    while at >= 0:
+        yield name[:at]
+        at = name.find(".", at + 1)
 
 
 def _entered(node: Any, called: str) -> Any:
@@ -85,18 +129,6 @@ def _entered(node: Any, called: str) -> Any:
     if called == "the file":
         called = "there is no dict in the file: it"
     raise CannotHold(f"{called} is {kind}, into which nothing is put", "convert it to a flat state dict first, or choose another name")
-
-
-def _entries(holder: Any) -> Iterator[tuple[Any, Any]]:
-    if type(holder) in (List, Tuple):
-        yield from enumerate(holder.items)
-    else:
-        yield from holder.pairs
-
-
-def _nests(pairs: list[tuple[Any, Any]], is_leaf: Callable[[Any], bool]) -> bool:
-    """Whether the entries of a dict lie in dicts, and no tensor lies beside these."""
-    return any(is_dict(value) for _, value in pairs) and not any(isinstance(value, Node) and is_leaf(value) for _, value in pairs)
 
 
 def _key(pairs: list[tuple[Any, Any]], text: str) -> Any:
