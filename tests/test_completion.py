@@ -76,6 +76,7 @@ def asked(here: Path, line: str) -> list[str]:
         ("ckpt reinit mlp.pt '*.bias=zer", ["+*.bias=zeros"]),
         ("ckpt reinit mlp.pt '*.", ["-*.weight=", "-*.bias="]),
         ("ckpt reinit mlp.pt --preset ke", ["+keras"]),
+        ("ckpt merge mlp.pt --method t", ["+task", "+ties"]),
         ("ckpt rename mlp.pt 2.w", ["-2.weight="]),
         ("ckpt convert mlp.pt out.pt --drop 2.w", ["+2.weight"]),
         ("ckpt cast mlp.pt bf", ["+bfloat16"]),
