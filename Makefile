@@ -46,8 +46,8 @@ test-all: setup
 	$(@D)/bin/python -m pip install --quiet --requirement $<
 	@touch $@
 
-oracle: setup .venv-oracle-frameworks/ready .venv-oracle-mxnet/ready .venv-oracle-adapters/ready
-	for name in frameworks mxnet adapters; do \
+oracle: setup .venv-oracle-frameworks/ready .venv-oracle-mxnet/ready .venv-oracle-adapters/ready .venv-oracle-merging/ready
+	for name in frameworks mxnet adapters merging; do \
 		CKPT="$(abspath $(BIN))/ckpt" .venv-oracle-$$name/bin/python -m pytest --override-ini addopts= --confcutdir=tests/oracle tests/oracle/$$name || exit; done
 
 # The libraries of models with the torch that fits them. WITH takes other versions: make models WITH='transformers==5.25.0'.

@@ -78,6 +78,7 @@ def asked(here: Path, line: str) -> list[str]:
         ("ckpt reinit mlp.pt --preset ke", ["+keras"]),
         ("ckpt resize mlp.pt 2.w", ["-2.weight="]),
         ("ckpt resize mlp.pt 2.weight=9x9 --fill mean", ["+mean_rows"]),
+        ("ckpt merge mlp.pt --method t", ["+task", "+ties"]),
         ("ckpt rename mlp.pt 2.w", ["-2.weight="]),
         ("ckpt convert mlp.pt out.pt --drop 2.w", ["+2.weight"]),
         ("ckpt cast mlp.pt bf", ["+bfloat16"]),

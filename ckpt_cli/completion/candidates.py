@@ -125,6 +125,12 @@ def _rule(typed: str, line: CommandLine) -> list[Candidate]:
     return [Candidate(f"{name.text}=" if name.whole else name.text, False) for name in names]
 
 
+def _methods(typed: str, line: CommandLine) -> list[Candidate]:
+    from ..merging import methods
+
+    return starting(list(methods), typed)
+
+
 def _schemes(before: str, begun: str) -> list[Candidate]:
     from ..schemes import schemes
 
@@ -174,6 +180,8 @@ def _schemes_and_presets(typed: str, line: CommandLine) -> list[Candidate]:
 _ARCHITECTURES = ("arch", "architecture")
 _BY_PARAMETER: dict[str, Callable[[str, CommandLine], list[Candidate] | None]] = {
     **dict.fromkeys(("path", "a", "b", "source", "target", "output", "recipe", "spec", "same_names_as", "arguments"), _files),
+    **dict.fromkeys(("others", "base", "lora"), _files),
+    "method": _methods,
     **dict.fromkeys(("patterns", "reference", "names", "selected", "dropped"), _names),
     "assignments": _assignment,
     "rules": _rule,
