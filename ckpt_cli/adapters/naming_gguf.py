@@ -9,7 +9,7 @@ from ..errors import EditError
 from .layer import Layer
 from .naming import Naming, Notes, Source, namings, ratio
 
-_ALPHA = "adapter.lora.alpha"
+_ALPHA, _TOKENS = "adapter.lora.alpha", "adapter.alora.invocation_tokens"
 
 
 class Gguf(Naming):
@@ -22,6 +22,12 @@ class Gguf(Naming):
         r"(?<=token_embd)\.weight\.lora_b": "features_rank",
         r"\.weight\.lora_b": "up",
     }
+
+    def layers(self, source: Source) -> list[Layer]:
+        """The layers. Raises EditError for an adapter that acts on some tokens only."""
+        if _TOKENS in source.checkpoint.objects:
+            raise EditError("it acts after certain tokens only (aLoRA), which no sum of weights does", "load it with llama.cpp")
+        return super().layers(source)
 
     def scale(self, source: Source, layer: Layer, rank: int, notes: Notes) -> float:
         """Alpha / rank; 1 where alpha is 0 or not there, as llama.cpp takes it."""
