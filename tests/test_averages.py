@@ -6,7 +6,6 @@ The files are made as the programs make them; the comment of each names the code
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -406,6 +405,8 @@ def test_errors_in_one_line(ckpt: Ckpt, tmp_path: Path) -> None:
     }.items():
         said = ckpt("set", tmp_path / "a.pt", f"model.* = {value}", "-n", status=2).err
         assert part in said and len(said.splitlines()) == 1, value
+    torch.save({"model": None, "ema": net.state_dict(), "updates": 5}, tmp_path / "yolo.pt")  # ultralytics/engine/trainer.py: save_model
+    assert "there are no weights beside ema.*" in ckpt("set", tmp_path / "yolo.pt", "* = average", "-n", status=2).err
     assert "there is no average of a training in it" in ckpt("set", SAMPLES / "mlp.pt", "* = average", "-n", status=2).err
 
 
@@ -420,18 +421,30 @@ def test_a_recipe_puts_the_average_in_place_and_drops_it(ckpt: Ckpt, tmp_path: P
     assert found.keys() == {"model", "epoch"} and torch.equal(found["model"]["0.weight"], average.module[0].weight)
 
 
-def test_tensorflow_averages(ckpt: Ckpt, case: Callable[[str], Path], tmp_path: Path) -> None:
-    """tf.train.ExponentialMovingAverage names an average after its variable: a real file whose slots are called so."""
-    for end in (".index", ".data-00000-of-00001"):
-        source = next(case("tf2_21/saver_v2").glob(f"*{end}"))
-        shutil.copy(source, tmp_path / f"model.ckpt{end}")
-    ckpt("rename", tmp_path / "model.ckpt", "*/Adam_1=*/ExponentialMovingAverage", "-o", tmp_path / "ema.ckpt", "--format", "tensorflow")
-    assert owners(ckpt, tmp_path / "ema.ckpt")["dense/kernel/ExponentialMovingAverage"] == "dense/kernel"
-    ckpt("set", tmp_path / "ema.ckpt", "dense/kernel = average", "-i")
-    same = [
-        ckpt("get", tmp_path / "ema.ckpt", name, "--json").json["values"]
-        for name in ("dense/kernel", "dense/kernel/ExponentialMovingAverage")
-    ]
+# tf.train.ExponentialMovingAverage names an average after its variable, TensorFlow Addons' MovingAverage has a slot `average`.
+TENSORFLOW = {
+    "ExponentialMovingAverage": ("tf2_21/saver_v2", "*/Adam_1=*/ExponentialMovingAverage", "dense/kernel", "/ExponentialMovingAverage"),
+    "a slot": (
+        "tf2_10/plain_tf",
+        "*/.OPTIMIZER_SLOT/optimizer/m=*/.OPTIMIZER_SLOT/optimizer/average",
+        "layer_with_weights-0/kernel",
+        "/.OPTIMIZER_SLOT/optimizer/average",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TENSORFLOW)
+def test_tensorflow_averages(ckpt: Ckpt, case: Callable[[str], Path], tmp_path: Path, kind: str) -> None:
+    """Real files, whose slots are called so."""
+    folder, renaming, name, end = TENSORFLOW[kind]
+    path = tmp_path / "ema.ckpt"
+    ckpt("rename", next(case(folder).glob("*.index")).with_suffix(""), renaming, "-o", path, "--format", "tensorflow")
+    assert owners(ckpt, path)[name + end] == name
+    (told,) = ckpt("summary", path, "--json").json["averages"]
+    assert told["pattern"] == f"*{end}"
+    done = ckpt("set", path, "* = average", "-i")
+    assert "OPTIMIZER_SLOT" not in done.err and "Adam" not in done.err
+    same = [ckpt("get", path, each, "--json").json["values"] for each in (name, name + end)]
     assert same[0] == same[1]
 
 

@@ -49,7 +49,7 @@ def ls_command(
     In a pipe: NAME, DTYPE, SHAPE (8x4; a scalar's is empty), PARAMS, BYTES, TIED-TO, tab-separated; with --fold the NAME of several
     ends in ×N, their PARAMS and BYTES are added up, and TIED-TO is empty. Only the header is read.
     With --optimizer the last field is OF, empty where the file does not tell: moments, momentum, master weights as the optimizers of
-    torch, Keras, TensorFlow and optax keep them, and averages (ema, swa).
+    torch, Keras, TensorFlow and optax keep them, and averages (EMA, SWA) wherever programs keep them.
     """
     checkpoint = open_checkpoint(path, ignore_index=ignore_index)
     note_code(checkpoint)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..analysis.average_homes import Lies
 from ..analysis.averages import Average, averages, matched, trained
-from ..analysis.optimizer_states import kept
+from ..analysis.optimizer import kept_by_optimizers
 from ..errors import EditError, NoMatch, about
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import select
@@ -81,12 +81,12 @@ class Averages:
     @cached_property
     def model(self) -> list[str]:
         """The names of the tensors that averages may be of."""
-        return trained(self._checkpoint, self.within, kept(self._checkpoint))
+        return trained(self._checkpoint, self.within, kept_by_optimizers(self._checkpoint))
 
     def _own(self, pattern: str | None) -> list[Kept]:
         """The averages in the checkpoint itself."""
         if pattern is None:
-            return _matched_ones(self._checkpoint, _lying_beside(self._known))
+            return _matched_ones(self._checkpoint, _lying_beside(self._known), self.model)
         names = select(self._checkpoint, [pattern])
         known = {name: parameter for average in self._known for name, parameter in average.of.items() if parameter is not None}
         if any(name in known for name in names):
@@ -111,7 +111,7 @@ class Averages:
             if known and known[0].lies is Lies.UNKNOWN:
                 _lying_beside(known)  # raises
             within = {name for average in known if average.parameters for name in average.of}
-            return [self._match(f"average(@{path})", other, trained(other, within, kept(other)))]
+            return [self._match(f"average(@{path})", other, trained(other, within, kept_by_optimizers(other)))]
 
     def _match(self, called: str, source: Checkpoint, names: Iterable[str], of: Mapping[str, str | None] | None = None) -> Kept:
         """Match tensors to those of the model, by the names of the parameters that they are averages of, where `of` tells these."""
@@ -153,13 +153,15 @@ def _lying_beside(known: Sequence[Average]) -> list[Average]:
     return beside
 
 
-def _matched_ones(checkpoint: Checkpoint, known: Sequence[Average]) -> list[Kept]:
+def _matched_ones(checkpoint: Checkpoint, known: Sequence[Average], model: Sequence[str]) -> list[Kept]:
     """The averages of which it is known whose they are. Raises NoMatch where that is none."""
     found = [
         Kept(f"average({each.pattern})", checkpoint, {name: of for name, of in each.of.items() if of is not None})
         for each in known
         if each.parameters
     ]
+    if not model:
+        raise NoMatch(f"there are no weights beside {known[0].pattern}", "ckpt rename changes its names, as in: 'ema.*=*'")
     if not found:
         what = f"{known[0].pattern} could be matched to no parameter: names and shapes, or number and order, do not agree"
         raise NoMatch(what, "`ckpt ls --optimizer` lists it; @FILE#NAME takes one by its name")
