@@ -30,7 +30,7 @@ from .params import (
 )
 
 First = Annotated[str, typer.Argument(metavar="A", help="The first checkpoint: names, dtypes and all else are its.", show_default=False)]
-Others = Annotated[list[str] | None, typer.Argument(metavar="[B]...", help="The others, of any format.", show_default=False)]
+OtherPaths = Annotated[list[str] | None, typer.Argument(metavar="[B]...", help="The others, of any format.", show_default=False)]
 MethodName = Annotated[
     str, typer.Option("--method", metavar="linear|slerp|task|ties|dare", help="Weighted sum, arc, or base + what was learned since.")
 ]
@@ -58,7 +58,7 @@ Common = Annotated[bool, typer.Option("--common", help="Leave what not all have 
 
 def merge_command(
     path: First,
-    others: Others = None,
+    others: OtherPaths = None,
     method: MethodName = "linear",
     weights: WeightTexts = None,
     base: Base = None,
