@@ -85,7 +85,7 @@ def add_command(
 
 def _step(wanted: list[str], source: str, renaming: list[str], seed: int | None, arch: str) -> dict[str, Any]:
     """The edit as a step of a recipe. Raises UsageError where the arguments make no sense, before any file is opened."""
-    from ..edits.additions import parse_addition
+    from ..edits.adding.additions import parse_addition
 
     if renaming and not source:
         raise UsageError("--rename goes with --from", "give a new tensor its name: NAME=@OTHER#TENSOR")

@@ -18,7 +18,7 @@ from .model_facts import facts_of
 from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, Seed, layers_of, random_seed
 
 if TYPE_CHECKING:
-    from ..edits.resize_request import Request
+    from ..edits.resizing.request import Request
     from ..schemes.plan import Planned
 
 
@@ -69,7 +69,7 @@ def resize_command(
     Tied names, the optimizer's states (with zeros) and averages of the parameter follow.
     Notes name what else may have to: a bias, an output head, the next layer.
     """
-    from ..edits.resize_request import parse_request
+    from ..edits.resizing.request import parse_request
 
     to = Destination(output, in_place, dry_run, force, backup, format_name)
     request = parse_request(rules, fill, at.value, fresh, random_seed() if seed is None else seed)

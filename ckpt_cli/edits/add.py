@@ -12,12 +12,12 @@ from ..tensors.checkpoint import Checkpoint
 from ..tensors.references import refer
 from ..tensors.selection import Layers, no_layers, picked_in_turn
 from ..tensors.tensor import Tensor
-from .additions import Addition, parse_addition
+from .adding.additions import Addition, parse_addition
+from .adding.filling import filled, unfilled
+from .adding.new_names import check_free, look_alikes
+from .adding.taking import axes_note, config_note, halves_noted, in_own_storages, source_of
 from .expressions import Other
-from .filling_new import filled, unfilled
-from .new_names import check_free, look_alikes
 from .rename import rename as renamed
-from .taking import axes_note, config_note, halves_noted, in_own_storages, source_of
 
 if TYPE_CHECKING:
     from ..schemes.plan import Planned

@@ -27,13 +27,13 @@ from ..storage.tiles import chained
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, matches
 from ..tensors.tensor import Tensor
-from .grown_rows import GrownRows
-from .new_shapes import Resizing, fit
 from .reinit import reinit
-from .resize_presets import fitting_presets
-from .resize_request import PLACES, Request, parse_request
-from .resized_states import Resized, over_base, with_states
-from .tied_views import permuted, views_of
+from .resizing.grown_rows import GrownRows
+from .resizing.new_shapes import Resizing, fit
+from .resizing.presets import fitting_presets
+from .resizing.request import PLACES, Request, parse_request
+from .resizing.states import Resized, over_base, with_states
+from .resizing.tied_views import permuted, views_of
 from .wishes import Facts
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..errors import UsageError
-from ..schemes.rules import Call, PresetCall, parse_right_side
+from ...errors import UsageError
+from ...schemes.rules import Call, PresetCall, parse_right_side
 from .grown_rows import GrownRows, parse_by_rows
 from .new_shapes import Resizing, parse_resizing
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ..configs import config_of
-from ..formats import formats
-from ..packing import find
-from ..storage.storage import Slice
-from ..tensors.checkpoint import Checkpoint
-from ..tensors.tensor import Tensor
+from ...configs import config_of
+from ...formats import formats
+from ...packing import find
+from ...storage.storage import Slice
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 
 _SHOWN = 3
 

@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import EditError, UsageError
-from ..numbers.dtypes import to_numpy
-from ..numbers.shapes import show_shape
-from ..schemes.distribution import InPlace
-from ..schemes.from_values import normal_rows
-from ..schemes.plan import Planned
-from ..schemes.rules import Call, parse_call
-from ..schemes.sampling import blocks
-from ..schemes.seeds import generator, subseed
-from ..storage.rows import Rows
-from ..storage.sequential import Drawn
-from ..storage.storage import Storage
-from ..tensors.tensor import Tensor
+from ...errors import EditError, UsageError
+from ...numbers.dtypes import to_numpy
+from ...numbers.shapes import show_shape
+from ...schemes.distribution import InPlace
+from ...schemes.from_values import normal_rows
+from ...schemes.plan import Planned
+from ...schemes.rules import Call, parse_call
+from ...schemes.sampling import blocks
+from ...schemes.seeds import generator, subseed
+from ...storage.rows import Rows
+from ...storage.sequential import Drawn
+from ...storage.storage import Storage
+from ...tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     import numpy

@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
-from ..analysis.averages import averages
-from ..errors import EditError
-from ..numbers.shapes import nbytes_of, show_shape
-from ..storage.boxes import cut, laid_over
-from ..storage.storage import Fill, Storage
-from ..tensors.checkpoint import Checkpoint
-from ..tensors.tensor import Tensor
+from ...analysis.averages import averages
+from ...errors import EditError
+from ...numbers.shapes import nbytes_of, show_shape
+from ...storage.boxes import cut, laid_over
+from ...storage.storage import Fill, Storage
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from .new_shapes import fit
 
 _MASTER = re.compile(r"fp32_from_fp16_params|(^|[._/])(master_(param|weight)s?|fp32)$")

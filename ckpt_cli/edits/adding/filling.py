@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EditError
-from ..numbers.dtypes import DTYPES
-from ..numbers.shapes import nbytes_of
-from ..schemes.plan import KEPT, Planned
-from ..schemes.rules import Call, PresetCall, Rule
-from ..storage.sequential import Drawn
-from ..tensors.checkpoint import Checkpoint
-from ..tensors.selection import Layers
-from ..tensors.tensor import Tensor
-from .reinit import reinit
+from ...errors import EditError
+from ...numbers.dtypes import DTYPES
+from ...numbers.shapes import nbytes_of
+from ...schemes.plan import KEPT, Planned
+from ...schemes.rules import Call, PresetCall, Rule
+from ...storage.sequential import Drawn
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.selection import Layers
+from ...tensors.tensor import Tensor
+from ..reinit import reinit
 
 if TYPE_CHECKING:
     from .additions import Addition

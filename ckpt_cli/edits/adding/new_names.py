@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..errors import EditError
-from ..tensors.checkpoint import Checkpoint
+from ...errors import EditError
+from ...tensors.checkpoint import Checkpoint
 
 _SHOWN = 10
 
