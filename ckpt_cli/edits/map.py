@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import EditError, UnknownName, UsageError, about, did_you_mean
+from ..errors import EditError, UnknownName, UsageError, about, did_you_mean, first_few
 from ..mapping.convention import Convention, convention, framework_names
 from ..mapping.pairing import Template, paired
 from ..mapping.rules import Rules, parse_rules
@@ -133,9 +133,10 @@ def uncompared(by: Map, like: Template) -> list[str]:
 
 
 def _unknown(names: list[str], like: Template | None) -> EditError:
-    listed = ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
     where = " in what it is to be like" if like else ""
-    return EditError(f"the map has no place for {listed}{where}", "--rest drop leaves them out, --rest keep keeps them as they are")
+    return EditError(
+        f"the map has no place for {first_few(names, 10)}{where}", "--rest drop leaves them out, --rest keep keeps them as they are"
+    )
 
 
 def listed(names: list[str]) -> str:

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import NamedTuple
 
 from ..analysis.optimizer import kept_by_optimizers
-from ..errors import EditError, Opaque, about
+from ..errors import EditError, Opaque, about, first_few
 from ..merging.alignment import Source
 from ..packing import find
 from ..tensors.checkpoint import Checkpoint
@@ -76,9 +76,8 @@ def refuse_packed(source: Source) -> None:
         for error in (*found.broken.values(), *found.unknown):
             raise error
         if found.packed:
-            shown = ", ".join(f"{name} ({packed.title})" for name, packed in list(found.packed.items())[:_SHOWN])
-            more = f" and {len(found.packed) - _SHOWN:,} more" if len(found.packed) > _SHOWN else ""
-            raise EditError(f"packed parameters are not merged: {shown}{more}", _decode(source))
+            shown = first_few([f"{name} ({packed.title})" for name, packed in found.packed.items()], _SHOWN)
+            raise EditError(f"packed parameters are not merged: {shown}", _decode(source))
 
 
 def numbers(name: str, sources: Sequence[Source], tensors: Sequence[Tensor], dtype_of: int) -> list[Tensor]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..analysis.neighbours import neighbours
 from ..analysis.optimizer import states
 from ..analysis.told_sizes import told_sizes
-from ..errors import EditError, naming
+from ..errors import EditError, first_few, naming
 from ..formats.encodings.pickle_tree import TorchTree
 from ..formats.locate import part_notes
 from ..numbers.shapes import nbytes_of, show_shape
@@ -195,10 +195,9 @@ def _drawn(now: Checkpoint, growing: Sequence[str], request: Request, around: Su
 def _told_neighbours(checkpoint: Checkpoint, changed: Mapping[str, Shape], left_out: States) -> Iterator[str]:
     """A note for each parameter that others may have to follow, with the command."""
     for name, found in neighbours(checkpoint, changed, left_out).items():
-        sizes = (f"{each.name} ({show_shape(checkpoint[each.name].shape)})" for each in found[:_SHOWN])
-        more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
+        sizes = first_few([f"{each.name} ({show_shape(checkpoint[each.name].shape)})" for each in found], _SHOWN)
         rules = " ".join(quote(f"{each.name}={each.shape}") for each in found[:_SHOWN])
-        yield f"{name} is {show_shape(changed[name])} now, and may have to be followed by {', '.join(sizes)}{more}: ckpt resize … {rules}"
+        yield f"{name} is {show_shape(changed[name])} now, and may have to be followed by {sizes}: ckpt resize … {rules}"
 
 
 def recipe_step() -> Verb:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from ...configs import config_of
+from ...errors import first_few
 from ...formats import formats
 from ...packing import find
 from ...storage.storage import Slice
@@ -55,8 +56,7 @@ def halves_noted(other: Checkpoint, names: Collection[str]) -> list[str]:
     for packed in find(other).packed.values():
         left = [part for part in packed.parts if part not in taken]
         if left and len(left) < len(packed.parts):
-            more = f" and {len(left) - _SHOWN:,} more" if len(left) > _SHOWN else ""
-            lines.append(f"{packed.name} is a packed parameter ({packed.title}); not taken of it: {', '.join(left[:_SHOWN])}{more}")
+            lines.append(f"{packed.name} is a packed parameter ({packed.title}); not taken of it: {first_few(left, _SHOWN)}")
     return lines
 
 

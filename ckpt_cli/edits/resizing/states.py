@@ -14,7 +14,7 @@ from itertools import product
 from typing import NamedTuple
 
 from ...analysis.averages import averages
-from ...errors import EditError
+from ...errors import EditError, first_few
 from ...numbers.shapes import nbytes_of, show_shape
 from ...storage.boxes import cut, laid_over
 from ...storage.storage import Fill, Storage
@@ -84,8 +84,7 @@ def with_states(
 
 def _told(what: str, names: list[str]) -> Iterator[str]:
     if names:
-        more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-        yield f"{what}: {', '.join(names[:_SHOWN])}{more}"
+        yield f"{what}: {first_few(names, _SHOWN)}"
 
 
 def _refuse_uncertain(name: str, state: Tensor, alike: Mapping[str, Resized]) -> None:
