@@ -147,12 +147,11 @@ def listed(names: list[str]) -> str:
 
 def recipe_step() -> Verb:
     """The step `map = MAP` of a recipe, with `like` and `rest`."""
-    from .steps import TEXT, Accepted, Context, Outcome, Table, Verb
-
-    rest = Accepted(lambda value: value in ("keep", "drop", "error"), '"keep", "drop" or "error"')
+    from .steps import TEXT, Context, Outcome, Table, Verb, one_of
 
     def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
         like = context.like(table["map"], table.get("like"), table.get("arch", "auto"))
         return Outcome(mapped(checkpoint, read_map(table["map"]), like, table.get("rest", "")))
 
-    return Verb({"map": TEXT, "like": TEXT, "rest": rest, "arch": TEXT}, make, lambda table: read_map(table["map"]))
+    keys = {"map": TEXT, "like": TEXT, "rest": one_of("keep", "drop", "error"), "arch": TEXT}
+    return Verb(keys, make, lambda table: read_map(table["map"]))

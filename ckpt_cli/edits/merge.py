@@ -19,7 +19,7 @@ from ..tensors.tensor import Tensor
 from .fold_in import fold_in
 from .merge_adapters import parse_adapter, read_adapters
 from .merge_candidates import Staying, numbers, refuse_packed, staying
-from .set import opened
+from .other_checkpoints import opened
 
 if TYPE_CHECKING:
     from .steps import Verb
@@ -166,7 +166,7 @@ def _notes_of_method(method: str, by_pattern: Mapping[str, tuple[float, ...]], s
 
 def recipe_step() -> Verb:
     """The step `merge = [OTHER…]` of a recipe: the checkpoint that it is applied to is the first."""
-    from .steps import RULES, TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
+    from .steps import NUMBER, RULES, SEED, TEXT, TEXTS, TRUTH, Context, Outcome, Table, Verb
 
     def request(table: Table) -> Request:
         return Request(
@@ -198,8 +198,5 @@ def recipe_step() -> Verb:
         )
         return Outcome(merged)
 
-    number = Accepted(lambda value: type(value) in (int, float), "a number")
-    seed = Accepted(lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1")
-    truth = Accepted(lambda value: type(value) is bool, "true or false")
-    keys = {"merge": RULES, "method": TEXT, "weights": TEXTS, "base": TEXT, "density": number, "lora": TEXTS}
-    return Verb({**keys, "common": truth, "seed": seed, "arch": TEXT}, make, validate, seeded=True)
+    keys = {"merge": RULES, "method": TEXT, "weights": TEXTS, "base": TEXT, "density": NUMBER, "lora": TEXTS}
+    return Verb({**keys, "common": TRUTH, "seed": SEED, "arch": TEXT}, make, validate, seeded=True)

@@ -15,13 +15,6 @@ from ...tensors.tensor import Tensor
 _SHOWN = 3
 
 
-def source_of(checkpoint: Checkpoint, other: Checkpoint) -> Checkpoint:
-    """Return the checkpoint to take from; where it is the file that is edited, as that was read: it may be written in place."""
-    mine = checkpoint.origin
-    same = mine and other.origin and mine.file.identity == other.origin.file.identity and other.is_as_read
-    return mine.read.replacing(origin=mine) if mine and same else other
-
-
 def in_own_storages(tensors: Mapping[str, Tensor], checkpoint: Checkpoint) -> dict[str, Tensor]:
     """Return tensors that share storages with each other as they did, and none with the checkpoint that they are added to.
 

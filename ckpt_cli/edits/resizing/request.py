@@ -64,12 +64,6 @@ def parse_fill(text: str, fresh: bool) -> Fill:
     call = parse_right_side(text)
     if not isinstance(call, Call | PresetCall):
         raise UsageError("keep fills nothing", "--fill a scheme, such as zeros: `ckpt schemes`")
-    if isinstance(call, Call) and _needs_old_values(call):
+    if isinstance(call, Call) and call.needs_old_values:
         raise UsageError(f"{call} starts from old values, which new elements have not", "--fill another scheme: `ckpt schemes`")
     return call
-
-
-def _needs_old_values(call: Call) -> bool:
-    inner = (value for value in call.arguments.values() if isinstance(value, Call))
-    own = call.scheme.family == "warm start" and "file" not in call.scheme.parameters
-    return own or any(_needs_old_values(each) for each in inner)
