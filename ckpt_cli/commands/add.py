@@ -10,7 +10,7 @@ from ..errors import UsageError, about
 from ..show.answer import note
 from ..show.drawing_plan import note_plan
 from ..tensors.checkpoint import Checkpoint
-from .editing import Destination, finish, open_to_edit
+from .editing import Destination, finish, note_new, open_to_edit
 from .other_sources import Others, refuse_outputs
 from .params import (
     Arch,
@@ -75,8 +75,7 @@ def add_command(
         refuse_outputs(before, after, to, others.values())
     random = any(each.seed is not None for each in plan)
     finish(before, after, to, as_json, step | {"seed": step["seed"] if random else None} if print_recipe else None)
-    for line in after.notes[len(before.notes) :]:
-        note(line)
+    note_new(before, after)
     if not print_recipe:
         note_plan(plan)
         if random:

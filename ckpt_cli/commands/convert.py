@@ -14,7 +14,7 @@ from ..formats import Index, Savable, SeveralFiles, formats
 from ..show.answer import note
 from ..tensors.checkpoint import Checkpoint
 from .config_in_line import config_in_line
-from .editing import show_plan, wanted_names, write
+from .editing import note_new, show_plan, wanted_names, write
 from .model_folder import ModelFolder, is_folder, model_folder, weights_name
 from .params import Arch, Dequantise, DryRun, Force, FormatName, IgnoreIndex, Json, layers_of, open_checkpoint
 
@@ -84,8 +84,7 @@ def convert_command(
         raise UsageError("--like and --rest go with --map", "name a map: --map keras-to-torch")
     with about(source):
         after = _edited(before, Edits(selected or [], dropped or [], by, like, rest, rules or [], dtype, arch))
-    for line in after.notes[len(before.notes) :]:
-        note(line)
+    note_new(before, after)
     target, form, folder = _place(before, target, format_name, shard_size, force)
     folder, lines = config_in_line(before, after, target, folder)
     if dry_run:

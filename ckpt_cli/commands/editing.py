@@ -72,6 +72,14 @@ def finish(before: Checkpoint, after: Checkpoint, to: Destination, as_json: bool
         note(line)
 
 
+def note_new(before: Checkpoint, after: Checkpoint) -> None:
+    """Print what an edit has to tell."""
+    from ..show.answer import note
+
+    for line in after.notes[len(before.notes) :]:
+        note(line)
+
+
 def _folder_of(before: Checkpoint, to: Destination) -> ModelFolder | None:
     """The model folder that -o names; None where it names a file. Raises WriteError where it may not be written."""
     from .model_folder import is_folder, model_folder, weights_name

@@ -10,8 +10,7 @@ from ..edits.merge import recipe_step
 from ..edits.steps import Context
 from ..errors import about
 from ..merging import methods
-from ..show.answer import note
-from .editing import Destination, finish, open_to_edit, print_step, wanted_names
+from .editing import Destination, finish, note_new, open_to_edit, print_step, wanted_names
 from .model_facts import facts_of
 from .other_sources import Others, refuse_outputs
 from .params import (
@@ -105,5 +104,4 @@ def _merge(path: str, step: dict[str, Any], to: Destination, as_json: bool, prin
         return
     refuse_outputs(before, after, to, others.values())
     finish(before, after, to, as_json)
-    for line in after.notes[len(before.notes) :]:
-        note(line)
+    note_new(before, after)

@@ -13,7 +13,7 @@ from ..errors import about
 from ..show.answer import note
 from ..show.drawing_plan import note_plan
 from ..tensors.checkpoint import Checkpoint
-from .editing import Destination, finish, open_to_edit
+from .editing import Destination, finish, note_new, open_to_edit
 from .model_facts import facts_of
 from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, Seed, layers_of, random_seed
 
@@ -100,5 +100,4 @@ def _tell(before: Checkpoint, after: Checkpoint, plan: list[Planned], seed: int 
     note_plan(plan)
     if seed is not None:
         note(f"seed {seed}")
-    for line in after.notes[len(before.notes) :]:
-        note(line)
+    note_new(before, after)

@@ -19,7 +19,7 @@ from .calculation import calculated
 from .expressions import Average, Elsewhere, Number, Other, Values
 from .operands import broadcast, fitting, operand, stored
 from .other_checkpoints import Open, opened, with_dtype_named
-from .set_besides import told_of_new, with_besides
+from .set_besides import hinting_at_new_objects, with_besides
 
 if TYPE_CHECKING:
     from .steps import Verb
@@ -45,7 +45,7 @@ def set_values(checkpoint: Checkpoint, assignments: Sequence[str], open: Open, l
     once = cache(partial(opened, checkpoint, open))
     for text in assignments:
         changed = with_besides(checkpoint, text)
-        with told_of_new(checkpoint, text):
+        with hinting_at_new_objects(checkpoint, text):
             checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), once, layers) if changed is None else changed
     return checkpoint
 

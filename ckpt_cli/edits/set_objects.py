@@ -20,6 +20,13 @@ def is_container(checkpoint: Checkpoint, key: str) -> bool:
     )
 
 
+def holds_entries(checkpoint: Checkpoint, key: str, but: str = "", otherwise: str = "") -> UsageError:
+    """Return the error for an assignment to a container that means one of its entries; `but` and `otherwise` go on with it and its mend."""
+    inside = [name for name in checkpoint.objects if name.startswith(f"{key}.")]
+    entries = f"{len(inside):,} {'entry' if len(inside) == 1 else 'entries'}"
+    return UsageError(f"{key} holds {entries}{but}", f"assign to one of them: '{inside[0]} = …'{otherwise}")
+
+
 def within_plain(checkpoint: Checkpoint, key: str) -> bool:
     """Whether `key` leads to an entry of an object that is a dict or a list by itself: one that an assignment before has made."""
     found = next(_above(checkpoint, key), None)
@@ -40,10 +47,7 @@ def with_object(checkpoint: Checkpoint, key: str, text: str, any_value: bool = F
     """
     value = _plain(key, text)
     if not any_value and key not in checkpoint.objects and isinstance(value, bool | int | float | str) and is_container(checkpoint, key):
-        inside = [name for name in checkpoint.objects if name.startswith(f"{key}.")]
-        entries = f"{len(inside):,} {'entry' if len(inside) == 1 else 'entries'}"
-        mend = f"assign to one of them: '{inside[0]} = …', or to all: '{key} = {{…}}'"
-        raise UsageError(f"{key} holds {entries}, and {text[:20]} is one value", mend)
+        raise holds_entries(checkpoint, key, f", and {text[:20]} is one value", f", or to all: '{key} = {{…}}'")
     above = next(_above(checkpoint, key), None) if key not in checkpoint.objects else None
     if above is not None and within_plain(checkpoint, key):
         return _with(checkpoint, above, _put(checkpoint.objects[above], key[len(above) + 1 :], value))

@@ -124,7 +124,12 @@ class Savable(Format):
         )
 
     def unknown_to_model(self, checkpoint: Checkpoint) -> str:
-        """What the program of this format makes of `new_names`, where a config or a graph of its own says which tensors there are."""
+        """What the program of this format makes of new tensors, where a config or a graph of its own says which there are."""
+        new = _new_names(checkpoint) if self.is_origin_of(checkpoint) else ""
+        return self.told_of_new(checkpoint, new) if new else ""
+
+    def told_of_new(self, checkpoint: Checkpoint, new: str) -> str:
+        """What its program makes of tensors that were not in the file, of which `new` names the first."""
         return ""
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
@@ -279,7 +284,7 @@ class HasChecksums(Format):
         raise NotImplementedError
 
 
-def new_names(checkpoint: Checkpoint) -> str:
+def _new_names(checkpoint: Checkpoint) -> str:
     """The first names of tensors that were not in the file that `checkpoint` was read from, as one text; empty where there are none."""
     read = checkpoint.origin.read if checkpoint.origin else checkpoint
     if checkpoint.tensors is read.tensors:
