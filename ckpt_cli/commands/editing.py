@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -179,26 +180,33 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: boo
     form.check_place(after)
     differences = _changes(before, after)
     show_differences(Answer(as_json), differences)
-    metadata = {} if after.metadata is before.metadata else after.metadata
-    changed_keys = [key for key, value in metadata.items() if value != before.metadata.get(key)]
-    for key in changed_keys:
-        note(f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {after.metadata[key]}")
-    dropped_keys = [key for key in before.metadata if key not in after.metadata]
-    for key in dropped_keys:
-        note(f"metadata {key}: {before.metadata[key]} is dropped")
-    objects = {} if after.objects is before.objects else after.objects
-    changed_objects = [name for name, value in objects.items() if name not in before.objects or value is not before.objects[name]]
-    for name in changed_objects:
-        below = sum(other.startswith(f"{name}.") for other in before.objects)
-        was = _shown(before.objects[name]) if name in before.objects else f"what held {below:,} entries" if below else "nothing"
-        note(f"{name}: {was} becomes {_shown(after.objects[name])}")
+    besides = [*_metadata_changed(before, after), *_objects_changed(before, after)]
+    for line in besides:
+        note(line)
     for line in form.losses(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")
     if unknown := form.unknown_to_model(after):
         note(unknown)
     for line in division_notes(after):
         note(line)
-    return bool(differences or changed_keys or dropped_keys or changed_objects)
+    return bool(differences or besides)
+
+
+def _metadata_changed(before: Checkpoint, after: Checkpoint) -> Iterator[str]:
+    """A line for each entry of the metadata that an edit changes, makes or drops."""
+    for key, value in () if after.metadata is before.metadata else after.metadata.items():
+        if value != before.metadata.get(key):
+            yield f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {value}"
+    yield from (f"metadata {key}: {value} is dropped" for key, value in before.metadata.items() if key not in after.metadata)
+
+
+def _objects_changed(before: Checkpoint, after: Checkpoint) -> Iterator[str]:
+    """A line for each object that an edit replaces or makes."""
+    for name, value in () if after.objects is before.objects else after.objects.items():
+        if name not in before.objects or value is not before.objects[name]:
+            below = sum(other.startswith(f"{name}.") for other in before.objects)
+            was = _shown(before.objects[name]) if name in before.objects else f"what held {below:,} entries" if below else "nothing"
+            yield f"{name}: {was} becomes {_shown(value)}"
 
 
 def _shown(value: Any) -> str:

@@ -22,7 +22,7 @@ from .merge_candidates import Staying, numbers, refuse_packed, staying
 from .other_checkpoints import opened
 
 if TYPE_CHECKING:
-    from .steps import Verb
+    from .steps import Context, Table, Verb
 
 WeightsOf = Mapping[str, tuple[float, ...]]  # by name
 
@@ -164,39 +164,39 @@ def _notes_of_method(method: str, by_pattern: Mapping[str, tuple[float, ...]], s
             yield f"slerp{of} goes {weights[1]:g} of the way: the first weight is not used"
 
 
+def _request_of(table: Table) -> Request:
+    """What a step of a recipe asks for."""
+    return Request(
+        table.get("method", "linear"),
+        parse_weights(table["weights"]) if "weights" in table else None,
+        "base" in table,
+        table.get("density"),
+        1 + len(table["merge"]),
+        "lora" in table,
+    )
+
+
+def _made(checkpoint: Checkpoint, table: Table, context: Context) -> Checkpoint:
+    """What a step of a recipe makes of the checkpoint that it is applied to."""
+    options = {key: table[key] for key in ("method", "density", "common", "seed") if key in table}
+    return merge(
+        [checkpoint, *(opened(checkpoint, context.open, path) for path in table["merge"])],
+        weights=_request_of(table).weights,
+        base=opened(checkpoint, context.open, table["base"]) if "base" in table else None,
+        lora=read_adapters(table.get("lora", ()), context.open),
+        layers=context.layers_of(checkpoint, table),
+        **options,
+    )
+
+
 def recipe_step() -> Verb:
     """The step `merge = [OTHER…]` of a recipe: the checkpoint that it is applied to is the first."""
-    from .steps import NUMBER, RULES, SEED, TEXT, TEXTS, TRUTH, Context, Outcome, Table, Verb
-
-    def request(table: Table) -> Request:
-        return Request(
-            table.get("method", "linear"),
-            parse_weights(table["weights"]) if "weights" in table else None,
-            "base" in table,
-            table.get("density"),
-            1 + len(table["merge"]),
-            "lora" in table,
-        )
+    from .steps import NUMBER, RULES, SEED, TEXT, TEXTS, TRUTH, Outcome, Verb
 
     def validate(table: Table) -> None:
-        request(table).checked()
+        _request_of(table).checked()
         list(map(parse_adapter, table.get("lora", ())))
 
-    def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
-        others = [opened(checkpoint, context.open, path) for path in (*table["merge"], *([table["base"]] if "base" in table else []))]
-        base = others.pop() if "base" in table else None
-        merged = merge(
-            [checkpoint, *others],
-            table.get("method", "linear"),
-            weights=request(table).weights,
-            base=base,
-            density=table.get("density"),
-            common=table.get("common", False),
-            lora=read_adapters(table.get("lora", ()), context.open),
-            seed=table.get("seed", 0),
-            layers=context.layers_of(checkpoint, table),
-        )
-        return Outcome(merged)
-
     keys = {"merge": RULES, "method": TEXT, "weights": TEXTS, "base": TEXT, "density": NUMBER, "lora": TEXTS}
-    return Verb({**keys, "common": TRUTH, "seed": SEED, "arch": TEXT}, make, validate, seeded=True)
+    others = {"common": TRUTH, "seed": SEED, "arch": TEXT}
+    return Verb(keys | others, lambda *step: Outcome(_made(*step)), validate, seeded=True)
