@@ -1,4 +1,4 @@
-"""Which parameters may have to follow where the shape of another one changes: by names, shapes and the order of the file. They are told.
+"""Which parameters may have to follow where the shape of another one changes: by names, shapes and the order of the file.
 
 the same layer        the bias of a weight, the statistics of a norm
 the vocabulary        the output head beside an embedding of the same number of rows, and its bias

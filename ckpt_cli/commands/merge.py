@@ -52,7 +52,7 @@ Adapters = Annotated[
     list[str] | None,
     typer.Option("--lora", metavar="ADAPTER[:SCALE]", help="Fold this adapter in; may be repeated.", show_default=False),
 ]
-Common = Annotated[bool, typer.Option("--common", help="Leave what not all have as A has it.")]
+Common = Annotated[bool, typer.Option("--common", help="Keep A's tensor where it is not in all checkpoints.")]
 
 
 def merge_command(
@@ -88,7 +88,7 @@ def merge_command(
 
 
 def _seed(method: str, seed: int | None) -> int | None:
-    """The seed, where the method has one: it is chosen where none is given."""
+    """The seed, where the method has one; a random one where none is given."""
     return (random_seed() if seed is None else seed) if methods[method].has_seed else None
 
 

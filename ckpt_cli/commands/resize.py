@@ -62,7 +62,7 @@ def resize_command(
     as_json: Json = False,
     arch: Arch = "auto",
 ) -> None:
-    """Change the shapes of parameters: '*.wte.weight=50304x*', '+16x*' for 16 rows more, '-16x*' for 16 rows less.
+    """Change the shapes of parameters: '*.wte.weight=50304x*', '+16x*' for 16 rows more, '-16x*' for 16 rows fewer.
 
     What is in the old and the new shape keeps its values; the rest is filled. --fill mean_rows gives new rows the mean of the old ones,
     resized_embeddings draws them near it; any other scheme is drawn as `reinit` would draw the whole new tensor.
@@ -96,7 +96,7 @@ def _step(rules: list[str], fill: str, request: Request, drawn: bool, arch: str)
 
 
 def _tell(before: Checkpoint, after: Checkpoint, plan: list[Planned], seed: int | None) -> None:
-    """Note what is filled with what, the seed, what followed and what may have to."""
+    """Print how tensors are filled, the seed, what followed, and what may have to follow."""
     note_plan(plan)
     if seed is not None:
         note(f"seed {seed}")

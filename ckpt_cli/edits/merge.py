@@ -44,10 +44,10 @@ def merge(
     Args:
         checkpoints: The checkpoints; one alone where there is a base, or adapters are folded into it.
         method: `linear` (the weighted sum, or the mean), `slerp` (the second weight is t), `task`, `ties` or `dare`; see `merging/`.
-        weights: A weight for each checkpoint; or such by pattern, of which the last that picks a tensor counts. Taken as they are.
+        weights: A weight for each checkpoint, or weights by pattern, the last that matches winning. They need not have the sum 1.
         base: What they were trained from, for `task`, `ties` and `dare`. The result has its dtypes, else those of the first.
         density: The part of the differences from the base that `ties` and `dare` keep.
-        common: Whether tensors that not all have are left as the first has them; otherwise they are an error.
+        common: Whether tensors that are not in all checkpoints stay as the first has them; otherwise they are an error.
         lora: Adapters, as `adapters.reading.read` returns them, and the scale of each, folded into the result.
         seed: The seed of `dare`.
         layers: Gives the types of layers, for patterns `@Type`.

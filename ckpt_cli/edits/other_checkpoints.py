@@ -32,7 +32,7 @@ def opened(checkpoint: Checkpoint, open: Open, path: str) -> Checkpoint:
 
 
 def source_of(checkpoint: Checkpoint, other: Checkpoint) -> Checkpoint:
-    """Return the checkpoint to take from. Where it is the file that is edited, it is as that was read: -i knows then what it overwrites."""
+    """Return the checkpoint to take from; if it is the file that is edited, as that was read, so that -i knows what it overwrites."""
     mine = checkpoint.origin
     same = mine and other.origin and mine.file.identity == other.origin.file.identity and other.is_as_read
     return mine.read.replacing(origin=mine) if mine and same else other

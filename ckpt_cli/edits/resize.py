@@ -109,7 +109,7 @@ def _new_shapes(checkpoint: Checkpoint, request: Request, layers: Layers, parame
 
 
 def _refuse_parts(checkpoint: Checkpoint, shapes: Mapping[str, object]) -> None:
-    """Raise EditError for a part of a packed parameter, and for tensors of which other ranks have other parts."""
+    """Raise EditError for parts of packed parameters, and for pieces of tensors whose other pieces are in other files."""
     if shapes and checkpoint.origin and part_notes(checkpoint.origin.path, checkpoint):
         raise EditError("the file is one part of several, whose tensors have one shape together", "convert the folder of all parts first")
     pieces = checkpoint.rest.distributed if isinstance(checkpoint.rest, TorchTree) else {}
@@ -167,7 +167,7 @@ def _grows(old: Shape, new: Shape) -> bool:
 
 
 def _drawn(now: Checkpoint, growing: Sequence[str], request: Request, around: Surroundings) -> tuple[Checkpoint, dict[str, Planned]]:
-    """The checkpoint with the tensors that grow filled throughout, and how they are."""
+    """The checkpoint in which every element of the tensors that grow is drawn, and how it is."""
     calls = dict.fromkeys(growing, request.fill) if request.fill else fitting_presets(now, growing, around.facts)
     rules = [Rule(name, call) for name, call in calls.items() if isinstance(call, Call | PresetCall)]
     after, plan = reinit(now, rules, seed=request.seed, layers=around.layers, open=around.open, facts=around.facts)

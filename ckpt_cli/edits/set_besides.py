@@ -54,7 +54,7 @@ def with_besides(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
 
 @contextmanager
 def hinting_at_new_objects(checkpoint: Checkpoint, text: str) -> Iterator[None]:
-    """Let an error about a name that nothing has say how a new object is made, where the file takes any."""
+    """Add to an error about an unknown name how a new object is made, where the format has a place for one."""
     try:
         yield
     except NoMatch as error:

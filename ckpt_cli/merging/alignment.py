@@ -77,7 +77,7 @@ def refuse_names(first: Source, others: Sequence[Source], aligned: Aligned) -> N
     """Check that all checkpoints have the same tensors.
 
     Raises:
-        EditError: They have not; it lists names, and says what would make them fit.
+        EditError: Their names differ. The error lists them, and says how to make them agree.
     """
     if not aligned.missing and not aligned.besides:
         return
@@ -108,7 +108,7 @@ def _prefix_hint(first: Source, other: Source) -> str:
 
 
 def refuse_shapes(sources: Sequence[Source], tensors: dict[str, tuple[Tensor, ...]]) -> None:
-    """Check that a tensor has one shape in all checkpoints. Raises EditError, which lists those that have not."""
+    """Check that each tensor has the same shape in all checkpoints. Raises EditError, which lists those that differ."""
     different = [name for name, each in tensors.items() if any(tensor.shape != each[0].shape for tensor in each[1:])]
     if different:
         shown = [f"{name} ({'; '.join(_shapes(sources, tensors[name]))})" for name in different]

@@ -45,7 +45,7 @@ class GrownRows(NamedTuple):
         """Check that a tensor has old rows, and that new rows alone are added.
 
         Raises:
-            EditError: It is none such.
+            EditError: The tensor is no table of floats, or its new shape is another one.
         """
         scheme, grows = self.call.scheme.name, f"{name} goes from {show_shape(old.shape)} to {show_shape(new)}"
         if len(new) != 2:

@@ -65,5 +65,5 @@ def parse_fill(text: str, fresh: bool) -> Fill:
     if not isinstance(call, Call | PresetCall):
         raise UsageError("keep fills nothing", "--fill a scheme, such as zeros: `ckpt schemes`")
     if isinstance(call, Call) and call.needs_old_values:
-        raise UsageError(f"{call} starts from old values, which new elements have not", "--fill another scheme: `ckpt schemes`")
+        raise UsageError(f"{call} starts from old values, and new elements have none", "--fill another scheme: `ckpt schemes`")
     return call

@@ -124,7 +124,7 @@ def over_base(tensor: Tensor, shape: tuple[int, ...], base: Storage, at_start: b
 
 
 def _axes(name: str, shape: tuple[int, ...], change: Resized) -> tuple[int | None, ...] | None:
-    """For each axis of a state, that of its parameter, or None for an axis of one element; None where no way or several ways are there."""
+    """For each axis of a state that of its parameter, or None for an axis of one element. None where no assignment fits, or several do."""
     old, new = change.before.shape, change.after.shape
     if shape == old:
         return tuple(range(len(old)))
