@@ -142,6 +142,11 @@ def first_few(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
+def number_of(count: int, thing: str) -> str:
+    """Return a count as it stands in a message: `1 tensor`, `2,000 tensors`."""
+    return f"{count:,} {thing}{'s' * (count != 1)}"
+
+
 def with_short_names(text: str) -> str:
     """Return a message in which no name is long: nothing between quotes, no word, and nothing else without a comma or a colon."""
     if len(text) <= _MOST_OF_A_NAME:

@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import typer
 
 from .. import writing
-from ..errors import UsageError, about
+from ..errors import UsageError, about, number_of
 from ..formats import Index, Savable, SeveralFiles, formats
 from ..show.answer import note
 from ..tensors.checkpoint import Checkpoint
@@ -100,7 +100,7 @@ def _plan(before: Checkpoint, after: Checkpoint, target: str, form: Savable, as_
     """Print what would be written."""
     with about(before.origin.path if before.origin else ""):
         changes = show_plan(before, after, form, as_json)
-    tensors = f"{len(after):,} tensor{'s' * (len(after) != 1)}"
+    tensors = number_of(len(after), "tensor")
     note(f"{target} would be written as {form.name}: {tensors}{'' if changes else ', none of them changed'}")
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..adapters.reading import Adapter
-from ..errors import EditError, UsageError, about, naming
+from ..errors import EditError, UsageError, about, naming, number_of
 from ..merging import How, Method, methods
 from ..merging.alignment import Aligned, Source, align, refuse_names, refuse_shapes, sources_of
 from ..merging.merged import Merged, Merger
@@ -130,9 +130,9 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
     label = sources[0].label
     missing = {name for names in aligned.missing.values() for name in names}
     if missing:
-        yield f"as {label} has them, since not all do: {len(missing):,} {'tensor' if len(missing) == 1 else 'tensors'}"
+        yield f"kept as in {label}, since not all checkpoints have them: {number_of(len(missing), 'tensor')}"
     for other, names in aligned.besides.items():
-        yield f"left behind, since {label} lacks them: {len(names):,} {'tensor' if len(names) == 1 else 'tensors'} of {other}"
+        yield f"left behind, since {label} lacks them: {number_of(len(names), 'tensor')} of {other}"
     yield from stay.notes(label, sources[0].checkpoint.separator)
     yield from _tie_notes(sources, tensors)
 

@@ -172,10 +172,12 @@ class Savable(Format):
 
     def losses(self, checkpoint: Checkpoint) -> list[str]:
         """What of `checkpoint` this format has no place for, though it saves the rest: a line for each kind."""
+        from ..errors import number_of
+
         lines, written = [], set(self.objects_to_write(checkpoint)) if checkpoint.objects or checkpoint.undecoded else set()
         lost = [name for name in {**checkpoint.objects, **checkpoint.undecoded} if name not in written]
         if lost:
-            lines.append(f"{len(lost):,} object{'s' * (len(lost) != 1)} besides tensors ({_first(lost)})")
+            lines.append(f"{number_of(len(lost), 'object')} besides tensors ({_first(lost)})")
         metadata = sorted(set(checkpoint.metadata) - {"format"})  # the framework's name says nothing that the file does not
         if metadata and not self.metadata:
             lines.append(f"metadata ({_first(metadata)})")

@@ -88,7 +88,7 @@ def refuse_names(first: Source, others: Sequence[Source], aligned: Aligned) -> N
         left -= min(shown, len(names))
         said.append(f"{label} lacks {first_few(names, shown)}")
     hints = (hint for other in others if (hint := _prefix_hint(first, other)))
-    mend = f"--common merges the other {len(aligned.tensors):,}, and leaves those that not all have as they are in {first.label}"
+    mend = f"--common merges the other {len(aligned.tensors):,}, and keeps the rest as in {first.label}"
     mend = mend if aligned.tensors else "they have no name in common"
     raise EditError(f"not all checkpoints have the same tensors: {'; '.join(said)}", next(hints, mend))
 
