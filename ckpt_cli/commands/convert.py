@@ -14,7 +14,8 @@ from ..formats import Index, Savable, SeveralFiles, formats
 from ..show.answer import note
 from ..tensors.checkpoint import Checkpoint
 from .config_in_line import config_in_line
-from .editing import note_new, show_plan, wanted_names, write
+from .edit_plan import show_changes
+from .editing import note_new, wanted_names, write
 from .model_folder import ModelFolder, is_folder, model_folder, weights_name
 from .params import Arch, Dequantise, DryRun, Force, FormatName, IgnoreIndex, Json, layers_of, open_checkpoint
 
@@ -99,7 +100,7 @@ def convert_command(
 def _plan(before: Checkpoint, after: Checkpoint, target: str, form: Savable, as_json: bool) -> None:
     """Print what would be written."""
     with about(before.origin.path if before.origin else ""):
-        changes = show_plan(before, after, form, as_json)
+        changes = show_changes(before, after, form, as_json)
     tensors = number_of(len(after), "tensor")
     note(f"{target} would be written as {form.name}: {tensors}{'' if changes else ', none of them changed'}")
 
