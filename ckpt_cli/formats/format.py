@@ -17,11 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import CannotHold, UnknownFormat, number_of, shortened
+
 if TYPE_CHECKING:
     from ..disk.file_to_write import FileToWrite
     from ..disk.layout import FileLayout
     from ..disk.patch import Patch
-    from ..errors import UnknownFormat
     from ..storage.file import File
     from ..storage.storage import Storage
     from ..tensors.checkpoint import Checkpoint
@@ -117,8 +118,6 @@ class Savable(Format):
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """Lay out a file that holds `checkpoint`. Raises CannotHold before the first byte where there is no place for something."""
-        from ..errors import CannotHold
-
         raise CannotHold(
             f"of a {self.name} file values alone are edited: names, shapes and dtypes are its program's", "convert it, say to .safetensors"
         )
@@ -172,8 +171,6 @@ class Savable(Format):
 
     def losses(self, checkpoint: Checkpoint) -> list[str]:
         """What of `checkpoint` this format has no place for, though it saves the rest: a line for each kind."""
-        from ..errors import number_of
-
         lines, written = [], set(self.objects_to_write(checkpoint)) if checkpoint.objects or checkpoint.undecoded else set()
         lost = [name for name in {**checkpoint.objects, **checkpoint.undecoded} if name not in written]
         if lost:
@@ -296,6 +293,4 @@ def _new_names(checkpoint: Checkpoint) -> str:
 
 def _first(names: Sequence[str]) -> str:
     """The first five of some names, long ones shortened, and a sign that there are more."""
-    from ..errors import shortened
-
     return ", ".join([*map(shortened, names[:5]), *(["…"] if len(names) > 5 else [])])
