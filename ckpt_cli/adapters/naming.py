@@ -31,6 +31,7 @@ LYCORIS: Ends = {
     r"\.(?:diff|w_norm)": "diff",
     r"\.(?:diff_b|b_norm)": "diff_b",
 }
+_MOST = 1e30  # of an alpha
 _NAME = r"\.(?!weight$|bias$)[^.]+"
 
 
@@ -144,9 +145,6 @@ def ratio(alpha: float, rank: float, key: str) -> float:
     if not rank or abs(alpha) > _MOST or alpha != alpha:
         raise EditError(f"{key}: alpha is {alpha:g}, the rank {rank:g}: no scale comes of that", "save the adapter again")
     return alpha / rank
-
-
-_MOST = 1e30
 
 
 namings: ModuleRegistry[Naming] = ModuleRegistry(

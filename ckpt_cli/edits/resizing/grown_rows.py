@@ -60,9 +60,12 @@ class GrownRows(NamedTuple):
 
         Args:
             name: The name of the tensor.
-            old: The old rows, in the columns that stay.
+            old: The old rows in the columns that stay, rows × columns, of a float dtype.
             count: How many new rows there are.
             seed: The seed of the command.
+
+        Returns:
+            The elements of count × columns in the dtype of the old ones (`schemes.from_values` has the formulas), and the line of the plan.
         """
         if self.call.scheme.name == "mean_rows":
             return _mean_rows(old, count), Planned(
