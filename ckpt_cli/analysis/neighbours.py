@@ -18,6 +18,7 @@ from ..tensors.checkpoint import Checkpoint
 
 Shape = tuple[int, ...]
 
+# More names than those of `named_parts.is_head`, and biases: a neighbour is only told, so a wrong guess changes nothing.
 _HEAD = re.compile(
     r"(.*[./])?(lm_head|embed_out|output|output_layer|decoder|proj_out|lm_loss|vocab_projector|generator_lm_head|logits|predictions"
     r"|mlm_dense|cls|generator|head)[./](weight|kernel|bias)(:0)?|(.*[./])?(final_logits_bias|predictions[./]bias)"
