@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -135,6 +135,17 @@ def shortened(name: str) -> str:
     """Return a name as it stands in a message: of a long one its beginning and its end."""
     half = _MOST_OF_A_NAME // 2
     return name if len(name) <= _MOST_OF_A_NAME else f"{name[:half]}…{name[1 - half :]}"
+
+
+def first_few(names: Sequence[str], most: int) -> str:
+    """Return the first names as they stand in a message, and the number of the others: `a, b, c and 4 more`."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def number_of(count: int, thing: str) -> str:
+    """Return a count as it stands in a message: `1 tensor`, `2,000 tensors`."""
+    return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
 def with_short_names(text: str) -> str:

@@ -99,7 +99,7 @@ def _old(contradiction: Contradiction) -> str:
 
 
 def _unexplained(edited: Edited, made: Iterable[Adjustment]) -> Iterator[str]:
-    """That tensors have other shapes than before, and that no entry of the config is known which tells them."""
+    """That shapes or the number of layers changed, and that no entry of the config is known to give them."""
     before, after = edited.before.parts.kinds, edited.after.parts.kinds
     pairs = [(each.old, each.new) for each in made if isinstance(each.old, int) and isinstance(each.new, int)]
     changed = [
@@ -127,7 +127,7 @@ def _follows(was: tuple[int, ...], now: tuple[int, ...], pairs: list[tuple[int, 
 
 
 def _head(edited: Edited) -> Iterator[str]:
-    """That the layer is gone that the class of the model ends with, so that its library draws a new one; or that there is one now."""
+    """That the head of the model's class is gone, so that its library would draw a new one; or that a model without a head has one now."""
     named = edited.config.class_name
     if edited.config.library != "transformers" or not named:
         return

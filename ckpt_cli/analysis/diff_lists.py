@@ -101,7 +101,7 @@ def by_layer(
 
 
 class _Pair(NamedTuple):
-    """A tensor of both sides, of one shape: the one before, and how far it is from the one after."""
+    """A tensor that both sides have in one shape: the one before, and its distance from the one after."""
 
     tensor: Tensor
     numbers: Numbers | None

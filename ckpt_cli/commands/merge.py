@@ -10,8 +10,7 @@ from ..edits.merge import recipe_step
 from ..edits.steps import Context
 from ..errors import about
 from ..merging import methods
-from ..show.answer import note
-from .editing import Destination, finish, open_to_edit, print_step, wanted_names
+from .editing import Destination, finish, note_new, open_to_edit, print_step, wanted_names
 from .model_facts import facts_of
 from .other_sources import Others, refuse_outputs
 from .params import (
@@ -53,7 +52,7 @@ Adapters = Annotated[
     list[str] | None,
     typer.Option("--lora", metavar="ADAPTER[:SCALE]", help="Fold this adapter in; may be repeated.", show_default=False),
 ]
-Common = Annotated[bool, typer.Option("--common", help="Leave what not all have as A has it.")]
+Common = Annotated[bool, typer.Option("--common", help="Keep A's tensor where it is not in all checkpoints.")]
 
 
 def merge_command(
@@ -89,7 +88,7 @@ def merge_command(
 
 
 def _seed(method: str, seed: int | None) -> int | None:
-    """The seed, where the method has one: it is chosen where none is given."""
+    """The seed, where the method has one; a random one where none is given."""
     return (random_seed() if seed is None else seed) if methods[method].has_seed else None
 
 
@@ -105,5 +104,4 @@ def _merge(path: str, step: dict[str, Any], to: Destination, as_json: bool, prin
         return
     refuse_outputs(before, after, to, others.values())
     finish(before, after, to, as_json)
-    for line in after.notes[len(before.notes) :]:
-        note(line)
+    note_new(before, after)

@@ -114,7 +114,7 @@ class Averages:
             return [self._match(f"average(@{path})", other, trained(other, within, kept_by_optimizers(other)))]
 
     def _match(self, called: str, source: Checkpoint, names: Iterable[str], of: Mapping[str, str | None] | None = None) -> Kept:
-        """Match tensors to those of the model, by the names of the parameters that they are averages of, where `of` tells these."""
+        """Match averages to the tensors of the model: by the names of their parameters where `of` has these, else by their own."""
         start = _common(names, source.separator) if of is None else ""
         rests = {name: (of[name] or name) if of else name[len(start) :] for name in names}
         beside = set() if source is not self._checkpoint else set(names)
@@ -154,7 +154,7 @@ def _lying_beside(known: Sequence[Average]) -> list[Average]:
 
 
 def _matched_ones(checkpoint: Checkpoint, known: Sequence[Average], model: Sequence[str]) -> list[Kept]:
-    """The averages of which it is known whose they are. Raises NoMatch where that is none."""
+    """The averages that are matched to parameters. Raises NoMatch where there are none."""
     found = [
         Kept(f"average({each.pattern})", checkpoint, {name: of for name, of in each.of.items() if of is not None})
         for each in known

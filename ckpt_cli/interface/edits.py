@@ -73,7 +73,7 @@ def resize(
 
     Args:
         checkpoint: The checkpoint, or its path.
-        rules: `"*.wte.weight=50304x*"`, `"+16x*"` behind a `PATTERN=` for 16 rows more, `"-16x*"` for 16 rows less.
+        rules: `"*.wte.weight=50304x*"`, `"+16x*"` behind a `PATTERN=` for 16 rows more, `"-16x*"` for 16 rows fewer.
         fill: A scheme for what is new: `mean_rows`, `normal(0, 0.02)`, `preset:NAME`; without one, as the model's preset does.
         at: The side of an axis at which there is more or less.
         fresh: Whether no values are kept.
@@ -135,7 +135,7 @@ def merge(
         base: What the checkpoints were trained from: for task, ties and dare.
         density: The part of each difference that ties and dare keep.
         lora: Adapters to fold in, `"ADAPTER"` or `"ADAPTER:SCALE"`.
-        common: Whether what not all have is left as the first has it.
+        common: Whether tensors that are not in all checkpoints stay as the first has them.
         seed: Where random numbers begin, from 0 to 2⁶³ - 1: for dare.
         arch: What patterns `@Type` speak of.
 

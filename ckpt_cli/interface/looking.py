@@ -15,7 +15,7 @@ from ..analysis.figures import Figures
 from ..analysis.layer_paths import DEEPEST, of_one
 from ..analysis.summary import Summary
 from ..commands.layer_types import layers_of
-from ..errors import UsageError, about
+from ..errors import UsageError, about, number_of
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Named, select
 from ..tensors.tensor import Tensor
@@ -111,7 +111,7 @@ class Digests(NamedTuple):
     tensors: dict[str, str]
 
     def __repr__(self) -> str:
-        return f"Digests({self.sha256}, {len(self.tensors):,} tensor{'s' * (len(self.tensors) != 1)})"
+        return f"Digests({self.sha256}, {number_of(len(self.tensors), 'tensor')})"
 
 
 def hash(checkpoint: AnyCheckpoint, patterns: Texts = (), *, arch: str = "auto") -> Digests:
@@ -203,7 +203,7 @@ class Sheet(Summary):
 
     def __repr__(self) -> str:
         name = self.model.architecture if self.model and self.model.architecture else "no known architecture"
-        return f"Summary({self.path!r}, {name}, {self.params:,} parameter{'s' * (self.params != 1)}, {self.tensors:,} tensors)"
+        return f"Summary({self.path!r}, {name}, {number_of(self.params, 'parameter')}, {self.tensors:,} tensors)"
 
     def __str__(self) -> str:
         from ..show.answer import Answer
