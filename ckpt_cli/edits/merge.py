@@ -133,7 +133,7 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
         yield f"as {label} has them, since not all do: {len(missing):,} {'tensor' if len(missing) == 1 else 'tensors'}"
     for other, names in aligned.besides.items():
         yield f"left behind, since {label} lacks them: {len(names):,} {'tensor' if len(names) == 1 else 'tensors'} of {other}"
-    yield from stay.notes(label, sources[0].checkpoint.separator)
+    yield from stay.notes(label, sources[0].checkpoint)
     yield from _tie_notes(sources, tensors)
 
 
