@@ -173,7 +173,10 @@ def release_notes(answered: bool) -> None:
 
 def note(text: str) -> None:
     """Print one line to standard error, for the person at the terminal."""
-    print(f"ckpt: {line(with_short_names(text))}", file=sys.stderr)
+    try:
+        print(f"ckpt: {line(with_short_names(text))}", file=sys.stderr, flush=True)
+    except BrokenPipeError:  # `2>&1 | head` has ended: the exit status stays that of the answer
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def readable_size(count: int) -> str:
