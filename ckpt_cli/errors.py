@@ -127,7 +127,8 @@ def naming(name: str) -> Iterator[None]:
 _MOST_OF_A_NAME = 200  # characters that are shown of a name from a file
 _MOST_OF_A_MESSAGE = 6000
 _LONG_PART = r"(?:[^,:;…]|[,:;](?! )){400,}"
-_LONG_NAME = r"""'(?:[^'\\]|\\.){201,}'|"(?:[^"\\]|\\.){201,}"|[^\s'"]{201,}"""
+_OPENS = r"(?<![^\s(\[{=:,])"  # a quote that opens, not one that closes
+_LONG_NAME = rf"""{_OPENS}'(?:[^'\\]|\\.){{201,}}'|{_OPENS}"(?:[^"\\]|\\.){{201,}}"|[^\s'"]{{201,}}"""
 
 
 def shortened(name: str) -> str:
