@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import copy
 import doctest
+import gc
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -244,6 +247,16 @@ def test_array_is_what_numpy_asks_for() -> None:
     assert numpy.array_equal(tensor, want) and torch.equal(torch.as_tensor(numpy.asarray(tensor)), torch.from_numpy(want))
     with pytest.raises(ValueError, match="always a copy"):
         numpy.asarray(tensor, copy=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int64", "uint8", "bool", "complex64", "float8_e4m3fn"])
+def test_torch_takes_a_tensor_as_one_of_its_own(dtype: str) -> None:
+    want = example(dtype, 3, 4)
+    torch.save({"a": want.t(), "scalar": want[0, 0]}, "a.pt")
+    checkpoint = ckpt_cli.open("a.pt")
+    for take in (torch.as_tensor, torch.asarray, torch.from_dlpack):
+        assert bits(take(checkpoint["a"])) == bits(want.t()) and bits(take(checkpoint["scalar"])) == bits(want[0, 0])
+    assert str(checkpoint["a"].dtype) == f"{checkpoint['a'].dtype}" == dtype
 
 
 def test_tensor_of_torch_is_its_own() -> None:
@@ -562,7 +575,38 @@ def test_quantised_tensors_say_what_to_do() -> None:
     assert ckpt_cli.open("q.pt", dequantise=True)["q"].torch().tolist() == pytest.approx([1.0] * 4)
 
 
-# In a program with threads
+# In a program with threads, copies and other processes
+
+
+def test_copies_share_the_open_file() -> None:
+    """A copy that closes the descriptor of the original would let the next file that is opened be read in its place."""
+    checkpoint = ckpt_cli.open(MLP)
+    want = numpy.asarray(checkpoint["0.weight"])
+    for made in (checkpoint, checkpoint["0.weight"], checkpoint["0.weight"].slice[:2], dict(checkpoint), checkpoint["0.bias"].storage):
+        for copied in (copy.copy, copy.deepcopy):
+            copied(made)
+    gc.collect()
+    others = [ckpt_cli.open(SHARED) for _ in range(5)]
+    assert numpy.array_equal(copy.deepcopy(checkpoint)["0.weight"], want) and numpy.array_equal(checkpoint["0.weight"], want)
+    assert others and not list(ckpt_cli.diff(copy.deepcopy(checkpoint), MLP))
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        lambda checkpoint: checkpoint,
+        lambda checkpoint: checkpoint["0.weight"],
+        lambda checkpoint: ckpt_cli.set_values(checkpoint, "0.weight += 1"),
+        lambda checkpoint: ckpt_cli.cast(checkpoint, "bfloat16")["0.weight"],
+        dict,
+    ],
+)
+def test_what_is_open_is_not_pickled(what: Callable[[Checkpoint], Any]) -> None:
+    made = what(ckpt_cli.open(MLP))
+    for dump in (pickle.dumps, lambda each: torch.save(each, "saved.pt")):
+        with pytest.raises(CkptError, match=r"cannot be pickled \(give the other process the path"):
+            dump(made)
+    assert pickle.loads(pickle.dumps(ckpt_cli.open(MLP).state_dict()))["0.bias"].shape == (8,)
 
 
 FORKS = """

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
-from .diff import Difference, norms, pair_key
+from .diff import Difference, pair_key
 from .distance import Numbers, Sums
 from .layer_paths import DEEPEST, grouped
+from .pair_sums import norms
 
 _NAN = float("nan")
 UNCHANGED = "unchanged"

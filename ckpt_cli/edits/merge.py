@@ -133,7 +133,7 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
         yield f"kept as in {label}, since not all checkpoints have them: {number_of(len(missing), 'tensor')}"
     for other, names in aligned.besides.items():
         yield f"left behind, since {label} lacks them: {number_of(len(names), 'tensor')} of {other}"
-    yield from stay.notes(label, sources[0].checkpoint.separator)
+    yield from stay.notes(label, sources[0].checkpoint)
     yield from _tie_notes(sources, tensors)
 
 

@@ -124,7 +124,7 @@ def foot(summary: Summary) -> Iterator[str]:
 
 def average_lines(summary: Summary) -> Iterator[str]:
     """Yield a line for each average that a training has kept: of how many tensors it is, what the file tells, how it is put in place."""
-    beside = [one for one in summary.averages if one.in_place is False and one.parameters]
+    beside = [one for one in summary.averages if one.in_place is False and one.parameters and one.updates != 0]
     for one in summary.averages:
         told = [f"of {number_of(one.parameters, 'tensor')}"] if one.parameters else []
         told += [f"decay {one.decay:g}"] if one.decay is not None else []
@@ -137,7 +137,8 @@ def average_lines(summary: Summary) -> Iterator[str]:
             trained = f"; {one.pattern} is what was trained" if one.parameters else ""
             yield f"average in the weights{facts}{trained}"
         else:
-            yield f"average {one.pattern}{facts}{'' if one.parameters else ': matched to no tensor'}"
+            told_besides = "" if one.parameters else ": matched to no tensor"
+            yield f"average {one.pattern}{facts}{': nothing is averaged yet' if one.updates == 0 else told_besides}"
 
 
 def _told(number: float | None) -> str:

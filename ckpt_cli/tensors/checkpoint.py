@@ -10,6 +10,7 @@ from ..numbers.dtypes import DType
 from ..numbers.shapes import nbytes_of, numel_of
 from ..storage.file import File
 from ..storage.storage import Storage
+from ..storage.uncopied import Uncopied
 from .tensor import Layout, Tensor
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ _PARTS = (
 )  # fmt: skip
 
 
-class Checkpoint(Mapping[str, Tensor]):
+class Checkpoint(Uncopied, Mapping[str, Tensor]):
     """An ordered, read-only mapping from names to tensors.
 
     Attributes:
