@@ -174,16 +174,18 @@ def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: boo
     metadata = {} if after.metadata is before.metadata else after.metadata
     changed_keys = [key for key, value in metadata.items() if value != before.metadata.get(key)]
     for key in changed_keys:
-        note(f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {after.metadata[key]}")
+        now = _shown(after.metadata[key])
+        note(f"metadata {key}: {_shown(before.metadata[key])} becomes {now}" if key in before.metadata else f"metadata {key}: {now} (new)")
     dropped_keys = [key for key in before.metadata if key not in after.metadata]
     for key in dropped_keys:
-        note(f"metadata {key}: {before.metadata[key]} is dropped")
+        note(f"metadata {key}: {_shown(before.metadata[key])} is dropped")
     objects = {} if after.objects is before.objects else after.objects
     changed_objects = [name for name, value in objects.items() if name not in before.objects or value is not before.objects[name]]
     for name in changed_objects:
         below = sum(other.startswith(f"{name}.") for other in before.objects)
-        was = _shown(before.objects[name]) if name in before.objects else f"what held {below:,} entries" if below else "nothing"
-        note(f"{name}: {was} becomes {_shown(after.objects[name])}")
+        now = _shown(after.objects[name])
+        was = f"{_shown(before.objects[name])} becomes" if name in before.objects else f"its {below:,} entries become" if below else ""
+        note(f"{name}: {was} {now}" if was else f"{name}: {now} (new)")
     for line in form.losses(after):
         note(f"{form.called or form.name} has no place for {line}: would be left behind")
     if unknown := form.unknown_to_model(after):

@@ -130,9 +130,9 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
     label = sources[0].label
     missing = {name for names in aligned.missing.values() for name in names}
     if missing:
-        yield f"as {label} has them, since not all do: {len(missing):,} {'tensor' if len(missing) == 1 else 'tensors'}"
+        yield f"not merged, as in {label}: {len(missing):,} {'tensor' if len(missing) == 1 else 'tensors'} that not all have"
     for other, names in aligned.besides.items():
-        yield f"left behind, since {label} lacks them: {len(names):,} {'tensor' if len(names) == 1 else 'tensors'} of {other}"
+        yield f"left out: {len(names):,} {'tensor' if len(names) == 1 else 'tensors'} of {other} that {label} lacks"
     yield from stay.notes(label, sources[0].checkpoint.separator)
     yield from _tie_notes(sources, tensors)
 
@@ -149,7 +149,7 @@ def _tie_notes(sources: Sequence[Source], tensors: Mapping[str, tuple[Tensor, ..
             if len(group) > 1 and apart and tuple(group) not in told:
                 told.add(tuple(group))
                 names = " ".join(f"'{name}'" for name in group)
-                yield f"{', '.join(group)} are tied in {source.label}, not in {apart[0]}: not tied here (`ckpt tie OUT {names}`)"
+                yield f"{', '.join(group)} are tied in {source.label}, not in {apart[0]}: not tied in the result (`ckpt tie OUT {names}`)"
 
 
 def _notes_of_method(method: str, by_pattern: Mapping[str, tuple[float, ...]], seed: int) -> Iterator[str]:

@@ -40,11 +40,11 @@ class Staying(NamedTuple):
             if names
         ]
         if told:
-            yield f"as {label} has them: {', '.join(told)}"
+            yield f"not merged, as in {label}: {', '.join(told)}"
         if self.optimizer:
             above = _above(self.optimizer, separator)
-            drop = f": leave them out by `ckpt drop OUT '{above}{separator}*'`" if above else ""
-            yield f"as {label} has them: {len(self.optimizer):,} tensors of the optimizer, whose moments have no mean{drop}"
+            drop = f" (they have no mean: `ckpt drop OUT '{above}{separator}*'` leaves them out)" if above else ""
+            yield f"not merged, as in {label}: {len(self.optimizer):,} tensors of the optimizer{drop}"
 
 
 def _above(names: Collection[str], separator: str) -> str:
