@@ -130,10 +130,9 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
     label = sources[0].label
     missing = {name for names in aligned.missing.values() for name in names}
     if missing:
-        yield f"kept as in {label}, since not all checkpoints have them: {number_of(len(missing), 'tensor')}"
+        yield f"not merged, as in {label}: {number_of(len(missing), 'tensor')} that not all have"
     for other, names in aligned.besides.items():
-        yield f"left behind, since {label} lacks them: {number_of(len(names), 'tensor')} of {other}"
-    yield from stay.notes(label, sources[0].checkpoint)
+        yield f"left out: {number_of(len(names), 'tensor')} of {other} that {label} lacks"
     yield from _tie_notes(sources, tensors)
 
 
@@ -149,7 +148,7 @@ def _tie_notes(sources: Sequence[Source], tensors: Mapping[str, tuple[Tensor, ..
             if len(group) > 1 and apart and tuple(group) not in told:
                 told.add(tuple(group))
                 names = " ".join(f"'{name}'" for name in group)
-                yield f"{', '.join(group)} are tied in {source.label}, not in {apart[0]}: not tied here (`ckpt tie OUT {names}`)"
+                yield f"{', '.join(group)} are tied in {source.label}, not in {apart[0]}: not tied in the result (`ckpt tie OUT {names}`)"
 
 
 def _notes_of_method(method: str, by_pattern: Mapping[str, tuple[float, ...]], seed: int) -> Iterator[str]:
