@@ -20,6 +20,7 @@ from .fold_in import fold_in
 from .merge_adapters import parse_adapter, read_adapters
 from .merge_candidates import Staying, numbers, refuse_packed, staying
 from .set import opened
+from .tied_views import overlapping
 
 if TYPE_CHECKING:
     from .steps import Verb
@@ -135,6 +136,7 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
         yield f"left behind, since {label} lacks them: {len(names):,} {'tensor' if len(names) == 1 else 'tensors'} of {other}"
     yield from stay.notes(label, sources[0].checkpoint)
     yield from _tie_notes(sources, tensors)
+    yield from _view_notes(sources[0], tensors)
 
 
 def _tie_notes(sources: Sequence[Source], tensors: Mapping[str, tuple[Tensor, ...]]) -> Iterator[str]:
@@ -150,6 +152,19 @@ def _tie_notes(sources: Sequence[Source], tensors: Mapping[str, tuple[Tensor, ..
                 told.add(tuple(group))
                 names = " ".join(f"'{name}'" for name in group)
                 yield f"{', '.join(group)} are tied in {source.label}, not in {apart[0]}: not tied here (`ckpt tie OUT {names}`)"
+
+
+def _view_notes(first: Source, tensors: Mapping[str, tuple[Tensor, ...]]) -> Iterator[str]:
+    """Which tensors are other views of elements that one before them has: each has its own in the result."""
+    checkpoint, parted = first.checkpoint, dict[str, str]()
+    for name, others in overlapping(checkpoint).items():
+        owner = next((other for other in others if other in tensors and checkpoint[other].key != checkpoint[name].key), name)
+        if name in tensors and others.index(owner) < others.index(name):
+            parted[name] = owner
+    if parted:
+        name, owner = next(iter(parted.items()))
+        more = f", and {len(parted) - 1:,} more are such views" if len(parted) > 1 else ""
+        yield f"{name} is another view of the elements of {owner} in {first.label}{more}: in the result each has its own"
 
 
 def _notes_of_method(method: str, by_pattern: Mapping[str, tuple[float, ...]], seed: int) -> Iterator[str]:
