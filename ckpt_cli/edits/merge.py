@@ -20,6 +20,7 @@ from .fold_in import fold_in
 from .merge_adapters import parse_adapter, read_adapters
 from .merge_candidates import Staying, numbers, refuse_packed, staying
 from .other_checkpoints import opened
+from .tied_views import overlapping
 
 if TYPE_CHECKING:
     from .steps import Context, Table, Verb
@@ -133,7 +134,9 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
         yield f"not merged, as in {label}: {number_of(len(missing), 'tensor')} that not all have"
     for other, names in aligned.besides.items():
         yield f"left out: {number_of(len(names), 'tensor')} of {other} that {label} lacks"
+    yield from stay.notes(label, sources[0].checkpoint)
     yield from _tie_notes(sources, tensors)
+    yield from _view_notes(sources[0], tensors)
 
 
 def _tie_notes(sources: Sequence[Source], tensors: Mapping[str, tuple[Tensor, ...]]) -> Iterator[str]:
@@ -149,6 +152,19 @@ def _tie_notes(sources: Sequence[Source], tensors: Mapping[str, tuple[Tensor, ..
                 told.add(tuple(group))
                 names = " ".join(f"'{name}'" for name in group)
                 yield f"{', '.join(group)} are tied in {source.label}, not in {apart[0]}: not tied in the result (`ckpt tie OUT {names}`)"
+
+
+def _view_notes(first: Source, tensors: Mapping[str, tuple[Tensor, ...]]) -> Iterator[str]:
+    """Which tensors are other views of elements that one before them has: each has its own in the result."""
+    checkpoint, parted = first.checkpoint, dict[str, str]()
+    for name, others in overlapping(checkpoint).items():
+        owner = next((other for other in others if other in tensors and checkpoint[other].key != checkpoint[name].key), name)
+        if name in tensors and others.index(owner) < others.index(name):
+            parted[name] = owner
+    if parted:
+        name, owner = next(iter(parted.items()))
+        more = f", and {len(parted) - 1:,} more are such views" if len(parted) > 1 else ""
+        yield f"{name} is another view of the elements of {owner} in {first.label}{more}: in the result each has its own"
 
 
 def _notes_of_method(method: str, by_pattern: Mapping[str, tuple[float, ...]], seed: int) -> Iterator[str]:

@@ -32,7 +32,7 @@ from .resizing.new_shapes import Resizing, fit
 from .resizing.presets import fitting_presets
 from .resizing.request import PLACES, Request, parse_request
 from .resizing.states import Resized, over_base, with_states
-from .resizing.tied_views import permuted, views_of
+from .tied_views import permuted, views_of
 from .unfilled import unfilled
 from .wishes import Facts
 
