@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         cast,
         drop,
         map,
-        merge,
         reinit,
         rename,
         resize,
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     )
     from .interface.looking import Digests, diff, hash, stats, summary
     from .interface.looking import Sheet as Summary
+    from .interface.merging import merge
     from .interface.opening import open
     from .interface.saving import save
     from .tensors.checkpoint import Checkpoint
@@ -54,7 +54,7 @@ _IN = {
     "Checkpoint": "tensors.checkpoint", "CkptError": "errors", "Difference": "analysis.diff", "Digests": "interface.looking",
     "Figures": "analysis.figures", "Summary": "interface.looking:Sheet", "Tensor": "tensors.tensor",
     "diff": "interface.looking", "hash": "interface.looking", "stats": "interface.looking", "summary": "interface.looking",
-    "open": "interface.opening", "save": "interface.saving",
+    "merge": "interface.merging", "open": "interface.opening", "save": "interface.saving",
 }  # fmt: skip
 
 

@@ -15,12 +15,13 @@ from ..analysis.figures import Figures
 from ..analysis.layer_paths import DEEPEST, of_one
 from ..analysis.summary import Summary
 from ..commands.layer_types import layers_of
-from ..errors import UsageError, about, number_of
+from ..errors import UsageError, number_of
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Named, select
 from ..tensors.tensor import Tensor
 from .edits import Texts
 from .opening import AnyCheckpoint, opened, place, texts
+from .wording import about
 
 if TYPE_CHECKING:
     from ..analysis.config_summary import ConfigSummary
