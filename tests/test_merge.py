@@ -259,6 +259,15 @@ def test_common_leaves_what_not_all_have(ckpt: Ckpt, tmp_path: Path) -> None:
     assert "14 tensors that not all have" in told and "1 tensor of" in told and "other" not in made
 
 
+def test_the_factors_of_adapters_are_no_changes(ckpt: Ckpt, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 4}')
+    for name in "ab":
+        factors = {f"base_model.model.x.lora_{part}.weight": torch.randn(shape) for part, shape in (("A", (2, 4)), ("B", (8, 2)))}
+        save_file(factors, tmp_path / f"{name}.safetensors")
+    told = ckpt("merge", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "-o", tmp_path / "c.safetensors").err
+    assert f"(ckpt merge BASE --lora {tmp_path / 'a.safetensors'}:W --lora {tmp_path / 'b.safetensors'}:W is)" in told
+
+
 def test_a_prefix_alone_is_told_with_the_command(ckpt: Ckpt, tmp_path: Path) -> None:
     save_file(model(0), tmp_path / "a.safetensors")
     save_file({f"module.{name}": tensor for name, tensor in model(1).items()}, tmp_path / "b.safetensors")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..adapters.describing import described
 from ..adapters.reading import Adapter
 from ..errors import EditError, UsageError, about, naming, number_of
 from ..merging import How, Method, methods
@@ -135,6 +136,9 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
     for other, names in aligned.besides.items():
         yield f"left out: {number_of(len(names), 'tensor')} of {other} that {label} lacks"
     yield from stay.notes(label, sources[0].checkpoint)
+    if described(sources[0].checkpoint):
+        fold = " ".join(["ckpt merge BASE", *(f"--lora {source.label}:W" for source in sources)])
+        yield f"{label} is an adapter, whose factors are merged one by one: that is no merge of the changes they make ({fold} is)"
     yield from _tie_notes(sources, tensors)
     yield from _view_notes(sources[0], tensors)
 
