@@ -288,6 +288,15 @@ def test_two_names_of_one_storage_are_compared_once(tmp_path: Path) -> None:
         assert agrees(numbers._asdict() | {"first": [want["first"]]}, want)
 
 
+def test_no_cosine_is_beyond_one(ckpt: Ckpt, tmp_path: Path) -> None:
+    """Scripts take its acos."""
+    a = {f"t{number}": torch.randn(number) for number in range(1, 60)}
+    for factor in (-3.0, 1.1):
+        paths = pair(tmp_path, a, {name: factor * tensor for name, tensor in a.items()})
+        cosines = [each["cosine"] for each in json.loads(ckpt("diff", *paths, "--json", status=1).out)["differences"]]
+        assert len(cosines) == 59 and all(0 <= 1 - abs(cosine) < 1e-6 for cosine in cosines)
+
+
 @pytest.mark.parametrize("suffixes", [("safetensors", "safetensors"), ("safetensors", "pt"), ("pt", "pt")])
 def test_many_small_tensors_are_told_as_each_alone(ckpt: Ckpt, tmp_path: Path, suffixes: tuple[str, str]) -> None:
     """They are read and summed together: sizes, dtypes, and what is equal, infinite or NaN, are mixed within a read."""
