@@ -7,6 +7,7 @@ numbers are all there is. In floats a division by zero has the result of IEEE 75
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -130,17 +131,18 @@ class Calculation:
                 raise EditError("complex values have no order", "clip takes real ones")
             return any(taken) and name != "abs"
 
-        if evaluate(self._terms, list(map(_is_complex, self._made)), is_complex) and self.dtype.kind != "c":
+        complexes = list(map(_is_complex, self._made))
+        if any(complexes) and evaluate(self._terms, complexes, is_complex) and self.dtype.kind != "c":
             raise EditError(f"{self.dtype.name} cannot hold complex values")
 
     def _constant(self, each: Number | Values) -> Any:
         """A number as numpy has it, or a list broadcast to the shape of the result, in the dtype that is computed in."""
-        value = each.value if isinstance(each, Number) else each.array
         wide = DTYPES[self._wide_for(_is_complex(each))]
         alike = self.dtype.kind == "c" or (self.dtype.kind == "f" and not _is_complex(each))
         own = self._exact or (alike and (self.dtype.part == 8) == (self._wide == "float64"))
-        value = operand(value, self.dtype if own else wide)
-        return broadcast(value, self.shape) if isinstance(each, Values) else value
+        if isinstance(each, Number):
+            return _number(each.value, repr(each.value), self.dtype if own else wide)
+        return broadcast(operand(each.array, self.dtype if own else wide), self.shape)
 
     def _wide_for(self, is_complex: bool) -> str:
         """The dtype that real or complex values are computed in."""
@@ -228,6 +230,12 @@ class Calculation:
 
         with numpy.errstate(all="ignore"):
             return tracked(self._terms, self._operands(first, count, blocks), count)
+
+
+@lru_cache
+def _number(value: complex, shown: str, dtype: DType) -> Any:
+    """A number as it is computed with in `dtype`, made once for all tensors. `shown` tells -0.0 from 0 and 1 from 1.0."""
+    return operand(value, dtype)
 
 
 def _bits_of(name: str, taken: list[int]) -> int:
