@@ -211,6 +211,16 @@ def test_answers_are_those_of_the_commands(ckpt: Ckpt) -> None:
     assert lines[0] == f"{MLP}: torch, 2.5 kB on disk" and "├── 0  Linear          40" in lines and lines[-1] == "4 tensors: 49 float32"
 
 
+def test_figures_are_rows_of_a_table() -> None:
+    rows = [{"name": name, **figures} for name, figures in ckpt_cli.stats(MLP).items()]
+    assert [*rows[0]] == ["name", "min", "max", "mean", "std", "l2", "zeros", "nan", "inf"]
+    assert rows[1]["min"] == torch.load(MLP)["0.bias"].min().item() and dict(ckpt_cli.stats(MLP)["0.bias"])["std"] == rows[1]["std"]
+
+
+def test_version_is_that_of_the_command(ckpt: Ckpt) -> None:
+    assert ckpt("--version").out.split() == ["ckpt", ckpt_cli.__version__]
+
+
 def test_figures_of_what_has_none() -> None:
     name = "coo"
     torch.save({name: torch.eye(3).to_sparse(), "w": torch.ones(2)}, "sparse.pt")
