@@ -78,6 +78,8 @@ def _rows(checkpoint: Checkpoint, tensors: dict[str, Tensor], total: bool, depth
 
 def _depth(by_layer: bool | int) -> int | None:
     """How many parts of its path tell a layer; None where tensors count by themselves."""
+    if by_layer < 0:
+        raise UsageError("by_layer counts the parts of a path", "give 1 or more, or True")
     return DEEPEST if by_layer is True else by_layer or None
 
 
@@ -165,6 +167,8 @@ def diff(
     Raises:
         CkptError: A pattern matches nothing, or bytes cannot be read.
     """
+    if not (rtol >= 0 and atol >= 0):
+        raise UsageError("tolerances are 0 or more")
     one, two = (_decoded(opened(each), dequantise) for each in (a, b))
     with about(place(one)):
         names = select(Named([*one, *two], one), texts(patterns), layers_of(one, arch)) if texts(patterns) else None
