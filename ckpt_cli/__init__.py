@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from .tensors.checkpoint import Checkpoint
     from .tensors.tensor import Tensor
 
+    __version__: str
+
 __all__ = [
     "Checkpoint", "CkptError", "Difference", "Digests", "Figures", "Summary", "Tensor",
     "add", "apply", "cast", "diff", "drop", "hash", "map", "merge", "open", "reinit", "rename", "resize", "save",
@@ -61,6 +63,8 @@ _IN = {
 if not TYPE_CHECKING:  # a name that is not there is an error to type checkers, too
 
     def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return import_module("importlib.metadata").version("ckpt-tool")
         if name not in __all__:
             raise AttributeError(f"ckpt_cli has no {name!r}")
         module, _, called = _IN.get(name, "interface.edits").partition(":")

@@ -210,6 +210,16 @@ def test_answers_are_those_of_the_commands(ckpt: Ckpt) -> None:
     assert lines[0] == f"{MLP}: torch, 2.5 kB on disk" and "├── 0  Linear          40" in lines and lines[-1] == "4 tensors: 49 float32"
 
 
+def test_figures_are_rows_of_a_table() -> None:
+    rows = [{"name": name, **figures} for name, figures in ckpt_cli.stats(MLP).items()]
+    assert [*rows[0]] == ["name", "min", "max", "mean", "std", "l2", "zeros", "nan", "inf"]
+    assert rows[1]["min"] == torch.load(MLP)["0.bias"].min().item() and dict(ckpt_cli.stats(MLP)["0.bias"])["std"] == rows[1]["std"]
+
+
+def test_version_is_that_of_the_command(ckpt: Ckpt) -> None:
+    assert ckpt("--version").out.split() == ["ckpt", ckpt_cli.__version__]
+
+
 def test_figures_of_what_has_none() -> None:
     name = "coo"
     torch.save({name: torch.eye(3).to_sparse(), "w": torch.ones(2)}, "sparse.pt")
@@ -560,6 +570,35 @@ def test_errors_name_arguments_as_python_has_them(ask: Callable[[], object], wor
     with pytest.raises(CkptError) as caught:
         ask()
     assert words in str(caught.value) and " --" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("second", ["0.bias += 1", "0.weight += 1"])  # written over the file, and as a new file
+@pytest.mark.parametrize(
+    "first", [lambda c: ckpt_cli.drop(c, "2.bias"), lambda c: ckpt_cli.set_values(c, "2.bias = 5")], ids=["new", "over"]
+)
+def test_edit_in_place_does_not_undo_another(first: Callable[[Checkpoint], Checkpoint], second: str) -> None:
+    shutil.copy(MLP, "a.pt")
+    early, late = ckpt_cli.open("a.pt"), ckpt_cli.open("a.pt")
+    ckpt_cli.save(first(early), in_place=True)
+    written = Path("a.pt").read_bytes()
+    for stale in (early, late):
+        with pytest.raises(CkptError, match=r"^a.pt: the file has changed since it was opened \(open it again"):
+            ckpt_cli.save(ckpt_cli.set_values(stale, second), in_place=True)
+    assert Path("a.pt").read_bytes() == written
+    ckpt_cli.save(ckpt_cli.set_values("a.pt", second), in_place=True)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: ckpt_cli.stats(MLP, by_layer=-1),
+        lambda: list(ckpt_cli.diff(MLP, SHARED, rtol=-1)),
+        lambda: list(ckpt_cli.diff(MLP, SHARED, atol=float("nan"))),
+    ],
+)
+def test_numbers_that_make_no_sense(ask: Callable[[], object]) -> None:
+    with pytest.raises(CkptError):
+        ask()
 
 
 def test_path_is_taken_where_a_checkpoint_is() -> None:

@@ -151,7 +151,7 @@ def rename(checkpoint: AnyCheckpoint, rules: Texts) -> Checkpoint:
     return made(checkpoint, "rename", rename=texts(rules))
 
 
-def map(checkpoint: AnyCheckpoint, by: str, *, like: str = "", rest: str = "", arch: str = "auto") -> Checkpoint:
+def map(checkpoint: AnyCheckpoint, by: str, *, like: str | os.PathLike[str] = "", rest: str = "", arch: str = "auto") -> Checkpoint:
     """Carry names and layouts from one framework to another: `ckpt convert --map`. The notes of the result say what was left out.
 
     Args:
@@ -164,7 +164,7 @@ def map(checkpoint: AnyCheckpoint, by: str, *, like: str = "", rest: str = "", a
     Raises:
         CkptError: The map does not cover a tensor, or two would have one name.
     """
-    return made(checkpoint, "map", map=by, like=like, rest=rest, arch=arch)
+    return made(checkpoint, "map", map=by, like=os.fspath(like), rest=rest, arch=arch)
 
 
 def drop(checkpoint: AnyCheckpoint, patterns: Texts, *, arch: str = "auto") -> Checkpoint:

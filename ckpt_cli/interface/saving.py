@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import ReadError, UsageError
 from ..tensors.checkpoint import Checkpoint
 from .opening import AnyCheckpoint, opened, place
 from .wording import about
@@ -58,8 +58,20 @@ def _saved(checkpoint: Checkpoint, to: Destination) -> list[str]:
     from ..packing import parts_changed
 
     read = checkpoint.origin.read.replacing(origin=checkpoint.origin) if checkpoint.origin else checkpoint
+    if to.in_place:
+        _refuse_changed(read)
     target, form, folder = target_and_format(read, to)
     folder, of_config = config_in_line(read, checkpoint, target, folder)
     of_parts = parts_changed(read, checkpoint)
     notes = saved(checkpoint, target, form, replace=to.force or to.in_place, backup=to.backup, folder=folder)
     return [*of_parts, *notes, *of_config]
+
+
+def _refuse_changed(read: Checkpoint) -> None:
+    """Raises ReadError where a file is not what it was when it was opened: an edit in place would undo what changed it."""
+    from ..formats import formats
+
+    for file in formats[read.origin.format].files_read(read) if read.origin else ():
+        found = os.stat(file.path)
+        if (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns) != (*file.identity[:2], file.size, file.changed):
+            raise ReadError("the file has changed since it was opened", "open it again, and edit that", file.path)
