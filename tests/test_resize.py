@@ -250,7 +250,7 @@ def test_views_that_share_a_storage_without_being_tied_are_left_or_refused(ckpt:
 def test_neighbours_are_named_with_the_command(ckpt: Ckpt, tmp_path: Path) -> None:
     def told(tensors: dict[str, torch.Tensor], *rules: str) -> str:
         lines = ckpt("resize", saved(tmp_path / "a.pt", tensors), *rules, "--fill", "zeros", "-n").err.splitlines()
-        return "\n".join(line for line in lines if "may have to be followed" in line)
+        return "\n".join(line for line in lines if "may have to follow" in line)
 
     net = {
         name: tensor.detach()
