@@ -243,6 +243,17 @@ def test_what_contradicted_before_is_left_and_called_old(model: Callable[..., Pa
     assert json.loads((tmp_path / "out/config.json").read_text())["num_hidden_layers"] == 9
 
 
+def test_a_cast_of_all_weights_tells_the_dtype_whatever_the_config_told_before(
+    model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt
+) -> None:
+    folder = model(LLAMA | {"dtype": "float16"})
+    ckpt("cast", folder, "bf16", "*.layers.*", "-o", f"{tmp_path}/part/")
+    assert json.loads((tmp_path / "part/config.json").read_text())["dtype"] == "float16"
+    assert "dtype float16 becomes bfloat16" in ckpt("cast", folder, "bf16", "-o", f"{tmp_path}/out/").err
+    ckpt("cast", folder, "bf16", "-i")
+    assert "dtype float16 becomes float32" in ckpt("cast", folder, "fp32", "-o", f"{tmp_path}/back/").err
+
+
 def test_every_other_byte_stays(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
     text = '{\r\n\t"z" : [1,2 , 3],"model_type":"llama",\r\n "rope": 1e-05, "dtype"\t:  "float32" ,"é": "é", "n": NaN}\r\n\r\n'
     ckpt("cast", model(text.encode()), "bf16", "-o", f"{tmp_path}/out/")
