@@ -176,6 +176,15 @@ def test_what_becomes_of_the_config_is_told(edit: list[str], told: str, model: C
     assert [line[: len(told)] for line in lines] == [told] * bool(told), said
 
 
+def test_a_last_layer_that_was_like_no_other_is_missed(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = model(LLAMA, OF_LLAMA | {"model.layers.3.mlp.up_proj.weight": (6, 8)})
+    line = "model.layers.2 comes last now, and is not like the layer that did (mlp.up_proj.weight): the library may not load it"
+    assert line in ckpt("drop", folder, "*.layers.3.*", "-o", f"{tmp_path}/out/").err
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[step]]\ndrop = ["*.layers.2.*"]\n[[step]]\nrename = ["*.layers.3.*=*.layers.2.*"]\n')
+    assert "comes last" not in ckpt("apply", folder, recipe, "-o", f"{tmp_path}/kept/").err
+
+
 STAGES = {f"encoder.layers.{stage}.blocks.{block}.conv.weight": (4, 4) for stage in range(3) for block in range(2)}
 PARTS = {
     f"{path}.{number}.conv.weight": (4, 4) for path in ("down_blocks", "mid_block.resnets", "encoder.conv_layers") for number in range(2)
