@@ -268,6 +268,8 @@ def test_neighbours_are_named_with_the_command(ckpt: Ckpt, tmp_path: Path) -> No
     }
     assert told(text, "wte.weight=53x*").endswith("ckpt resize … 'lm_head.weight=53x*' lm_head.bias=53")
     assert told(text, "lm_head.weight=53x*").endswith("ckpt resize … 'wte.weight=53x*' lm_head.bias=53")
+    classifier = {"classifier.weight": torch.zeros(3, 8), "net.embedder.weight": torch.zeros(8, 3, 4, 4)}  # as in a file sorted by name
+    assert not told(classifier, "classifier.weight=4x*")
     text["lm_head.weight"] = text["wte.weight"]
     assert "lm_head.weight" not in told(text, "wte.weight=53x*").partition("followed by")[2]
 
