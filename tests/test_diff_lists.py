@@ -222,6 +222,13 @@ def test_patterns_pick_what_is_listed_by_either_name(ckpt: Ckpt, tmp_path: Path)
         assert [row[1] for row in rows] == ["encoder.0.weight", "encoder.0.bias"]
 
 
+def test_a_prefix_is_told_also_where_patterns_pick_names_of_one_side(ckpt: Ckpt, tmp_path: Path) -> None:
+    paths = saved(tmp_path / "a.pt", named("module.", NET)), saved(tmp_path / "b.pt", NET)
+    for pattern in ("module.encoder.0.*", "encoder.0.*"):
+        assert "--map 'module.*=*' compares them" in ckpt("diff", *paths, pattern, status=1).err
+    assert ckpt("diff", paths[1], saved(tmp_path / "c.pt", NET | HEAD), *HEAD, status=1).err == ""
+
+
 def test_layers_are_those_that_summary_has(ckpt: Ckpt) -> None:
     for name in ("mlp.keras", "mlp.weights.h5", "shared-mlp.pt", "blocks.gguf", "nested.pt"):
         summary = [row[1] for row in ckpt("summary", SAMPLES / name).rows if row[0] == "layer"]

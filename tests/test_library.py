@@ -27,6 +27,7 @@ from oracles import DTYPES, bits, example, safetensors_file
 
 import ckpt_cli
 from ckpt_cli import Checkpoint, CkptError
+from ckpt_cli.numbers.dtypes import named
 
 ROOT = SAMPLES.parent
 MLP, TRAINING, SHARED = SAMPLES / "mlp.pt", SAMPLES / "training.ckpt", SAMPLES / "shared-mlp.pt"
@@ -207,6 +208,16 @@ def test_answers_are_those_of_the_commands(ckpt: Ckpt) -> None:
     assert (summary.params, summary.tensors, summary.dtypes) == (document["params"], document["tensors"], document["dtypes"])
     lines = str(ckpt_cli.summary(MLP)).split("\n")
     assert lines[0] == f"{MLP}: torch, 2.5 kB on disk" and "├── 0  Linear          40" in lines and lines[-1] == "4 tensors: 49 float32"
+
+
+def test_figures_are_rows_of_a_table() -> None:
+    rows = [{"name": name, **figures} for name, figures in ckpt_cli.stats(MLP).items()]
+    assert [*rows[0]] == ["name", "min", "max", "mean", "std", "l2", "zeros", "nan", "inf"]
+    assert rows[1]["min"] == torch.load(MLP)["0.bias"].min().item() and dict(ckpt_cli.stats(MLP)["0.bias"])["std"] == rows[1]["std"]
+
+
+def test_version_is_that_of_the_command(ckpt: Ckpt) -> None:
+    assert ckpt("--version").out.split() == ["ckpt", ckpt_cli.__version__]
 
 
 def test_figures_of_what_has_none() -> None:
@@ -492,6 +503,107 @@ def test_edits_compose_and_leave_what_they_are_given() -> None:
     assert numpy.asarray(both["0.weight"]).tolist() == [[2.0] * 4] * 8
     taken = ckpt_cli.add(before, from_=ckpt_cli.set_values(before, "0.bias = 9"), wanted="0.bias", rename="0.bias=head.bias")
     assert numpy.asarray(taken["head.bias"]).tolist() == [9.0] * 8
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bf16", "bfloat16", torch.bfloat16, numpy.dtype(ml_dtypes.bfloat16), ml_dtypes.bfloat16, named("bfloat16")], ids=repr
+)
+def test_dtype_is_a_text_or_that_of_a_library(dtype: Any) -> None:
+    assert ckpt_cli.cast(MLP, dtype)["0.weight"].dtype.name == "bfloat16"
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    one, two = (numpy.asarray(ckpt_cli.reinit(MLP, "0.weight=normal", seed=seed)["0.weight"]) for seed in (numpy.int64(7), 7))
+    assert numpy.array_equal(one, two)
+    merged = ckpt_cli.merge(MLP, ckpt_cli.set_values(MLP, "*=0"), weights=numpy.array([0.25, 0.75]))
+    assert numpy.array_equal(merged["0.bias"], numpy.float32(0.25) * numpy.asarray(ckpt_cli.open(MLP)["0.bias"]))
+
+
+def adapter(path: str, seed: int) -> None:
+    Path("adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 2}')
+    torch.manual_seed(seed)
+    name = "base_model.model.0.lora_{}.weight"
+    torch.save({name.format("A"): torch.randn(2, 4), name.format("B"): torch.randn(8, 2)}, path)
+
+
+def test_adapters_are_texts_paths_checkpoints_or_pairs() -> None:
+    adapter("one.pt", 1)
+    adapter("two:3.pt", 2)
+    one, two = "one.pt", Path("two:3.pt")
+    ways = (
+        ["one.pt:0.5", "two:3.pt:0.25"],
+        [(one, 0.5), (two, 0.25)],
+        ((ckpt_cli.open(one), 0.5), (ckpt_cli.open(two), 0.25)),
+        [(one, numpy.float32(0.5)), ckpt_cli.set_values(two, "*lora_B.weight *= 0.25")],
+    )
+    merged = [numpy.asarray(ckpt_cli.merge(MLP, lora=way)["0.weight"]) for way in ways]
+    assert all(numpy.allclose(merged[0], each, rtol=1e-6) for each in merged)
+    first, second = torch.load(one), torch.load(two)
+    want = torch.load(MLP)["0.weight"]
+    for each, scale in ((first, 0.5), (second, 0.25)):
+        a, b = each.values()
+        want = want + scale * (b @ a)
+    assert numpy.allclose(merged[0], want, atol=1e-6)
+    for single in ((one, 0.5), "one.pt:0.5"):
+        assert numpy.allclose(
+            ckpt_cli.merge(MLP, lora=single)["0.weight"], numpy.asarray(ckpt_cli.merge(MLP, lora=[(one, 0.5)])["0.weight"])
+        )
+
+
+@pytest.mark.parametrize(
+    "ask, words",
+    [
+        (lambda: ckpt_cli.save(MLP, SHARED), "(force=True replaces it, or choose another name)"),
+        (lambda: ckpt_cli.save(MLP, "model"), "or format=)"),
+        (lambda: ckpt_cli.save(MLP, "out.pt", backup=".bak"), "out.pt: backup= goes with in_place=True"),
+        (lambda: ckpt_cli.merge(MLP, SHARED, method="task"), "(name it: base=BASE)"),
+        (lambda: ckpt_cli.merge(MLP), "lora=ADAPTER)"),
+        (lambda: ckpt_cli.merge([MLP, SHARED]), "(merge(*checkpoints))"),
+        (lambda: ckpt_cli.add(MLP, []), "or from_="),
+        (lambda: ckpt_cli.add(MLP, from_=MLP), "rename='OLD=NEW'; `ckpt set` changes what is there)"),
+        (lambda: ckpt_cli.reinit(MLP, "*=zeros", seed=None), "seed takes a whole number"),  # type: ignore[arg-type]
+        (lambda: ckpt_cli.select(TRAINING, "@Linear", arch="none"), "arch="),
+        (lambda: ckpt_cli.open(bytes(MLP) + b".none"), "no such file"),
+    ],
+)
+def test_errors_name_arguments_as_python_has_them(ask: Callable[[], object], words: str) -> None:
+    with pytest.raises(CkptError) as caught:
+        ask()
+    assert words in str(caught.value) and " --" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("second", ["0.bias += 1", "0.weight += 1"])  # written over the file, and as a new file
+@pytest.mark.parametrize(
+    "first", [lambda c: ckpt_cli.drop(c, "2.bias"), lambda c: ckpt_cli.set_values(c, "2.bias = 5")], ids=["new", "over"]
+)
+def test_edit_in_place_does_not_undo_another(first: Callable[[Checkpoint], Checkpoint], second: str) -> None:
+    shutil.copy(MLP, "a.pt")
+    early, late = ckpt_cli.open("a.pt"), ckpt_cli.open("a.pt")
+    ckpt_cli.save(first(early), in_place=True)
+    written = Path("a.pt").read_bytes()
+    for stale in (early, late):
+        with pytest.raises(CkptError, match=r"^a.pt: the file has changed since it was opened \(open it again"):
+            ckpt_cli.save(ckpt_cli.set_values(stale, second), in_place=True)
+    assert Path("a.pt").read_bytes() == written
+    ckpt_cli.save(ckpt_cli.set_values("a.pt", second), in_place=True)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: ckpt_cli.stats(MLP, by_layer=-1),
+        lambda: list(ckpt_cli.diff(MLP, SHARED, rtol=-1)),
+        lambda: list(ckpt_cli.diff(MLP, SHARED, atol=float("nan"))),
+    ],
+)
+def test_numbers_that_make_no_sense(ask: Callable[[], object]) -> None:
+    with pytest.raises(CkptError):
+        ask()
+
+
+def test_path_is_taken_where_a_checkpoint_is() -> None:
+    assert ckpt_cli.save(MLP, "out.safetensors") == [] and not list(ckpt_cli.diff(MLP, "out.safetensors"))
+    assert len(ckpt_cli.open(bytes(MLP))) == 4
 
 
 def test_notes_say_what_is_drawn() -> None:

@@ -131,6 +131,7 @@ def test_a_link_out_of_the_folder_is_refused_but_for_the_cache_of_the_hub(shards
         shutil.copy(path, blobs / path.name[::-1])
         os.symlink(f"../../blobs/{path.name[::-1]}", snapshot / path.name)
     assert [row[0] for row in ckpt("ls", snapshot).rows] == list(WIDE)
+    assert f"name a snapshot: {snapshot}" in ckpt("ls", tmp_path / "hub", status=2).err
     first = snapshot / "model-00001-of-00003.safetensors"
     first.unlink()
     first.symlink_to(shards / first.name)

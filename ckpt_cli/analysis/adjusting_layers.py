@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from .adjusting_sizes import of_part
 from .contradicting_sizes import COUNTED_OTHERWISE
 from .edited import Adjustment, Edited
-from .named_parts import Stack, layer_number
+from .named_parts import NamedParts, Stack, layer_number
 
 # Lists whose items are about the layers, one after the other, and lists of the numbers of layers.
 _PER_LAYER = re.compile(r".*(?:layer|block|head|ffn|mlp|attn|attention).*")
@@ -18,6 +18,7 @@ _NUMBERS = (
     "deepstack_visual_indexes",
 )  # fmt: skip
 _OUTPUTS = ("stage_names", "out_features", "out_indices")  # of backbones: what they give out, and behind which layer
+_LEAST_ALIKE = 2  # other layers, for the last one to be told apart from them
 # A block of a stage: `encoder.stages.0.layers.1.`, `encoder.layers.0.blocks.1.`
 _IN_STAGE = re.compile(
     r"(?P<path>.*?(?:stages?|layers?|blocks?)[./_])(?P<stage>\d{1,3})(?P<within>[./]\w*[A-Za-z][./_])(?P<block>\d{1,4})[./].*"
@@ -61,7 +62,28 @@ def _adjusted(edited: Edited, size: str, entry: str, said: int, stacks: list[Sta
         count = counts.pop()
         if count != said:
             yield from edited.adjusted(size, entry, said, count)
+        if count < said:
+            yield from (line for stack in stacks for line in _another_last(edited, stack.path, said, count))
         yield from _lists(edited, entry, said, _kept(edited, stacks[0], said))
+
+
+def _another_last(edited: Edited, path: str, said: int, count: int) -> Iterator[str]:
+    """That the last of the layers was like no other, and is gone: Stable Diffusion 3 has one without a part for the text."""
+    before, after = (_layers_of(each.parts, path) for each in (edited.before, edited.after))
+    was, now = before.pop(said - 1, {}), after.get(count - 1, {})
+    if len(before) >= _LEAST_ALIKE and was not in before.values() and now != was:
+        name = min(dict(was.items() ^ now.items()))
+        yield f"{path}.{count - 1} comes last now, and is not like the layer that did ({name}): the library may not load it"
+
+
+def _layers_of(parts: NamedParts, path: str) -> dict[int, dict[str, tuple[int, ...]]]:
+    """The shapes of the tensors of each layer of a stack, by number and name in the layer."""
+    found: dict[int, dict[str, tuple[int, ...]]] = defaultdict(dict)
+    for name, kind in parts.kinds.items():
+        layer = layer_number(name)
+        if layer and layer[0] == path:
+            found[layer[1]][re.split(r"[./]", name[len(path) :].lstrip("./_"), maxsplit=1)[1]] = kind.shape
+    return found
 
 
 def _stacks(edited: Edited, part: str, size: str, stacks: list[Stack]) -> list[Stack]:

@@ -144,6 +144,8 @@ class _Seen:
             weights = [other for other in self.layers[path] if len(self.kinds[other].shape) > 1]
             for other in (other for other in self.layers[path] if not weights and self._role(other) in _VECTORS):
                 yield from self._following(other, 0, size, new)
+            if max((len(self.kinds[other].shape) for other in weights), default=0) > len(self.kinds[name].shape):
+                return  # a convolution behind a matrix: files sorted by name have the first layer behind a classifier
             for other in weights:
                 axes = self._axes(other)
                 yield from self._following(other, axes.outputs if axes.inputs is None else axes.inputs, size, new)

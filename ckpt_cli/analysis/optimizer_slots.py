@@ -21,6 +21,7 @@ from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import natural
 from .average_homes import homes
 from .buffers import is_buffer
+from .optimizer_paddle import variables_of_paddle
 
 VariableOf = dict[str, "str | None"]  # slot → variable; None where it is not certain
 
@@ -43,7 +44,13 @@ _DEEPEST = 8
 
 def variables_of_slots(checkpoint: Checkpoint) -> VariableOf:
     """Return the name of each variable of an optimizer, and of the variable it belongs to; None where that is not certain."""
-    return {**_tensorflow(checkpoint), **_keras3(checkpoint), **_keras2(checkpoint), **_optax(checkpoint)}
+    return {
+        **_tensorflow(checkpoint),
+        **_keras3(checkpoint),
+        **_keras2(checkpoint),
+        **_optax(checkpoint),
+        **variables_of_paddle(checkpoint),
+    }
 
 
 def _tensorflow(checkpoint: Checkpoint) -> VariableOf:

@@ -55,7 +55,7 @@ def _apply(path: str, recipe: str, to: Destination, as_json: bool) -> int:
     before, steps = _made(path, recipe, to, others)
     last = steps[-1]
     if not last.broken:
-        refuse_outputs(before, last.checkpoint, to, others.values())
+        refuse_outputs(before, last.checkpoint, to, others.values(), () if recipe == "-" else (recipe,))
         finish(before, last.checkpoint, to, as_json)
     note_new(before, last.checkpoint)
     for step in steps:

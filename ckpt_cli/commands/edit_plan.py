@@ -37,17 +37,19 @@ def _metadata_changed(before: Checkpoint, after: Checkpoint) -> Iterator[str]:
     """A line for each entry of the metadata that an edit changes, makes or drops."""
     for key, value in () if after.metadata is before.metadata else after.metadata.items():
         if value != before.metadata.get(key):
-            yield f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {value}"
-    yield from (f"metadata {key}: {value} is dropped" for key, value in before.metadata.items() if key not in after.metadata)
+            was = f"{_shown(before.metadata[key])} becomes " if key in before.metadata else ""
+            yield f"metadata {key}: {was}{_shown(value)}{'' if was else ' (new)'}"
+    yield from (f"metadata {key}: {_shown(value)} is dropped" for key, value in before.metadata.items() if key not in after.metadata)
 
 
 def _objects_changed(before: Checkpoint, after: Checkpoint) -> Iterator[str]:
     """A line for each object that an edit replaces or makes."""
     for name, value in () if after.objects is before.objects else after.objects.items():
-        if name not in before.objects or value is not before.objects[name]:
-            below = sum(other.startswith(f"{name}.") for other in before.objects)
-            was = _shown(before.objects[name]) if name in before.objects else f"what held {below:,} entries" if below else "nothing"
-            yield f"{name}: {was} becomes {_shown(value)}"
+        if name in before.objects and value is before.objects[name]:
+            continue
+        below = sum(other.startswith(f"{name}.") for other in before.objects)
+        was = _shown(before.objects[name]) + " becomes" if name in before.objects else f"its {below:,} entries become" if below else ""
+        yield f"{name}: {was} {_shown(value)}" if was else f"{name}: {_shown(value)} (new)"
 
 
 def _shown(value: Any) -> str:

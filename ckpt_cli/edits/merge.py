@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..adapters.describing import described
 from ..adapters.reading import Adapter
 from ..errors import EditError, UsageError, about, naming, number_of
 from ..merging import How, Method, methods
@@ -20,6 +21,7 @@ from .fold_in import fold_in
 from .merge_adapters import parse_adapter, read_adapters
 from .merge_candidates import Staying, numbers, refuse_packed, staying
 from .other_checkpoints import opened
+from .tied_views import overlapping
 
 if TYPE_CHECKING:
     from .steps import Context, Table, Verb
@@ -130,11 +132,15 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
     label = sources[0].label
     missing = {name for names in aligned.missing.values() for name in names}
     if missing:
-        yield f"kept as in {label}, since not all checkpoints have them: {number_of(len(missing), 'tensor')}"
+        yield f"not merged, as in {label}: {number_of(len(missing), 'tensor')} that not all have"
     for other, names in aligned.besides.items():
-        yield f"left behind, since {label} lacks them: {number_of(len(names), 'tensor')} of {other}"
+        yield f"left out: {number_of(len(names), 'tensor')} of {other} that {label} lacks"
     yield from stay.notes(label, sources[0].checkpoint)
+    if described(sources[0].checkpoint):
+        fold = " ".join(["ckpt merge BASE", *(f"--lora {source.label}:W" for source in sources)])
+        yield f"{label} is an adapter, whose factors are merged one by one: that is no merge of the changes they make ({fold} is)"
     yield from _tie_notes(sources, tensors)
+    yield from _view_notes(sources[0], tensors)
 
 
 def _tie_notes(sources: Sequence[Source], tensors: Mapping[str, tuple[Tensor, ...]]) -> Iterator[str]:
@@ -149,7 +155,20 @@ def _tie_notes(sources: Sequence[Source], tensors: Mapping[str, tuple[Tensor, ..
             if len(group) > 1 and apart and tuple(group) not in told:
                 told.add(tuple(group))
                 names = " ".join(f"'{name}'" for name in group)
-                yield f"{', '.join(group)} are tied in {source.label}, not in {apart[0]}: not tied here (`ckpt tie OUT {names}`)"
+                yield f"{', '.join(group)} are tied in {source.label}, not in {apart[0]}: not tied in the result (`ckpt tie OUT {names}`)"
+
+
+def _view_notes(first: Source, tensors: Mapping[str, tuple[Tensor, ...]]) -> Iterator[str]:
+    """Which tensors are other views of elements that one before them has: each has its own in the result."""
+    checkpoint, parted = first.checkpoint, dict[str, str]()
+    for name, others in overlapping(checkpoint).items():
+        owner = next((other for other in others if other in tensors and checkpoint[other].key != checkpoint[name].key), name)
+        if name in tensors and others.index(owner) < others.index(name):
+            parted[name] = owner
+    if parted:
+        name, owner = next(iter(parted.items()))
+        more = f", and {len(parted) - 1:,} more are such views" if len(parted) > 1 else ""
+        yield f"{name} is another view of the elements of {owner} in {first.label}{more}: in the result each has its own"
 
 
 def _notes_of_method(method: str, by_pattern: Mapping[str, tuple[float, ...]], seed: int) -> Iterator[str]:

@@ -36,11 +36,11 @@ class Staying(NamedTuple):
         told = [number_of(len(self.integers), "integer tensor")] if self.integers else []
         told += [f"{number_of(len(self.others), 'tensor')} without numbers"] if self.others else []
         if told:
-            yield f"kept as in {label}: {', '.join(told)}"
+            yield f"not merged, as in {label}: {', '.join(told)}"
         if self.optimizer:
             patterns = " ".join(f"'{pattern}'" for pattern in self._patterns_of_optimizer(checkpoint))
-            drop = f": leave them out by `ckpt drop OUT {patterns}`" if patterns else ""
-            yield f"kept as in {label}: {number_of(len(self.optimizer), 'tensor')} of the optimizer, whose moments have no mean{drop}"
+            drop = f" (they have no mean: `ckpt drop OUT {patterns}` leaves them out)" if patterns else ""
+            yield f"not merged, as in {label}: {number_of(len(self.optimizer), 'tensor')} of the optimizer{drop}"
 
     def _patterns_of_optimizer(self, checkpoint: Checkpoint) -> list[str]:
         """Patterns for all that the optimizer keeps, and for nothing of the model; none where that takes many."""

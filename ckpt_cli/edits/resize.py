@@ -32,7 +32,7 @@ from .resizing.new_shapes import Resizing, fit
 from .resizing.presets import fitting_presets
 from .resizing.request import PLACES, Request, parse_request
 from .resizing.states import Resized, over_base, with_states
-from .resizing.tied_views import permuted, views_of
+from .tied_views import permuted, views_of
 from .unfilled import unfilled
 from .wishes import Facts
 
@@ -133,8 +133,8 @@ def _by_rows(
         old = checkpoint[name]
         fill.check(name, old, shape)
         before, _ = fit(old.shape, shape, request.at_start)
-        kept = Tensor.whole(old.dtype, (old.shape[0], shape[1]), cut(old.elements(), old.dtype.nbytes, old.shape, before))
-        rows, planned = fill.filled(name, kept, shape[0] - old.shape[0], request.seed)
+        kept = Tensor.whole(old.dtype, (old.shape[0], *(shape[1:] or (1,))), cut(old.elements(), old.dtype.nbytes, old.shape, before))
+        rows, planned = fill.filled(name, kept, len(shape), shape[0] - old.shape[0], request.seed)
         rows.watch(partial(naming, name))
         made[name] = Tensor.whole(old.dtype, shape, chained([rows, kept.storage] if request.at_start else [kept.storage, rows]))
         plan.append(planned._replace(scheme=_becomes(old.shape, shape)))
@@ -151,8 +151,9 @@ def _by_schemes(
     bases, steps = _drawn(now, growing, request, around) if growing else (now, {})
     made: dict[str, Tensor] = {}
     plan: list[Planned] = []
+    cut_off = Planned("", "", f"cut at the {'start' if request.at_start else 'end'}", None, "the rest keeps its values")
     for name, shape in shapes.items():
-        old, step = checkpoint[name], steps.get(name) or Planned(name, "", "nothing is new", None, "what is left keeps its values")
+        old, step = checkpoint[name], steps.get(name) or cut_off._replace(name=name)
         plan.append(step._replace(scheme=_becomes(old.shape, shape)))
         made[name] = bases[name] if request.fresh else over_base(old, shape, bases[name].storage, request.at_start)
     return made, plan
@@ -188,7 +189,7 @@ def _told_neighbours(checkpoint: Checkpoint, changed: Mapping[str, Shape], left_
     for name, found in neighbours(checkpoint, changed, left_out).items():
         sizes = first_few([f"{each.name} ({show_shape(checkpoint[each.name].shape)})" for each in found], _SHOWN)
         rules = " ".join(quote(f"{each.name}={each.shape}") for each in found[:_SHOWN])
-        yield f"{name} is {show_shape(changed[name])} now, and may have to be followed by {sizes}: ckpt resize … {rules}"
+        yield f"{name} becomes {show_shape(changed[name])}: {sizes} may have to follow: ckpt resize … {rules}"
 
 
 def recipe_step() -> Verb:

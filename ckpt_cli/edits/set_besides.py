@@ -60,10 +60,10 @@ def hinting_at_new_objects(checkpoint: Checkpoint, text: str) -> Iterator[None]:
     except NoMatch as error:
         form, (key, value) = _form(checkpoint), next(_splits(text), ("", ""))
         holds = any(name.startswith(f"{key}.") for name in checkpoint)
-        if form is not None and form.edits_objects and key and not holds and not error.where and not set(key) & set("*?[]{}@!:+-/ "):
-            error.mend += (
-                f"{' ' if error.mend.endswith('?') else '; ' if error.mend else ''}'{_OBJECT}{key} = {value[:20]}' makes a new object"
-            )
+        odd = set(key) & set("*?[]{}@!:+-/ ") or value.startswith("=")
+        if form is not None and form.edits_objects and key and not holds and not error.where and not odd:
+            between = " " if error.mend.endswith("?") else "; " if error.mend else ""
+            error.mend += f"{between}'{_OBJECT}{key} = {value[:20]}' makes a new object"
         raise
 
 

@@ -89,7 +89,7 @@ def refuse_names(first: Source, others: Sequence[Source], aligned: Aligned) -> N
         said.append(f"{label} lacks {first_few(names, shown)}")
     hints = (hint for other in others if (hint := _prefix_hint(first, other)))
     mend = f"--common merges the other {len(aligned.tensors):,}, and keeps the rest as in {first.label}"
-    mend = mend if aligned.tensors else "they have no name in common"
+    mend = mend if aligned.tensors else "they have no name in common; an adapter is folded in by --lora"
     raise EditError(f"not all checkpoints have the same tensors: {'; '.join(said)}", next(hints, mend))
 
 

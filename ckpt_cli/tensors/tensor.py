@@ -134,7 +134,7 @@ class Tensor(Uncopied):
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal for tensors that are tied: the same elements of the same storage."""
-        strides = () if self.contiguous else self._strides
+        strides = () if self._strides is None or self.contiguous else self._strides
         return (id(self.storage), self.start, self.dtype.name, self.shape, strides)
 
     def plain(self, name: str = "") -> Tensor:

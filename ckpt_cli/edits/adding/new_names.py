@@ -41,7 +41,7 @@ def look_alikes(checkpoint: Checkpoint, names: Iterable[str]) -> list[str]:
         other = known[_folded(name)]
         if other != name:
             how = "case" if _normal(name) != _normal(other) else "Unicode normal form"
-            lines.append(f"{name} differs from {other} by {how} alone: both are there now")
+            lines.append(f"{name} differs from {other} by {how} alone")
     return lines
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import permutations
 
-from ...errors import EditError
-from ...numbers.shapes import contiguous_strides, span
-from ...tensors.checkpoint import Checkpoint
-from ...tensors.tensor import Tensor
+from ..errors import EditError
+from ..numbers.shapes import contiguous_strides, span
+from ..tensors.checkpoint import Checkpoint
+from ..tensors.tensor import Tensor
 
 _MOST_AXES = 6  # of a tensor whose transposed views are looked for
 
@@ -19,12 +19,12 @@ def views_of(checkpoint: Checkpoint, names: Iterable[str]) -> dict[str, dict[str
     Raises:
         EditError: Another view has some of its elements, or all of them in another way.
     """
-    meeting = _meeting(checkpoint)
+    meeting = overlapping(checkpoint)
     return {name: _views(checkpoint, name, meeting.get(name, [name])) for name in names}
 
 
-def _meeting(checkpoint: Checkpoint) -> dict[str, list[str]]:
-    """For each tensor that shares a storage, the names of those whose bytes overlap with the bytes that it spans, in file order."""
+def overlapping(checkpoint: Checkpoint) -> dict[str, list[str]]:
+    """Return, for each tensor that shares a storage, the names of those whose bytes overlap with the bytes that it spans, in file order."""
     found: dict[str, list[str]] = {}
     for group in checkpoint.sharing():
         reaches = sorted((*_reach(checkpoint[name]), place) for place, name in enumerate(group))
