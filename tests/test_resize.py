@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -132,6 +133,17 @@ def test_what_is_cut_off_and_what_has_to_follow_is_told(ckpt: Ckpt, tmp_path: Pa
         assert "0.weight becomes 5x4: 0.bias (8), 2.weight (1x8) may have to follow: ckpt resize … 0.bias=5 '2.weight=*x5'" in told
 
 
+def test_repeated_blocks_are_one_note(ckpt: Ckpt, tmp_path: Path) -> None:
+    names = [f"h.{block}.{part}" for block in range(12) for part in ("fc", "norm")]
+    layers = {f"{name}.weight": torch.randn(8, 8) if "fc" in name else torch.randn(8) for name in names}
+    path = saved(tmp_path / "a.pt", layers | {f"{name}.bias": torch.randn(8) for name in names})
+    told = ckpt("resize", path, "*.fc.weight=+1x*", "--fill", "zeros", "-n").err
+    (line,) = [line for line in told.splitlines() if "may have to follow" in line]
+    assert "and so in 11 more blocks: ckpt resize … " in line and "'h.*.fc.bias=9'" in line
+    rules = shlex.split(line.partition("resize … ")[2])
+    assert "may have to follow" not in ckpt("resize", path, "*.fc.weight=+1x*", *rules, "--fill", "zeros", "-n").err
+
+
 def test_mean_rows_are_those_of_reinit_and_resized_embeddings_too(ckpt: Ckpt, tmp_path: Path) -> None:
     path = saved(tmp_path / "a.pt", {"w": torch.randn(300, 8)})
     for fill, text in (("mean_rows", "mean_rows(300)"), ("resized_embeddings(scale=1)", "resized_embeddings(300, scale=1)")):
@@ -254,7 +266,7 @@ def test_views_that_share_a_storage_without_being_tied_are_left_or_refused(ckpt:
 def test_neighbours_are_named_with_the_command(ckpt: Ckpt, tmp_path: Path) -> None:
     def told(tensors: dict[str, torch.Tensor], *rules: str) -> str:
         lines = ckpt("resize", saved(tmp_path / "a.pt", tensors), *rules, "--fill", "zeros", "-n").err.splitlines()
-        return "\n".join(line for line in lines if "may have to be followed" in line)
+        return "\n".join(line for line in lines if "may have to follow" in line)
 
     net = {
         name: tensor.detach()
@@ -273,7 +285,7 @@ def test_neighbours_are_named_with_the_command(ckpt: Ckpt, tmp_path: Path) -> No
     assert told(text, "wte.weight=53x*").endswith("ckpt resize … 'lm_head.weight=53x*' lm_head.bias=53")
     assert told(text, "lm_head.weight=53x*").endswith("ckpt resize … 'wte.weight=53x*' lm_head.bias=53")
     text["lm_head.weight"] = text["wte.weight"]
-    assert "lm_head.weight" not in told(text, "wte.weight=53x*").partition("followed by")[2]
+    assert "lm_head.weight" not in told(text, "wte.weight=53x*").partition("ckpt resize")[2]
 
 
 BAD = [
@@ -517,7 +529,7 @@ def test_a_unet_takes_nine_channels(ckpt: Ckpt, tmp_path: Path) -> None:
     four = diffusers.UNet2DConditionModel(in_channels=4, **sizes, **blocks)
     four.save_pretrained(tmp_path / "unet")
     told = ckpt("resize", tmp_path / "unet", "conv_in.weight=*x9x*x*", "--fill", "zeros", "-o", f"{tmp_path}/nine/").err
-    assert "followed by" not in told
+    assert "may have to follow" not in told
     with_entries(tmp_path / "nine", in_channels=9)
     nine = diffusers.UNet2DConditionModel.from_pretrained(tmp_path / "nine")
     x, text = torch.randn(1, 9, 8, 8), torch.randn(1, 2, 8)

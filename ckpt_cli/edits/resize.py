@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..analysis.neighbours import neighbours
 from ..analysis.optimizer import states
 from ..analysis.told_sizes import told_sizes
 from ..errors import EditError, naming
@@ -30,6 +28,7 @@ from ..tensors.tensor import Tensor
 from .grown_rows import GrownRows
 from .new_shapes import Resizing, fit
 from .reinit import reinit
+from .resize_neighbours import told_neighbours
 from .resize_presets import fitting_presets
 from .resize_request import PLACES, Request, parse_request
 from .resized_states import Resized, over_base, with_states
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 States = Mapping[str, "str | None"]  # what an optimizer keeps, and averages → their parameter
-_SHOWN = 6  # neighbours that a note names
 
 
 class Surroundings(NamedTuple):
@@ -89,7 +87,7 @@ def resize(checkpoint: Checkpoint, request: Request, around: Surroundings) -> tu
     tensors |= following
     after = checkpoint.replacing(tensors={name: tensors.get(name, tensor) for name, tensor in checkpoint.items()})
     changed = {name: each.after.shape for name, each in resized.items()}
-    notes = [*notes, *_told_neighbours(checkpoint, changed, parameter_of), *told_sizes(checkpoint, changed)]
+    notes = [*notes, *told_neighbours(checkpoint, changed, parameter_of), *told_sizes(checkpoint, changed)]
     return after.replacing(notes=(*checkpoint.notes, *notes)), plan
 
 
@@ -191,15 +189,6 @@ def _drawn(now: Checkpoint, growing: Sequence[str], request: Request, around: Su
         )
         for name, step in steps.items()
     }
-
-
-def _told_neighbours(checkpoint: Checkpoint, changed: Mapping[str, Shape], left_out: States) -> Iterator[str]:
-    """A note for each parameter that others may have to follow, with the command."""
-    for name, found in neighbours(checkpoint, changed, left_out).items():
-        sizes = (f"{each.name} ({show_shape(checkpoint[each.name].shape)})" for each in found[:_SHOWN])
-        more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
-        rules = " ".join(quote(f"{each.name}={each.shape}") for each in found[:_SHOWN])
-        yield f"{name} becomes {show_shape(changed[name])}: {', '.join(sizes)}{more} may have to follow: ckpt resize … {rules}"
 
 
 def recipe_step() -> Verb:
