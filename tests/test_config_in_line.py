@@ -52,6 +52,10 @@ EDITS = {
     ),
     "decoder's layer": Edit("t5", ["drop", "SRC", "decoder.block.1.*"], {"num_decoder_layers": 1}),
     "encoder's layer": Edit("bart", ["drop", "SRC", "model.encoder.layers.1.*"], {"encoder_layers": 1}),
+    "layer of a backbone": Edit(
+        "dinov2", ["drop", "SRC", "*.layer.1.*"],
+        {"num_hidden_layers": 1, "stage_names": ["stem", "stage1"], "out_features": ["stage1"], "out_indices": [1]},
+    ),
     "stage": Edit("swin", ["drop", "SRC", "*layers.1.blocks.1.*"], {"depths": [1, 1]}),
     "output of its own": Edit(
         "llama_tied", ["add", "SRC", "lm_head.weight=@SRC#model.embed_tokens.weight"], {"tie_word_embeddings": False}, tied=False
@@ -170,6 +174,33 @@ def test_what_becomes_of_the_config_is_told(edit: list[str], told: str, model: C
     said = ckpt(edit[0], model(), *edit[1:], "-o", f"{tmp_path}/out/").err
     lines = [line.removeprefix(f"ckpt: {tmp_path}/out/config.json: ") for line in said.splitlines() if "config.json" in line]
     assert [line[: len(told)] for line in lines] == [told] * bool(told), said
+
+
+STAGES = {f"encoder.layers.{stage}.blocks.{block}.conv.weight": (4, 4) for stage in range(3) for block in range(2)}
+PARTS = {
+    f"{path}.{number}.conv.weight": (4, 4) for path in ("down_blocks", "mid_block.resnets", "encoder.conv_layers") for number in range(2)
+}
+OF_STAGES = {"model_type": "swin", "depths": [2, 2, 2], "num_layers": 3, "num_heads": [1, 2, 4]}
+OF_PARTS = [
+    (["encoder.layers.2.*"], "depths stays [2, 2, 2]: encoder.layers has 2 stages now, and other entries tell their widths"),
+    (["encoder.layers.{1,2}.*"], "depths stays [2, 2, 2]: encoder.layers has 1 stage now, and other entries tell their widths"),
+    (["*layers.1.blocks.0.*"], "depths stays [2, 2, 2]: the blocks of encoder.layers have gaps in their numbers"),
+    (["*layers.1.blocks.1.*"], "depths [2, 2, 2] becomes [2, 1, 2]"),
+    (["down_blocks.1.*"], "no entry is known that tells the number of layers, which was 2 and is 1 (down_blocks)"),
+    (["*conv_layers.1.*"], "no entry is known that tells the number of layers, which was 2 and is 1 (encoder.conv_layers)"),
+    (
+        ["*.1.conv.*", "!*layers.*"],
+        "no entry is known that tells the number of layers, which was 2 and is 1 (down_blocks), and that of 2 more",
+    ),
+    (["down_blocks.*"], ""),
+]
+
+
+@pytest.mark.parametrize(("dropped", "told"), OF_PARTS, ids=lambda each: " ".join(each) if isinstance(each, list) else "")
+def test_parts_that_go_are_told(dropped: list[str], told: str, model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    said = ckpt("drop", model(OF_STAGES, STAGES | PARTS), *dropped, "-o", f"{tmp_path}/out/").err
+    also = [line for line in said.splitlines() if not line.endswith("num_layers stays 3: the weights have 2 (encoder.layers)")]
+    assert also == [f"ckpt: {tmp_path}/out/config.json: {told}"] * bool(told)
 
 
 def test_in_place_the_config_stays_and_a_note_says_what_it_should_be(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:

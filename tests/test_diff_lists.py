@@ -12,13 +12,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import SAMPLES, Ckpt
+from oracles import saved
 
 Tensors = dict[str, torch.Tensor]
-
-
-def saved(path: Path, tensors: dict[str, Any]) -> Path:
-    torch.save(tensors, path)
-    return path
 
 
 @pytest.fixture

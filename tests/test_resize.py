@@ -16,6 +16,7 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import SAMPLES, Ckpt
+from oracles import saved
 from torch import nn
 
 import ckpt_cli
@@ -26,11 +27,6 @@ from ckpt_cli.storage.storage import Memory
 Sample = Callable[[str], Path]
 Case = Callable[[str], Path]
 DTYPES = ["float32", "float16", "bfloat16", "float64", "float8_e4m3fn", "int64", "uint8", "bool", "complex64"]
-
-
-def saved(path: Path, tensors: dict[str, Any]) -> Path:
-    torch.save(tensors, path)
-    return path
 
 
 def loaded(path: Path) -> Any:

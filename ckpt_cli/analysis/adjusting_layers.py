@@ -17,6 +17,7 @@ _NUMBERS = (
     "mlp_only_layers", "moe_layers", "dual_attention_layers", "full_attn_idxs", "cross_attention_layers", "global_attn_indexes",
     "deepstack_visual_indexes",
 )  # fmt: skip
+_OUTPUTS = ("stage_names", "out_features", "out_indices")  # of backbones: what they give out, and behind which layer
 # A block of a stage: `encoder.stages.0.layers.1.`, `encoder.layers.0.blocks.1.`
 _IN_STAGE = re.compile(
     r"(?P<path>.*?(?:stages?|layers?|blocks?)[./_])(?P<stage>\d{1,3})(?P<within>[./]\w*[A-Za-z][./_])(?P<block>\d{1,4})[./].*"
@@ -28,7 +29,7 @@ def layers(edited: Edited) -> Iterator[Adjustment | str]:
     if edited.config.model_type in COUNTED_OTHERWISE:
         return
     for part, size, entry, said in edited.sizes():
-        if size not in ("layers", "decoder_layers", "single_layers"):
+        if size not in ("layers", "decoder_layers", "single_layers") or _are_stages(edited, part, said):
             continue
         # a gap that an edit before this one left is no other count: the last layer still has the number that the config tells
         before = [stack for stack in _stacks(edited, part, size, edited.before.parts.stacks) if max(stack.numbers) == said - 1]
@@ -37,6 +38,12 @@ def layers(edited: Edited) -> Iterator[Adjustment | str]:
         after = after or (_stacks(edited, part, size, edited.after.parts.stacks) if before else [])
         edited.explained.update(paths)
         yield from _adjusted(edited, size, entry, said, after) if before else ()
+
+
+def _are_stages(edited: Edited, part: str, said: int) -> bool:
+    """Whether an entry tells how many stages there are, as `num_layers` of Swin does: `depths` tells more of them."""
+    stages = edited.before.said[part].get("depths")
+    return stages is not None and isinstance(stages.value, tuple) and len(stages.value) == said
 
 
 def _adjusted(edited: Edited, size: str, entry: str, said: int, stacks: list[Stack]) -> Iterator[Adjustment | str]:
@@ -93,6 +100,8 @@ def _lists(edited: Edited, entry: str, said: int, kept: list[int | None]) -> Ite
             continue
         if key in _NUMBERS and all(type(item) is int for item in old):
             new: list[object] | None = [number for number, was in enumerate(kept) if was in old]
+        elif key in _OUTPUTS:
+            new = _outputs(key, old, said, kept)
         elif len(old) == said and _PER_LAYER.fullmatch(key):
             new = _picked(old, kept)
         else:
@@ -102,6 +111,19 @@ def _lists(edited: Edited, entry: str, said: int, kept: list[int | None]) -> Ite
             yield f"{'.'.join(map(str, path))} stays as it is: of its {len(old)} items, none is that of a new layer"
         elif new != old:
             yield Adjustment(path, old, new)
+
+
+def _outputs(key: str, old: list[object], said: int, kept: list[int | None]) -> list[object]:
+    """What a backbone gives out: `stem`, or 0, and behind layer 1 `stage1`, or 1; the last one where nothing is left of those."""
+    called = {"stem": 0} | {f"stage{number}": number for number in range(1, said + 1)}
+    numbers = [called.get(item, -1) if isinstance(item, str) else item for item in old]
+    if not all(type(number) is int and 0 <= number <= said for number in numbers):
+        return old
+    places = {0: 0} | {was + 1: now + 1 for now, was in enumerate(kept) if was is not None}
+    new = [places[number] for number in numbers if type(number) is int and number in places] or [len(kept)]
+    if key == "stage_names" and numbers == list(range(said + 1)):
+        new = list(range(len(kept) + 1))
+    return [f"stage{number}" if number else "stem" for number in new] if isinstance(old[0], str) else list(new)
 
 
 def _picked(items: list[object], kept: list[int | None]) -> list[object] | None:
@@ -120,11 +142,16 @@ def depths(edited: Edited) -> Iterator[Adjustment | str]:
             before, after = (_stages(of_part(edited, part, each.parts.kinds)) for each in (edited.before, edited.after))
             said = list(size.value)
             place = next((place for place, blocks in before.items() if _counts(blocks) == said), None)
-            now = _counts(after.get(place, {})) if place else said
-            edited.explained.update(stack.path for stack in edited.before.parts.stacks if place and stack.path.startswith(place[0]))
-            if place and (now is None or len(now) != len(said)):
-                yield f"{size.entry} stays {said}: the blocks of {place[0].rstrip('./_')} have gaps in their numbers"
-            elif now and now != said:
+            if not place or place not in after:
+                continue
+            now, path = _counts(after[place]), place[0].rstrip("./_")
+            edited.explained.update((path, *(stack.path for stack in edited.before.parts.stacks if stack.path.startswith(place[0]))))
+            if now is None:
+                yield f"{size.entry} stays {said}: the blocks of {path} have gaps in their numbers"
+            elif len(now) != len(said):
+                stages = "1 stage" if len(now) == 1 else f"{len(now)} stages"
+                yield f"{size.entry} stays {said}: {path} has {stages} now, and other entries tell their widths"
+            elif now != said:
                 yield Adjustment(edited.path(size.entry), said, now)
 
 

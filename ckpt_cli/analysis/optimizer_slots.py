@@ -2,7 +2,7 @@
 
     dense/kernel/.OPTIMIZER_SLOT/optimizer/m    TensorFlow 2: the variable, then the slot
     dense/kernel/Adam_1                         TensorFlow 1, whose optimizers name a slot after themselves
-    optimizer/vars/5, optimizer/_variables/5    Keras 3: iteration, learning rate, with use_ema=True an average of each trainable variable,
+    optimizer/vars/5, my_adam/_variables/5      Keras 3: iteration, learning rate, with use_ema=True an average of each trainable variable,
                                                 then all slots of each, in order
     optimizer_weights/Adam/dense/kernel/m:0     Keras 2; Keras 3 writes adam/sequential_dense_kernel_momentum
     opt_state.0.mu.params.Dense_0.kernel        optax: trees of the shape of the parameters
@@ -24,10 +24,15 @@ from .buffers import is_buffer
 
 VariableOf = dict[str, "str | None"]  # slot → variable; None where it is not certain
 
-_SLOT = re.compile(r"(?P<of>.+)/\.OPTIMIZER_SLOT/.+", re.DOTALL)
+_SLOT = re.compile(r"(?P<of>.+)/\.OPTIMIZER_SLOT/(?P<optimizer>.+)/[^/]+", re.DOTALL)
 _FIRST = re.compile(r"(?P<of>.+)/(Adam|Adagrad|Adadelta|AdagradDA|Momentum|RMSProp|Ftrl)(_\d)?", re.DOTALL)
-_NUMBERED = re.compile(r"(.*/)?optimizer/_?(vars|variables)/(?P<number>\d{1,9})", re.DOTALL)
-_TRAINED = re.compile(r"(.*/)?optimizer/_trainable_variables/\d{1,9}", re.DOTALL)
+_NUMBERED = re.compile(r"(?P<home>(?:.*/)?)_?(vars|variables)/(?P<number>\d{1,9})", re.DOTALL)
+_TRAINED = re.compile(r"(?P<home>(?:.*/)?)_trainable_variables/\d{1,9}", re.DOTALL)
+_CALLED = re.compile(r"(.*/)?optimizer/", re.DOTALL)
+_COUNTED = (
+    "_iterations",
+    "_learning_rate",
+)  # of each optimizer of Keras 3 in TensorFlow's files, whatever it is called
 _LEGACY = re.compile(r"optimizer_weights/[^/]+/(?P<name>.+?)(:\d+)?", re.DOTALL)
 _OPTAX = re.compile(r"(?:.*[./])?opt_state[./](?P<name>.+)", re.DOTALL)
 _AVERAGE = re.compile(r"[_/]average(:\d+)?$")
@@ -42,34 +47,50 @@ def variables_of_slots(checkpoint: Checkpoint) -> VariableOf:
 
 
 def _tensorflow(checkpoint: Checkpoint) -> VariableOf:
-    """Slots of TensorFlow, whose name begins with that of the variable."""
+    """Slots of TensorFlow, whose name begins with that of the variable; and the optimizer's own numbers, where it has a name."""
     found: VariableOf = {}
+    optimizers: set[str] = set()
     for name in checkpoint if checkpoint.separator == "/" else ():
         slot, first = _SLOT.fullmatch(name), _FIRST.fullmatch(name)
         if slot:
             found[name] = _alike(checkpoint, name, [slot["of"]])
+            optimizers.add(slot["optimizer"])
         elif first and first["of"] in checkpoint:
             found[name] = _alike(checkpoint, name, [first["of"]])
-    return found
+    return found | {name: None for name in checkpoint if optimizers and name.rpartition("/")[0] in optimizers}
 
 
 def _keras3(checkpoint: Checkpoint) -> VariableOf:
     """Slots of Keras 3, which have numbers: matched by their order where it is known, else by shape."""
-    numbers = {
-        name: int(found["number"]) for name in checkpoint if (found := _NUMBERED.fullmatch(name)) and name not in checkpoint.layer_of
-    }
-    slots = [name for name in sorted(numbers, key=lambda name: numbers[name]) if numbers[name] >= _FIXED]
-    variables = _trainable(checkpoint)
-    of: VariableOf = dict.fromkeys(numbers)
+    numbers: dict[str, dict[str, int]] = {}
+    for name in checkpoint:
+        found = _NUMBERED.fullmatch(name) if name not in checkpoint.layer_of else None
+        if found and _is_optimizer(checkpoint, found["home"]):
+            numbers.setdefault(found["home"], {})[name] = int(found["number"])
+    of: VariableOf = {}
+    for home, each in numbers.items():
+        of |= {home + name: None for name in _COUNTED if home + name in checkpoint} | dict.fromkeys(each)
+        slots = [name for name in sorted(each, key=lambda name: each[name]) if each[name] >= _FIXED]
+        of |= _matched_slots(checkpoint, slots, _trainable(checkpoint, home))
+    return of
+
+
+def _is_optimizer(checkpoint: Checkpoint, home: str) -> bool:
+    """Whether an optimizer of Keras 3 is what lies there: it is called so, or counts its steps."""
+    return bool(_CALLED.fullmatch(home)) or all(home + name in checkpoint for name in _COUNTED)
+
+
+def _matched_slots(checkpoint: Checkpoint, slots: list[str], variables: list[str]) -> VariableOf:
     for order in _orders(checkpoint, variables, len(slots)):
         if [checkpoint[n].shape for n in order] == [checkpoint[n].shape for n in slots]:
-            return of | dict(zip(slots, order, strict=True))
-    return of | {name: _alike(checkpoint, name, variables) for name in slots}
+            return dict(zip(slots, order, strict=True))
+    return {name: _alike(checkpoint, name, variables) for name in slots}
 
 
-def _trainable(checkpoint: Checkpoint) -> list[str]:
-    """The trainable variables of a model of Keras 3, in file order."""
-    listed = sorted((name for name in checkpoint if _TRAINED.fullmatch(name)), key=natural)
+def _trainable(checkpoint: Checkpoint, home: str | None = None) -> list[str]:
+    """The trainable variables of a model of Keras 3, in file order; those of one optimizer where it lists them."""
+    found = {name: match["home"] for name in checkpoint if (match := _TRAINED.fullmatch(name))}
+    listed = sorted((name for name, at in found.items() if home in (None, at) and _is_optimizer(checkpoint, at)), key=natural)
     return listed or [n for n in checkpoint.layer_of if n in checkpoint and not is_buffer(checkpoint.layer_name(n), checkpoint[n], None)]
 
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import takewhile
 from typing import NamedTuple
 
 from ..analysis.optimizer import kept_by_optimizers
-from ..errors import EditError, Opaque, about
+from ..errors import EditError, Opaque, about, first_few, number_of
 from ..merging.alignment import Source
 from ..packing import find
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Layout, Tensor
 
 _SHOWN = 3
+_SIGNS = set("*?[{!@")  # of patterns
+_SLOT = "/.OPTIMIZER_SLOT/"  # of TensorFlow, whose slots lie below their variables
 
 
 class Staying(NamedTuple):
-    """The names of the tensors that stay as the first checkpoint has them, by why they do."""
+    """The names of the tensors that stay as the first checkpoint has them, by the reason."""
 
     optimizer: list[str]
     integers: list[str]
@@ -29,29 +31,33 @@ class Staying(NamedTuple):
         """All of them."""
         return {*self.optimizer, *self.integers, *self.others}
 
-    def notes(self, label: str, separator: str) -> Iterator[str]:
-        """What is to be told of them, `label` being the first checkpoint, in whose names `separator` stands between parts."""
-        told = [
-            f"{len(names):,} {one if len(names) == 1 else many}"
-            for names, one, many in (
-                (self.integers, "integer tensor", "integer tensors"),
-                (self.others, "tensor without numbers", "tensors without numbers"),
-            )
-            if names
-        ]
+    def notes(self, label: str, checkpoint: Checkpoint) -> Iterator[str]:
+        """What is to be told of them, `label` being the first checkpoint."""
+        told = [number_of(len(self.integers), "integer tensor")] if self.integers else []
+        told += [f"{number_of(len(self.others), 'tensor')} without numbers"] if self.others else []
         if told:
-            yield f"as {label} has them: {', '.join(told)}"
+            yield f"kept as in {label}: {', '.join(told)}"
         if self.optimizer:
-            above = _above(self.optimizer, separator)
-            drop = f": leave them out by `ckpt drop OUT '{above}{separator}*'`" if above else ""
-            yield f"as {label} has them: {len(self.optimizer):,} tensors of the optimizer, whose moments have no mean{drop}"
+            patterns = " ".join(f"'{pattern}'" for pattern in self._patterns_of_optimizer(checkpoint))
+            drop = f": leave them out by `ckpt drop OUT {patterns}`" if patterns else ""
+            yield f"kept as in {label}: {number_of(len(self.optimizer), 'tensor')} of the optimizer, whose moments have no mean{drop}"
+
+    def _patterns_of_optimizer(self, checkpoint: Checkpoint) -> list[str]:
+        """Patterns for all that the optimizer keeps, and for nothing of the model; none where that takes many."""
+        separator = checkpoint.separator
+        below = Counter(group for name in checkpoint for group in _groups(name, separator))
+        own = Counter(group for name in self.names for group in _groups(name, separator))
+        patterns: dict[str, None] = {}
+        for name in self.optimizer:
+            alone = [group for group in _groups(name, separator) if own[group] == below[group] and not _SIGNS & set(group)]
+            patterns[f"*{_SLOT}*" if _SLOT in name else f"{alone[0]}*" if alone else name] = None
+        return list(patterns) if len(patterns) <= _SHOWN else []
 
 
-def _above(names: Collection[str], separator: str) -> str:
-    """What all names lie below, but for the `state` of an optimizer: its groups lie beside that."""
-    parts = zip(*(name.split(separator)[:-1] for name in names), strict=False)
-    same = [each[0] for each in takewhile(lambda each: len(set(each)) == 1, parts)]
-    return separator.join(same[:-1] if same[-1:] == ["state"] else same)
+def _groups(name: str, separator: str) -> list[str]:
+    """The groups that a name lies in, from the outermost on, each with the separator behind it."""
+    parts = name.split(separator)
+    return [separator.join(parts[:at]) + separator for at in range(1, len(parts))]
 
 
 def staying(checkpoint: Checkpoint, names: Collection[str]) -> Staying:
@@ -76,9 +82,8 @@ def refuse_packed(source: Source) -> None:
         for error in (*found.broken.values(), *found.unknown):
             raise error
         if found.packed:
-            shown = ", ".join(f"{name} ({packed.title})" for name, packed in list(found.packed.items())[:_SHOWN])
-            more = f" and {len(found.packed) - _SHOWN:,} more" if len(found.packed) > _SHOWN else ""
-            raise EditError(f"packed parameters are not merged: {shown}{more}", _decode(source))
+            shown = first_few([f"{name} ({packed.title})" for name, packed in found.packed.items()], _SHOWN)
+            raise EditError(f"packed parameters are not merged: {shown}", _decode(source))
 
 
 def numbers(name: str, sources: Sequence[Source], tensors: Sequence[Tensor], dtype_of: int) -> list[Tensor]:

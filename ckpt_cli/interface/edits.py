@@ -79,7 +79,7 @@ def resize(
 
     Args:
         checkpoint: The checkpoint, or its path.
-        rules: `"*.wte.weight=50304x*"`, `"+16x*"` behind a `PATTERN=` for 16 rows more, `"-16x*"` for 16 rows less.
+        rules: `"*.wte.weight=50304x*"`, `"+16x*"` behind a `PATTERN=` for 16 rows more, `"-16x*"` for 16 rows fewer.
         fill: A scheme for what is new: `mean_rows`, `normal(0, 0.02)`, `preset:NAME`; without one, as the model's preset does.
         at: The side of an axis at which there is more or less.
         fresh: Whether no values are kept.

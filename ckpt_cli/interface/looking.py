@@ -15,7 +15,7 @@ from ..analysis.figures import Figures
 from ..analysis.layer_paths import DEEPEST, of_one
 from ..analysis.summary import Summary
 from ..commands.layer_types import layers_of
-from ..errors import UsageError
+from ..errors import UsageError, number_of
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Named, select
 from ..tensors.tensor import Tensor
@@ -109,7 +109,7 @@ class Digests(NamedTuple):
     tensors: dict[str, str]
 
     def __repr__(self) -> str:
-        return f"Digests({self.sha256}, {len(self.tensors):,} tensor{'s' * (len(self.tensors) != 1)})"
+        return f"Digests({self.sha256}, {number_of(len(self.tensors), 'tensor')})"
 
 
 def hash(checkpoint: AnyCheckpoint, patterns: Texts = (), *, arch: str = "auto") -> Digests:
@@ -167,13 +167,18 @@ def diff(
     Raises:
         CkptError: A pattern matches nothing, or bytes cannot be read.
     """
-    if not (rtol >= 0 and atol >= 0):
-        raise UsageError("tolerances are 0 or more")
+    _check_tolerances(rtol, atol)
     one, two = (_decoded(opened(each), dequantise) for each in (a, b))
     with about(place(one)):
         names = select(Named([*one, *two], one), texts(patterns), layers_of(one, arch)) if texts(patterns) else None
         wanted = Listed(one, two, names, [], _order(sort), _depth(by_layer), unchanged)
         yield from _listed(wanted, compared(one, two, names, rtol, atol, exact))
+
+
+def _check_tolerances(*given: float) -> None:
+    """Raises UsageError for a negative tolerance, and for NaN."""
+    if not all(tolerance >= 0 for tolerance in given):
+        raise UsageError("tolerances are 0 or more")
 
 
 def _listed(wanted: Listed, differences: Iterator[Difference]) -> Iterable[Difference]:
@@ -203,7 +208,7 @@ class Sheet(Summary):
 
     def __repr__(self) -> str:
         name = self.model.architecture if self.model and self.model.architecture else "no known architecture"
-        return f"Summary({self.path!r}, {name}, {self.params:,} parameter{'s' * (self.params != 1)}, {self.tensors:,} tensors)"
+        return f"Summary({self.path!r}, {name}, {number_of(self.params, 'parameter')}, {self.tensors:,} tensors)"
 
     def __str__(self) -> str:
         from ..show.answer import Answer

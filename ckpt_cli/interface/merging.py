@@ -36,7 +36,7 @@ def merge(
         base: What the checkpoints were trained from: for task, ties and dare.
         density: The part of each difference that ties and dare keep.
         lora: Adapters to fold in: paths or checkpoints, with a scale as `"ADAPTER:SCALE"` or `(ADAPTER, SCALE)`; several in a list.
-        common: Whether what not all have is left as the first has it.
+        common: Whether tensors that are not in all checkpoints stay as the first has them.
         seed: Where random numbers begin, from 0 to 2⁶³ - 1: for dare.
         arch: What patterns `@Type` speak of.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import permutations
 
-from ..errors import EditError
-from ..numbers.shapes import contiguous_strides, span
-from ..tensors.checkpoint import Checkpoint
-from ..tensors.tensor import Tensor
+from ...errors import EditError
+from ...numbers.shapes import contiguous_strides, span
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 
 _MOST_AXES = 6  # of a tensor whose transposed views are looked for
 

@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import EditError, UsageError
-from ..numbers.dtypes import to_numpy
-from ..numbers.shapes import show_shape
-from ..schemes.distribution import InPlace
-from ..schemes.from_values import normal_rows
-from ..schemes.plan import Planned
-from ..schemes.rules import Call, parse_call
-from ..schemes.sampling import blocks
-from ..schemes.seeds import generator, subseed
-from ..storage.rows import Rows
-from ..storage.sequential import Drawn
-from ..storage.storage import Storage
-from ..tensors.tensor import Tensor
+from ...errors import EditError, UsageError
+from ...numbers.dtypes import to_numpy
+from ...numbers.shapes import show_shape
+from ...schemes.distribution import InPlace
+from ...schemes.from_values import normal_rows
+from ...schemes.plan import Planned
+from ...schemes.rules import Call, parse_call
+from ...schemes.sampling import blocks
+from ...schemes.seeds import generator, subseed
+from ...storage.rows import Rows
+from ...storage.sequential import Drawn
+from ...storage.storage import Storage
+from ...tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     import numpy
@@ -45,7 +45,7 @@ class GrownRows(NamedTuple):
         """Check that a tensor has old rows, and that new rows alone are added.
 
         Raises:
-            EditError: It is none such.
+            EditError: The tensor is no table of floats, or its new shape is another one.
         """
         scheme, grows = self.call.scheme.name, f"{name} goes from {show_shape(old.shape)} to {show_shape(new)}"
         if len(new) != 2:
@@ -60,9 +60,12 @@ class GrownRows(NamedTuple):
 
         Args:
             name: The name of the tensor.
-            old: The old rows, in the columns that stay.
+            old: The old rows in the columns that stay, rows × columns, of a float dtype.
             count: How many new rows there are.
             seed: The seed of the command.
+
+        Returns:
+            The elements of count × columns in the dtype of the old ones (`schemes.from_values` has the formulas), and the line of the plan.
         """
         if self.call.scheme.name == "mean_rows":
             return _mean_rows(old, count), Planned(
