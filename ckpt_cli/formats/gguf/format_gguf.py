@@ -69,7 +69,8 @@ class Gguf(Writer, Patcher):
     def unknown_to_model(self, checkpoint: Checkpoint) -> str:
         """That llama.cpp counts the tensors that its architecture has."""
         kind, new = checkpoint.metadata.get("general.architecture"), new_names(checkpoint) if self.is_origin_of(checkpoint) else ""
-        return f"llama.cpp refuses a file with tensors that the architecture {kind} does not have: it has {new} now" if new and kind else ""
+        told = f"llama.cpp refuses a file with tensors that its architecture {kind} has no place for: see that it has one for {new}"
+        return told if new and kind else ""
 
     def new_entry(self, text: str) -> str:
         """A number or a boolean of its type, else a text."""
