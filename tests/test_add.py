@@ -213,7 +213,7 @@ def test_a_distributed_checkpoint_gets_them_where_its_dicts_are(ckpt: Ckpt, tmp_
     ("name", "told"),
     [("mlp.keras", "the model in the file does not know of new.w"), ("mlp.h5", "the model in the file does not know of new.w"),
      ("tensorflow", "the object graph in the checkpoint does not know of new.w"), ("mlp.params", ""), ("mlp.pt", ""),
-     ("blocks.gguf", "llama.cpp refuses a file with tensors that the architecture llama does not have: it has new.w now")],
+     ("blocks.gguf", "llama.cpp refuses a file with tensors that its architecture llama has no place for: see that it has one for new.w")],
 )  # fmt: skip
 def test_a_graph_or_config_that_does_not_know_of_it_is_told(ckpt: Ckpt, tmp_path: Path, name: str, told: str) -> None:
     for where in (["-n"], ["-o", tmp_path / name]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from ..errors import UsageError
+from ..errors import UsageError, about
 from ..formats import Savable, SeveralFiles, formats
 from ..tensors.checkpoint import Checkpoint
 from .editing import Destination, target_and_format
@@ -67,7 +67,8 @@ def _outputs(before: Checkpoint, after: Checkpoint, to: Destination) -> Iterator
     target, form, _ = target_and_format(before, to)
     yield target
     if isinstance(form, SeveralFiles) and isinstance(form, Savable):
-        yield from (file.path for file in form.files_to_write(after, form.main_file(target, after)))
+        with about(target):
+            yield from (file.path for file in form.files_to_write(after, form.main_file(target, after)))
 
 
 def _identity(path: str) -> object:

@@ -66,7 +66,11 @@ class Merger:
             return raw if is_finite else self._checked(raw, first, blocks)
 
     def _merged(self, first: int, blocks: Sequence[memoryview], wide: str) -> Array:
-        return self.method.merge(self._values(blocks, wide), self.how, first, self._known)
+        values = self._values(blocks, wide)
+        if self.dtype.kind == "c" and not self.method.has_seed:  # weights are real: part by part, an infinite one leaves the other as it is
+            parts = [each.view(wide) for each in values]
+            return self.method.merge(parts, self.how, 2 * first, self._known).view(_COMPLEX[wide])
+        return self.method.merge(values, self.how, first, self._known)
 
     def _values(self, blocks: Sequence[memoryview], wide: str) -> list[Array]:
         """The values of each source, in the dtype that is computed in."""

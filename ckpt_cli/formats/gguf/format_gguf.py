@@ -68,7 +68,8 @@ class Gguf(Writer, Patcher):
     def told_of_new(self, checkpoint: Checkpoint, new: str) -> str:
         """That llama.cpp counts the tensors that its architecture has."""
         kind = checkpoint.metadata.get("general.architecture")
-        return f"llama.cpp refuses a file with tensors that the architecture {kind} does not have: it has {new} now" if kind else ""
+        told = f"llama.cpp refuses a file with tensors that its architecture {kind} has no place for: see that it has one for {new}"
+        return told if kind else ""
 
     def new_entry(self, text: str) -> str:
         """A number or a boolean of its type, else a text."""

@@ -73,7 +73,8 @@ class HDF5(Writer, Patcher):
         from .hdf5_checkpoint import model_config
 
         whole = model_config(checkpoint.rest) is not None
-        return "model_config in the .h5 keeps the old sizes: load_model() fails, load_weights() into a new model does not" if whole else ""
+        told = "load_model() fails, load_weights() into a new model does not, from a name in .h5 without .weights"
+        return f"model_config in the .h5 keeps the old sizes: {told}" if whole else ""
 
     def check_place(self, checkpoint: Checkpoint) -> None:
         """Raise CannotHold for what HDF5 has no place for. Where values alone change, there is nothing."""

@@ -68,11 +68,14 @@ def run_in_child(job: Callable[[], bytes]) -> bytes:
 
 def _read_answer(pipe: int) -> bytes | None:
     """Read the pipe to its end; None where that takes too long or the answer is too large."""
-    from select import select
+    from select import POLLIN, poll  # select() takes no descriptor above 1023
     from time import monotonic
 
+    waiting = poll()
+    waiting.register(pipe, POLLIN)
+
     deadline, answer = monotonic() + _WALL_SECONDS, bytearray()
-    while select([pipe], [], [], max(0, deadline - monotonic()))[0]:
+    while waiting.poll(max(0, deadline - monotonic()) * 1000):
         piece = os.read(pipe, 1 << 16)
         if not piece:
             return bytes(answer)
