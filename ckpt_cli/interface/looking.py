@@ -149,7 +149,8 @@ def diff(
     """Compare two checkpoints, parameter by parameter: `ckpt diff`. Where nothing is yielded, they are the same.
 
     Args:
-        a, b: The checkpoints before and after, or their paths.
+        a: The checkpoint before, or its path.
+        b: The one after; its format may be another.
         patterns: The names to compare; without one, all, and the bytes that are in no tensor.
         rtol: Relative tolerance: |a-b| ≤ atol + rtol·|b| is equal.
         atol: Absolute tolerance.
@@ -166,18 +167,18 @@ def diff(
     Raises:
         CkptError: A pattern matches nothing, or bytes cannot be read.
     """
-    _check_tolerances(rtol, atol)
     one, two = (_decoded(opened(each), dequantise) for each in (a, b))
     with about(place(one)):
         names = select(Named([*one, *two], one), texts(patterns), layers_of(one, arch)) if texts(patterns) else None
         asked = Listed(one, two, names, [], _order(sort), _depth(by_layer), unchanged)
-        yield from _listed(asked, compared(one, two, names, rtol, atol, exact))
+        yield from _listed(asked, compared(one, two, names, *_tolerances(rtol, atol), exact))
 
 
-def _check_tolerances(rtol: float, atol: float) -> None:
-    """Raises UsageError for negative ones, and for NaN."""
+def _tolerances(rtol: float, atol: float) -> tuple[float, float]:
+    """The two of them. Raises UsageError for negative ones, and for NaN."""
     if not (rtol >= 0 and atol >= 0):
         raise UsageError("tolerances are 0 or more")
+    return rtol, atol
 
 
 def _listed(wanted: Listed, differences: Iterator[Difference]) -> Iterable[Difference]:
