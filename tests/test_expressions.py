@@ -195,6 +195,12 @@ def test_what_the_dtype_cannot_hold_is_an_error(ckpt: Ckpt, tmp_path: Path, tens
     assert (tmp_path / "a.pt").read_bytes() == before and not (tmp_path / "b.pt").exists()
 
 
+def test_many_tensors_with_divisions_by_zero_are_counted_together(ckpt: Ckpt, tmp_path: Path) -> None:
+    torch.save({f"t{i}": torch.tensor([-1.0, 2, -3]) for i in range(12)}, tmp_path / "a.pt")
+    lines = ckpt("set", tmp_path / "a.pt", "* = sqrt(this)", "-n").err.splitlines()
+    assert len(lines) == 6 and lines[-1] == "ckpt: 7 more tensors: 14 values are inf or NaN"
+
+
 @pytest.mark.parametrize(
     ("assignment", "expected", "count"),
     [

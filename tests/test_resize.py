@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -126,6 +127,17 @@ def test_what_is_cut_off_and_what_has_to_follow_is_told(ckpt: Ckpt, tmp_path: Pa
         told = ckpt("resize", path, "0.weight=-3x*", "--at", at, "-n").err
         assert f"0.weight: 8x4 becomes 5x4: cut at the {at} (the rest keeps its values)" in told
         assert "0.weight becomes 5x4: 0.bias (8), 2.weight (1x8) may have to follow: ckpt resize … 0.bias=5 '2.weight=*x5'" in told
+
+
+def test_repeated_blocks_are_one_note(ckpt: Ckpt, tmp_path: Path) -> None:
+    names = [f"h.{block}.{part}" for block in range(12) for part in ("fc", "norm")]
+    layers = {f"{name}.weight": torch.randn(8, 8) if "fc" in name else torch.randn(8) for name in names}
+    path = saved(tmp_path / "a.pt", layers | {f"{name}.bias": torch.randn(8) for name in names})
+    told = ckpt("resize", path, "*.fc.weight=+1x*", "--fill", "zeros", "-n").err
+    (line,) = [line for line in told.splitlines() if "may have to follow" in line]
+    assert "and so in 11 more blocks: ckpt resize … " in line and "'h.*.fc.bias=9'" in line
+    rules = shlex.split(line.partition("resize … ")[2])
+    assert "may have to follow" not in ckpt("resize", path, "*.fc.weight=+1x*", *rules, "--fill", "zeros", "-n").err
 
 
 def test_mean_rows_are_those_of_reinit_and_resized_embeddings_too(ckpt: Ckpt, tmp_path: Path) -> None:
@@ -271,7 +283,7 @@ def test_neighbours_are_named_with_the_command(ckpt: Ckpt, tmp_path: Path) -> No
     classifier = {"classifier.weight": torch.zeros(3, 8), "net.embedder.weight": torch.zeros(8, 3, 4, 4)}  # as in a file sorted by name
     assert not told(classifier, "classifier.weight=4x*")
     text["lm_head.weight"] = text["wte.weight"]
-    assert "lm_head.weight" not in told(text, "wte.weight=53x*").partition("followed by")[2]
+    assert "lm_head.weight" not in told(text, "wte.weight=53x*").partition("ckpt resize")[2]
 
 
 BAD = [
@@ -515,7 +527,7 @@ def test_a_unet_takes_nine_channels(ckpt: Ckpt, tmp_path: Path) -> None:
     four = diffusers.UNet2DConditionModel(in_channels=4, **sizes, **blocks)
     four.save_pretrained(tmp_path / "unet")
     told = ckpt("resize", tmp_path / "unet", "conv_in.weight=*x9x*x*", "--fill", "zeros", "-o", f"{tmp_path}/nine/").err
-    assert "followed by" not in told
+    assert "may have to follow" not in told
     with_entries(tmp_path / "nine", in_channels=9)
     nine = diffusers.UNet2DConditionModel.from_pretrained(tmp_path / "nine")
     x, text = torch.randn(1, 9, 8, 8), torch.randn(1, 2, 8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -68,7 +69,7 @@ def finish(before: Checkpoint, after: Checkpoint, to: Destination, as_json: bool
         _dry_run(before, after, to, target, form, folder, as_json)
     else:
         write(after, target, form, replace=to.replaces, backup=to.backup, as_json=as_json, folder=folder)
-    for line in lines:
+    for line in (*lines, *(_shared(target) if to.in_place else ())):
         note(line)
 
 
@@ -78,6 +79,13 @@ def note_new(before: Checkpoint, after: Checkpoint) -> None:
 
     for line in after.notes[len(before.notes) :]:
         note(line)
+
+
+def _shared(target: str) -> Iterator[str]:
+    """That a file that is edited in place is one of the hub's cache, where files are called by their digests."""
+    within = os.path.dirname(os.path.realpath(target))
+    if os.path.islink(target) and os.path.basename(within) == "blobs" and os.path.isdir(os.path.join(os.path.dirname(within), "snapshots")):
+        yield f"{target}: the hub's cache now holds other values than its digests say, for all that load it (-o DIR/ leaves it as it is)"
 
 
 def _folder_of(before: Checkpoint, to: Destination) -> ModelFolder | None:

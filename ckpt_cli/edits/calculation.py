@@ -40,6 +40,7 @@ _UNDEFINED = {  # operations that may have no finite result for finite operands,
     "log": "a logarithm of 0 or of a negative number",
     "**": "a power of 0 or of a negative number",
 }
+_MOST_NOTES = 5  # tensors that are told of one by one
 _BITS_OF_FLOAT64 = 53
 _MOST_BITS = 4096  # of an exact integer on the way to a result
 
@@ -266,8 +267,8 @@ def _is_beyond(value: Any) -> bool:
 
 
 def division_notes(checkpoint: Checkpoint) -> list[str]:
-    """Return a line for each tensor in which a division by zero, or its like, gives inf or NaN: how many. What may do so is computed."""
-    notes, known = [], set()
+    """Return lines for tensors in which a division by zero, or its like, gives inf or NaN: how many. What may do so is computed."""
+    counts, known = list[tuple[str, int]](), set()
     for name, tensor in checkpoint.tensors.items():
         left: list[Storage] = [tensor.storage]
         while left:
@@ -277,8 +278,11 @@ def division_notes(checkpoint: Checkpoint) -> list[str]:
             known.add(id(storage))
             left += storage.parts()
             if isinstance(storage, Combined) and isinstance(storage.combine, Calculation) and (count := _divided(storage, storage.combine)):
-                notes.append(f"{name}: {count:,} {'value is' if count == 1 else 'values are'} inf or NaN by {storage.combine.undefined_by}")
-    return notes
+                what = "value is" if count == 1 else "values are"
+                counts.append((f"{name}: {count:,} {what} inf or NaN by {storage.combine.undefined_by}", count))
+    rest = counts[_MOST_NOTES:]
+    more = f"{len(rest):,} more tensors: {sum(count for _, count in rest):,} values are inf or NaN"
+    return [line for line, _ in counts[:_MOST_NOTES]] + [more] * bool(rest)
 
 
 def _divided(storage: Combined, calculation: Calculation) -> int:

@@ -5,15 +5,13 @@ Nothing is read or drawn until the result is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..analysis.neighbours import neighbours
 from ..analysis.optimizer import states
 from ..analysis.told_sizes import told_sizes
-from ..errors import EditError, first_few, naming
+from ..errors import EditError, naming
 from ..formats.encodings.pickle_tree import TorchTree
 from ..formats.locate import part_notes
 from ..numbers.shapes import show_shape
@@ -32,6 +30,7 @@ from .resizing.new_shapes import Resizing, fit
 from .resizing.presets import fitting_presets
 from .resizing.request import PLACES, Request, parse_request
 from .resizing.states import Resized, over_base, with_states
+from .resizing.told_neighbours import told_neighbours
 from .tied_views import permuted, views_of
 from .unfilled import unfilled
 from .wishes import Facts
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 States = Mapping[str, "str | None"]  # what an optimizer keeps, and averages → their parameter
-_SHOWN = 6  # neighbours that a note names
 
 
 class Surroundings(NamedTuple):
@@ -89,7 +87,7 @@ def resize(checkpoint: Checkpoint, request: Request, around: Surroundings) -> tu
     tensors |= following
     after = checkpoint.replacing(tensors={**checkpoint.tensors, **tensors})
     changed = {name: each.after.shape for name, each in resized.items()}
-    notes = [*notes, *_told_neighbours(checkpoint, changed, parameter_of), *told_sizes(checkpoint, changed)]
+    notes = [*notes, *told_neighbours(checkpoint, changed, parameter_of), *told_sizes(checkpoint, changed)]
     return after.replacing(notes=(*checkpoint.notes, *notes)), plan
 
 
@@ -182,14 +180,6 @@ def _drawn(now: Checkpoint, growing: Sequence[str], request: Request, around: Su
         )
         for name, step in steps.items()
     }
-
-
-def _told_neighbours(checkpoint: Checkpoint, changed: Mapping[str, Shape], left_out: States) -> Iterator[str]:
-    """A note for each parameter that others may have to follow, with the command."""
-    for name, found in neighbours(checkpoint, changed, left_out).items():
-        sizes = first_few([f"{each.name} ({show_shape(checkpoint[each.name].shape)})" for each in found], _SHOWN)
-        rules = " ".join(quote(f"{each.name}={each.shape}") for each in found[:_SHOWN])
-        yield f"{name} becomes {show_shape(changed[name])}: {sizes} may have to follow: ckpt resize … {rules}"
 
 
 def recipe_step() -> Verb:
