@@ -167,18 +167,18 @@ def diff(
     Raises:
         CkptError: A pattern matches nothing, or bytes cannot be read.
     """
-    _check_tolerances(rtol, atol)
     one, two = (_decoded(opened(each), dequantise) for each in (a, b))
     with about(place(one)):
         names = select(Named([*one, *two], one), texts(patterns), layers_of(one, arch)) if texts(patterns) else None
         wanted = Listed(one, two, names, [], _order(sort), _depth(by_layer), unchanged)
-        yield from _listed(wanted, compared(one, two, names, rtol, atol, exact))
+        yield from _listed(wanted, compared(one, two, names, *_tolerances(rtol, atol), exact))
 
 
-def _check_tolerances(*given: float) -> None:
-    """Raises UsageError for a negative tolerance, and for NaN."""
-    if not all(tolerance >= 0 for tolerance in given):
+def _tolerances(rtol: float, atol: float) -> tuple[float, float]:
+    """The tolerances. Raises UsageError for a negative one, and for NaN."""
+    if not (rtol >= 0 and atol >= 0):
         raise UsageError("tolerances are 0 or more")
+    return rtol, atol
 
 
 def _listed(wanted: Listed, differences: Iterator[Difference]) -> Iterable[Difference]:
