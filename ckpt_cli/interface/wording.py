@@ -12,7 +12,7 @@ from ..errors import CkptError
 _FLAGS = ("allow-code", "common", "dequantise", "exact", "force", "fresh", "ignore-index")
 _CHOICES = "linear|slerp|task|ties|dare|zeros|keep|drop|none|own|float32"
 # A command line that is quoted stays as it is. A value is in capitals, in quotes, a number or one of the choices.
-_OPTION = re.compile(rf"""ckpt [a-z][^`;)]*|(?<![\w-])--([a-z][a-z-]*)(?: (?:(?=[A-Z0-9'"])|({_CHOICES})\b))?|(?<![\w-])-i\b|\bfrom = """)
+_OPTION = re.compile(rf"""ckpt [a-z][^`;),]*|(?<![\w-])--([a-z][a-z-]*)(?: (?:(?=[A-Z0-9'"])|({_CHOICES})\b))?|(?<![\w-])-i\b|\bfrom = """)
 
 
 def in_python(line: str) -> str:
