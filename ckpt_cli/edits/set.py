@@ -173,7 +173,7 @@ def _tensor_of(once: Callable[[str], Checkpoint], name: str, index: Index | None
     with about(other.path):
         if other.name is not None:
             found, view = refer(checkpoint, other.name)
-        elif list(checkpoint) == [""]:
+        elif len(checkpoint) == 1 and "" in checkpoint:  # no list: this is asked for each of 100,000 names
             found, view, index = "", checkpoint[""], None  # an array has no name
         else:
             found, view = name, checkpoint[name]
