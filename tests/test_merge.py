@@ -442,3 +442,17 @@ def test_a_full_disk_leaves_nothing(ckpt: Ckpt, tmp_path: Path, three: list[Path
     before = sorted(tmp_path.iterdir())
     assert "space" in ckpt("merge", *three, "-o", tmp_path / "o.safetensors", status=2).err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_shard_and_its_whole_are_one_checkpoint(ckpt: Ckpt, tmp_path: Path) -> None:
+    """All files of one among those of the other: nothing to merge. A shard that two models have in common is no reason to refuse."""
+    save_file({"a": torch.ones(4), "b": torch.zeros(4)}, tmp_path / "whole.safetensors")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        ckpt("convert", tmp_path / "whole.safetensors", f"{tmp_path / name}/model.safetensors.index.json", "--shard-size", "16B")
+    first, _ = sorted((tmp_path / "one").glob("*.safetensors"))
+    said = ckpt("merge", tmp_path / "one", first, "--common", "-o", tmp_path / "out.safetensors", status=2).err
+    assert "one checkpoint and a part of it" in said
+    (tmp_path / "two" / first.name).unlink()
+    os.link(first, tmp_path / "two" / first.name)
+    ckpt("merge", tmp_path / "one", tmp_path / "two", "-o", tmp_path / "out.safetensors")

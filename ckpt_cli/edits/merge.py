@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..adapters.describing import described
 from ..adapters.reading import Adapter
 from ..errors import EditError, UsageError, about, naming, number_of
+from ..formats import formats
 from ..merging import How, Method, methods
 from ..merging.alignment import Aligned, Source, align, refuse_names, refuse_shapes, sources_of
 from ..merging.merged import Merged, Merger
@@ -71,17 +72,21 @@ def merge(
 
 
 def _refuse_one_file(sources: Sequence[Source]) -> None:
-    """Raises UsageError where two checkpoints are one file, as it was read."""
-    seen: dict[tuple[int, ...], str] = {}
+    """Raises UsageError where two checkpoints are one file, as it was read, or all files of one are among those of another.
+
+    Two that share some of their files are fine: in the cache of the hub, equal shards of two models are one file.
+    """
+    seen: list[tuple[str, set[tuple[int, ...]]]] = []
     for label, checkpoint in sources:
-        origin = checkpoint.origin
-        if origin is None or not checkpoint.is_as_read:
+        if checkpoint.origin is None or not checkpoint.is_as_read:
             continue
-        if origin.file.identity in seen:
-            other = seen[origin.file.identity]
-            what = "it is given twice" if other == label else f"it is the same file as {other}"
-            raise UsageError(what, "name each checkpoint once", label)
-        seen[origin.file.identity] = label
+        files = {file.identity for file in formats[checkpoint.origin.format].files_read(checkpoint)}
+        for other, others in seen:
+            if files <= others or others <= files:
+                what = "it is given twice" if other == label else f"it is the same file as {other}"
+                what = what if files == others else f"it and {other} are one checkpoint and a part of it"
+                raise UsageError(what, "name each checkpoint once", label)
+        seen.append((label, files))
 
 
 def _merged(sources: Sequence[Source], method: Method, common: bool, how: How, weights: WeightsOf) -> Checkpoint:

@@ -171,19 +171,11 @@ def diff(
     with about(place(one)):
         names = select(Named([*one, *two], one), texts(patterns), layers_of(one, arch)) if texts(patterns) else None
         wanted = Listed(one, two, names, [], _order(sort), _depth(by_layer), unchanged)
-<<<<<<< HEAD
-        yield from _listed(wanted, compared(one, two, names, *_checked(rtol, atol), exact))
-
-
-def _checked(rtol: float, atol: float) -> tuple[float, float]:
-    """The two tolerances. Raises UsageError for a negative one, and for NaN."""
-=======
         yield from _listed(wanted, compared(one, two, names, *_tolerances(rtol, atol), exact))
 
 
 def _tolerances(rtol: float, atol: float) -> tuple[float, float]:
     """The tolerances. Raises UsageError for a negative one, and for NaN."""
->>>>>>> python
     if not (rtol >= 0 and atol >= 0):
         raise UsageError("tolerances are 0 or more")
     return rtol, atol
