@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         cast,
         drop,
         map,
-        merge,
         reinit,
         rename,
         resize,
@@ -39,10 +38,13 @@ if TYPE_CHECKING:
     )
     from .interface.looking import Digests, diff, hash, stats, summary
     from .interface.looking import Sheet as Summary
+    from .interface.merging import merge
     from .interface.opening import open
     from .interface.saving import save
     from .tensors.checkpoint import Checkpoint
     from .tensors.tensor import Tensor
+
+    __version__: str
 
 __all__ = [
     "Checkpoint", "CkptError", "Difference", "Digests", "Figures", "Summary", "Tensor",
@@ -54,13 +56,15 @@ _IN = {
     "Checkpoint": "tensors.checkpoint", "CkptError": "errors", "Difference": "analysis.diff", "Digests": "interface.looking",
     "Figures": "analysis.figures", "Summary": "interface.looking:Sheet", "Tensor": "tensors.tensor",
     "diff": "interface.looking", "hash": "interface.looking", "stats": "interface.looking", "summary": "interface.looking",
-    "open": "interface.opening", "save": "interface.saving",
+    "merge": "interface.merging", "open": "interface.opening", "save": "interface.saving",
 }  # fmt: skip
 
 
 if not TYPE_CHECKING:  # a name that is not there is an error to type checkers, too
 
     def __getattr__(name: str) -> Any:
+        if name == "__version__":
+            return import_module("importlib.metadata").version("ckpt-tool")
         if name not in __all__:
             raise AttributeError(f"ckpt_cli has no {name!r}")
         module, _, called = _IN.get(name, "interface.edits").partition(":")

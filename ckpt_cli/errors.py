@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 
@@ -127,13 +127,25 @@ def naming(name: str) -> Iterator[None]:
 _MOST_OF_A_NAME = 200  # characters that are shown of a name from a file
 _MOST_OF_A_MESSAGE = 6000
 _LONG_PART = r"(?:[^,:;…]|[,:;](?! )){400,}"
-_LONG_NAME = r"""'(?:[^'\\]|\\.){201,}'|"(?:[^"\\]|\\.){201,}"|[^\s'"]{201,}"""
+_OPENS = r"(?<![^\s(\[{=:,])"  # a quote that opens, not one that closes
+_LONG_NAME = rf"""{_OPENS}'(?:[^'\\]|\\.){{201,}}'|{_OPENS}"(?:[^"\\]|\\.){{201,}}"|[^\s'"]{{201,}}"""
 
 
 def shortened(name: str) -> str:
     """Return a name as it stands in a message: of a long one its beginning and its end."""
     half = _MOST_OF_A_NAME // 2
     return name if len(name) <= _MOST_OF_A_NAME else f"{name[:half]}…{name[1 - half :]}"
+
+
+def first_few(names: Sequence[str], most: int) -> str:
+    """Return the first names as they stand in a message, and the number of the others: `a, b, c and 4 more`."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def number_of(count: int, thing: str) -> str:
+    """Return a count as it stands in a message: `1 tensor`, `2,000 tensors`."""
+    return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
 def with_short_names(text: str) -> str:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .errors import UnknownName, did_you_mean
+from .errors import UnknownName, UserCodeError, did_you_mean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 
@@ -112,9 +115,19 @@ class Registry(Mapping[str, T], Generic[T]):
         from importlib.metadata import entry_points
 
         for entry in entry_points(group=self.package):
-            thing = entry.load()
+            thing = _loaded(entry)
             if not self._is_built_in(entry.name) and entry.name not in self._things:
                 self.add(entry.name, thing)
+
+
+def _loaded(entry: EntryPoint) -> Any:
+    """What an installed package announces. Raises UserCodeError where it cannot be imported."""
+    try:
+        return entry.load()
+    except Exception as error:
+        package = f"the package {entry.dist.name}" if entry.dist else "its package"
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserCodeError(f"the plug-in {entry.value} cannot be loaded: {reason}", f"update or remove {package}") from error
 
 
 class ModuleRegistry(Registry[T]):

@@ -37,6 +37,12 @@ def loaded(path: Path, weights_only: bool = True) -> Any:
     return torch.load(path, weights_only=weights_only)
 
 
+def saved(path: Path, things: Any) -> Path:
+    """The file that torch.save writes."""
+    torch.save(things, path)
+    return path
+
+
 def read_bits(path: Path) -> dict[str, Bits]:
     """What ckpt reads of the file."""
     from ckpt_cli import reading

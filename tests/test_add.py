@@ -383,6 +383,10 @@ def test_the_result_replaces_none_of_its_sources(ckpt: Ckpt, tmp_path: Path, oth
             assert "which it is made of" in ckpt("apply", MLP, recipe, "-o", target, "--force", status=2).err
             assert "which it is made of" in ckpt("add", MLP, *arguments, "-o", target, "--force", status=2).err
             assert "which it is made of" in ckpt("add", MLP, *arguments, "-o", target, "--force", "-n", status=2).err
+        assert "which it is made of" in ckpt("apply", MLP, recipe, "-o", recipe, "--format", "torch", "--force", status=2).err
+    config = tmp_path / "config.json"
+    config.write_text("{}")
+    assert "which it is made of" in ckpt("add", MLP, "--from", other, "-o", config, "--format", "torch", "--force", status=2).err
     torch.save(mlp(), tmp_path / "b.pt")
     assert "which it is made of" in ckpt("set", MLP, f"*.weight = @{tmp_path}/b.pt", "-o", tmp_path / "b.pt", "--force", status=2).err
     assert other.read_bytes() == before

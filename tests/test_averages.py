@@ -525,3 +525,18 @@ def test_copies_are_not_mistaken_for_the_average(ckpt: Ckpt, tmp_path: Path) -> 
     torch.save(content, tmp_path / "a.pt")
     found = owners(ckpt, tmp_path / "a.pt")
     assert {owner for name, owner in found.items() if ".online_model." in name} == {""} and found["ema.step"] == ""
+
+
+def test_an_average_without_an_update_is_not_put_in_place(ckpt: Ckpt, tmp_path: Path) -> None:
+    """AveragedModel and Lightning keep a copy of the weights from before the training until the first update."""
+    net = network()
+    average = AveragedModel(net)
+    path, raw = str(tmp_path / "early.pt"), str(tmp_path / "raw.pt")
+    torch.save({"model": net.state_dict(), "swa_model": average.state_dict()}, path)
+    torch.save(net.state_dict(), raw)
+    assert json.loads(ckpt("summary", path, "--json").out)["averages"][0]["updates"] == 0
+    for file, taken in ((path, "average(swa_model.*)"), (raw, f"average(@{path}#swa_model.*)")):
+        value = taken.replace("swa_model.*", "").replace("#", "").replace("()", "")
+        said = ckpt("set", file, f"* = {value}", "-n", status=2).err
+        assert f"swa_model.* is no average yet: it has had no update ({taken} takes it all the same)" in said
+        ckpt("set", file, f"* = {taken}", "-n")

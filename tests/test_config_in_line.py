@@ -52,6 +52,10 @@ EDITS = {
     ),
     "decoder's layer": Edit("t5", ["drop", "SRC", "decoder.block.1.*"], {"num_decoder_layers": 1}),
     "encoder's layer": Edit("bart", ["drop", "SRC", "model.encoder.layers.1.*"], {"encoder_layers": 1}),
+    "layer of a backbone": Edit(
+        "dinov2", ["drop", "SRC", "*.layer.1.*"],
+        {"num_hidden_layers": 1, "stage_names": ["stem", "stage1"], "out_features": ["stage1"], "out_indices": [1]},
+    ),
     "stage": Edit("swin", ["drop", "SRC", "*layers.1.blocks.1.*"], {"depths": [1, 1]}),
     "output of its own": Edit(
         "llama_tied", ["add", "SRC", "lm_head.weight=@SRC#model.embed_tokens.weight"], {"tie_word_embeddings": False}, tied=False
@@ -172,6 +176,41 @@ def test_what_becomes_of_the_config_is_told(edit: list[str], told: str, model: C
     assert [line[: len(told)] for line in lines] == [told] * bool(told), said
 
 
+def test_a_last_layer_that_was_like_no_other_is_missed(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    folder = model(LLAMA, OF_LLAMA | {"model.layers.3.mlp.up_proj.weight": (6, 8)})
+    line = "model.layers.2 comes last now, and is not like the layer that did (mlp.up_proj.weight): the library may not load it"
+    assert line in ckpt("drop", folder, "*.layers.3.*", "-o", f"{tmp_path}/out/").err
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[[step]]\ndrop = ["*.layers.2.*"]\n[[step]]\nrename = ["*.layers.3.*=*.layers.2.*"]\n')
+    assert "comes last" not in ckpt("apply", folder, recipe, "-o", f"{tmp_path}/kept/").err
+
+
+STAGES = {f"encoder.layers.{stage}.blocks.{block}.conv.weight": (4, 4) for stage in range(3) for block in range(2)}
+PARTS = {
+    f"{path}.{number}.conv.weight": (4, 4) for path in ("down_blocks", "mid_block.resnets", "encoder.conv_layers") for number in range(2)
+}
+OF_STAGES = {"model_type": "swin", "depths": [2, 2, 2], "num_layers": 3, "num_heads": [1, 2, 4]}
+OF_PARTS = [
+    (["encoder.layers.2.*"], "depths stays [2, 2, 2]: encoder.layers has 2 stages now, and other entries tell their widths"),
+    (["*layers.1.blocks.0.*"], "depths stays [2, 2, 2]: the blocks of encoder.layers have gaps in their numbers"),
+    (["*layers.1.blocks.1.*"], "depths [2, 2, 2] becomes [2, 1, 2]"),
+    (["down_blocks.1.*"], "no entry is known that tells the number of layers, which was 2 and is 1 (down_blocks)"),
+    (["*conv_layers.1.*"], "no entry is known that tells the number of layers, which was 2 and is 1 (encoder.conv_layers)"),
+    (
+        ["*.1.conv.*", "!encoder.layers.*"],
+        "no entry is known that tells the number of layers, which was 2 and is 1 (down_blocks), and that of 2 more",
+    ),
+    (["down_blocks.*"], ""),
+]
+
+
+@pytest.mark.parametrize(("dropped", "told"), OF_PARTS, ids=lambda each: " ".join(each) if isinstance(each, list) else "")
+def test_parts_that_go_are_told(dropped: list[str], told: str, model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    said = ckpt("drop", model(OF_STAGES, STAGES | PARTS), *dropped, "-o", f"{tmp_path}/out/").err
+    also = [line for line in said.splitlines() if not line.endswith("num_layers stays 3: the weights have 2 (encoder.layers)")]
+    assert also == [f"ckpt: {tmp_path}/out/config.json: {told}"] * bool(told)
+
+
 def test_in_place_the_config_stays_and_a_note_says_what_it_should_be(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
     folder = model()
     before = (folder / "config.json").read_bytes()
@@ -185,6 +224,15 @@ def test_in_place_the_config_stays_and_a_note_says_what_it_should_be(model: Call
 def test_a_dry_run_tells_what_the_config_would_be_and_writes_nothing(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
     said = ckpt("cast", model(), "bf16", "-o", f"{tmp_path}/out/", "-n").err
     assert said == f"ckpt: {tmp_path}/out/config.json: dtype float32 becomes bfloat16\n" and not (tmp_path / "out").exists()
+
+
+def test_what_the_config_alone_ties_gets_an_output_of_its_own(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
+    shapes = {name: shape for name, shape in OF_LLAMA.items() if name != "lm_head.weight"}
+    folder = model(LLAMA | {"tie_word_embeddings": True}, shapes)
+    said = ckpt("untie", folder, "*", "-o", f"{tmp_path}/out/", status=2).err
+    command = said[said.index("ckpt add … ") + len("ckpt add … ") : said.index(", or what the output is called")]
+    ckpt("add", folder, *shlex.split(command), "-o", f"{tmp_path}/out/")
+    assert json.loads((tmp_path / "out/config.json").read_text()) == LLAMA
 
 
 def test_a_recipe_is_told_of_once_and_compared_with_the_end(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:
@@ -202,6 +250,17 @@ def test_what_contradicted_before_is_left_and_called_old(model: Callable[..., Pa
     assert "dtype float32 becomes bfloat16" in said
     assert "num_hidden_layers stays 9, which contradicted the weights before the edit, too: they have 4 (model.layers)" in said
     assert json.loads((tmp_path / "out/config.json").read_text())["num_hidden_layers"] == 9
+
+
+def test_a_cast_of_all_weights_tells_the_dtype_whatever_the_config_told_before(
+    model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt
+) -> None:
+    folder = model(LLAMA | {"dtype": "float16"})
+    ckpt("cast", folder, "bf16", "*.layers.*", "-o", f"{tmp_path}/part/")
+    assert json.loads((tmp_path / "part/config.json").read_text())["dtype"] == "float16"
+    assert "dtype float16 becomes bfloat16" in ckpt("cast", folder, "bf16", "-o", f"{tmp_path}/out/").err
+    ckpt("cast", folder, "bf16", "-i")
+    assert "dtype float16 becomes float32" in ckpt("cast", folder, "fp32", "-o", f"{tmp_path}/back/").err
 
 
 def test_every_other_byte_stays(model: Callable[..., Path], tmp_path: Path, ckpt: Ckpt) -> None:

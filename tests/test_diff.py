@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import warnings
 from collections.abc import Callable
@@ -285,6 +286,38 @@ def test_two_names_of_one_storage_are_compared_once(tmp_path: Path) -> None:
         want, numbers = oracle(x.double().numpy(), y.double().numpy()), found[name]
         assert numbers and numbers.first == np.unravel_index(want["first"], x.shape)
         assert agrees(numbers._asdict() | {"first": [want["first"]]}, want)
+
+
+def test_no_cosine_is_beyond_one(ckpt: Ckpt, tmp_path: Path) -> None:
+    """Scripts take its acos."""
+    a = {f"t{number}": torch.randn(number) for number in range(1, 60)}
+    for factor in (-3.0, 1.1):
+        paths = pair(tmp_path, a, {name: factor * tensor for name, tensor in a.items()})
+        cosines = [each["cosine"] for each in json.loads(ckpt("diff", *paths, "--json", status=1).out)["differences"]]
+        assert len(cosines) == 59 and all(0 <= 1 - abs(cosine) < 1e-6 for cosine in cosines)
+
+
+@pytest.mark.parametrize("suffixes", [("safetensors", "safetensors"), ("safetensors", "pt"), ("pt", "pt")])
+def test_many_small_tensors_are_told_as_each_alone(ckpt: Ckpt, tmp_path: Path, suffixes: tuple[str, str]) -> None:
+    """They are read and summed together: sizes, dtypes, and what is equal, infinite or NaN, are mixed within a read."""
+    sides: list[dict[str, torch.Tensor]] = [{}, {}]
+    random = np.random.default_rng(4)
+    for number in range(300):
+        name, count = f"t{number:03}", int(random.integers(1, 50)) if number % 50 else 20_000
+        dtype = getattr(torch, random.choice(["float32", "float32", "bfloat16", "float16", "float64", "int32", "uint8"]))
+        a = torch.tensor(random.integers(-3, 4, count)).abs() if not dtype.is_floating_point else torch.tensor(random.normal(size=count))
+        b = a + torch.tensor(random.integers(0, 2, count) * random.integers(0, 2))
+        if dtype.is_floating_point and number % 7 == 0:
+            a[random.integers(count)], b[random.integers(count)] = math.nan, random.choice([math.inf, math.nan, -0.0])
+        sides[0][name], sides[1][name] = a.to(dtype), b.to(torch.float32 if number % 11 == 0 else dtype)
+    paths = [tmp_path / f"{side}.{suffix}" for side, suffix in zip("ab", suffixes, strict=True)]
+    for path, tensors in zip(paths, sides, strict=True):
+        torch.save(tensors, path) if path.suffix == ".pt" else safetensors.torch.save_file(tensors, path)
+    found = {each["name"]: each for each in json.loads(ckpt("diff", *paths, "--json", status=1).out)["differences"]}
+    wants = {name: oracle(sides[0][name].double().numpy(), sides[1][name].double().numpy()) for name in sides[0]}
+    different = {name for name, want in wants.items() if want["changed"]}
+    assert {name for name, each in found.items() if "changed" in each} == different and 50 < len(different) < 250
+    assert [name for name in different if not agrees(found[name], wants[name])] == []
 
 
 TOLERANCES = st.sampled_from([0.0, 1e-3, 0.5, 1.0, 2.0])

@@ -12,13 +12,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import SAMPLES, Ckpt
+from oracles import saved
 
 Tensors = dict[str, torch.Tensor]
-
-
-def saved(path: Path, tensors: dict[str, Any]) -> Path:
-    torch.save(tensors, path)
-    return path
 
 
 @pytest.fixture
@@ -224,6 +220,13 @@ def test_patterns_pick_what_is_listed_by_either_name(ckpt: Ckpt, tmp_path: Path)
     for pattern in ("module.encoder.0.*", "encoder.0.*"):
         rows = ckpt("diff", *paths, "--map", "module.*=*", pattern, "--unchanged").rows
         assert [row[1] for row in rows] == ["encoder.0.weight", "encoder.0.bias"]
+
+
+def test_a_prefix_is_told_also_where_patterns_pick_names_of_one_side(ckpt: Ckpt, tmp_path: Path) -> None:
+    paths = saved(tmp_path / "a.pt", named("module.", NET)), saved(tmp_path / "b.pt", NET)
+    for pattern in ("module.encoder.0.*", "encoder.0.*"):
+        assert "--map 'module.*=*' compares them" in ckpt("diff", *paths, pattern, status=1).err
+    assert ckpt("diff", paths[1], saved(tmp_path / "c.pt", NET | HEAD), *HEAD, status=1).err == ""
 
 
 def test_layers_are_those_that_summary_has(ckpt: Ckpt) -> None:

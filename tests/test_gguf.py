@@ -323,7 +323,7 @@ def test_metadata_are_set_where_there_are_no_tensors(tmp_path: Path, ckpt: Ckpt)
 
 
 def test_a_dry_run_tells_of_metadata(mixed: Path, sample: Any, ckpt: Ckpt) -> None:
-    assert ckpt("set", mixed, "n = 7", "-n").err == "ckpt: metadata n: 3 becomes 7\n"
+    assert ckpt("set", mixed, "n = 7", "-n").err == "ckpt: metadata n: '3' becomes '7'\n"
     path = sample("shared-mlp.safetensors")
     ckpt("set", path, "format = np", "-i")
     assert ckpt("summary", path, "--json").json["metadata"] == {"format": "np"} and len(ckpt("tied", path).rows) == 2

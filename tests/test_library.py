@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ast
+import copy
 import doctest
+import gc
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +27,7 @@ from oracles import DTYPES, bits, example, safetensors_file
 
 import ckpt_cli
 from ckpt_cli import Checkpoint, CkptError
+from ckpt_cli.numbers.dtypes import named
 
 ROOT = SAMPLES.parent
 MLP, TRAINING, SHARED = SAMPLES / "mlp.pt", SAMPLES / "training.ckpt", SAMPLES / "shared-mlp.pt"
@@ -207,6 +210,16 @@ def test_answers_are_those_of_the_commands(ckpt: Ckpt) -> None:
     assert lines[0] == f"{MLP}: torch, 2.5 kB on disk" and "├── 0  Linear          40" in lines and lines[-1] == "4 tensors: 49 float32"
 
 
+def test_figures_are_rows_of_a_table() -> None:
+    rows = [{"name": name, **figures} for name, figures in ckpt_cli.stats(MLP).items()]
+    assert [*rows[0]] == ["name", "min", "max", "mean", "std", "l2", "zeros", "nan", "inf"]
+    assert rows[1]["min"] == torch.load(MLP)["0.bias"].min().item() and dict(ckpt_cli.stats(MLP)["0.bias"])["std"] == rows[1]["std"]
+
+
+def test_version_is_that_of_the_command(ckpt: Ckpt) -> None:
+    assert ckpt("--version").out.split() == ["ckpt", ckpt_cli.__version__]
+
+
 def test_figures_of_what_has_none() -> None:
     name = "coo"
     torch.save({name: torch.eye(3).to_sparse(), "w": torch.ones(2)}, "sparse.pt")
@@ -245,6 +258,16 @@ def test_array_is_what_numpy_asks_for() -> None:
     assert numpy.array_equal(tensor, want) and torch.equal(torch.as_tensor(numpy.asarray(tensor)), torch.from_numpy(want))
     with pytest.raises(ValueError, match="always a copy"):
         numpy.asarray(tensor, copy=False)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16", "int64", "uint8", "bool", "complex64", "float8_e4m3fn"])
+def test_torch_takes_a_tensor_as_one_of_its_own(dtype: str) -> None:
+    want = example(dtype, 3, 4)
+    torch.save({"a": want.t(), "scalar": want[0, 0]}, "a.pt")
+    checkpoint = ckpt_cli.open("a.pt")
+    for take in (torch.as_tensor, torch.asarray, torch.from_dlpack):
+        assert bits(take(checkpoint["a"])) == bits(want.t()) and bits(take(checkpoint["scalar"])) == bits(want[0, 0])
+    assert str(checkpoint["a"].dtype) == f"{checkpoint['a'].dtype}" == dtype
 
 
 def test_tensor_of_torch_is_its_own() -> None:
@@ -482,6 +505,107 @@ def test_edits_compose_and_leave_what_they_are_given() -> None:
     assert numpy.asarray(taken["head.bias"]).tolist() == [9.0] * 8
 
 
+@pytest.mark.parametrize(
+    "dtype", ["bf16", "bfloat16", torch.bfloat16, numpy.dtype(ml_dtypes.bfloat16), ml_dtypes.bfloat16, named("bfloat16")], ids=repr
+)
+def test_dtype_is_a_text_or_that_of_a_library(dtype: Any) -> None:
+    assert ckpt_cli.cast(MLP, dtype)["0.weight"].dtype.name == "bfloat16"
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    one, two = (numpy.asarray(ckpt_cli.reinit(MLP, "0.weight=normal", seed=seed)["0.weight"]) for seed in (numpy.int64(7), 7))
+    assert numpy.array_equal(one, two)
+    merged = ckpt_cli.merge(MLP, ckpt_cli.set_values(MLP, "*=0"), weights=numpy.array([0.25, 0.75]))
+    assert numpy.array_equal(merged["0.bias"], numpy.float32(0.25) * numpy.asarray(ckpt_cli.open(MLP)["0.bias"]))
+
+
+def adapter(path: str, seed: int) -> None:
+    Path("adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 2}')
+    torch.manual_seed(seed)
+    name = "base_model.model.0.lora_{}.weight"
+    torch.save({name.format("A"): torch.randn(2, 4), name.format("B"): torch.randn(8, 2)}, path)
+
+
+def test_adapters_are_texts_paths_checkpoints_or_pairs() -> None:
+    adapter("one.pt", 1)
+    adapter("two:3.pt", 2)
+    one, two = "one.pt", Path("two:3.pt")
+    ways = (
+        ["one.pt:0.5", "two:3.pt:0.25"],
+        [(one, 0.5), (two, 0.25)],
+        ((ckpt_cli.open(one), 0.5), (ckpt_cli.open(two), 0.25)),
+        [(one, numpy.float32(0.5)), ckpt_cli.set_values(two, "*lora_B.weight *= 0.25")],
+    )
+    merged = [numpy.asarray(ckpt_cli.merge(MLP, lora=way)["0.weight"]) for way in ways]
+    assert all(numpy.allclose(merged[0], each, rtol=1e-6) for each in merged)
+    first, second = torch.load(one), torch.load(two)
+    want = torch.load(MLP)["0.weight"]
+    for each, scale in ((first, 0.5), (second, 0.25)):
+        a, b = each.values()
+        want = want + scale * (b @ a)
+    assert numpy.allclose(merged[0], want, atol=1e-6)
+    for single in ((one, 0.5), "one.pt:0.5"):
+        assert numpy.allclose(
+            ckpt_cli.merge(MLP, lora=single)["0.weight"], numpy.asarray(ckpt_cli.merge(MLP, lora=[(one, 0.5)])["0.weight"])
+        )
+
+
+@pytest.mark.parametrize(
+    "ask, words",
+    [
+        (lambda: ckpt_cli.save(MLP, SHARED), "(force=True replaces it, or choose another name)"),
+        (lambda: ckpt_cli.save(MLP, "model"), "or format=)"),
+        (lambda: ckpt_cli.save(MLP, "out.pt", backup=".bak"), "out.pt: backup= goes with in_place=True"),
+        (lambda: ckpt_cli.merge(MLP, SHARED, method="task"), "(name it: base=BASE)"),
+        (lambda: ckpt_cli.merge(MLP), "lora=ADAPTER)"),
+        (lambda: ckpt_cli.merge([MLP, SHARED]), "(merge(*checkpoints))"),
+        (lambda: ckpt_cli.add(MLP, []), "or from_="),
+        (lambda: ckpt_cli.add(MLP, from_=MLP), "rename='OLD=NEW'; `ckpt set` changes what is there)"),
+        (lambda: ckpt_cli.reinit(MLP, "*=zeros", seed=None), "seed takes a whole number"),  # type: ignore[arg-type]
+        (lambda: ckpt_cli.select(TRAINING, "@Linear", arch="none"), "arch="),
+        (lambda: ckpt_cli.open(bytes(MLP) + b".none"), "no such file"),
+    ],
+)
+def test_errors_name_arguments_as_python_has_them(ask: Callable[[], object], words: str) -> None:
+    with pytest.raises(CkptError) as caught:
+        ask()
+    assert words in str(caught.value) and " --" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("second", ["0.bias += 1", "0.weight += 1"])  # written over the file, and as a new file
+@pytest.mark.parametrize(
+    "first", [lambda c: ckpt_cli.drop(c, "2.bias"), lambda c: ckpt_cli.set_values(c, "2.bias = 5")], ids=["new", "over"]
+)
+def test_edit_in_place_does_not_undo_another(first: Callable[[Checkpoint], Checkpoint], second: str) -> None:
+    shutil.copy(MLP, "a.pt")
+    early, late = ckpt_cli.open("a.pt"), ckpt_cli.open("a.pt")
+    ckpt_cli.save(first(early), in_place=True)
+    written = Path("a.pt").read_bytes()
+    for stale in (early, late):
+        with pytest.raises(CkptError, match=r"^a.pt: the file has changed since it was opened \(open it again"):
+            ckpt_cli.save(ckpt_cli.set_values(stale, second), in_place=True)
+    assert Path("a.pt").read_bytes() == written
+    ckpt_cli.save(ckpt_cli.set_values("a.pt", second), in_place=True)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: ckpt_cli.stats(MLP, by_layer=-1),
+        lambda: list(ckpt_cli.diff(MLP, SHARED, rtol=-1)),
+        lambda: list(ckpt_cli.diff(MLP, SHARED, atol=float("nan"))),
+    ],
+)
+def test_numbers_that_make_no_sense(ask: Callable[[], object]) -> None:
+    with pytest.raises(CkptError):
+        ask()
+
+
+def test_path_is_taken_where_a_checkpoint_is() -> None:
+    assert ckpt_cli.save(MLP, "out.safetensors") == [] and not list(ckpt_cli.diff(MLP, "out.safetensors"))
+    assert len(ckpt_cli.open(bytes(MLP))) == 4
+
+
 def test_notes_say_what_is_drawn() -> None:
     assert ckpt_cli.reinit(MLP, ["*.bias=zeros"]).notes == (
         "0.bias: zeros: constant(0) (*.bias)",
@@ -563,25 +687,62 @@ def test_quantised_tensors_say_what_to_do() -> None:
     assert ckpt_cli.open("q.pt", dequantise=True)["q"].torch().tolist() == pytest.approx([1.0] * 4)
 
 
-# In a program with threads
+# In a program with threads, copies and other processes
+
+
+def test_copies_share_the_open_file() -> None:
+    """A copy that closes the descriptor of the original would let the next file that is opened be read in its place."""
+    checkpoint = ckpt_cli.open(MLP)
+    want = numpy.asarray(checkpoint["0.weight"])
+    for made in (checkpoint, checkpoint["0.weight"], checkpoint["0.weight"].slice[:2], dict(checkpoint), checkpoint["0.bias"].storage):
+        for copied in (copy.copy, copy.deepcopy):
+            copied(made)
+    gc.collect()
+    others = [ckpt_cli.open(SHARED) for _ in range(5)]
+    assert numpy.array_equal(copy.deepcopy(checkpoint)["0.weight"], want) and numpy.array_equal(checkpoint["0.weight"], want)
+    assert others and not list(ckpt_cli.diff(copy.deepcopy(checkpoint), MLP))
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        lambda checkpoint: checkpoint,
+        lambda checkpoint: checkpoint["0.weight"],
+        lambda checkpoint: ckpt_cli.set_values(checkpoint, "0.weight += 1"),
+        lambda checkpoint: ckpt_cli.cast(checkpoint, "bfloat16")["0.weight"],
+        dict,
+    ],
+)
+def test_what_is_open_is_not_pickled(what: Callable[[Checkpoint], Any]) -> None:
+    made = what(ckpt_cli.open(MLP))
+    for dump in (pickle.dumps, lambda each: torch.save(each, "saved.pt")):
+        with pytest.raises(CkptError, match=r"cannot be pickled \(give the other process the path"):
+            dump(made)
+    assert pickle.loads(pickle.dumps(ckpt_cli.open(MLP).state_dict()))["0.bias"].shape == (8,)
+
+
+FORKS = """
+import os, threading, ckpt_cli
+forks = []
+os.register_at_fork(before=lambda: forks.append(1))
+over = threading.Event()
+thread = threading.Thread(target=over.wait)
+alone = repr((ckpt_cli.stats("large.pt"), ckpt_cli.hash("large.pt")))
+began = len(forks)
+thread.start()
+try:
+    beside = repr((ckpt_cli.stats("large.pt"), ckpt_cli.hash("large.pt")))
+    ckpt_cli.save(ckpt_cli.set_values("large.pt", "w += 1"), "out.pt")
+finally:
+    over.set()
+assert alone == beside and len(forks) == began, forks
+"""
 
 
 def test_no_process_is_forked_while_a_thread_runs() -> None:
     torch.save({"w": torch.ones(10_000_000), "v": torch.zeros(2_000_000)}, "large.pt")
-    forks: list[int] = []
-    os.register_at_fork(before=lambda: forks.append(1))
-    over = threading.Event()
-    thread = threading.Thread(target=over.wait)
-    alone = ckpt_cli.stats("large.pt"), ckpt_cli.hash("large.pt")
-    began = len(forks)
-    thread.start()
-    try:
-        beside = ckpt_cli.stats("large.pt"), ckpt_cli.hash("large.pt")
-        ckpt_cli.save(ckpt_cli.set_values("large.pt", "w += 1"), "out.pt")
-    finally:
-        over.set()
-        thread.join()
-    assert repr(alone) == repr(beside) and len(forks) == began and torch.load("out.pt")["w"].min() == 2
+    subprocess.run([sys.executable, "-c", FORKS], check=True)
+    assert torch.load("out.pt")["w"].min() == 2
 
 
 # The documentation

@@ -406,6 +406,12 @@ BROKEN: dict[str, tuple[Arrays, Mapping[str, Any] | None, str]] = {
     "no rank": (OF_PEFT, {"r": 0}, "says 0"),
     "alpha of the config": (OF_PEFT, {"lora_alpha": "x"}, "lora_alpha = 'x'"),
     "a pattern": (OF_PEFT, {"rank_pattern": {"(a+)+$": 1}}, "no regular expression"),
+    "choices repeated, in a group in a group": (OF_PEFT, {"rank_pattern": {"(([a-z._0-9]*))*!": 1}}, "no regular expression"),
+    "alternatives repeated": (OF_PEFT, {"alpha_pattern": {"(.|.)+!": 1}}, "no regular expression"),
+    "optional signs repeated": (OF_PEFT, {"rank_pattern": {"(.?){60}.{60}!": 1}}, "no regular expression"),
+    "many repeats": (OF_PEFT, {"rank_pattern": {".*" * 12 + "!": 1}}, "no regular expression"),
+    "a comment that hides a repeat": (OF_PEFT, {"rank_pattern": {"(?#[)(.*)*]!": 1}}, "no regular expression"),
+    "20,000 patterns": (OF_PEFT, {"rank_pattern": {f".*x{n}.*": 1 for n in range(20_000)}}, "more than 1,000 patterns"),
     "a residual": (OF_PEFT, {"init_lora_weights": "pissa_niter_4"}, "begun by pissa"),
     "prompts": (OF_PEFT, {"peft_type": "PREFIX_TUNING"}, "the kind 'PREFIX_TUNING'"),
     "two names": (
@@ -419,6 +425,12 @@ BROKEN: dict[str, tuple[Arrays, Mapping[str, Any] | None, str]] = {
 def test_broken(tensors: Arrays, peft: Mapping[str, Any] | None, message: str, world: World) -> None:
     """One line, and nothing is written."""
     assert message in world.merge(base(), tensors, status=2, peft=peft)
+
+
+def test_as_many_names_of_ranks_as_layers(world: World) -> None:
+    """A rank for each of 50,000 layers by its name, as EVA and AdaLoRA write them: the first that matches counts, and none is compiled."""
+    ranks = {f"layers.{n}.x": 1 for n in range(50_000)} | {LAYER: 4, r".*(mlp|attn)\.down_proj": 2}
+    world.merge(base(), OF_PEFT, peft={"r": 1, "rank_pattern": ranks})
 
 
 def test_two_layers_of_one_name(world: World) -> None:

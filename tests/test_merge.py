@@ -256,7 +256,16 @@ def test_common_leaves_what_not_all_have(ckpt: Ckpt, tmp_path: Path) -> None:
     told = ckpt("merge", a, b, "--common", "-o", out).err
     made = load_file(out)
     assert made["head"].tolist() == [0.5] * 3 and made["h.0"].tolist() == [0.5] * 2 and made["h.9"].tolist() == [9, 9]
-    assert "since not all do: 14 tensors" in told and "1 tensor of" in told and "other" not in made
+    assert "14 tensors that not all have" in told and "1 tensor of" in told and "other" not in made
+
+
+def test_the_factors_of_adapters_are_no_changes(ckpt: Ckpt, tmp_path: Path) -> None:
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 4}')
+    for name in "ab":
+        factors = {f"base_model.model.x.lora_{part}.weight": torch.randn(shape) for part, shape in (("A", (2, 4)), ("B", (8, 2)))}
+        save_file(factors, tmp_path / f"{name}.safetensors")
+    told = ckpt("merge", tmp_path / "a.safetensors", tmp_path / "b.safetensors", "-o", tmp_path / "c.safetensors").err
+    assert f"(ckpt merge BASE --lora {tmp_path / 'a.safetensors'}:W --lora {tmp_path / 'b.safetensors'}:W is)" in told
 
 
 def test_a_prefix_alone_is_told_with_the_command(ckpt: Ckpt, tmp_path: Path) -> None:
@@ -288,7 +297,7 @@ def hostile(tmp_path: Path) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("files", "options", "said"),
     [
-        (["a"], [], "one checkpoint alone"),
+        (["a"], [], "only one checkpoint"),
         (["a", "a"], [], "given twice"),
         (["a", "b", "same"], [], "it is the same file as"),
         (["a", "shape"], [], "shapes differ: w (4x2 in"),
@@ -306,7 +315,7 @@ def hostile(tmp_path: Path) -> dict[str, Path]:
         (["a", "b"], ["--base", "huge"], "no use for a base"),
         (["a", "b"], ["--method", "task", "--base", "b"], "given twice"),
         (["a", "b"], ["--method", "ties", "--base", "huge"], "--density 0.2"),
-        (["a", "b"], ["--method", "dare", "--base", "huge", "--density", "0"], "is no part"),
+        (["a", "b"], ["--method", "dare", "--base", "huge", "--density", "0"], "is no part of a difference"),
         (["a", "b"], ["--method", "dare", "--base", "huge", "--density", "nan"], "is no part"),
         (["a", "b"], ["--density", "0.5"], "keeps all differences"),
         (["a", "b", "huge"], ["--method", "slerp"], "merges 2 checkpoints, not 3"),

@@ -462,7 +462,7 @@ def test_a_name_that_is_empty_already_hinders_no_other(ckpt: Ckpt, tmp_path: Pat
 def test_what_is_no_tensor_is_said_to_be_none(ckpt: Ckpt, sample: Callable[[str], Path], args: list[str]) -> None:
     where = [] if args[0] == "get" else ["-n"]
     error = ckpt(args[0], sample("training.ckpt"), *args[1:], *where, status=2).err
-    assert "training.ckpt: epoch is no tensor (`ckpt get` prints it; only tensors are edited)" in error
+    assert "training.ckpt: epoch is no tensor (`ckpt get` prints it, `ckpt set` replaces it: 'epoch = …')" in error
 
 
 def test_a_group_of_what_is_no_tensor_is_told_so_too(ckpt: Ckpt, sample: Callable[[str], Path]) -> None:

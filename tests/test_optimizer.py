@@ -134,10 +134,10 @@ REAL = {
     ),
     "tf2_10/plain.h5": (9, {"optimizer_weights/Adam/iter:0": "",
         "optimizer_weights/Adam/dense_1/kernel/v:0": "model_weights/dense_1/dense_1/kernel:0"}),
-    "tf2_10/plain_tf": (8, {"layer_with_weights-1/bias/.OPTIMIZER_SLOT/optimizer/v": "layer_with_weights-1/bias"}),
+    "tf2_10/plain_tf": (13, {"optimizer/iter": "", "layer_with_weights-1/bias/.OPTIMIZER_SLOT/optimizer/v": "layer_with_weights-1/bias"}),
     "tf2_21/saver_v2": (2, {"dense/kernel/Adam": "dense/kernel", "dense/kernel/Adam_1": "dense/kernel"}),
     "tf1_15/saver_v1": (2, {"dense/kernel/Adam": "dense/kernel", "dense/kernel/Adam_1": "dense/kernel"}),
-    "tf2_21/conv_ckpt": (12, {"optimizer/_variables/7": "optimizer/_trainable_variables/2",
+    "tf2_21/conv_ckpt": (14, {"optimizer/_iterations": "", "optimizer/_variables/7": "optimizer/_trainable_variables/2",
         "optimizer/_variables/13": "optimizer/_trainable_variables/5"}),
 }  # fmt: skip
 

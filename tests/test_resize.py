@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import pytest
 import safetensors.torch
 import torch
 from conftest import SAMPLES, Ckpt
+from oracles import saved
 from torch import nn
 
 import ckpt_cli
@@ -26,11 +28,6 @@ from ckpt_cli.storage.storage import Memory
 Sample = Callable[[str], Path]
 Case = Callable[[str], Path]
 DTYPES = ["float32", "float16", "bfloat16", "float64", "float8_e4m3fn", "int64", "uint8", "bool", "complex64"]
-
-
-def saved(path: Path, tensors: dict[str, Any]) -> Path:
-    torch.save(tensors, path)
-    return path
 
 
 def loaded(path: Path) -> Any:
@@ -109,6 +106,38 @@ def test_new_rows_are_at_the_mean_of_the_old_ones(ckpt: Ckpt, tmp_path: Path) ->
             torch.testing.assert_close(
                 new, mean.expand(5, -1), rtol=2**-7 if dtype == "bfloat16" else 1e-3 if dtype == "float16" else 1e-6, atol=1e-7
             )
+
+
+@pytest.mark.parametrize("fill", ["mean_rows", "resized_embeddings"])
+def test_a_bias_grows_with_its_table(ckpt: Ckpt, tmp_path: Path, fill: str) -> None:
+    """As in resize_token_embeddings of transformers, whose output bias gets the mean of the old one."""
+    old = {"w": torch.randn(50, 8), "b": torch.randn(50, dtype=torch.float64) + 3}
+    path = saved(tmp_path / "a.pt", old)
+    for at in ("end", "start"):
+        told = ckpt("resize", path, "w=+5x*", "b=+5", "--fill", fill, "--at", at, "-o", tmp_path / "b.pt", "--force").err
+        now = loaded(tmp_path / "b.pt")["b"]
+        kept, new = (now[:50], now[50:]) if at == "end" else (now[5:], now[:5])
+        assert same_bits(kept, old["b"]) and "b: 50 becomes 55: 5 elements" in told
+        torch.testing.assert_close(new, old["b"].mean().expand(5), rtol=1e-3, atol=0)
+
+
+def test_what_is_cut_off_and_what_has_to_follow_is_told(ckpt: Ckpt, tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.pt", {"0.weight": torch.randn(8, 4), "0.bias": torch.randn(8), "2.weight": torch.randn(1, 8)})
+    for at in ("end", "start"):
+        told = ckpt("resize", path, "0.weight=-3x*", "--at", at, "-n").err
+        assert f"0.weight: 8x4 becomes 5x4: cut at the {at} (the rest keeps its values)" in told
+        assert "0.weight becomes 5x4: 0.bias (8), 2.weight (1x8) may have to follow: ckpt resize … 0.bias=5 '2.weight=*x5'" in told
+
+
+def test_repeated_blocks_are_one_note(ckpt: Ckpt, tmp_path: Path) -> None:
+    names = [f"h.{block}.{part}" for block in range(12) for part in ("fc", "norm")]
+    layers = {f"{name}.weight": torch.randn(8, 8) if "fc" in name else torch.randn(8) for name in names}
+    path = saved(tmp_path / "a.pt", layers | {f"{name}.bias": torch.randn(8) for name in names})
+    told = ckpt("resize", path, "*.fc.weight=+1x*", "--fill", "zeros", "-n").err
+    (line,) = [line for line in told.splitlines() if "may have to follow" in line]
+    assert "and so in 11 more blocks: ckpt resize … " in line and "'h.*.fc.bias=9'" in line
+    rules = shlex.split(line.partition("resize … ")[2])
+    assert "may have to follow" not in ckpt("resize", path, "*.fc.weight=+1x*", *rules, "--fill", "zeros", "-n").err
 
 
 def test_mean_rows_are_those_of_reinit_and_resized_embeddings_too(ckpt: Ckpt, tmp_path: Path) -> None:
@@ -233,7 +262,7 @@ def test_views_that_share_a_storage_without_being_tied_are_left_or_refused(ckpt:
 def test_neighbours_are_named_with_the_command(ckpt: Ckpt, tmp_path: Path) -> None:
     def told(tensors: dict[str, torch.Tensor], *rules: str) -> str:
         lines = ckpt("resize", saved(tmp_path / "a.pt", tensors), *rules, "--fill", "zeros", "-n").err.splitlines()
-        return "\n".join(line for line in lines if "may have to be followed" in line)
+        return "\n".join(line for line in lines if "may have to follow" in line)
 
     net = {
         name: tensor.detach()
@@ -251,8 +280,10 @@ def test_neighbours_are_named_with_the_command(ckpt: Ckpt, tmp_path: Path) -> No
     }
     assert told(text, "wte.weight=53x*").endswith("ckpt resize … 'lm_head.weight=53x*' lm_head.bias=53")
     assert told(text, "lm_head.weight=53x*").endswith("ckpt resize … 'wte.weight=53x*' lm_head.bias=53")
+    classifier = {"classifier.weight": torch.zeros(3, 8), "net.embedder.weight": torch.zeros(8, 3, 4, 4)}  # as in a file sorted by name
+    assert not told(classifier, "classifier.weight=4x*")
     text["lm_head.weight"] = text["wte.weight"]
-    assert "lm_head.weight" not in told(text, "wte.weight=53x*").partition("followed by")[2]
+    assert "lm_head.weight" not in told(text, "wte.weight=53x*").partition("ckpt resize")[2]
 
 
 BAD = [
@@ -316,12 +347,15 @@ def test_a_fill_that_makes_no_sense_is_one_line(ckpt: Ckpt, sample: Sample, opti
 
 
 def test_rows_that_do_not_grow_and_tables_that_are_none_have_no_mean(ckpt: Ckpt, tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.pt", {"w": torch.randn(4, 3), "b": torch.randn(4), "n": torch.arange(6).view(3, 2)})
+    path = saved(
+        tmp_path / "a.pt", {"w": torch.randn(4, 3), "b": torch.randn(4), "c": torch.ones(2, 2, 2), "n": torch.arange(6).view(3, 2)}
+    )
     for rule, what in (
         ("w=-1x*", "from 4x3 to 3x3"),
         ("w=*x+1", "from 4x3 to 4x4"),
         ("w=+1x+1", "from 4x3"),
-        ("b=+1", "table of rows"),
+        ("b=-1", "from 4 to 3"),
+        ("c=+1x*x*", "tables of rows and for biases"),
         ("n=+1x*", "int64"),
     ):
         for fill in ("mean_rows", "resized_embeddings"):
@@ -493,7 +527,7 @@ def test_a_unet_takes_nine_channels(ckpt: Ckpt, tmp_path: Path) -> None:
     four = diffusers.UNet2DConditionModel(in_channels=4, **sizes, **blocks)
     four.save_pretrained(tmp_path / "unet")
     told = ckpt("resize", tmp_path / "unet", "conv_in.weight=*x9x*x*", "--fill", "zeros", "-o", f"{tmp_path}/nine/").err
-    assert "followed by" not in told
+    assert "may have to follow" not in told
     with_entries(tmp_path / "nine", in_channels=9)
     nine = diffusers.UNet2DConditionModel.from_pretrained(tmp_path / "nine")
     x, text = torch.randn(1, 9, 8, 8), torch.randn(1, 2, 8)

@@ -131,6 +131,9 @@ def test_a_link_out_of_the_folder_is_refused_but_for_the_cache_of_the_hub(shards
         shutil.copy(path, blobs / path.name[::-1])
         os.symlink(f"../../blobs/{path.name[::-1]}", snapshot / path.name)
     assert [row[0] for row in ckpt("ls", snapshot).rows] == list(WIDE)
+    assert f"name a snapshot: {snapshot}" in ckpt("ls", tmp_path / "hub", status=2).err
+    assert "the hub's cache" in ckpt("set", snapshot, "head.bias = 1", "-i").err
+    assert "cache" not in ckpt("set", snapshot, "head.bias = 2", "-o", f"{tmp_path}/out/").err
     first = snapshot / "model-00001-of-00003.safetensors"
     first.unlink()
     first.symlink_to(shards / first.name)

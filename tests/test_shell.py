@@ -306,6 +306,15 @@ def head_of(command: str) -> tuple[int, int]:
     return len(printed), int(status)
 
 
+def test_what_differs_is_exit_1_also_where_nobody_reads_the_notes() -> None:
+    """`ckpt diff A B 2>&1 | head` under pipefail."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as closed:
+        args = (CKPT, "diff", SAMPLES / "training.ckpt", MLP)  # other names behind a prefix, and objects: two notes
+        assert subprocess.run(args, stdout=closed, stderr=closed, timeout=30, check=False).returncode == 1
+
+
 def test_closed_standard_streams_end_in_an_answer_or_an_error() -> None:
     def run(line: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30)

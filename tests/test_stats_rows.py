@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import SAMPLES, Ckpt
+from oracles import saved
 
 COLUMNS = ("name", "dtype", "shape", "min", "max", "mean", "std", "l2", "zeros", "nan", "inf")
-
-
-def saved(path: Path, tensors: dict[str, Any]) -> Path:
-    torch.save(tensors, path)
-    return path
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Array = numpy.ndarray[Any, Any]
 
+_DIVIDED = 64 << 20  # bytes above which several workers share a tensor
 _SLAB = 1 << 18  # elements that are computed at once; the results must not depend on how they are asked for
 
 
@@ -110,9 +111,6 @@ class Folded(Rows):
     def divisible(self) -> bool:
         """Return False: each worker would load the factors of every tensor, and read all rows once more for norms of columns."""
         return self.nbytes > _DIVIDED and super().divisible()
-
-
-_DIVIDED = 64 << 20  # bytes above which several workers share a tensor
 
 
 def folded(name: str, tensor: Tensor, steps: Sequence[Step]) -> Storage:

@@ -82,7 +82,7 @@ class Matcher:
         return result if is_exact else result._replace(rivals=self._rival(best, changes, flat))
 
     def _fit_resized(self, result: Matched) -> None:
-        """Take changes that fit what replaces a tensor, and not the tensor, for ones that fit: embeddings that were resized."""
+        """Accept changes that fit the replacement of a tensor and not the tensor itself: those of embeddings that were resized."""
         resized = {match.portions: match.operation.shape for match in result.matches if isinstance(match.operation, Replace)}
         for change, portions in list(result.misfits):
             if portions in resized:
@@ -138,7 +138,7 @@ class Matcher:
         return fitting[0] if len(fitting) == 1 else ((), None)
 
     def _rival(self, ways: Sequence[Way], changes: Sequence[Change], flat: bool) -> tuple[str, ...]:
-        """A layer, and the tensors that two ways give it; nothing where all ways that fit as many give the same ones."""
+        """A layer that two of the best ways match with different tensors, and these tensors; empty where there is none."""
         for change in changes:
             found = {portions: None for way in ways if (portions := self._found(way, change, flat)[0])}
             if len(found) > 1:

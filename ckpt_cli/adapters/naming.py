@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
-from ..errors import EditError
+from ..errors import EditError, first_few
 from ..registry import ModuleRegistry
 from ..tensors.checkpoint import Checkpoint
 from .layer import Layer
@@ -31,6 +31,7 @@ LYCORIS: Ends = {
     r"\.(?:diff|w_norm)": "diff",
     r"\.(?:diff_b|b_norm)": "diff_b",
 }
+_MOST = 1e30  # of an alpha
 _NAME = r"\.(?!weight$|bias$)[^.]+"
 
 
@@ -103,7 +104,7 @@ class Naming:
                 component, module, role = found
                 layers.setdefault((component, module), Layer(component, module)).add(role, key, tensor)
         if strangers:
-            raise EditError(f"{listed(strangers)} {self.title} has no such tensors", "leave them out: ckpt drop")
+            raise EditError(f"{first_few(strangers, 10)}: {self.title} has no such tensors", "leave them out: ckpt drop")
         return list(layers.values())
 
     def place(self, key: str) -> tuple[str, str, str] | None:
@@ -144,15 +145,6 @@ def ratio(alpha: float, rank: float, key: str) -> float:
     if not rank or abs(alpha) > _MOST or alpha != alpha:
         raise EditError(f"{key}: alpha is {alpha:g}, the rank {rank:g}: no scale comes of that", "save the adapter again")
     return alpha / rank
-
-
-_MOST = 1e30
-
-
-def listed(names: list[str]) -> str:
-    """Return the first ten names as they stand in a message, and how many more there are."""
-    more = f" and {len(names) - 10:,} more" if len(names) > 10 else ""
-    return f"{', '.join(names[:10])}{more}:"
 
 
 namings: ModuleRegistry[Naming] = ModuleRegistry(

@@ -21,8 +21,6 @@ _NOT_FOLDED = (
     "layer_replication", "alora_invocation_tokens", "use_qalora", "arrow_config", "monteclora_config", "velora_config", "kasa_config",
     "use_bdlora",
 )  # fmt: skip
-
-
 _SAVED = re.compile(r"\.modules_to_save(?:\.default)?(?=\.)")
 _MEND = "put the one beside it that was saved with it"
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from time import monotonic
 from typing import Any
 
 from ..errors import EditError
 
-_LONGEST = 1000  # characters of a pattern
-_NESTED = re.compile(r"\([^()]*[*+}][^()]*\)[*+{]")  # a repetition of a repetition, which may take forever
+_MOST, _LONGEST = 1000, 1000  # patterns that are no plain names; characters of one
+_STEPS, _SECONDS = 10**8, 5.0  # that one match may need; that all may take
+_PLAIN = re.compile(r"(?:[\w/-]|\\?\.)+")
+_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|(?P<open>\((?:\?(?::|=|!|P<))?)|(?P<repeat>(?:[*+?]|\{\d*,?\d*\})[?+]?)|.", re.DOTALL)
 
 
 def alpha_of(config: Mapping[str, Any], module: str, keys: tuple[str, ...]) -> float | None:
@@ -27,9 +30,8 @@ def _pattern_of(config: Mapping[str, Any], patterns: str, module: str, otherwise
     known = config.get(patterns) or {}
     if not isinstance(known, Mapping):
         raise EditError(f"its config has {patterns} that is no table", "save the adapter again")
-    for pattern, value in known.items():
-        if pattern == module or _compiled(pattern).match(module):
-            return _number(value, f"{patterns} of {pattern}")
+    if known and (pattern := _patterns(tuple(known)).first(module)) is not None:
+        return _number(known[pattern], f"{patterns} of {pattern}")
     return _number(config[otherwise], otherwise) if config.get(otherwise) is not None else None
 
 
@@ -39,11 +41,89 @@ def _number(value: Any, what: str) -> float:
     return float(value)
 
 
-@lru_cache(1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    if len(pattern) <= _LONGEST and not _NESTED.search(pattern):
+@lru_cache(4)
+def _patterns(patterns: tuple[str, ...]) -> Patterns:
+    return Patterns(patterns)
+
+
+class Patterns:
+    """The patterns of a config. Names are looked up, so that 100,000 of them cost no more than one; others are matched, in bounded time."""
+
+    def __init__(self, patterns: tuple[str, ...]) -> None:
+        self.patterns, self.spent = patterns, 0.0
+        self.names: dict[str, int] = {}
+        self.others: list[tuple[int, _Expression]] = []
+        for index, pattern in enumerate(patterns):
+            if _PLAIN.fullmatch(pattern):
+                self.names.setdefault(pattern.replace("\\.", "."), index)
+            elif len(self.others) < _MOST:
+                self.others.append((index, _Expression(pattern)))
+            else:
+                raise EditError(f"its config has more than {_MOST:,} patterns that are no names", "write names instead")
+
+    def first(self, module: str) -> str | None:
+        """Return the first pattern that the end of a module's name matches; None where there is none."""
+        ends = (module[at:] for at in (0, *(dot.end() for dot in re.finditer(r"\.", module))))
+        found = min((self.names[end] for end in ends if end in self.names), default=len(self.patterns))
+        for index, expression in self.others:
+            if index < found and (expression.pattern == module or self._matches(expression, module)):
+                found = index
+        return self.patterns[found] if found < len(self.patterns) else None
+
+    def _matches(self, expression: _Expression, module: str) -> bool:
+        start = monotonic()
+        matches = expression.matches(module)
+        self.spent += monotonic() - start
+        if self.spent > _SECONDS:
+            raise EditError("the patterns of its config take too long to match", "write names instead")
+        return matches
+
+
+class _Expression:
+    """A regular expression, and how often it may have to begin again: Python's `re` has no end to that of its own."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        self.repeats, self.branches = 0, 1
         try:
-            return re.compile(rf"(?:.*\.)?(?:{pattern})$")
+            fine = len(pattern) <= _LONGEST and self._count(pattern)
+            self.compiled = re.compile(rf"(?:.*\.)?(?:{pattern})$")
         except (re.error, OverflowError, RecursionError):
-            pass
-    raise EditError(f"its config has the pattern {pattern!r:.60}, which is no regular expression that is understood", "write names instead")
+            fine = False
+        if not fine:
+            raise self.refused()
+
+    def refused(self) -> EditError:
+        what = f"its config has the pattern {self.pattern!r:.60}, which is no regular expression that is understood"
+        return EditError(what, "write names instead")
+
+    def matches(self, module: str) -> bool:
+        """Whether it matches. Raises EditError where that may take long."""
+        if self.branches * len(module) ** (self.repeats + 1) > _STEPS:
+            raise self.refused()
+        return self.compiled.match(module) is not None
+
+    def _count(self, pattern: str) -> bool:
+        """Count what is matched in more than one way. False where choices are repeated, or a group is of another kind (comments, flags)."""
+        groups, closed = [[1, 0]], 0  # of each open group: its alternatives, the choices in it; the choices of the one just closed
+        for token in _TOKEN.finditer(pattern):
+            text, chosen, closed = token[0], closed, 0
+            if token["open"]:
+                if pattern.startswith("?", token.end()):
+                    return False
+                groups.append([1, 0])
+            elif text == ")" and len(groups) > 1:
+                alternatives, choices = groups.pop()
+                closed = choices + alternatives - 1
+                groups[-1][1] += closed
+                self.branches *= alternatives
+            elif text == "|":
+                groups[-1][0] += 1
+            elif token["repeat"]:
+                if chosen and text[0] != "?":
+                    return False
+                groups[-1][1] += 1
+                self.repeats += text[0] != "?"
+                self.branches *= 2 if text[0] == "?" else 1
+        self.branches *= groups[0][0]
+        return True

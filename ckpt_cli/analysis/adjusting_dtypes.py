@@ -18,6 +18,7 @@ _MOST_PLACES, _DEEPEST = 100, 4
 def dtype(edited: Edited) -> Iterator[Adjustment | str]:
     """Yield the entries that tell the dtype, in all parts of the config, where the weights had it and have another one now.
 
+    Where all weights are cast to one, an entry that told another one before gets it, too: libraries would load them as what it tells.
     Of several dtypes, the one of most elements is told; where the old one is among them, it may be meant, and the entry stays.
     """
     before, after = ({name: count for name, count in each.dtypes.items() if name in _OF_MODELS} for each in (edited.before, edited.after))
@@ -30,7 +31,8 @@ def dtype(edited: Edited) -> Iterator[Adjustment | str]:
         yield f"the name of the weights stays, which is that of {called}: most elements are {most}"
     for path, text in _said(edited.config.entries):
         said = floating(text)
-        if said == most or (was not in (said, "") and not edited.before.packed):
+        cast_whole = was != most and len(after) == 1
+        if said == most or not (was in (said, "") or edited.before.packed or cast_whole):
             continue
         if said in after:
             yield f"{'.'.join(map(str, path))} stays {text}: most elements are {most}, and some still {said}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from .adjusting_sizes import of_part
 from .contradicting_sizes import COUNTED_OTHERWISE
 from .edited import Adjustment, Edited
-from .named_parts import Stack, layer_number
+from .named_parts import NamedParts, Stack, layer_number
 
 # Lists whose items are about the layers, one after the other, and lists of the numbers of layers.
 _PER_LAYER = re.compile(r".*(?:layer|block|head|ffn|mlp|attn|attention).*")
@@ -17,6 +17,8 @@ _NUMBERS = (
     "mlp_only_layers", "moe_layers", "dual_attention_layers", "full_attn_idxs", "cross_attention_layers", "global_attn_indexes",
     "deepstack_visual_indexes",
 )  # fmt: skip
+_OUTPUTS = ("stage_names", "out_features", "out_indices")  # of backbones: what they give out, and behind which layer
+_LEAST_ALIKE = 2  # other layers, for the last one to be told apart from them
 # A block of a stage: `encoder.stages.0.layers.1.`, `encoder.layers.0.blocks.1.`
 _IN_STAGE = re.compile(
     r"(?P<path>.*?(?:stages?|layers?|blocks?)[./_])(?P<stage>\d{1,3})(?P<within>[./]\w*[A-Za-z][./_])(?P<block>\d{1,4})[./].*"
@@ -28,7 +30,7 @@ def layers(edited: Edited) -> Iterator[Adjustment | str]:
     if edited.config.model_type in COUNTED_OTHERWISE:
         return
     for part, size, entry, said in edited.sizes():
-        if size not in ("layers", "decoder_layers", "single_layers"):
+        if size not in ("layers", "decoder_layers", "single_layers") or _are_stages(edited, part, said):
             continue
         # a gap that an edit before this one left is no other count: the last layer still has the number that the config tells
         before = [stack for stack in _stacks(edited, part, size, edited.before.parts.stacks) if max(stack.numbers) == said - 1]
@@ -37,6 +39,12 @@ def layers(edited: Edited) -> Iterator[Adjustment | str]:
         after = after or (_stacks(edited, part, size, edited.after.parts.stacks) if before else [])
         edited.explained.update(paths)
         yield from _adjusted(edited, size, entry, said, after) if before else ()
+
+
+def _are_stages(edited: Edited, part: str, said: int) -> bool:
+    """Whether an entry tells how many stages there are, as `num_layers` of Swin does: `depths` tells more of them."""
+    stages = edited.before.said[part].get("depths")
+    return stages is not None and isinstance(stages.value, tuple) and len(stages.value) == said
 
 
 def _adjusted(edited: Edited, size: str, entry: str, said: int, stacks: list[Stack]) -> Iterator[Adjustment | str]:
@@ -54,7 +62,28 @@ def _adjusted(edited: Edited, size: str, entry: str, said: int, stacks: list[Sta
         count = counts.pop()
         if count != said:
             yield from edited.adjusted(size, entry, said, count)
+        if count < said:
+            yield from (line for stack in stacks for line in _another_last(edited, stack.path, said, count))
         yield from _lists(edited, entry, said, _kept(edited, stacks[0], said))
+
+
+def _another_last(edited: Edited, path: str, said: int, count: int) -> Iterator[str]:
+    """That the last of the layers was like no other, and is gone: Stable Diffusion 3 has one without a part for the text."""
+    before, after = (_layers_of(each.parts, path) for each in (edited.before, edited.after))
+    was, now = before.pop(said - 1, {}), after.get(count - 1, {})
+    if len(before) >= _LEAST_ALIKE and was not in before.values() and now != was:
+        name = min(dict(was.items() ^ now.items()))
+        yield f"{path}.{count - 1} comes last now, and is not like the layer that did ({name}): the library may not load it"
+
+
+def _layers_of(parts: NamedParts, path: str) -> dict[int, dict[str, tuple[int, ...]]]:
+    """The shapes of the tensors of each layer of a stack, by number and name in the layer."""
+    found: dict[int, dict[str, tuple[int, ...]]] = defaultdict(dict)
+    for name, kind in parts.kinds.items():
+        layer = layer_number(name)
+        if layer and layer[0] == path:
+            found[layer[1]][re.split(r"[./]", name[len(path) :].lstrip("./_"), maxsplit=1)[1]] = kind.shape
+    return found
 
 
 def _stacks(edited: Edited, part: str, size: str, stacks: list[Stack]) -> list[Stack]:
@@ -93,6 +122,8 @@ def _lists(edited: Edited, entry: str, said: int, kept: list[int | None]) -> Ite
             continue
         if key in _NUMBERS and all(type(item) is int for item in old):
             new: list[object] | None = [number for number, was in enumerate(kept) if was in old]
+        elif key in _OUTPUTS:
+            new = _outputs(key, old, said, kept)
         elif len(old) == said and _PER_LAYER.fullmatch(key):
             new = _picked(old, kept)
         else:
@@ -102,6 +133,19 @@ def _lists(edited: Edited, entry: str, said: int, kept: list[int | None]) -> Ite
             yield f"{'.'.join(map(str, path))} stays as it is: of its {len(old)} items, none is that of a new layer"
         elif new != old:
             yield Adjustment(path, old, new)
+
+
+def _outputs(key: str, old: list[object], said: int, kept: list[int | None]) -> list[object]:
+    """What a backbone gives out: `stem`, or 0, and behind layer 1 `stage1`, or 1; the last one where nothing is left of those."""
+    called = {"stem": 0} | {f"stage{number}": number for number in range(1, said + 1)}
+    numbers = [called.get(item, -1) if isinstance(item, str) else item for item in old]
+    if not all(type(number) is int and 0 <= number <= said for number in numbers):
+        return old
+    places = {0: 0} | {was + 1: now + 1 for now, was in enumerate(kept) if was is not None}
+    new = [places[number] for number in numbers if type(number) is int and number in places] or [len(kept)]
+    if key == "stage_names" and numbers == list(range(said + 1)):
+        new = list(range(len(kept) + 1))
+    return [f"stage{number}" if number else "stem" for number in new] if isinstance(old[0], str) else list(new)
 
 
 def _picked(items: list[object], kept: list[int | None]) -> list[object] | None:
@@ -120,11 +164,16 @@ def depths(edited: Edited) -> Iterator[Adjustment | str]:
             before, after = (_stages(of_part(edited, part, each.parts.kinds)) for each in (edited.before, edited.after))
             said = list(size.value)
             place = next((place for place, blocks in before.items() if _counts(blocks) == said), None)
-            now = _counts(after.get(place, {})) if place else said
-            edited.explained.update(stack.path for stack in edited.before.parts.stacks if place and stack.path.startswith(place[0]))
-            if place and (now is None or len(now) != len(said)):
-                yield f"{size.entry} stays {said}: the blocks of {place[0].rstrip('./_')} have gaps in their numbers"
-            elif now and now != said:
+            if not place or place not in after:
+                continue
+            now, path = _counts(after[place]), place[0].rstrip("./_")
+            edited.explained.update((path, *(stack.path for stack in edited.before.parts.stacks if stack.path.startswith(place[0]))))
+            if now is None:
+                yield f"{size.entry} stays {said}: the blocks of {path} have gaps in their numbers"
+            elif len(now) != len(said):
+                stages = "1 stage" if len(now) == 1 else f"{len(now)} stages"
+                yield f"{size.entry} stays {said}: {path} has {stages} now, and other entries tell their widths"
+            elif now != said:
                 yield Adjustment(edited.path(size.entry), said, now)
 
 

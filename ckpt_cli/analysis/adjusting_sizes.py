@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ..configs.reader import first_text
+from ..errors import first_few
 from .edited import Adjustment, Edited
 from .shown_sizes import IN, OUT, axes, shown
 
@@ -57,12 +58,8 @@ def changed_size(edited: Edited, part: str, size: str, entry: str, said: int) ->
     if len(found) > 1 or 0 in found:
         changed = [f"{name} has {count:,}" for name, count in now.items() if count != said]
         same = [f"{name} {count:,}" for name, count in now.items() if count == said]
-        return f"{entry} stays {said:,}: {_few(changed)}{f', but {_few(same)}' if same else ''}"
+        return f"{entry} stays {said:,}: {first_few(changed, _SHOWN)}{f', but {first_few(same, _SHOWN)}' if same else ''}"
     return found.pop() if found else said
-
-
-def _few(texts: list[str]) -> str:
-    return ", ".join(texts[:_SHOWN]) + (f" and {len(texts) - _SHOWN:,} more" if len(texts) > _SHOWN else "")
 
 
 def _seen(edited: Edited, part: str, size: str, entry: str, said: int) -> dict[str, _Seen]:

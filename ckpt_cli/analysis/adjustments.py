@@ -22,6 +22,7 @@ from .adjusting_tokens import tokens, tokens_inside
 from .compared import Compared, Contradiction
 from .contradictions import contradictions
 from .edited import Adjustment, Edited, adjusted_config, compared
+from .named_parts import Stack
 from .same_kinds import alike
 from .shown_sizes import shown
 
@@ -99,7 +100,7 @@ def _old(contradiction: Contradiction) -> str:
 
 
 def _unexplained(edited: Edited, made: Iterable[Adjustment]) -> Iterator[str]:
-    """That tensors have other shapes than before, and that no entry of the config is known which tells them."""
+    """That shapes or the number of layers changed, and that no entry of the config is known to give them."""
     before, after = edited.before.parts.kinds, edited.after.parts.kinds
     pairs = [(each.old, each.new) for each in made if isinstance(each.old, int) and isinstance(each.new, int)]
     changed = [
@@ -107,15 +108,25 @@ def _unexplained(edited: Edited, made: Iterable[Adjustment]) -> Iterator[str]:
         for name, kind in after.items()
         if (was := before.get(edited.source(name))) and name not in edited.explained and not _follows(was.shape, kind.shape, pairs)
     ]
-    for stack in edited.before.parts.stacks:
-        now = next((other for other in edited.after.parts.stacks if other.path == stack.path), None)
-        if stack.path not in edited.explained and now and now.numbers != stack.numbers:
-            yield f"no entry is known that tells the number of layers, which was {len(stack.numbers)} and is {now}"
+    if stacks := _unexplained_stacks(edited):
+        old, now = stacks[0]
+        more = f", and that of {len(stacks) - 1:,} more" if len(stacks) > 1 else ""
+        yield f"no entry is known that tells the number of layers, which was {len(old.numbers)} and is {now}{more}"
     if changed:
         name = changed[0]
         shapes = f"{show_shape(before[edited.source(name)].shape)} to {show_shape(after[name].shape)}"
         more = f", and of {len(changed) - 1:,} more" if len(changed) > 1 else ""
         yield f"no entry is known that tells the shape of {name}, which changed from {shapes}{more}"
+
+
+def _unexplained_stacks(edited: Edited) -> list[tuple[Stack, Stack]]:
+    """The stacks that have other layers than before, and that no entry of the config is known of, before and after the edit."""
+    before, after = ({stack.path: stack for stack in (*each.parts.stacks, *each.parts.numbered)} for each in (edited.before, edited.after))
+    return [
+        (stack, after[path])
+        for path, stack in before.items()
+        if path in after and path not in edited.explained and after[path].numbers != stack.numbers
+    ]
 
 
 def _follows(was: tuple[int, ...], now: tuple[int, ...], pairs: list[tuple[int, int]]) -> bool:
@@ -127,7 +138,7 @@ def _follows(was: tuple[int, ...], now: tuple[int, ...], pairs: list[tuple[int, 
 
 
 def _head(edited: Edited) -> Iterator[str]:
-    """That the layer is gone that the class of the model ends with, so that its library draws a new one; or that there is one now."""
+    """That the head of the model's class is gone, so that its library would draw a new one; or that a model without a head has one now."""
     named = edited.config.class_name
     if edited.config.library != "transformers" or not named:
         return

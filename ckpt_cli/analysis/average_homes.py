@@ -126,7 +126,7 @@ def picking(start: str) -> str:
 
 
 def split(name: str, separator: str) -> list[str]:
-    """Return the parts of a name, of which the deepest stay one. A separator within a part is escaped."""
+    """Return the parts of a name. A separator within a part is escaped."""
     if "\\" in name:
         return re.split(rf"(?<!\\){re.escape(separator)}", name)
     return name.split(separator)
@@ -139,7 +139,7 @@ def is_marked(part: str) -> bool:
 
 
 def called_after(home: Home, separator: str) -> str:
-    """Return what the model is called that an average is called after: `generator` of `generator_ema`; nothing where it is not."""
+    """Return what the name of an average calls its model: `generator` of `generator_ema`; empty where it names none."""
     part = home.pattern.removesuffix("*").rstrip(separator).rpartition(separator)[2]
     return _EMA.sub("", part)
 

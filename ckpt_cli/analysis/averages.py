@@ -131,7 +131,7 @@ def _averages(checkpoint: Checkpoint, home: Home, parameters: Mapping[str, Shape
     own = {name: shape for name, shape in parameters.items() if name not in rests}
     by_prefix = matched(checkpoint, rests, checkpoint, own, average_homes.called_after(home, checkpoint.separator))
     decay, updates = (_counter(checkpoint, home, what) for what in _COUNTERS)
-    told = home.lies, decay, None if updates is None else int(updates)
+    told = home.lies, decay, None if updates is None or updates < 0 else int(updates)  # CompVis: -1 where it does not count
     if len(by_prefix) < 2:
         of = next(iter(by_prefix.values()), {})
         return [Average(home.pattern, {name: of.get(name) for name in home.rests}, *told)]

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
-from .diff import Difference, norms, pair_key
+from .diff import Difference, pair_key
 from .distance import Numbers, Sums
 from .layer_paths import DEEPEST, grouped
+from .pair_sums import norms
 
 _NAN = float("nan")
 UNCHANGED = "unchanged"
@@ -101,7 +102,7 @@ def by_layer(
 
 
 class _Pair(NamedTuple):
-    """A tensor of both sides, of one shape: the one before, and how far it is from the one after."""
+    """A tensor that both sides have in one shape: the one before, and its distance from the one after."""
 
     tensor: Tensor
     numbers: Numbers | None

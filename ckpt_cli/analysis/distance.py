@@ -7,7 +7,7 @@ elements themselves. All sums are float64. Integers are compared as integers, ov
 
 from __future__ import annotations
 
-from math import isfinite, sqrt
+from math import copysign, isfinite, sqrt
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..numbers.dtypes import DType, to_numpy
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..numbers.float32 import Block
 
 _AT_ONCE = 8192  # elements: too few for BLAS to start threads, and for malloc to map and unmap their arrays each time
+_ROUNDING = 1e-6  # of a cosine
 
 
 class Numbers(NamedTuple):
@@ -93,7 +94,8 @@ class Sums:
         """Return the largest distance, the relative norm of the differences and the cosine, of elements of which some differ."""
         root = sqrt(self.left) * sqrt(self.right)  # the product of the squares may be beyond float64
         rel_l2 = sqrt(self.squares) / sqrt(self.left) if self.left else float("inf")
-        return self.max_abs, rel_l2, self.dot / root if root else float("nan")
+        cosine = self.dot / root if root else float("nan")
+        return self.max_abs, rel_l2, copysign(1.0, cosine) if 1 < abs(cosine) < 1 + _ROUNDING else cosine  # acos takes no more than 1
 
 
 class Distance:

@@ -9,7 +9,7 @@ brings a pass of its own (`measure`), and says how the results of two blocks bec
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from math import sqrt
 from operator import add
@@ -61,6 +61,16 @@ class Figures:
     def __repr__(self) -> str:
         values = ((name, figure.of(self)) for name, figure in FIGURES.items())
         return f"Figures({', '.join(f'{name}={value:.6g}' for name, value in values if value is not None)})"
+
+    def keys(self) -> Iterable[str]:
+        """Return the names of the figures, so that `dict(figures)` and `{**figures}` have them all."""
+        return FIGURES
+
+    def __getitem__(self, name: str) -> Any:
+        return FIGURES[name].of(self)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(FIGURES)
 
     def merge(self, other: Figures) -> None:
         """Add the sums over other elements.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from ..tensors.checkpoint import Kind
 _LAYER = re.compile(
     r"(?:^|.*?[./])(?:layers?|h|blocks?|blk|resblocks|transformer_blocks|single_transformer_blocks)(?:[./_]|_\._)(?P<index>\d{1,6})(?=[./])"
 )
+_NUMBERED = re.compile(r"(?P<path>.+?)(?:[./_]|_\._)(?P<index>\d{1,6})(?=[./])")  # of any name
 _EMBEDDING = re.compile(
     r"(?:^|.*[./])(?:embed_tokens|wte|word_embeddings?|tok_embeddings|tokens_embed|token_embedding|token_embd|embed_in|shared|embeddings?)"
     r"[./](?:weight|embeddings?)(?::0)?"
@@ -64,6 +65,14 @@ class Stack(NamedTuple):
         return f"{len(self.numbers)} ({self.path}{without})"
 
 
+def _stacks(places: Iterable[tuple[str, int]]) -> list[Stack]:
+    """The stacks that tensors are in, by path and number of the layer of each tensor."""
+    numbers: dict[str, list[int]] = {}
+    for path, number in places:
+        numbers.setdefault(path, []).append(number)
+    return [Stack(path, frozenset(each), len(each)) for path, each in numbers.items()]
+
+
 class NamedParts:
     """The parts of a model by the names of its tensors. Each is looked for when it is asked for.
 
@@ -78,11 +87,13 @@ class NamedParts:
     @cached_property
     def stacks(self) -> list[Stack]:
         """The stacks of layers, in file order. Stacks within layers of another stack are not among them."""
-        numbers: dict[str, list[int]] = {}
-        for name in self.kinds:
-            if found := layer_number(name):
-                numbers.setdefault(found[0], []).append(found[1])
-        return [Stack(path, frozenset(each), len(each)) for path, each in numbers.items()]
+        return _stacks(found for name in self.kinds if (found := layer_number(name)))
+
+    @cached_property
+    def numbered(self) -> list[Stack]:
+        """The outermost parts with a number each, in file order: layers, stages, blocks, whatever they are called."""
+        found = (_NUMBERED.match(name) for name in self.kinds)
+        return _stacks((each["path"], int(each["index"])) for each in found if each)
 
     @cached_property
     def embeddings(self) -> dict[str, tuple[int, ...]]:

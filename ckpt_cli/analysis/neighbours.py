@@ -1,4 +1,4 @@
-"""Which parameters may have to follow where the shape of another one changes: by names, shapes and the order of the file. They are told.
+"""Which parameters may have to follow where the shape of another one changes: by names, shapes and the order of the file.
 
 the same layer        the bias of a weight, the statistics of a norm
 the vocabulary        the output head beside an embedding of the same number of rows, and its bias
@@ -18,6 +18,7 @@ from ..tensors.checkpoint import Checkpoint
 
 Shape = tuple[int, ...]
 
+# More names than those of `named_parts.is_head`, and biases: a neighbour is only told, so a wrong guess changes nothing.
 _HEAD = re.compile(
     r"(.*[./])?(lm_head|embed_out|output|output_layer|decoder|proj_out|lm_loss|vocab_projector|generator_lm_head|logits|predictions"
     r"|mlm_dense|cls|generator|head)[./](weight|kernel|bias)(:0)?|(.*[./])?(final_logits_bias|predictions[./]bias)"
@@ -143,6 +144,8 @@ class _Seen:
             weights = [other for other in self.layers[path] if len(self.kinds[other].shape) > 1]
             for other in (other for other in self.layers[path] if not weights and self._role(other) in _VECTORS):
                 yield from self._following(other, 0, size, new)
+            if max((len(self.kinds[other].shape) for other in weights), default=0) > len(self.kinds[name].shape):
+                return  # a convolution behind a matrix: files sorted by name have the first layer behind a classifier
             for other in weights:
                 axes = self._axes(other)
                 yield from self._following(other, axes.outputs if axes.inputs is None else axes.inputs, size, new)

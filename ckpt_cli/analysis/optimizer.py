@@ -8,7 +8,7 @@ or left unmatched. `optimizer_slots` has the files of Keras, TensorFlow and opta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ..architectures import recognition
 from ..architectures.layers import Shape
@@ -38,6 +38,12 @@ def states(checkpoint: Checkpoint) -> dict[str, str | None]:
     for average in averages(checkpoint):
         of |= average.of
     return {name: of[name] for name in checkpoint if name in of}
+
+
+def of_model(checkpoint: Checkpoint, names: Iterable[str]) -> list[str]:
+    """Return the names that are no state of an optimizer and no average; all where there are no others."""
+    kept, names = states(checkpoint), list(names)
+    return [name for name in names if name not in kept] or names
 
 
 def kept_by_optimizers(checkpoint: Checkpoint) -> set[str]:

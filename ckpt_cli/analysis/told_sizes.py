@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from shlex import quote
 
+from ..errors import first_few
 from ..formats import formats
 from ..tensors.checkpoint import Checkpoint
 
@@ -38,10 +39,9 @@ def told_sizes(checkpoint: Checkpoint, changed: Mapping[str, Shape]) -> Iterator
     numbers = ((name, value) for name, value in checkpoint.objects.items() if type(value) is int)
     entries = [(name, value) for name, value in numbers if value in sizes and _is_size(name)]
     if entries:
-        said = ", ".join(f"{name} ({value})" for name, value in entries[:_SHOWN])
-        more = f" and {len(entries) - _SHOWN:,} more" if len(entries) > _SHOWN else ""
+        said = first_few([f"{name} ({value})" for name, value in entries], _SHOWN)
         commands = " ".join(quote(f"{name} = {sizes[value]}") for name, value in entries[:_SHOWN])
-        yield f"an old size may stand in {said}{more}: ckpt set … {commands}"
+        yield f"an old size may stand in {said}: ckpt set … {commands}"
     if checkpoint.origin and changed and (told := formats[checkpoint.origin.format].sizes_told(checkpoint, changed)):
         yield told
 

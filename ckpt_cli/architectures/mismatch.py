@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..errors import UsageError
+from ..errors import UsageError, first_few
 from ..numbers.shapes import show_shape
 from .hyperparameters import shown_all
 from .layers import Shape
@@ -33,7 +33,7 @@ class Mismatch:
     def __str__(self) -> str:
         shapes = [f"{name} ({show_shape(theirs)}, not {show_shape(ours)})" for name, ours, theirs in self.mismatched]
         parts = {"missing": self.missing, "unexpected": self.unexpected, "of another shape": shapes}
-        return "; ".join(f"{what} {first_few(names)}" for what, names in parts.items() if names)
+        return "; ".join(f"{what} {first_few(names, 3)}" for what, names in parts.items() if names)
 
 
 def compare(model: Model, shapes: Mapping[str, Shape]) -> Mismatch:
@@ -61,9 +61,3 @@ def require_match(model: Model, shapes: Mapping[str, Shape]) -> None:
     if mismatch:
         arguments = f"({shown_all(model.hyperparameters)})" if model.hyperparameters else ""
         raise UsageError(f"the file does not hold {model.architecture}{arguments}: {mismatch}", "give another --arch, or --arch none")
-
-
-def first_few(names: Sequence[str], most: int = 3) -> str:
-    """Return the first names and the number of the others: `a, b, c and 4 more`."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -70,8 +70,3 @@ def views(tensor: Tensor) -> Iterator[Tensor]:
 def format_of(checkpoint: Checkpoint) -> str:
     """Return the name of the format that the checkpoint was read from; empty where it was not read."""
     return checkpoint.origin.format if checkpoint.origin else ""
-
-
-def some(names: list[str], most: int = 5) -> str:
-    """List the first `most` names, and say how many more there are."""
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

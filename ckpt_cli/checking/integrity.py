@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..analysis.distance import unravelled
-from ..errors import CkptError, os_error
+from ..errors import CkptError, first_few, os_error
 from ..formats import HasChecksums, formats
 from ..formats.encodings import zip as zips
 from ..storage.checksums import CRC32, Crc
@@ -19,7 +19,7 @@ from ..storage.storage import Extent, Storage
 from ..tensors.blocks import Part, Progress, Reader, costs, cut, each
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Layout, Tensor
-from . import Violation, some, views, violation
+from . import Violation, views, violation
 from .finite import Finite, may_be_infinite
 
 
@@ -235,9 +235,9 @@ def _leaf_violation(kind: str, leaf: Leaf, wrong: str) -> Violation:
     facts = {"file": file, "tensors": names}
     record = leaf.member.name if leaf.member else leaf.record
     if record:
-        inside = f"; it holds {some(names)}" if names else ""
+        inside = f"; it holds {first_few(names, 5)}" if names else ""
         return violation(kind, record, wrong + inside, **facts)
-    return violation(kind, names[0] if names else file, wrong + (f"; so are {some(names[1:])}" if names[1:] else ""), **facts)
+    return violation(kind, names[0] if names else file, wrong + (f"; so are {first_few(names[1:], 5)}" if names[1:] else ""), **facts)
 
 
 def not_finite(

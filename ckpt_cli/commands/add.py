@@ -10,7 +10,7 @@ from ..errors import UsageError, about
 from ..show.answer import note
 from ..show.drawing_plan import note_plan
 from ..tensors.checkpoint import Checkpoint
-from .editing import Destination, finish, open_to_edit
+from .editing import Destination, finish, note_new, open_to_edit
 from .other_sources import Others, refuse_outputs
 from .params import (
     Arch,
@@ -75,8 +75,7 @@ def add_command(
         refuse_outputs(before, after, to, others.values())
     random = any(each.seed is not None for each in plan)
     finish(before, after, to, as_json, step | {"seed": step["seed"] if random else None} if print_recipe else None)
-    for line in after.notes[len(before.notes) :]:
-        note(line)
+    note_new(before, after)
     if not print_recipe:
         note_plan(plan)
         if random:
@@ -85,7 +84,7 @@ def add_command(
 
 def _step(wanted: list[str], source: str, renaming: list[str], seed: int | None, arch: str) -> dict[str, Any]:
     """The edit as a step of a recipe. Raises UsageError where the arguments make no sense, before any file is opened."""
-    from ..edits.additions import parse_addition
+    from ..edits.adding.additions import parse_addition
 
     if renaming and not source:
         raise UsageError("--rename goes with --from", "give a new tensor its name: NAME=@OTHER#TENSOR")

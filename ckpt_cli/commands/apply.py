@@ -11,7 +11,7 @@ from ..errors import about
 from ..show.answer import Answer, note, verdict
 from ..show.drawing_plan import note_plan
 from ..tensors.checkpoint import Checkpoint
-from .editing import AllowCode, Destination, finish, open_to_edit, wanted_names
+from .editing import AllowCode, Destination, finish, note_new, open_to_edit, wanted_names
 from .model_facts import facts_of
 from .other_sources import Others, refuse_outputs
 from .params import Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, layers_of, random_seed
@@ -55,10 +55,9 @@ def _apply(path: str, recipe: str, to: Destination, as_json: bool) -> int:
     before, steps = _made(path, recipe, to, others)
     last = steps[-1]
     if not last.broken:
-        refuse_outputs(before, last.checkpoint, to, others.values())
+        refuse_outputs(before, last.checkpoint, to, others.values(), () if recipe == "-" else (recipe,))
         finish(before, last.checkpoint, to, as_json)
-    for line in last.checkpoint.notes[len(before.notes) :]:
-        note(line)
+    note_new(before, last.checkpoint)
     for step in steps:
         _note_step(step)
     if last.broken:

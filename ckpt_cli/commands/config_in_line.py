@@ -9,7 +9,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from ..analysis.same_kinds import alike
-from ..errors import shortened
+from ..errors import number_of, shortened
 from ..tensors.checkpoint import Checkpoint
 
 _LONGEST = 60  # characters of a list that is printed in full
@@ -86,8 +86,16 @@ def _change(adjustment: Adjustment, verb: str = "becomes") -> str:
         return f"{adjustment.entry} {'is' if verb == 'becomes' else verb} taken out"
     old, new = adjustment.old, adjustment.new
     if isinstance(new, dict) and isinstance(old, dict | None):
-        return f"{adjustment.entry} {'has' if verb == 'becomes' else 'should have'} {len(new)} entries instead of {len(old or {})}"
+        return _change_of_labels(adjustment.entry, len(old or {}), len(new), verb)
     return f"{adjustment.entry} {'nothing' if old is None else _shown(old)} {verb} {_shown(new)}"
+
+
+def _change_of_labels(entry: str, old: int, new: int, verb: str) -> str:
+    """How many labels an entry has, which is 0 where it is not there, and is to have."""
+    labels = number_of(new, "label")
+    if verb == "becomes":
+        return f"{entry} goes from {old} to {labels}" if old else f"{entry} is added, with {labels}"
+    return f"{entry} should have {labels}, not {old}" if old else f"{entry} should be there, with {labels}"
 
 
 def _shown(value: object) -> str:

@@ -9,12 +9,13 @@ from typing import Annotated, NamedTuple
 import typer
 
 from .. import writing
-from ..errors import UsageError, about
+from ..errors import UsageError, about, number_of
 from ..formats import Index, Savable, SeveralFiles, formats
 from ..show.answer import note
 from ..tensors.checkpoint import Checkpoint
 from .config_in_line import config_in_line
-from .editing import show_plan, wanted_names, write
+from .edit_plan import show_changes
+from .editing import note_new, wanted_names, write
 from .model_folder import ModelFolder, is_folder, model_folder, weights_name
 from .params import Arch, Dequantise, DryRun, Force, FormatName, IgnoreIndex, Json, layers_of, open_checkpoint
 
@@ -84,8 +85,7 @@ def convert_command(
         raise UsageError("--like and --rest go with --map", "name a map: --map keras-to-torch")
     with about(source):
         after = _edited(before, Edits(selected or [], dropped or [], by, like, rest, rules or [], dtype, arch))
-    for line in after.notes[len(before.notes) :]:
-        note(line)
+    note_new(before, after)
     target, form, folder = _place(before, target, format_name, shard_size, force)
     folder, lines = config_in_line(before, after, target, folder)
     if dry_run:
@@ -100,8 +100,8 @@ def convert_command(
 def _plan(before: Checkpoint, after: Checkpoint, target: str, form: Savable, as_json: bool) -> None:
     """Print what would be written."""
     with about(before.origin.path if before.origin else ""):
-        changes = show_plan(before, after, form, as_json)
-    tensors = f"{len(after):,} tensor{'s' * (len(after) != 1)}"
+        changes = show_changes(before, after, form, as_json)
+    tensors = number_of(len(after), "tensor")
     note(f"{target} would be written as {form.name}: {tensors}{'' if changes else ', none of them changed'}")
 
 

@@ -76,7 +76,7 @@ def diff_command(
     others, listed = besides(mapped.checkpoint, two), Listed(mapped.checkpoint, two, names, differences, sort, by_layer, unchanged)
     with verdict():
         _show(Answer(as_json, color, as_csv), {"a": a, "b": b}, listed, others, stat, name_only)
-    for line in (*mapped.notes, *others.notes(), *_hint(mapped, two, differences, (a, b))):
+    for line in (*mapped.notes, *others.notes(), *_hint(mapped, two, differences, (a, b), bool(patterns))):
         note(line)
     return 1 if differences else 0
 
@@ -103,9 +103,10 @@ def _check_together(two_forms: bool, exact_with_tolerance: bool) -> None:
         raise UsageError("--exact allows no tolerance", "leave out --exact, or --rtol and --atol")
 
 
-def _hint(mapped: _Mapped, two: Checkpoint, differences: list[Difference], called: tuple[str, str]) -> list[str]:
-    """A note that says which renaming compares tensors that only their names keep apart."""
-    if mapped.across or not {"added", "removed"}.issubset({each.status for each in differences}):
+def _hint(mapped: _Mapped, two: Checkpoint, differences: list[Difference], called: tuple[str, str], picked: bool) -> list[str]:
+    """A note that says which renaming compares tensors that only their names keep apart. Patterns may have picked those of one side."""
+    apart = {"added", "removed"} & {each.status for each in differences}
+    if mapped.across or len(apart) < (1 if picked else 2):
         return []
     from ..tensors.prefix import hint
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from ..errors import UsageError
 from ..formats import PartSet, Savable, SeveralFiles, formats
-from ..tensors.checkpoint import Checkpoint, Foreign
+from ..tensors.checkpoint import Checkpoint
+from .edit_plan import show_changes
 from .params import open_checkpoint
 
 if TYPE_CHECKING:
-    from ..analysis.diff import Difference
     from ..mapping.pairing import Template
     from ..tensors.blocks import Progress
     from .model_folder import ModelFolder
@@ -68,8 +69,23 @@ def finish(before: Checkpoint, after: Checkpoint, to: Destination, as_json: bool
         _dry_run(before, after, to, target, form, folder, as_json)
     else:
         write(after, target, form, replace=to.replaces, backup=to.backup, as_json=as_json, folder=folder)
-    for line in lines:
+    for line in (*lines, *(_shared(target) if to.in_place else ())):
         note(line)
+
+
+def note_new(before: Checkpoint, after: Checkpoint) -> None:
+    """Print what an edit has to tell."""
+    from ..show.answer import note
+
+    for line in after.notes[len(before.notes) :]:
+        note(line)
+
+
+def _shared(target: str) -> Iterator[str]:
+    """That a file that is edited in place is one of the hub's cache, where files are called by their digests."""
+    within = os.path.dirname(os.path.realpath(target))
+    if os.path.islink(target) and os.path.basename(within) == "blobs" and os.path.isdir(os.path.join(os.path.dirname(within), "snapshots")):
+        yield f"{target}: the hub's cache now holds other values than its digests say, for all that load it (-o DIR/ leaves it as it is)"
 
 
 def _folder_of(before: Checkpoint, to: Destination) -> ModelFolder | None:
@@ -109,7 +125,7 @@ def _dry_run(
     if to.output is not None:
         writing.check_saving(after, target, form, replace=to.force, folder=folder.written() if folder else None)
     with about(before.origin.path if before.origin else ""):
-        changes = show_plan(before, after, form, as_json)
+        changes = show_changes(before, after, form, as_json)
     if not changes:
         note("nothing would change")
 
@@ -160,54 +176,6 @@ def _check_destination(source: str, to: Destination) -> None:
         raise UsageError("-o and -i exclude each other", "name one place for the result")
     if to.output is None and not to.in_place and not to.dry_run:
         raise UsageError("where should the result go?", "-o OUT writes a new file, -i changes this one, -n shows the plan", source)
-
-
-def show_plan(before: Checkpoint, after: Checkpoint, form: Savable, as_json: bool) -> bool:
-    """Print what --dry-run prints, and return whether anything would change. Raises the error that writing would raise."""
-    from ..edits.calculation import division_notes
-    from ..show.answer import Answer, note
-    from ..show.differences import show_differences
-
-    form.check_place(after)
-    differences = _changes(before, after)
-    show_differences(Answer(as_json), differences)
-    metadata = {} if after.metadata is before.metadata else after.metadata
-    changed_keys = [key for key, value in metadata.items() if value != before.metadata.get(key)]
-    for key in changed_keys:
-        note(f"metadata {key}: {before.metadata.get(key, 'nothing')} becomes {after.metadata[key]}")
-    dropped_keys = [key for key in before.metadata if key not in after.metadata]
-    for key in dropped_keys:
-        note(f"metadata {key}: {before.metadata[key]} is dropped")
-    objects = {} if after.objects is before.objects else after.objects
-    changed_objects = [name for name, value in objects.items() if name not in before.objects or value is not before.objects[name]]
-    for name in changed_objects:
-        below = sum(other.startswith(f"{name}.") for other in before.objects)
-        was = _shown(before.objects[name]) if name in before.objects else f"what held {below:,} entries" if below else "nothing"
-        note(f"{name}: {was} becomes {_shown(after.objects[name])}")
-    for line in form.losses(after):
-        note(f"{form.called or form.name} has no place for {line}: would be left behind")
-    if unknown := form.unknown_to_model(after):
-        note(unknown)
-    for line in division_notes(after):
-        note(line)
-    return bool(differences or changed_keys or dropped_keys or changed_objects)
-
-
-def _shown(value: Any) -> str:
-    """An object in a note, not at any length."""
-    text = value.text if isinstance(value, Foreign) else repr(value)
-    return text if len(text) <= 100 else f"{text[:100]}…"
-
-
-def _changes(before: Checkpoint, after: Checkpoint) -> list[Difference]:
-    """Return what an edit changes: renamed tensors, then tensors that differ, then objects that are dropped."""
-    from ..analysis.diff import Difference, diff
-
-    moved = {old: new for new, old in after.sources.items() if new != old and old in before}
-    renamed = [Difference("renamed", old, before=old, after=new) for old, new in moved.items()]
-    now = before.replacing(tensors={moved.get(name, name): tensor for name, tensor in before.items()}) if moved else before
-    dropped = [Difference("removed", name, before="object") for name in before.objects if name not in after.objects]
-    return [*renamed, *diff(now, after), *dropped]
 
 
 def write(

@@ -10,11 +10,9 @@ from ..edits.merge import recipe_step
 from ..edits.steps import Context
 from ..errors import about
 from ..merging import methods
-from ..show.answer import note
-from ..tensors.checkpoint import Checkpoint
-from .editing import Destination, finish, open_to_edit, print_step, wanted_names
+from .editing import Destination, finish, note_new, open_to_edit, print_step, wanted_names
 from .model_facts import facts_of
-from .other_sources import refuse_outputs
+from .other_sources import Others, refuse_outputs
 from .params import (
     Arch,
     Backup,
@@ -27,12 +25,11 @@ from .params import (
     PrintRecipe,
     Seed,
     layers_of,
-    open_checkpoint,
     random_seed,
 )
 
 First = Annotated[str, typer.Argument(metavar="A", help="The first checkpoint: names, dtypes and all else are its.", show_default=False)]
-Others = Annotated[list[str] | None, typer.Argument(metavar="[B]...", help="The others, of any format.", show_default=False)]
+OtherPaths = Annotated[list[str] | None, typer.Argument(metavar="[B]...", help="The others, of any format.", show_default=False)]
 MethodName = Annotated[
     str, typer.Option("--method", metavar="linear|slerp|task|ties|dare", help="Weighted sum, arc, or base + what was learned since.")
 ]
@@ -55,12 +52,12 @@ Adapters = Annotated[
     list[str] | None,
     typer.Option("--lora", metavar="ADAPTER[:SCALE]", help="Fold this adapter in; may be repeated.", show_default=False),
 ]
-Common = Annotated[bool, typer.Option("--common", help="Leave what not all have as A has it.")]
+Common = Annotated[bool, typer.Option("--common", help="Keep A's tensor where it is not in all checkpoints.")]
 
 
 def merge_command(
     path: First,
-    others: Others = None,
+    others: OtherPaths = None,
     method: MethodName = "linear",
     weights: WeightTexts = None,
     base: Base = None,
@@ -91,27 +88,20 @@ def merge_command(
 
 
 def _seed(method: str, seed: int | None) -> int | None:
-    """The seed, where the method has one: it is chosen where none is given."""
+    """The seed, where the method has one; a random one where none is given."""
     return (random_seed() if seed is None else seed) if methods[method].has_seed else None
 
 
 def _merge(path: str, step: dict[str, Any], to: Destination, as_json: bool, print_recipe: bool) -> None:
     """Make the step, and write the result or print the step."""
-    verb, others = recipe_step(), dict[str, Checkpoint]()
+    verb, others = recipe_step(), Others()
     verb.validate(step)
-
-    def opened(other: str) -> Checkpoint:
-        if other not in others:
-            others[other] = open_checkpoint(other)
-        return others[other]
-
     before = open_to_edit(path, to, print_recipe)
     with about(path):
-        after = verb.make(before, step, Context(layers_of, opened, wanted_names, facts_of)).checkpoint
+        after = verb.make(before, step, Context(layers_of, others.open, wanted_names, facts_of)).checkpoint
     if print_recipe:
         print_step(step)
         return
     refuse_outputs(before, after, to, others.values())
     finish(before, after, to, as_json)
-    for line in after.notes[len(before.notes) :]:
-        note(line)
+    note_new(before, after)

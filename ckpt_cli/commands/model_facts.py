@@ -95,7 +95,7 @@ def _no_library(checkpoint: Checkpoint, arch: str) -> LibraryError:
 
 def _not_known(checkpoint: Checkpoint, known: Mapping[str, object], library: str) -> list[str]:
     """A note on the tensors that the library's model does not have."""
-    from ..architectures.mismatch import first_few
+    from ..errors import first_few
 
     others = [name for name in checkpoint.distinct() if name not in known]
-    return [f"not in the model of {library}, and left as it is: {first_few(others)}"] if others else []
+    return [f"not in the model of {library}, and left as it is: {first_few(others, 3)}"] if others else []

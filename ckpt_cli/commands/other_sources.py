@@ -11,6 +11,8 @@ from ..tensors.checkpoint import Checkpoint
 from .editing import Destination, target_and_format
 from .params import open_checkpoint
 
+_CONFIGS = ("config.json", "adapter_config.json")
+
 
 class Others(dict[str, Checkpoint]):
     """The other checkpoints that an edit has opened, by their paths."""
@@ -22,24 +24,42 @@ class Others(dict[str, Checkpoint]):
         return self[path]
 
 
-def refuse_outputs(before: Checkpoint, after: Checkpoint, to: Destination, others: Iterable[Checkpoint]) -> None:
-    """Check that the result of an edit replaces none of the other files that it is made of. Nothing but headers is read.
+def refuse_outputs(before: Checkpoint, after: Checkpoint, to: Destination, others: Iterable[Checkpoint], texts: Iterable[str] = ()) -> None:
+    """Check that the result of an edit replaces none of the other files that it is made of, nor a config beside one.
+
+    Nothing but headers is read.
 
     Args:
         before: The checkpoint as it was read. It may itself be one of the others.
         after: The checkpoint as the edit made it.
         to: The destination.
         others: The other checkpoints.
+        texts: The paths of other files that were read, such as a recipe.
 
     Raises:
         UsageError: The result would be written over one of them, under whatever name.
     """
-    own = {_identity(file.path) for file in formats[before.origin.format].files_read(before)} if before.origin else set()
-    read = {_identity(file.path): file.path for other in others if other.origin for file in formats[other.origin.format].files_read(other)}
+    own = {_identity(path) for path in _files(before)}
+    others = [*others]
+    paths = [path for other in others for path in _files(other)] + [*texts, *_configs((before, *others))]
+    read = {_identity(path): path for path in paths}
     for path in _outputs(before, after, to) if read.keys() - own else ():
         identity = _identity(path)
         if identity in read and identity not in own:
             raise UsageError(f"the result would replace {read[identity]}, which it is made of", "write it to another file", path)
+
+
+def _files(checkpoint: Checkpoint) -> list[str]:
+    """The paths of the files that a checkpoint was read from."""
+    origin = checkpoint.origin
+    return [file.path for file in formats[origin.format].files_read(checkpoint)] if origin else []
+
+
+def _configs(checkpoints: Iterable[Checkpoint]) -> Iterator[str]:
+    """The configs that lie beside checkpoints."""
+    folders = {os.path.dirname(each.origin.path) for each in checkpoints if each.origin}
+    paths = (os.path.join(folder, name) for folder in sorted(folders) for name in _CONFIGS)
+    return (path for path in paths if os.path.isfile(path))
 
 
 def _outputs(before: Checkpoint, after: Checkpoint, to: Destination) -> Iterator[str]:

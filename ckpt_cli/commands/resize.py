@@ -13,12 +13,12 @@ from ..errors import about
 from ..show.answer import note
 from ..show.drawing_plan import note_plan
 from ..tensors.checkpoint import Checkpoint
-from .editing import Destination, finish, open_to_edit
+from .editing import Destination, finish, note_new, open_to_edit
 from .model_facts import facts_of
 from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, Seed, layers_of, random_seed
 
 if TYPE_CHECKING:
-    from ..edits.resize_request import Request
+    from ..edits.resizing.request import Request
     from ..schemes.plan import Planned
 
 
@@ -62,14 +62,14 @@ def resize_command(
     as_json: Json = False,
     arch: Arch = "auto",
 ) -> None:
-    """Change the shapes of parameters: '*.wte.weight=50304x*', '+16x*' for 16 rows more, '-16x*' for 16 rows less.
+    """Change the shapes of parameters: '*.wte.weight=50304x*', '+16x*' for 16 rows more, '-16x*' for 16 rows fewer.
 
     What is in the old and the new shape keeps its values; the rest is filled. --fill mean_rows gives new rows the mean of the old ones,
     resized_embeddings draws them near it; any other scheme is drawn as `reinit` would draw the whole new tensor.
     Tied names, the optimizer's states (with zeros) and averages of the parameter follow.
     Notes name what else may have to: a bias, an output head, the next layer.
     """
-    from ..edits.resize_request import parse_request
+    from ..edits.resizing.request import parse_request
 
     to = Destination(output, in_place, dry_run, force, backup, format_name)
     request = parse_request(rules, fill, at.value, fresh, random_seed() if seed is None else seed)
@@ -96,9 +96,8 @@ def _step(rules: list[str], fill: str, request: Request, drawn: bool, arch: str)
 
 
 def _tell(before: Checkpoint, after: Checkpoint, plan: list[Planned], seed: int | None) -> None:
-    """Note what is filled with what, the seed, what followed and what may have to."""
+    """Print how tensors are filled, the seed, what followed, and what may have to follow."""
     note_plan(plan)
     if seed is not None:
         note(f"seed {seed}")
-    for line in after.notes[len(before.notes) :]:
-        note(line)
+    note_new(before, after)

@@ -8,8 +8,7 @@ import typer
 
 from ..edits.set import set_values
 from ..errors import about
-from ..show.answer import note
-from .editing import Destination, finish, open_to_edit
+from .editing import Destination, finish, note_new, open_to_edit
 from .other_sources import Others, refuse_outputs
 from .params import Arch, Backup, DryRun, Force, FormatName, InPlace, Json, Out, Path, PrintRecipe, layers_of
 
@@ -50,5 +49,5 @@ def set_command(
     if not print_recipe:
         refuse_outputs(before, after, to, others.values())
     finish(before, after, to, as_json, {"set": assignments, "arch": arch} if print_recipe else None)
-    for line in () if print_recipe else after.notes[len(before.notes) :]:
-        note(line)
+    if not print_recipe:
+        note_new(before, after)

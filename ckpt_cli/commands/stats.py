@@ -126,14 +126,13 @@ def _document(rows: list[Row], whole: bool, by_layer: bool) -> dict[str, Any]:
 
 
 def _of_model(checkpoint: Checkpoint, names: list[str]) -> list[str]:
-    """The names without those of what an optimizer keeps and of averages; all where there are no others."""
-    from ..analysis.optimizer import states
+    """The names of the model's tensors. What is left out is told."""
+    from ..analysis.optimizer import of_model
 
-    kept = states(checkpoint)
-    own = [name for name in names if name not in kept]
-    if not own or len(own) == len(names):
-        return names
-    note_later([f"not part of the model, and left out of the total: {_some(kept)} ('*' picks them, too)"])
+    own = of_model(checkpoint, names)
+    if others := set(names).difference(own):
+        left = [name for name in names if name in others]
+        note_later([f"not part of the model, and left out of the total: {_some(left)} ('*' picks them, too)"])
     return own
 
 

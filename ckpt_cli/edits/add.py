@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import EditError, UsageError, about
+from ..numbers.dtypes import DTYPES
 from ..numbers.shapes import show_shape
 from ..packing import refuse_cast
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.references import refer
 from ..tensors.selection import Layers, no_layers, picked_in_turn
 from ..tensors.tensor import Tensor
-from .additions import Addition, parse_addition
+from .adding.additions import Addition, parse_addition
+from .adding.filling import filled
+from .adding.new_names import check_free, look_alikes
+from .adding.taking import axes_note, config_note, halves_noted, in_own_storages
 from .expressions import Other
-from .filling_new import filled, unfilled
-from .new_names import check_free, look_alikes
+from .other_checkpoints import Open, opened, source_of, with_dtype_named
 from .rename import rename as renamed
-from .taking import axes_note, config_note, halves_noted, in_own_storages, source_of
+from .unfilled import unfilled
 
 if TYPE_CHECKING:
     from ..schemes.plan import Planned
     from .steps import Verb
 
-Open = Callable[[str], Mapping[str, Any]]
+
+class _Found(NamedTuple):
+    """The checkpoint that a tensor is taken from, its name there, and the tensor as it is added."""
+
+    source: Checkpoint
+    name: str
+    tensor: Tensor
 
 
 def add_named(
@@ -54,12 +63,10 @@ def add_named(
     if twice is not None:
         raise UsageError(f"{twice} is added twice", "give each new tensor a name of its own")
     check_free(checkpoint, names, "`ckpt set` gives it values, `ckpt drop` takes it out")
-    found = [_found(checkpoint, each, each.what, open) if isinstance(each.what, Other) else None for each in additions]
-    taken = in_own_storages(
-        {each.name: tensor for each, got in zip(additions, found, strict=True) if got for tensor in [got[2]]}, checkpoint
-    )
-    new = {each.name: taken[each.name] if each.name in taken else unfilled(each) for each in additions}
-    notes = [line for other, picked in _by_source(found).values() for line in _notes(checkpoint, other, picked)]
+    found = {each.name: _found(checkpoint, each, each.what, open) for each in additions if isinstance(each.what, Other)}
+    taken = in_own_storages({name: each.tensor for name, each in found.items()}, checkpoint)
+    new = {each.name: taken[each.name] if each.name in taken else _unfilled(each) for each in additions}
+    notes = [line for other, names in _by_source(found.values()) for line in _notes(checkpoint, other, names)]
     return filled(_with(checkpoint, new, notes), additions, seed=seed, open=open, layers=layers)
 
 
@@ -87,6 +94,11 @@ def add_from(
     return _with(checkpoint, in_own_storages(dict(taken.tensors), checkpoint), _notes(checkpoint, other, names))
 
 
+def _unfilled(addition: Addition) -> Tensor:
+    """A tensor that is drawn: its dtype and shape are declared."""
+    return unfilled(addition.dtype or DTYPES["float32"], addition.shape or ())
+
+
 def _with(checkpoint: Checkpoint, new: Mapping[str, Tensor], notes: Iterable[str]) -> Checkpoint:
     """The checkpoint with new tensors behind its own. A name that a tensor had before it was renamed leads to no entry of the file."""
     gone = {*checkpoint.sources.values()}
@@ -95,18 +107,15 @@ def _with(checkpoint: Checkpoint, new: Mapping[str, Tensor], notes: Iterable[str
     return checkpoint.replacing(tensors={**checkpoint.tensors, **new}, sources=sources, notes=lines)
 
 
-def _found(checkpoint: Checkpoint, addition: Addition, what: Other, open: Open) -> tuple[Checkpoint, str, Tensor]:
-    """The checkpoint that a tensor is taken from, its name there, and the tensor as it is added."""
+def _found(checkpoint: Checkpoint, addition: Addition, what: Other, open: Open) -> _Found:
+    """The tensor of another checkpoint that an addition means."""
     path, name = what
+    other = opened(checkpoint, open, path)
     with about(path):
-        other = open(path)
-        if not isinstance(other, Checkpoint):
-            raise UsageError("this is no checkpoint")
-        other = source_of(checkpoint, other)
         alone = name is None and list(other) == [""]  # an array has no name
         found, tensor = refer(other, "" if alone else addition.name if name is None else name)
         tensor = _as_declared(other, found, tensor, addition)
-    return other, found, tensor
+    return _Found(other, found, tensor)
 
 
 def _as_declared(other: Checkpoint, found: str, tensor: Tensor, addition: Addition) -> Tensor:
@@ -116,23 +125,21 @@ def _as_declared(other: Checkpoint, found: str, tensor: Tensor, addition: Additi
         raise EditError(
             f"{found or 'the array'} has the shape {show_shape(tensor.shape)}, not {show_shape(shape)}", "the shapes must agree"
         )
+    tensor = with_dtype_named(tensor, dtype) if dtype else tensor
     if dtype is None or dtype == tensor.dtype:
         return tensor
-    if tensor.dtype.kind == "O" and "V" in tensor.dtype.name and dtype.kind == "f" and dtype.nbytes == tensor.dtype.nbytes:
-        return Tensor.view(dtype, tensor.shape, tensor.storage, tensor.strides, tensor.offset)  # numpy has no name for it
     if dtype.kind == "q":
         raise EditError(f"nothing is cast to {dtype.name}: values are not quantised here", "name a float")
     refuse_cast(other, {found})
     return tensor.cast(dtype, addition.name)
 
 
-def _by_source(found: Iterable[tuple[Checkpoint, str, Tensor] | None]) -> dict[object, tuple[Checkpoint, list[str]]]:
-    """The names that are taken from each checkpoint."""
-    taken: dict[object, tuple[Checkpoint, list[str]]] = {}
-    for got in found:
-        if got:
-            taken.setdefault(got[0].origin.path if got[0].origin else id(got[0]), (got[0], []))[1].append(got[1])
-    return taken
+def _by_source(found: Iterable[_Found]) -> Iterable[tuple[Checkpoint, list[str]]]:
+    """Each checkpoint that tensors are taken from, and their names there."""
+    by_path: dict[object, tuple[Checkpoint, list[str]]] = {}
+    for source, name, _ in found:
+        by_path.setdefault(source.origin.path if source.origin else id(source), (source, []))[1].append(name)
+    return by_path.values()
 
 
 def _notes(checkpoint: Checkpoint, other: Checkpoint, names: Sequence[str]) -> list[str]:
@@ -155,9 +162,7 @@ def recipe_step() -> Verb:
         if "from" not in table:
             layers = context.layers_of(checkpoint, table)
             return Outcome(*add_named(checkpoint, table["add"], seed=table["seed"], open=context.open, layers=layers))
-        other = context.open(table["from"])
-        if not isinstance(other, Checkpoint):
-            raise UsageError(f"{table['from']} is no checkpoint")
+        other = opened(checkpoint, context.open, table["from"])
         return Outcome(add_from(checkpoint, other, table["add"], table.get("rename", ()), context.layers_of(other, table)))
 
     keys = {"add": RULES, "from": TEXT, "rename": TEXTS, "seed": SEED, "arch": TEXT}

@@ -102,7 +102,7 @@ class Averages:
                 names = dict.fromkeys(select(other, [pattern]))
                 of = {name: parameter for average in known for name, parameter in average.of.items() if parameter and name in names}
                 return [self._match(f"average(@{path}#{pattern})", other, of or names, of or None)]
-            beside = [average for average in known if average.parameters and average.lies is Lies.BESIDE]
+            beside = _begun([average for average in known if average.parameters and average.lies is Lies.BESIDE], f"@{path}#")
             if beside:
                 return [
                     self._match(f"average(@{path}#{each.pattern})", other, [name for name in each.of if each.of[name]], each.of)
@@ -114,7 +114,7 @@ class Averages:
             return [self._match(f"average(@{path})", other, trained(other, within, kept_by_optimizers(other)))]
 
     def _match(self, called: str, source: Checkpoint, names: Iterable[str], of: Mapping[str, str | None] | None = None) -> Kept:
-        """Match tensors to those of the model, by the names of the parameters that they are averages of, where `of` tells these."""
+        """Match averages to the tensors of the model: by the names of their parameters where `of` has these, else by their own."""
         start = _common(names, source.separator) if of is None else ""
         rests = {name: (of[name] or name) if of else name[len(start) :] for name in names}
         beside = set() if source is not self._checkpoint else set(names)
@@ -139,7 +139,12 @@ def _common(names: Iterable[str], separator: str) -> str:
 
 
 def _lying_beside(known: Sequence[Average]) -> list[Average]:
-    """The averages that lie beside the model. Raises NoMatch for none, and EditError where the program has put them into it, or may."""
+    """The averages that lie beside the model.
+
+    Raises:
+        NoMatch: There is none.
+        EditError: The program has put them into the model, or may have; or it has averaged nothing yet.
+    """
     if not known:
         raise NoMatch("there is no average of a training in it", _LOOKED_FOR)
     beside = [average for average in known if average.lies is Lies.BESIDE]
@@ -150,11 +155,20 @@ def _lying_beside(known: Sequence[Average]) -> list[Average]:
             Lies.SWAPPED: f"its weights are the average, and {first.pattern} what was trained",
         }.get(first.lies, f"the average is in its weights, or in {first.pattern}: mmcv swaps them as it saves after an epoch")
         raise EditError(what, "" if first.lies is Lies.ALONE else f"average({first.pattern}) takes these")
-    return beside
+    return _begun(beside)
+
+
+def _begun(known: Sequence[Average], file: str = "") -> list[Average]:
+    """Those that were updated: before, programs keep the weights from before the training there. Raises EditError where there is none."""
+    begun = [average for average in known if average.updates != 0]
+    if known and not begun:
+        pattern = known[0].pattern
+        raise EditError(f"{pattern} is no average yet: it has had no update", f"average({file}{pattern}) takes it all the same")
+    return begun
 
 
 def _matched_ones(checkpoint: Checkpoint, known: Sequence[Average], model: Sequence[str]) -> list[Kept]:
-    """The averages of which it is known whose they are. Raises NoMatch where that is none."""
+    """The averages that are matched to parameters. Raises NoMatch where there are none."""
     found = [
         Kept(f"average({each.pattern})", checkpoint, {name: of for name, of in each.of.items() if of is not None})
         for each in known

@@ -7,6 +7,7 @@ numbers are all there is. In floats a division by zero has the result of IEEE 75
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,13 @@ if TYPE_CHECKING:
     Array = numpy.ndarray[Any, Any]
 
 _EXACT = {"+", "-", "*", "**", "neg", "abs", "clip"}
+_UNDEFINED = {  # operations that may have no finite result for finite operands, and what that is
+    "/": "a division by zero",
+    "sqrt": "a root of a negative number",
+    "log": "a logarithm of 0 or of a negative number",
+    "**": "a power of 0 or of a negative number",
+}
+_MOST_NOTES = 5  # tensors that are told of one by one
 _BITS_OF_FLOAT64 = 53
 _MOST_BITS = 4096  # of an exact integer on the way to a result
 
@@ -87,7 +95,7 @@ class Calculation:
     Attributes:
         dtype: The dtype of the results.
         sources: The tensors that are read, in the order of the expression.
-        may_divide: Whether a division by zero, or its like, is possible.
+        undefined_by: What of it may have no finite result: a division by zero, or its like. Empty where nothing may.
     """
 
     def __init__(self, tensor: Tensor, expression: Expression, find: Callable[[Elsewhere], Tensor]) -> None:
@@ -95,7 +103,7 @@ class Calculation:
         self._made = [self._source(term, tensor, find) for term in expression.operands]
         self.sources = [each for each in self._made if isinstance(each, Tensor)]
         operations = {term.name for term in expression.terms if isinstance(term, Operation)}
-        self.may_divide = bool(operations & {"/", "log", "sqrt", "**"})
+        self.undefined_by = " or ".join(cause for name, cause in _UNDEFINED.items() if name in operations)
         self._exact = self._is_exact(operations)
         kinds = [(each.dtype.kind, each.dtype.part) for each in [tensor, *self.sources]]
         self._wide = "float64" if any(kind in "iu" or part == 8 for kind, part in kinds) else "float32"
@@ -124,17 +132,18 @@ class Calculation:
                 raise EditError("complex values have no order", "clip takes real ones")
             return any(taken) and name != "abs"
 
-        if evaluate(self._terms, list(map(_is_complex, self._made)), is_complex) and self.dtype.kind != "c":
+        complexes = list(map(_is_complex, self._made))
+        if any(complexes) and evaluate(self._terms, complexes, is_complex) and self.dtype.kind != "c":
             raise EditError(f"{self.dtype.name} cannot hold complex values")
 
     def _constant(self, each: Number | Values) -> Any:
         """A number as numpy has it, or a list broadcast to the shape of the result, in the dtype that is computed in."""
-        value = each.value if isinstance(each, Number) else each.array
         wide = DTYPES[self._wide_for(_is_complex(each))]
         alike = self.dtype.kind == "c" or (self.dtype.kind == "f" and not _is_complex(each))
         own = self._exact or (alike and (self.dtype.part == 8) == (self._wide == "float64"))
-        value = operand(value, self.dtype if own else wide)
-        return broadcast(value, self.shape) if isinstance(each, Values) else value
+        if isinstance(each, Number):
+            return _number(each.value, repr(each.value), self.dtype if own else wide)
+        return broadcast(operand(each.array, self.dtype if own else wide), self.shape)
 
     def _wide_for(self, is_complex: bool) -> str:
         """The dtype that real or complex values are computed in."""
@@ -181,7 +190,7 @@ class Calculation:
             divided = self.tracked(first, len(result), blocks).divided
             if divided.any():
                 at = self._index(first + int(numpy.flatnonzero(divided)[0]))
-                raise EditError(f"{self.dtype.name} has no result for a division by zero{at}", "cast it to a float first")
+                raise EditError(f"{self.dtype.name} has no result for {self.undefined_by}{at}", "cast it to a float first")
         values = result if self._exact else numpy.rint(result)
         check_fits(values, self.dtype)
         return encoded(self.dtype, values)
@@ -224,6 +233,12 @@ class Calculation:
             return tracked(self._terms, self._operands(first, count, blocks), count)
 
 
+@lru_cache
+def _number(value: complex, shown: str, dtype: DType) -> Any:
+    """A number as it is computed with in `dtype`, made once for all tensors. `shown` tells -0.0 from 0 and 1 from 1.0."""
+    return operand(value, dtype)
+
+
 def _bits_of(name: str, taken: list[int]) -> int:
     """The most bits that the result of an operation on integers of so many bits has."""
     if max(taken) > _MOST_BITS or (name == "**" and taken[1] > 12):
@@ -252,8 +267,8 @@ def _is_beyond(value: Any) -> bool:
 
 
 def division_notes(checkpoint: Checkpoint) -> list[str]:
-    """Return a line for each tensor in which a division by zero, or its like, gives inf or NaN: how many. What may do so is computed."""
-    notes, known = [], set()
+    """Return lines for tensors in which a division by zero, or its like, gives inf or NaN: how many. What may do so is computed."""
+    counts, known = list[tuple[str, int]](), set()
     for name, tensor in checkpoint.tensors.items():
         left: list[Storage] = [tensor.storage]
         while left:
@@ -263,12 +278,15 @@ def division_notes(checkpoint: Checkpoint) -> list[str]:
             known.add(id(storage))
             left += storage.parts()
             if isinstance(storage, Combined) and isinstance(storage.combine, Calculation) and (count := _divided(storage, storage.combine)):
-                notes.append(f"{name}: {count:,} {'value is' if count == 1 else 'values are'} inf or NaN by a division by zero")
-    return notes
+                what = "value is" if count == 1 else "values are"
+                counts.append((f"{name}: {count:,} {what} inf or NaN by {storage.combine.undefined_by}", count))
+    rest = counts[_MOST_NOTES:]
+    more = f"{len(rest):,} more tensors: {sum(count for _, count in rest):,} values are inf or NaN"
+    return [line for line, _ in counts[:_MOST_NOTES]] + [more] * bool(rest)
 
 
 def _divided(storage: Combined, calculation: Calculation) -> int:
     """How many results are infinite or NaN although what they are made of is finite."""
-    if not calculation.may_divide or calculation.dtype.kind not in "fc":
+    if not calculation.undefined_by or calculation.dtype.kind not in "fc":
         return 0
     return sum(calculation.divided(*piece) for piece in storage.pieces(0, storage.count))

@@ -67,11 +67,10 @@ def _is_step_count(name: str, tensor: Tensor) -> bool:
 def recipe_step() -> Verb:
     """The step `cast = DTYPE` of a recipe, with `patterns` and `dequantise`."""
     from ..numbers.dtypes import named
-    from .steps import TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
+    from .steps import TEXT, TEXTS, TRUTH, Context, Outcome, Table, Verb
 
     def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
         layers = context.layers_of(checkpoint, table)
         return Outcome(cast(checkpoint, named(table["cast"]), table.get("patterns", ()), layers, table.get("dequantise", False)))
 
-    truth = Accepted(lambda value: type(value) is bool, "true or false")
-    return Verb({"cast": TEXT, "patterns": TEXTS, "dequantise": truth, "arch": TEXT}, make, lambda table: named(table["cast"]))
+    return Verb({"cast": TEXT, "patterns": TEXTS, "dequantise": TRUTH, "arch": TEXT}, make, lambda table: named(table["cast"]))

@@ -184,13 +184,21 @@ class _Reader:
         elif word == "this":
             self.add(This())
         elif word not in FUNCTIONS and word != "average":
-            what = f"no value is called {self.shown()}" if word else f"a value is expected, not {self.shown()}"
-            raise self.error(what, (did_you_mean(word, ["this", "average", *FUNCTIONS]) if word else "") or _VALUES)
+            raise self._unknown(word)
         self.at += len(word)
         if word in FUNCTIONS:
             self._arguments(word, start)
         elif word == "average":
             self._average()
+
+    def _unknown(self, word: str) -> NoExpression:
+        """The error for a word that means nothing, or for no word at all."""
+        if not word:
+            return self.error(f"a value is expected, not {self.shown()}", _VALUES)
+        if self.text[self.at + len(word) :].lstrip().startswith("("):
+            mend = did_you_mean(word, list(FUNCTIONS)) or f"there are {', '.join(sorted(FUNCTIONS))}"
+            return self.error(f"no function is called {self.shown()}", mend)
+        return self.error(f"no value is called {self.shown()}", did_you_mean(word, ["this", "average", *FUNCTIONS]) or _VALUES)
 
     def _arguments(self, function: str, start: int) -> None:
         self.expect("(")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ..adapters.layer import Change
 from ..adapters.matching import Matched, Matcher
 from ..adapters.places import Places, shape_of
 from ..adapters.reading import Adapter
-from ..errors import EditError
+from ..errors import EditError, first_few
 from ..numbers.shapes import show_shape
 
 _SHOWN = 10  # names in an error
@@ -59,16 +59,16 @@ def _no_layer_fits(every: Sequence[Matched], own: Places) -> EditError:
     missing = [change.key for matched in every for change in matched.missing]
     layers = [path for path, leaves in own.layers.items() if "weight" in leaves]
     like = f": there it is {layers[len(layers) // 2]}, for one" if layers else ""
-    return EditError(f"it fits no layer of the base: {_some(missing[:_SHOWN], len(missing))}", f"it is for another model{like}")
+    return EditError(f"it fits no layer of the base: {first_few(missing, _SHOWN)}", f"it is for another model{like}")
 
 
 def _other_shapes(matched: Matched) -> EditError:
     shown = [
         f"{change.key} ({show_shape(change.operation.shape)}, here {show_shape(shape_of(portions))})"
-        for change, portions in matched.misfits[:_SHOWN]
+        for change, portions in matched.misfits
     ]
     verb = _do(matched.misfits, "changes", "change")
-    return EditError(f"{_some(shown, len(matched.misfits))} {verb} other shapes than this base has", "it was trained on another model")
+    return EditError(f"{first_few(shown, _SHOWN)} {verb} other shapes than this base has", "it was trained on another model")
 
 
 def _check(matched: Matched, adapter: Adapter) -> None:
@@ -76,15 +76,10 @@ def _check(matched: Matched, adapter: Adapter) -> None:
     if matched.misfits:
         raise _other_shapes(matched)
     if matched.missing:
-        shown = [change.key for change in matched.missing[:_SHOWN]]
+        shown = [change.key for change in matched.missing]
         mend = f"it may be for another model; leave them out: ckpt drop {adapter.path} …"
         verb = _do(matched.missing, "fits", "fit")
-        raise EditError(f"{_some(shown, len(matched.missing))} {verb} no layer of the base", mend)
-
-
-def _some(shown: Iterable[str], count: int) -> str:
-    names = list(shown)
-    return ", ".join(names) + (f" and {count - len(names):,} more" if count > len(names) else "")
+        raise EditError(f"{first_few(shown, _SHOWN)} {verb} no layer of the base", mend)
 
 
 def _do(things: Sequence[object], one: str, many: str) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import EditError, UnknownName, UsageError, about, did_you_mean
+from ..errors import EditError, UnknownName, UsageError, about, did_you_mean, first_few
 from ..mapping.convention import Convention, convention, framework_names
 from ..mapping.pairing import Template, paired
 from ..mapping.rules import Rules, parse_rules
@@ -133,9 +133,10 @@ def uncompared(by: Map, like: Template) -> list[str]:
 
 
 def _unknown(names: list[str], like: Template | None) -> EditError:
-    listed = ", ".join(names[:10]) + (f" and {len(names) - 10:,} more" if len(names) > 10 else "")
     where = " in what it is to be like" if like else ""
-    return EditError(f"the map has no place for {listed}{where}", "--rest drop leaves them out, --rest keep keeps them as they are")
+    return EditError(
+        f"the map has no place for {first_few(names, 10)}{where}", "--rest drop leaves them out, --rest keep keeps them as they are"
+    )
 
 
 def listed(names: list[str]) -> str:
@@ -146,12 +147,11 @@ def listed(names: list[str]) -> str:
 
 def recipe_step() -> Verb:
     """The step `map = MAP` of a recipe, with `like` and `rest`."""
-    from .steps import TEXT, Accepted, Context, Outcome, Table, Verb
-
-    rest = Accepted(lambda value: value in ("keep", "drop", "error"), '"keep", "drop" or "error"')
+    from .steps import TEXT, Context, Outcome, Table, Verb, one_of
 
     def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
         like = context.like(table["map"], table.get("like"), table.get("arch", "auto"))
         return Outcome(mapped(checkpoint, read_map(table["map"]), like, table.get("rest", "")))
 
-    return Verb({"map": TEXT, "like": TEXT, "rest": rest, "arch": TEXT}, make, lambda table: read_map(table["map"]))
+    keys = {"map": TEXT, "like": TEXT, "rest": one_of("keep", "drop", "error"), "arch": TEXT}
+    return Verb(keys, make, lambda table: read_map(table["map"]))

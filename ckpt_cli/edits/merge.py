@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..adapters.describing import described
 from ..adapters.reading import Adapter
-from ..errors import EditError, UsageError, about, naming
+from ..errors import EditError, UsageError, about, naming, number_of
 from ..merging import How, Method, methods
 from ..merging.alignment import Aligned, Source, align, refuse_names, refuse_shapes, sources_of
 from ..merging.merged import Merged, Merger
@@ -19,11 +20,11 @@ from ..tensors.tensor import Tensor
 from .fold_in import fold_in
 from .merge_adapters import parse_adapter, read_adapters
 from .merge_candidates import Staying, numbers, refuse_packed, staying
-from .set import opened
+from .other_checkpoints import opened
 from .tied_views import overlapping
 
 if TYPE_CHECKING:
-    from .steps import Verb
+    from .steps import Context, Table, Verb
 
 WeightsOf = Mapping[str, tuple[float, ...]]  # by name
 
@@ -45,10 +46,10 @@ def merge(
     Args:
         checkpoints: The checkpoints; one alone where there is a base, or adapters are folded into it.
         method: `linear` (the weighted sum, or the mean), `slerp` (the second weight is t), `task`, `ties` or `dare`; see `merging/`.
-        weights: A weight for each checkpoint; or such by pattern, of which the last that picks a tensor counts. Taken as they are.
+        weights: A weight for each checkpoint, or weights by pattern, the last that matches winning. They need not have the sum 1.
         base: What they were trained from, for `task`, `ties` and `dare`. The result has its dtypes, else those of the first.
         density: The part of the differences from the base that `ties` and `dare` keep.
-        common: Whether tensors that not all have are left as the first has them; otherwise they are an error.
+        common: Whether tensors that are not in all checkpoints stay as the first has them; otherwise they are an error.
         lora: Adapters, as `adapters.reading.read` returns them, and the scale of each, folded into the result.
         seed: The seed of `dare`.
         layers: Gives the types of layers, for patterns `@Type`.
@@ -131,10 +132,13 @@ def _notes(sources: Sequence[Source], aligned: Aligned, stay: Staying, tensors: 
     label = sources[0].label
     missing = {name for names in aligned.missing.values() for name in names}
     if missing:
-        yield f"as {label} has them, since not all do: {len(missing):,} {'tensor' if len(missing) == 1 else 'tensors'}"
+        yield f"not merged, as in {label}: {number_of(len(missing), 'tensor')} that not all have"
     for other, names in aligned.besides.items():
-        yield f"left behind, since {label} lacks them: {len(names):,} {'tensor' if len(names) == 1 else 'tensors'} of {other}"
+        yield f"left out: {number_of(len(names), 'tensor')} of {other} that {label} lacks"
     yield from stay.notes(label, sources[0].checkpoint)
+    if described(sources[0].checkpoint):
+        fold = " ".join(["ckpt merge BASE", *(f"--lora {source.label}:W" for source in sources)])
+        yield f"{label} is an adapter, whose factors are merged one by one: that is no merge of the changes they make ({fold} is)"
     yield from _tie_notes(sources, tensors)
     yield from _view_notes(sources[0], tensors)
 
@@ -151,7 +155,7 @@ def _tie_notes(sources: Sequence[Source], tensors: Mapping[str, tuple[Tensor, ..
             if len(group) > 1 and apart and tuple(group) not in told:
                 told.add(tuple(group))
                 names = " ".join(f"'{name}'" for name in group)
-                yield f"{', '.join(group)} are tied in {source.label}, not in {apart[0]}: not tied here (`ckpt tie OUT {names}`)"
+                yield f"{', '.join(group)} are tied in {source.label}, not in {apart[0]}: not tied in the result (`ckpt tie OUT {names}`)"
 
 
 def _view_notes(first: Source, tensors: Mapping[str, tuple[Tensor, ...]]) -> Iterator[str]:
@@ -179,42 +183,39 @@ def _notes_of_method(method: str, by_pattern: Mapping[str, tuple[float, ...]], s
             yield f"slerp{of} goes {weights[1]:g} of the way: the first weight is not used"
 
 
+def _request_of(table: Table) -> Request:
+    """What a step of a recipe asks for."""
+    return Request(
+        table.get("method", "linear"),
+        parse_weights(table["weights"]) if "weights" in table else None,
+        "base" in table,
+        table.get("density"),
+        1 + len(table["merge"]),
+        "lora" in table,
+    )
+
+
+def _made(checkpoint: Checkpoint, table: Table, context: Context) -> Checkpoint:
+    """What a step of a recipe makes of the checkpoint that it is applied to."""
+    options = {key: table[key] for key in ("method", "density", "common", "seed") if key in table}
+    return merge(
+        [checkpoint, *(opened(checkpoint, context.open, path) for path in table["merge"])],
+        weights=_request_of(table).weights,
+        base=opened(checkpoint, context.open, table["base"]) if "base" in table else None,
+        lora=read_adapters(table.get("lora", ()), context.open),
+        layers=context.layers_of(checkpoint, table),
+        **options,
+    )
+
+
 def recipe_step() -> Verb:
     """The step `merge = [OTHER…]` of a recipe: the checkpoint that it is applied to is the first."""
-    from .steps import RULES, TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
-
-    def request(table: Table) -> Request:
-        return Request(
-            table.get("method", "linear"),
-            parse_weights(table["weights"]) if "weights" in table else None,
-            "base" in table,
-            table.get("density"),
-            1 + len(table["merge"]),
-            "lora" in table,
-        )
+    from .steps import NUMBER, RULES, SEED, TEXT, TEXTS, TRUTH, Outcome, Verb
 
     def validate(table: Table) -> None:
-        request(table).checked()
+        _request_of(table).checked()
         list(map(parse_adapter, table.get("lora", ())))
 
-    def make(checkpoint: Checkpoint, table: Table, context: Context) -> Outcome:
-        others = [opened(checkpoint, context.open, path) for path in (*table["merge"], *([table["base"]] if "base" in table else []))]
-        base = others.pop() if "base" in table else None
-        merged = merge(
-            [checkpoint, *others],
-            table.get("method", "linear"),
-            weights=request(table).weights,
-            base=base,
-            density=table.get("density"),
-            common=table.get("common", False),
-            lora=read_adapters(table.get("lora", ()), context.open),
-            seed=table.get("seed", 0),
-            layers=context.layers_of(checkpoint, table),
-        )
-        return Outcome(merged)
-
-    number = Accepted(lambda value: type(value) in (int, float), "a number")
-    seed = Accepted(lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1")
-    truth = Accepted(lambda value: type(value) is bool, "true or false")
-    keys = {"merge": RULES, "method": TEXT, "weights": TEXTS, "base": TEXT, "density": number, "lora": TEXTS}
-    return Verb({**keys, "common": truth, "seed": seed, "arch": TEXT}, make, validate, seeded=True)
+    keys = {"merge": RULES, "method": TEXT, "weights": TEXTS, "base": TEXT, "density": NUMBER, "lora": TEXTS}
+    others = {"common": TRUTH, "seed": SEED, "arch": TEXT}
+    return Verb(keys | others, lambda *step: Outcome(_made(*step)), validate, seeded=True)

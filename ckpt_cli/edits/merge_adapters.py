@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 from ..adapters.reading import Adapter, read
-from ..errors import UsageError
+from ..errors import CkptError, UsageError
 
 
 def parse_adapter(text: str) -> tuple[str, float]:
@@ -31,4 +31,15 @@ def parse_adapter(text: str) -> tuple[str, float]:
 
 def read_adapters(texts: Sequence[str], open: Callable[[str], Mapping[str, Any]]) -> list[tuple[Adapter, float]]:
     """Return the adapters that texts name, opened, each with its scale."""
-    return [(read(path, open), scale) for path, scale in map(parse_adapter, texts)]
+    return [(_read(path, open), scale) for path, scale in map(parse_adapter, texts)]
+
+
+def _read(path: str, open: Callable[[str], Mapping[str, Any]]) -> Adapter:
+    """An adapter, opened. Where there is no such file, what stands behind a colon may have been meant as a scale."""
+    try:
+        return read(path, open)
+    except CkptError as error:
+        before, colon, after = path.rpartition(":")
+        if colon and isinstance(error.__cause__, FileNotFoundError):
+            error.mend = f"a scale is a number, as in {before}:0.7, and {after!r} is none"
+        raise

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from ..analysis.optimizer import kept_by_optimizers
-from ..errors import EditError, Opaque, about
+from ..errors import EditError, Opaque, about, first_few, number_of
 from ..merging.alignment import Source
 from ..packing import find
 from ..tensors.checkpoint import Checkpoint
@@ -20,7 +20,7 @@ _SLOT = "/.OPTIMIZER_SLOT/"  # of TensorFlow, whose slots lie below their variab
 
 
 class Staying(NamedTuple):
-    """The names of the tensors that stay as the first checkpoint has them, by why they do."""
+    """The names of the tensors that stay as the first checkpoint has them, by the reason."""
 
     optimizer: list[str]
     integers: list[str]
@@ -33,20 +33,14 @@ class Staying(NamedTuple):
 
     def notes(self, label: str, checkpoint: Checkpoint) -> Iterator[str]:
         """What is to be told of them, `label` being the first checkpoint."""
-        told = [
-            f"{len(names):,} {one if len(names) == 1 else many}"
-            for names, one, many in (
-                (self.integers, "integer tensor", "integer tensors"),
-                (self.others, "tensor without numbers", "tensors without numbers"),
-            )
-            if names
-        ]
+        told = [number_of(len(self.integers), "integer tensor")] if self.integers else []
+        told += [f"{number_of(len(self.others), 'tensor')} without numbers"] if self.others else []
         if told:
-            yield f"as {label} has them: {', '.join(told)}"
+            yield f"not merged, as in {label}: {', '.join(told)}"
         if self.optimizer:
             patterns = " ".join(f"'{pattern}'" for pattern in self._patterns_of_optimizer(checkpoint))
-            drop = f": leave them out by `ckpt drop OUT {patterns}`" if patterns else ""
-            yield f"as {label} has them: {len(self.optimizer):,} tensors of the optimizer, whose moments have no mean{drop}"
+            drop = f" (they have no mean: `ckpt drop OUT {patterns}` leaves them out)" if patterns else ""
+            yield f"not merged, as in {label}: {number_of(len(self.optimizer), 'tensor')} of the optimizer{drop}"
 
     def _patterns_of_optimizer(self, checkpoint: Checkpoint) -> list[str]:
         """Patterns for all that the optimizer keeps, and for nothing of the model; none where that takes many."""
@@ -88,9 +82,8 @@ def refuse_packed(source: Source) -> None:
         for error in (*found.broken.values(), *found.unknown):
             raise error
         if found.packed:
-            shown = ", ".join(f"{name} ({packed.title})" for name, packed in list(found.packed.items())[:_SHOWN])
-            more = f" and {len(found.packed) - _SHOWN:,} more" if len(found.packed) > _SHOWN else ""
-            raise EditError(f"packed parameters are not merged: {shown}{more}", _decode(source))
+            shown = first_few([f"{name} ({packed.title})" for name, packed in found.packed.items()], _SHOWN)
+            raise EditError(f"packed parameters are not merged: {shown}", _decode(source))
 
 
 def numbers(name: str, sources: Sequence[Source], tensors: Sequence[Tensor], dtype_of: int) -> list[Tensor]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EditError
 from ..numbers.dtypes import DType
+from ..numbers.shapes import show_shape
 from ..numbers.values import check_fits, check_holds, check_kept, decoded, element, encoded, real
 from ..tensors.tensor import Tensor
 
@@ -91,7 +92,7 @@ def broadcast(value: Array, shape: tuple[int, ...]) -> Array:
     try:
         return numpy.broadcast_to(value, shape)
     except ValueError:
-        raise EditError(f"a value of shape {value.shape} does not broadcast to {shape}") from None
+        raise EditError(f"a value of shape {show_shape(value.shape)} does not broadcast to {show_shape(shape)}") from None
 
 
 def stored(values: Array, dtype: DType) -> Array:

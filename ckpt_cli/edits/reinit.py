@@ -198,9 +198,7 @@ class Stream:
 def recipe_step() -> Verb:
     """The step `reinit = [RULE…]` of a recipe, with `preset`, `seed` and `rng`."""
     from ..schemes.rules import parse_rule
-    from .steps import RULES, SEED, TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
-
-    rng = Accepted(lambda value: value in ("tensor", "torch"), '"tensor" or "torch"')
+    from .steps import RULES, SEED, TEXT, TEXTS, Context, Outcome, Table, Verb, one_of
 
     def validate(table: Table) -> None:
         if not table["reinit"] and not table.get("preset"):
@@ -215,5 +213,5 @@ def recipe_step() -> Verb:
         chosen = {"preset": table.get("preset", ""), "select": table.get("select", ()), "rng": table.get("rng", "tensor")}
         return Outcome(*reinit(checkpoint, rules, seed=table["seed"], layers=layers, open=context.open, facts=facts, **chosen))
 
-    keys = {"reinit": RULES, "preset": TEXT, "select": TEXTS, "seed": SEED, "rng": rng, "arch": TEXT}
+    keys = {"reinit": RULES, "preset": TEXT, "select": TEXTS, "seed": SEED, "rng": one_of("tensor", "torch"), "arch": TEXT}
     return Verb(keys, make, validate, seeded=True)

@@ -5,35 +5,34 @@ Nothing is read or drawn until the result is written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..analysis.neighbours import neighbours
 from ..analysis.optimizer import states
 from ..analysis.told_sizes import told_sizes
 from ..errors import EditError, naming
 from ..formats.encodings.pickle_tree import TorchTree
 from ..formats.locate import part_notes
-from ..numbers.shapes import nbytes_of, show_shape
+from ..numbers.shapes import show_shape
 from ..packing import find
 from ..schemes.plan import KEPT, Planned
 from ..schemes.rules import Call, PresetCall, Rule
 from ..schemes.target import Source
 from ..storage.boxes import cut
-from ..storage.sequential import Drawn
 from ..storage.tiles import chained
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, matches
 from ..tensors.tensor import Tensor
-from .grown_rows import GrownRows
-from .new_shapes import Resizing, fit
 from .reinit import reinit
-from .resize_presets import fitting_presets
-from .resize_request import PLACES, Request, parse_request
-from .resized_states import Resized, over_base, with_states
+from .resizing.grown_rows import GrownRows
+from .resizing.new_shapes import Resizing, fit
+from .resizing.presets import fitting_presets
+from .resizing.request import PLACES, Request, parse_request
+from .resizing.states import Resized, over_base, with_states
+from .resizing.told_neighbours import told_neighbours
 from .tied_views import permuted, views_of
+from .unfilled import unfilled
 from .wishes import Facts
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
 Shape = tuple[int, ...]
 States = Mapping[str, "str | None"]  # what an optimizer keeps, and averages → their parameter
-_SHOWN = 6  # neighbours that a note names
 
 
 class Surroundings(NamedTuple):
@@ -87,9 +85,9 @@ def resize(checkpoint: Checkpoint, request: Request, around: Surroundings) -> tu
     resized = {view: Resized(checkpoint[view], tensor, request.at_start, request.fresh) for view, tensor in tensors.items()}
     following, notes = with_states(checkpoint, resized, parameter_of) if resized else ({}, [])
     tensors |= following
-    after = checkpoint.replacing(tensors={name: tensors.get(name, tensor) for name, tensor in checkpoint.items()})
+    after = checkpoint.replacing(tensors={**checkpoint.tensors, **tensors})
     changed = {name: each.after.shape for name, each in resized.items()}
-    notes = [*notes, *_told_neighbours(checkpoint, changed, parameter_of), *told_sizes(checkpoint, changed)]
+    notes = [*notes, *told_neighbours(checkpoint, changed, parameter_of), *told_sizes(checkpoint, changed)]
     return after.replacing(notes=(*checkpoint.notes, *notes)), plan
 
 
@@ -109,7 +107,7 @@ def _new_shapes(checkpoint: Checkpoint, request: Request, layers: Layers, parame
 
 
 def _refuse_parts(checkpoint: Checkpoint, shapes: Mapping[str, object]) -> None:
-    """Raise EditError for a part of a packed parameter, and for tensors of which other ranks have other parts."""
+    """Raise EditError for parts of packed parameters, and for pieces of tensors whose other pieces are in other files."""
     if shapes and checkpoint.origin and part_notes(checkpoint.origin.path, checkpoint):
         raise EditError("the file is one part of several, whose tensors have one shape together", "convert the folder of all parts first")
     pieces = checkpoint.rest.distributed if isinstance(checkpoint.rest, TorchTree) else {}
@@ -133,8 +131,8 @@ def _by_rows(
         old = checkpoint[name]
         fill.check(name, old, shape)
         before, _ = fit(old.shape, shape, request.at_start)
-        kept = Tensor.whole(old.dtype, (old.shape[0], shape[1]), cut(old.elements(), old.dtype.nbytes, old.shape, before))
-        rows, planned = fill.filled(name, kept, shape[0] - old.shape[0], request.seed)
+        kept = Tensor.whole(old.dtype, (old.shape[0], *(shape[1:] or (1,))), cut(old.elements(), old.dtype.nbytes, old.shape, before))
+        rows, planned = fill.filled(name, kept, len(shape), shape[0] - old.shape[0], request.seed)
         rows.watch(partial(naming, name))
         made[name] = Tensor.whole(old.dtype, shape, chained([rows, kept.storage] if request.at_start else [kept.storage, rows]))
         plan.append(planned._replace(scheme=_becomes(old.shape, shape)))
@@ -146,13 +144,14 @@ def _by_schemes(
 ) -> tuple[dict[str, Tensor], list[Planned]]:
     """The tensors under whose old elements a scheme draws."""
     growing = [name for name, shape in shapes.items() if request.fresh or _grows(checkpoint[name].shape, shape)]
-    unfilled = {name: _unfilled(checkpoint[name], shape) for name, shape in shapes.items()}
-    now = checkpoint.replacing(tensors={name: unfilled.get(name, tensor) for name, tensor in checkpoint.items()})
+    new = {name: unfilled(checkpoint[name].dtype, shape) for name, shape in shapes.items()}
+    now = checkpoint.replacing(tensors={**checkpoint.tensors, **new})
     bases, steps = _drawn(now, growing, request, around) if growing else (now, {})
     made: dict[str, Tensor] = {}
     plan: list[Planned] = []
+    cut_off = Planned("", "", f"cut at the {'start' if request.at_start else 'end'}", None, "the rest keeps its values")
     for name, shape in shapes.items():
-        old, step = checkpoint[name], steps.get(name) or Planned(name, "", "nothing is new", None, "what is left keeps its values")
+        old, step = checkpoint[name], steps.get(name) or cut_off._replace(name=name)
         plan.append(step._replace(scheme=_becomes(old.shape, shape)))
         made[name] = bases[name] if request.fresh else over_base(old, shape, bases[name].storage, request.at_start)
     return made, plan
@@ -166,17 +165,8 @@ def _grows(old: Shape, new: Shape) -> bool:
     return any(after > before for before, after in zip(old, new, strict=True))
 
 
-def _unfilled(tensor: Tensor, shape: Shape) -> Tensor:
-    return Tensor.whole(tensor.dtype, shape, Drawn(nbytes_of(tensor.dtype, shape), _no_values))
-
-
-def _no_values() -> Iterator[bytes]:
-    raise EditError("new elements have no old values", "--fill a scheme that needs none")
-    yield b""
-
-
 def _drawn(now: Checkpoint, growing: Sequence[str], request: Request, around: Surroundings) -> tuple[Checkpoint, dict[str, Planned]]:
-    """The checkpoint with the tensors that grow filled throughout, and how they are."""
+    """The checkpoint in which every element of the tensors that grow is drawn, and how it is."""
     calls = dict.fromkeys(growing, request.fill) if request.fill else fitting_presets(now, growing, around.facts)
     rules = [Rule(name, call) for name, call in calls.items() if isinstance(call, Call | PresetCall)]
     after, plan = reinit(now, rules, seed=request.seed, layers=around.layers, open=around.open, facts=around.facts)
@@ -192,21 +182,9 @@ def _drawn(now: Checkpoint, growing: Sequence[str], request: Request, around: Su
     }
 
 
-def _told_neighbours(checkpoint: Checkpoint, changed: Mapping[str, Shape], left_out: States) -> Iterator[str]:
-    """A note for each parameter that others may have to follow, with the command."""
-    for name, found in neighbours(checkpoint, changed, left_out).items():
-        sizes = (f"{each.name} ({show_shape(checkpoint[each.name].shape)})" for each in found[:_SHOWN])
-        more = f" and {len(found) - _SHOWN:,} more" if len(found) > _SHOWN else ""
-        rules = " ".join(quote(f"{each.name}={each.shape}") for each in found[:_SHOWN])
-        yield f"{name} is {show_shape(changed[name])} now, and may have to be followed by {', '.join(sizes)}{more}: ckpt resize … {rules}"
-
-
 def recipe_step() -> Verb:
     """The step `resize = [PATTERN=SHAPE…]` of a recipe, with `fill`, `at`, `fresh` and `seed`."""
-    from .steps import SEED, TEXT, TEXTS, Accepted, Context, Outcome, Table, Verb
-
-    place = Accepted(lambda value: value in PLACES, '"end" or "start"')
-    truth = Accepted(lambda value: type(value) is bool, "true or false")
+    from .steps import SEED, TEXT, TEXTS, TRUTH, Context, Outcome, Table, Verb, one_of
 
     def request(table: Table) -> Request:
         options: dict[str, Any] = {key: table[key] for key in ("fill", "at", "fresh", "seed") if key in table}
@@ -217,5 +195,5 @@ def recipe_step() -> Verb:
         around = Surroundings(context.layers_of(checkpoint, table), context.open, facts)
         return Outcome(*resize(checkpoint, request(table), around))
 
-    keys = {"resize": TEXTS, "fill": TEXT, "at": place, "fresh": truth, "seed": SEED, "arch": TEXT}
+    keys = {"resize": TEXTS, "fill": TEXT, "at": one_of(*PLACES), "fresh": TRUTH, "seed": SEED, "arch": TEXT}
     return Verb(keys, make, request, seeded=True)

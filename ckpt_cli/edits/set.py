@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import CkptError, EditError, NoMatch, UsageError, about, naming
+from ..errors import CkptError, EditError, NoMatch, about, naming
 from ..numbers.values import element
 from ..storage.storage import Fill, Memory, Storage
 from ..tensors.checkpoint import Checkpoint
@@ -18,12 +18,12 @@ from .averaged import Averages, without
 from .calculation import calculated
 from .expressions import Average, Elsewhere, Number, Other, Values
 from .operands import broadcast, fitting, operand, stored
-from .set_besides import told_of_new, with_besides
+from .other_checkpoints import Open, opened, with_dtype_named
+from .set_besides import hinting_at_new_objects, with_besides
 
 if TYPE_CHECKING:
     from .steps import Verb
 
-Open = Callable[[str], Mapping[str, Any]]
 View = tuple[str, "Index | None", Tensor]
 
 
@@ -45,20 +45,9 @@ def set_values(checkpoint: Checkpoint, assignments: Sequence[str], open: Open, l
     once = cache(partial(opened, checkpoint, open))
     for text in assignments:
         changed = with_besides(checkpoint, text)
-        with told_of_new(checkpoint, text):
+        with hinting_at_new_objects(checkpoint, text):
             checkpoint = _assigned(checkpoint, _meant(checkpoint, text, layers), once, layers) if changed is None else changed
     return checkpoint
-
-
-def opened(checkpoint: Checkpoint, open: Open, path: str) -> Checkpoint:
-    """Return another checkpoint; where it is the file that is edited, as that was read: then an edit in place knows what it overwrites."""
-    with about(path):
-        other = open(path)
-    if not isinstance(other, Checkpoint):
-        raise UsageError(f"{path} is no checkpoint")
-    mine = checkpoint.origin
-    same = mine and other.origin and mine.file.identity == other.origin.file.identity and other.is_as_read
-    return mine.read.replacing(origin=mine) if mine and same else other
 
 
 def _meant(checkpoint: Checkpoint, text: str, layers: Layers) -> Assignment:
@@ -177,9 +166,7 @@ def _tensor_of(once: Callable[[str], Checkpoint], name: str, index: Index | None
             found, view, index = "", checkpoint[""], None  # an array has no name
         else:
             found, view = name, checkpoint[name]
-        if view.dtype.kind == "O" and view.dtype.nbytes == tensor.dtype.nbytes and tensor.dtype.kind == "f" and "V" in view.dtype.name:
-            view = Tensor.view(tensor.dtype, view.shape, view.storage, view.strides, view.offset)  # numpy has no name for it
-        view = view.decoded(found)
+        view = with_dtype_named(view, tensor.dtype).decoded(found)
         return view if index is None or other.name is not None else indexed(view, index, found)
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from ..errors import EditError, NoMatch, UsageError
 from ..formats import Savable, formats
 from ..tensors.checkpoint import Checkpoint
-from .set_objects import is_container, with_new_object, with_object, within_plain
+from .set_objects import holds_entries, is_container, with_new_object, with_object, within_plain
 
 _METADATA = "metadata:"
 _OBJECT = "object:"
@@ -53,17 +53,17 @@ def with_besides(checkpoint: Checkpoint, text: str) -> Checkpoint | None:
 
 
 @contextmanager
-def told_of_new(checkpoint: Checkpoint, text: str) -> Iterator[None]:
-    """Let an error about a name that nothing has say how a new object is made, where the file takes any."""
+def hinting_at_new_objects(checkpoint: Checkpoint, text: str) -> Iterator[None]:
+    """Add to an error about an unknown name how a new object is made, where the format has a place for one."""
     try:
         yield
     except NoMatch as error:
         form, (key, value) = _form(checkpoint), next(_splits(text), ("", ""))
         holds = any(name.startswith(f"{key}.") for name in checkpoint)
-        if form is not None and form.edits_objects and key and not holds and not error.where and not set(key) & set("*?[]{}@!:+-/ "):
-            error.mend += (
-                f"{' ' if error.mend.endswith('?') else '; ' if error.mend else ''}'{_OBJECT}{key} = {value[:20]}' makes a new object"
-            )
+        odd = set(key) & set("*?[]{}@!:+-/ ") or value.startswith("=")
+        if form is not None and form.edits_objects and key and not holds and not error.where and not odd:
+            between = " " if error.mend.endswith("?") else "; " if error.mend else ""
+            error.mend += f"{between}'{_OBJECT}{key} = {value[:20]}' makes a new object"
         raise
 
 
@@ -138,6 +138,4 @@ def _check_has_no_index(checkpoint: Checkpoint, key: str) -> None:
     if known is not None:
         raise UsageError(f"{base} is no tensor, and has no [index]", f"write '{known} = …'")
     if is_container(checkpoint, base):
-        inside = [name for name in checkpoint.objects if name.startswith(f"{base}.")]
-        entries = f"{len(inside):,} {'entry' if len(inside) == 1 else 'entries'}"
-        raise UsageError(f"{base} holds {entries}", f"assign to one of them: '{inside[0]} = …'")
+        raise holds_entries(checkpoint, base)

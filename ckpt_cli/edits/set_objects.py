@@ -20,6 +20,13 @@ def is_container(checkpoint: Checkpoint, key: str) -> bool:
     )
 
 
+def holds_entries(checkpoint: Checkpoint, key: str, but: str = "", otherwise: str = "") -> UsageError:
+    """Return the error for an assignment to a container, and not to an entry of it; `but` is added to its text, `otherwise` to its mend."""
+    inside = [name for name in checkpoint.objects if name.startswith(f"{key}.")]
+    entries = f"{len(inside):,} {'entry' if len(inside) == 1 else 'entries'}"
+    return UsageError(f"{key} holds {entries}{but}", f"assign to one of them: '{inside[0]} = …'{otherwise}")
+
+
 def within_plain(checkpoint: Checkpoint, key: str) -> bool:
     """Whether `key` leads to an entry of an object that is a dict or a list by itself: one that an assignment before has made."""
     found = next(_above(checkpoint, key), None)
@@ -40,10 +47,7 @@ def with_object(checkpoint: Checkpoint, key: str, text: str, any_value: bool = F
     """
     value = _plain(key, text)
     if not any_value and key not in checkpoint.objects and isinstance(value, bool | int | float | str) and is_container(checkpoint, key):
-        inside = [name for name in checkpoint.objects if name.startswith(f"{key}.")]
-        entries = f"{len(inside):,} {'entry' if len(inside) == 1 else 'entries'}"
-        mend = f"assign to one of them: '{inside[0]} = …', or to all: '{key} = {{…}}'"
-        raise UsageError(f"{key} holds {entries}, and {text[:20]} is one value", mend)
+        raise holds_entries(checkpoint, key, f", and {text[:20]} is one value", f", or to all: '{key} = {{…}}'")
     above = next(_above(checkpoint, key), None) if key not in checkpoint.objects else None
     if above is not None and within_plain(checkpoint, key):
         return _with(checkpoint, above, _put(checkpoint.objects[above], key[len(above) + 1 :], value))
@@ -51,7 +55,7 @@ def with_object(checkpoint: Checkpoint, key: str, text: str, any_value: bool = F
 
 
 def with_new_object(checkpoint: Checkpoint, key: str, text: str) -> Checkpoint:
-    """Return the checkpoint with an object, be it a new one. Where its path leads in the file, its format knows.
+    """Return the checkpoint with an object, which may be new. Its format knows where the path leads in the file.
 
     Raises:
         UsageError: The text is no JSON, or the path is empty.
@@ -108,7 +112,7 @@ def _holds(value: Any, path: str) -> bool:
 
 
 def _put(value: Any, path: str, new_value: Any, new: bool = False) -> Any:
-    """A copy of a dict or a list with another value at a path; where it may be new, the rest of a path is one key, or the end of a list."""
+    """A copy of a dict or a list with another value at a path, which with `new` may end in a new key, or behind the last item."""
     first, _, rest = path.partition(".")
     if isinstance(value, dict):
         deeper = rest and path not in value and isinstance(value.get(first), dict | list)

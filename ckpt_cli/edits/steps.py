@@ -61,6 +61,14 @@ TEXT = Accepted(lambda value: isinstance(value, str), 'a text in quotes: "…"')
 TEXTS = Accepted(lambda value: _is_texts(value) and bool(value), 'a list of texts: ["…"]')
 RULES = Accepted(_is_texts, 'a list of texts: ["PATTERN=SCHEME"]')
 SEED = Accepted(lambda value: type(value) is int and 0 <= value < 2**63, "a whole number from 0 to 2^63-1")
+NUMBER = Accepted(lambda value: type(value) in (int, float), "a number")
+TRUTH = Accepted(lambda value: type(value) is bool, "true or false")
+
+
+def one_of(*texts: str) -> Accepted:
+    """Return what accepts these texts alone."""
+    *others, last = (f'"{text}"' for text in texts)
+    return Accepted(lambda value: value in texts, f"{', '.join(others)} or {last}")
 
 
 class Outcome(NamedTuple):

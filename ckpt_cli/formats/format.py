@@ -17,11 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import CannotHold, UnknownFormat, number_of, shortened
+
 if TYPE_CHECKING:
     from ..disk.file_to_write import FileToWrite
     from ..disk.layout import FileLayout
     from ..disk.patch import Patch
-    from ..errors import UnknownFormat
     from ..storage.file import File
     from ..storage.storage import Storage
     from ..tensors.checkpoint import Checkpoint
@@ -117,14 +118,17 @@ class Savable(Format):
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """Lay out a file that holds `checkpoint`. Raises CannotHold before the first byte where there is no place for something."""
-        from ..errors import CannotHold
-
         raise CannotHold(
             f"of a {self.name} file values alone are edited: names, shapes and dtypes are its program's", "convert it, say to .safetensors"
         )
 
     def unknown_to_model(self, checkpoint: Checkpoint) -> str:
-        """What the program of this format makes of `new_names`, where a config or a graph of its own says which tensors there are."""
+        """What the program of this format makes of new tensors, where a config or a graph of its own says which there are."""
+        new = _new_names(checkpoint) if self.is_origin_of(checkpoint) else ""
+        return self.told_of_new(checkpoint, new) if new else ""
+
+    def told_of_new(self, checkpoint: Checkpoint, new: str) -> str:
+        """What its program makes of tensors that were not in the file, of which `new` names the first."""
         return ""
 
     def patch(self, checkpoint: Checkpoint) -> Patch | None:
@@ -170,7 +174,7 @@ class Savable(Format):
         lines, written = [], set(self.objects_to_write(checkpoint)) if checkpoint.objects or checkpoint.undecoded else set()
         lost = [name for name in {**checkpoint.objects, **checkpoint.undecoded} if name not in written]
         if lost:
-            lines.append(f"{len(lost):,} object{'s' * (len(lost) != 1)} besides tensors ({_first(lost)})")
+            lines.append(f"{number_of(len(lost), 'object')} besides tensors ({_first(lost)})")
         metadata = sorted(set(checkpoint.metadata) - {"format"})  # the framework's name says nothing that the file does not
         if metadata and not self.metadata:
             lines.append(f"metadata ({_first(metadata)})")
@@ -279,7 +283,7 @@ class HasChecksums(Format):
         raise NotImplementedError
 
 
-def new_names(checkpoint: Checkpoint) -> str:
+def _new_names(checkpoint: Checkpoint) -> str:
     """The first names of tensors that were not in the file that `checkpoint` was read from, as one text; empty where there are none."""
     read = checkpoint.origin.read if checkpoint.origin else checkpoint
     if checkpoint.tensors is read.tensors:
@@ -289,6 +293,4 @@ def new_names(checkpoint: Checkpoint) -> str:
 
 def _first(names: Sequence[str]) -> str:
     """The first five of some names, long ones shortened, and a sign that there are more."""
-    from ..errors import shortened
-
     return ", ".join([*map(shortened, names[:5]), *(["…"] if len(names) > 5 else [])])

@@ -36,9 +36,16 @@ def locate(path: str, ignore_index: bool = False) -> str:
     if len(models) == 1:
         return models[0]
     if not models:
-        raise ReadError("the folder holds no model", "give the file itself", path)
+        raise ReadError("the folder holds no model", _snapshot(path) or "give the file itself", path)
     listed = ", ".join(os.path.relpath(model, path) for model in models[:20]) + (", …" if len(models) > 20 else "")
     raise ReadError(f"the folder holds several models: {listed}", f"name the one that you mean: {models[0]}", path)
+
+
+def _snapshot(path: str) -> str:
+    """What to name in place of a repository in the hub's cache; empty for other folders."""
+    snapshots = os.path.join(path, "snapshots")
+    names = sorted(os.listdir(snapshots)) if os.path.isdir(snapshots) else []
+    return f"name a snapshot: {', '.join(os.path.join(snapshots, name) for name in names[:3])}" if names else ""
 
 
 # What lies in a model's folder and is no checkpoint of any format, nor an index.

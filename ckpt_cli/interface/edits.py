@@ -6,16 +6,22 @@ An edit returns a new checkpoint and changes nothing. No values are read before 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import EditError, UsageError, about
+from ..errors import EditError
 from ..tensors.checkpoint import Checkpoint
 from .opening import AnyCheckpoint, opened, place, texts
 from .steps import Others, context, lines_of, made
+from .wording import about
+
+if TYPE_CHECKING:
+    import numpy
+    import torch
+
+    from ..numbers.dtypes import DType
 
 Texts = str | Sequence[str]
-Weights = Texts | Sequence[float] | Mapping[str, Sequence[float]]
 
 
 def set_values(checkpoint: AnyCheckpoint, assignments: Texts, *, arch: str = "auto") -> Checkpoint:
@@ -73,7 +79,7 @@ def resize(
 
     Args:
         checkpoint: The checkpoint, or its path.
-        rules: `"*.wte.weight=50304x*"`, `"+16x*"` behind a `PATTERN=` for 16 rows more, `"-16x*"` for 16 rows less.
+        rules: `"*.wte.weight=50304x*"`, `"+16x*"` behind a `PATTERN=` for 16 rows more, `"-16x*"` for 16 rows fewer.
         fill: A scheme for what is new: `mean_rows`, `normal(0, 0.02)`, `preset:NAME`; without one, as the model's preset does.
         at: The side of an axis at which there is more or less.
         fresh: Whether no values are kept.
@@ -114,52 +120,6 @@ def add(
     return made(checkpoint, "add", others, add=texts(wanted), rename=texts(rename), seed=seed, arch=arch, **named)
 
 
-def merge(
-    *checkpoints: AnyCheckpoint,
-    method: str = "linear",
-    weights: Weights = (),
-    base: AnyCheckpoint | None = None,
-    density: float | None = None,
-    lora: Texts = (),
-    common: bool = False,
-    seed: int = 0,
-    arch: str = "auto",
-) -> Checkpoint:
-    """Merge checkpoints of one model: `ckpt merge`. The notes of the result say what is not merged.
-
-    Args:
-        checkpoints: The checkpoints, or their paths; names, dtypes and all else are those of the first.
-        method: `linear` (without weights the mean), `slerp`, `task`, `ties` or `dare`.
-        weights: A number for each checkpoint (for slerp the second is t), as `"0.7,0.3"` or `[0.7, 0.3]`; by pattern as
-            `["0.5,0.5", "*.norm.*=1,0"]` or `{"*": [0.5, 0.5], "*.norm.*": [1, 0]}`.
-        base: What the checkpoints were trained from: for task, ties and dare.
-        density: The part of each difference that ties and dare keep.
-        lora: Adapters to fold in, `"ADAPTER"` or `"ADAPTER:SCALE"`.
-        common: Whether what not all have is left as the first has it.
-        seed: Where random numbers begin, from 0 to 2⁶³ - 1: for dare.
-        arch: What patterns `@Type` speak of.
-
-    Raises:
-        CkptError: Names, shapes or arguments do not agree, or two checkpoints are one file.
-    """
-    if not checkpoints:
-        raise UsageError("nothing to merge is given", "name the checkpoints, one argument each")
-    others, (first, *rest) = Others(), checkpoints
-    named = {"merge": [others.called(other) for other in rest]} | ({} if base is None else {"base": others.called(base)})
-    options = {"density": density, "lora": texts(lora), "common": common, "seed": seed, "arch": arch}
-    return made(first, "merge", others, method=method, weights=_weight_texts(weights), **named, **options)
-
-
-def _weight_texts(weights: Weights) -> list[str]:
-    """Weights as the command line has them."""
-    if isinstance(weights, str):
-        return [weights]
-    if isinstance(weights, Mapping):
-        return [f"{pattern}={','.join(str(weight) for weight in each)}" for pattern, each in weights.items()]
-    written = [each for each in weights if isinstance(each, str)]
-    return written if len(written) == len(weights) else [",".join(str(weight) for weight in weights)]
-
-
 def tie(checkpoint: AnyCheckpoint, names: Sequence[str]) -> Checkpoint:
     """Make names share one storage, that of the first: `ckpt tie`.
 
@@ -191,7 +151,7 @@ def rename(checkpoint: AnyCheckpoint, rules: Texts) -> Checkpoint:
     return made(checkpoint, "rename", rename=texts(rules))
 
 
-def map(checkpoint: AnyCheckpoint, by: str, *, like: str = "", rest: str = "", arch: str = "auto") -> Checkpoint:
+def map(checkpoint: AnyCheckpoint, by: str, *, like: str | os.PathLike[str] = "", rest: str = "", arch: str = "auto") -> Checkpoint:
     """Carry names and layouts from one framework to another: `ckpt convert --map`. The notes of the result say what was left out.
 
     Args:
@@ -204,7 +164,7 @@ def map(checkpoint: AnyCheckpoint, by: str, *, like: str = "", rest: str = "", a
     Raises:
         CkptError: The map does not cover a tensor, or two would have one name.
     """
-    return made(checkpoint, "map", map=by, like=like, rest=rest, arch=arch)
+    return made(checkpoint, "map", map=by, like=os.fspath(like), rest=rest, arch=arch)
 
 
 def drop(checkpoint: AnyCheckpoint, patterns: Texts, *, arch: str = "auto") -> Checkpoint:
@@ -235,12 +195,19 @@ def select(checkpoint: AnyCheckpoint, patterns: Texts, *, arch: str = "auto") ->
         return keep(before, texts(patterns), layers_of(before, arch))
 
 
-def cast(checkpoint: AnyCheckpoint, dtype: str, patterns: Texts = (), *, dequantise: bool = False, arch: str = "auto") -> Checkpoint:
+def cast(
+    checkpoint: AnyCheckpoint,
+    dtype: str | DType | torch.dtype | numpy.dtype[Any] | type[Any],
+    patterns: Texts = (),
+    *,
+    dequantise: bool = False,
+    arch: str = "auto",
+) -> Checkpoint:
     """Convert tensors to another dtype, rounded to nearest even: `ckpt cast`.
 
     Args:
         checkpoint: The checkpoint, or its path.
-        dtype: `bfloat16`, `bf16`, `float8_e4m3fn` …
+        dtype: `"bfloat16"`, `"bf16"`, `"float8_e4m3fn"` …, or a dtype of torch, of numpy or of a tensor.
         patterns: Which tensors; without one every floating-point tensor but the step counts of optimizers.
         dequantise: Whether packed parameters are decoded first.
         arch: What patterns `@Type` speak of.
@@ -248,7 +215,8 @@ def cast(checkpoint: AnyCheckpoint, dtype: str, patterns: Texts = (), *, dequant
     Raises:
         CkptError: There is no such dtype, a pattern matches nothing, or a tensor has no plain elements.
     """
-    return made(checkpoint, "cast", cast=dtype, patterns=texts(patterns), dequantise=dequantise, arch=arch)
+    known = getattr(dtype, "name", getattr(dtype, "__name__", dtype))
+    return made(checkpoint, "cast", cast=str(known).removeprefix("torch."), patterns=texts(patterns), dequantise=dequantise, arch=arch)
 
 
 def apply(checkpoint: AnyCheckpoint, recipe: str | os.PathLike[str], *, allow_code: bool = False) -> Checkpoint:

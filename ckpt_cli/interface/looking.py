@@ -15,12 +15,13 @@ from ..analysis.figures import Figures
 from ..analysis.layer_paths import DEEPEST, of_one
 from ..analysis.summary import Summary
 from ..commands.layer_types import layers_of
-from ..errors import UsageError, about
+from ..errors import UsageError, number_of
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Named, select
 from ..tensors.tensor import Tensor
 from .edits import Texts
 from .opening import AnyCheckpoint, opened, place, texts
+from .wording import about
 
 if TYPE_CHECKING:
     from ..analysis.config_summary import ConfigSummary
@@ -54,21 +55,16 @@ def stats(
     """
     if total and by_layer:
         raise UsageError("total is one figure, and by_layer one a layer", "choose one")
+    from ..analysis.optimizer import of_model
+
     whole = opened(checkpoint)
     with about(place(whole)):
         plain = _decoded(whole, dequantise)
         tensors = _picked(plain, patterns, arch)
         asked = {name: tensor.decoded(name) for name, tensor in tensors.items() if tensor.numeric or name in texts(patterns)}
-        own = _of_model(plain, asked) if total and not texts(patterns) else asked
-        return {row.name: row.figures for row in _rows(plain, own, total, _depth(by_layer)) if row.figures}
-
-
-def _of_model(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors without what an optimizer keeps, and without averages; all where there are no others."""
-    from ..analysis.optimizer import states
-
-    kept = states(checkpoint)
-    return {name: tensor for name, tensor in tensors.items() if name not in kept} or tensors
+        if total and not texts(patterns):
+            asked = {name: asked[name] for name in of_model(plain, asked)}
+        return {row.name: row.figures for row in _rows(plain, asked, total, _depth(by_layer)) if row.figures}
 
 
 def _rows(checkpoint: Checkpoint, tensors: dict[str, Tensor], total: bool, depth: int | None) -> Iterable[Row]:
@@ -82,6 +78,8 @@ def _rows(checkpoint: Checkpoint, tensors: dict[str, Tensor], total: bool, depth
 
 def _depth(by_layer: bool | int) -> int | None:
     """How many parts of its path tell a layer; None where tensors count by themselves."""
+    if by_layer < 0:
+        raise UsageError("by_layer counts the parts of a path", "give 1 or more, or True")
     return DEEPEST if by_layer is True else by_layer or None
 
 
@@ -111,7 +109,7 @@ class Digests(NamedTuple):
     tensors: dict[str, str]
 
     def __repr__(self) -> str:
-        return f"Digests({self.sha256}, {len(self.tensors):,} tensor{'s' * (len(self.tensors) != 1)})"
+        return f"Digests({self.sha256}, {number_of(len(self.tensors), 'tensor')})"
 
 
 def hash(checkpoint: AnyCheckpoint, patterns: Texts = (), *, arch: str = "auto") -> Digests:
@@ -169,11 +167,18 @@ def diff(
     Raises:
         CkptError: A pattern matches nothing, or bytes cannot be read.
     """
+    _check_tolerances(rtol, atol)
     one, two = (_decoded(opened(each), dequantise) for each in (a, b))
     with about(place(one)):
         names = select(Named([*one, *two], one), texts(patterns), layers_of(one, arch)) if texts(patterns) else None
         wanted = Listed(one, two, names, [], _order(sort), _depth(by_layer), unchanged)
         yield from _listed(wanted, compared(one, two, names, rtol, atol, exact))
+
+
+def _check_tolerances(*given: float) -> None:
+    """Raises UsageError for a negative tolerance, and for NaN."""
+    if not all(tolerance >= 0 for tolerance in given):
+        raise UsageError("tolerances are 0 or more")
 
 
 def _listed(wanted: Listed, differences: Iterator[Difference]) -> Iterable[Difference]:
@@ -203,7 +208,7 @@ class Sheet(Summary):
 
     def __repr__(self) -> str:
         name = self.model.architecture if self.model and self.model.architecture else "no known architecture"
-        return f"Summary({self.path!r}, {name}, {self.params:,} parameter{'s' * (self.params != 1)}, {self.tensors:,} tensors)"
+        return f"Summary({self.path!r}, {name}, {number_of(self.params, 'parameter')}, {self.tensors:,} tensors)"
 
     def __str__(self) -> str:
         from ..show.answer import Answer

@@ -26,11 +26,13 @@ def open(path: str | os.PathLike[str], *, dequantise: bool = False, ignore_index
     Raises:
         CkptError: There is no such file, no format claims it, or it is broken.
     """
-    from ..errors import about
+    from .wording import about
 
+    path = os.fsdecode(path)
     files = watched.set([])
     try:
-        checkpoint = reading.open(os.fspath(path), lock, "ignore" if ignore_index else "follow")
+        with about(path):
+            checkpoint = reading.open(path, lock, "ignore" if ignore_index else "follow")
         opened = watched.get() or []
     finally:
         watched.reset(files)
@@ -39,7 +41,7 @@ def open(path: str | os.PathLike[str], *, dequantise: bool = False, ignore_index
     if dequantise:
         from ..packing import dequantised
 
-        with about(os.fspath(path)):
+        with about(path):
             return dequantised(checkpoint)
     return checkpoint
 

@@ -12,9 +12,9 @@ from .. import reading
 from ..commands.layer_types import layers_of
 from ..commands.model_facts import facts_of
 from ..edits.steps import Context, verb
-from ..errors import about
 from ..tensors.checkpoint import Checkpoint
 from .opening import AnyCheckpoint, opened, place
+from .wording import about
 
 if TYPE_CHECKING:
     from ..mapping.pairing import Template
@@ -59,7 +59,7 @@ def made(checkpoint: AnyCheckpoint, name: str, others: Others | None = None, **t
     found = verb(name)
     if found is None:
         raise AttributeError(f"no edit is called {name}")
-    step = {key.rstrip("_"): value for key, value in table.items() if key == name or _is_given(value)}
+    step = {key.rstrip("_"): _plain(value) for key, value in table.items() if key in (name, "seed") or _is_given(value)}
     before = opened(checkpoint)
     notes: list[str] = []
     with about(place(before)):
@@ -70,7 +70,12 @@ def made(checkpoint: AnyCheckpoint, name: str, others: Others | None = None, **t
 
 
 def _is_given(value: Any) -> bool:
-    return value is not None and value is not False and value not in ("", [], "auto")
+    return value is not None and value is not False and not (isinstance(value, str | list) and value in ("", [], "auto"))
+
+
+def _plain(value: Any) -> Any:
+    """The value, as Python's own integer where it is one of numpy."""
+    return value.__index__() if hasattr(value, "__index__") and not isinstance(value, bool) else value
 
 
 def context(notes: list[str], others: Others) -> Context:

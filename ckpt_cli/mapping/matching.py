@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from ..errors import EditError
+from ..errors import EditError, first_few
 from .axes import Sizes, merged
 from .deciding import decided
 from .kinds import Candidate, LayerTensors
@@ -48,17 +48,14 @@ class Matching(NamedTuple):
         """Raise EditError where something is open: which is which would be a guess."""
         if not self.open:
             return
-        here, there = ([layer.names[0] for layer in side] for side in self.open[0])
+        here, there = self.open[0]
+        these, those = (first_few([layer.names[0] for layer in side], _SHOWN) for side in (here, there))
         count = len(self.open) - 1
         more = f", and so for {count:,} more group{'s' * (count > 1)} of layers" if count else ""
         raise EditError(
-            f"{_listed(here)} could {'each ' * (len(here) > 1)}become {_listed(there)}: neither names nor sizes decide{more}",
+            f"{these} could {'each ' * (len(here) > 1)}become {those}: neither names nor sizes decide{more}",
             "say which by rules: --map RULES.toml; or leave out by --select and --drop what is not meant",
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
 
 
 def matched(here: Side, there: Side) -> Matching:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from shlex import quote
 from typing import NamedTuple
 
-from ..errors import EditError
+from ..errors import EditError, first_few
 from ..numbers.shapes import show_shape
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.prefix import prefixes
@@ -77,20 +77,19 @@ def refuse_names(first: Source, others: Sequence[Source], aligned: Aligned) -> N
     """Check that all checkpoints have the same tensors.
 
     Raises:
-        EditError: They have not; it lists names, and says what would make them fit.
+        EditError: Their names differ. The error lists them, and says how to make them agree.
     """
     if not aligned.missing and not aligned.besides:
         return
     lacks = [(label, names) for label, names in aligned.missing.items()] + [(first.label, _all(aligned.besides))] * bool(aligned.besides)
     left, said = _SHOWN, []
     for label, names in lacks:
-        shown = names[: max(left, 1)]
-        left -= len(shown)
-        more = f" and {len(names) - len(shown):,} more" if len(names) > len(shown) else ""
-        said.append(f"{label} lacks {', '.join(shown)}{more}")
+        shown = max(left, 1)
+        left -= min(shown, len(names))
+        said.append(f"{label} lacks {first_few(names, shown)}")
     hints = (hint for other in others if (hint := _prefix_hint(first, other)))
-    mend = f"--common merges the other {len(aligned.tensors):,}, and leaves those that not all have as they are in {first.label}"
-    mend = mend if aligned.tensors else "they have no name in common"
+    mend = f"--common merges the other {len(aligned.tensors):,}, and keeps the rest as in {first.label}"
+    mend = mend if aligned.tensors else "they have no name in common; an adapter is folded in by --lora"
     raise EditError(f"not all checkpoints have the same tensors: {'; '.join(said)}", next(hints, mend))
 
 
@@ -109,12 +108,11 @@ def _prefix_hint(first: Source, other: Source) -> str:
 
 
 def refuse_shapes(sources: Sequence[Source], tensors: dict[str, tuple[Tensor, ...]]) -> None:
-    """Check that a tensor has one shape in all checkpoints. Raises EditError, which lists those that have not."""
+    """Check that each tensor has the same shape in all checkpoints. Raises EditError, which lists those that differ."""
     different = [name for name, each in tensors.items() if any(tensor.shape != each[0].shape for tensor in each[1:])]
     if different:
-        shown = [f"{name} ({'; '.join(_shapes(sources, tensors[name]))})" for name in different[:_SHOWN]]
-        more = f" and {len(different) - _SHOWN:,} more" if len(different) > _SHOWN else ""
-        raise EditError(f"shapes differ: {', '.join(shown)}{more}", "`ckpt resize` changes them, `ckpt drop` leaves them out")
+        shown = [f"{name} ({'; '.join(_shapes(sources, tensors[name]))})" for name in different]
+        raise EditError(f"shapes differ: {first_few(shown, _SHOWN)}", "`ckpt resize` changes them, `ckpt drop` leaves them out")
 
 
 def _shapes(sources: Sequence[Source], tensors: Sequence[Tensor]) -> Iterator[str]:

@@ -9,41 +9,31 @@ Source: Yu et al., Language models are super Mario (2024), https://arxiv.org/abs
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..numbers.float32 import scratch
-from .method import How, Method, methods
+from .method import How, methods
+from .method_task import Task
 from .random_masks import kept
 
 if TYPE_CHECKING:
-    from .method import Array, Values
+    from .method import Array
 
 
-class Dare(Method):
+class Dare(Task):
     """base + Σ wᵢ/density · keptᵢ·(xᵢ - base). A weight is 1 where none is given."""
 
     name = "dare"
-    has_base = True
-    least = 1
     has_density = True
     usual_density = 0.1
     has_seed = True
 
-    def merge(self, values: Values, how: How, first: int, known: Any) -> Array:
-        """What is NaN or infinite stays so, whether it is dropped or not."""
+    def weigh(self, difference: Array, weight: float, how: How, source: int, first: int) -> None:
+        """Drop a random part of a difference, and rescale the rest. What is NaN or infinite stays so, whether it is dropped or not."""
         import numpy
 
-        base, *sources = values
-        into, difference = (scratch(index, base.size, base.dtype.name) for index in (-2, -3))
-        for index, weight in enumerate(how.weights_or(1.0, len(sources))):
-            target = difference if index else into
-            numpy.subtract(sources[index], base, out=target)
-            numpy.multiply(target, weight / how.density, out=target)
-            if how.density < 1:
-                numpy.multiply(target, kept(how.seed, how.name, index, first, base.size, how.density), out=target)
-            if index:
-                numpy.add(into, difference, out=into)
-        return numpy.add(base, into, out=into)
+        numpy.multiply(difference, weight / how.density, out=difference)
+        if how.density < 1:
+            numpy.multiply(difference, kept(how.seed, how.name, source, first, difference.size, how.density), out=difference)
 
 
 methods.add("dare", Dare())

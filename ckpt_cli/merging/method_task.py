@@ -29,12 +29,25 @@ class Task(Method):
         into, difference = (scratch(index, base.size, base.dtype.name) for index in (-2, -3))
         for index, weight in enumerate(how.weights_or(1.0, len(sources))):
             target = difference if index else into
-            numpy.subtract(sources[index], base, out=target)
-            if weight != 1:
-                numpy.multiply(target, weight, out=target)
+            self.weigh(numpy.subtract(sources[index], base, out=target), weight, how, index, first)
             if index:
                 numpy.add(into, difference, out=into)
         return numpy.add(base, into, out=into)
+
+    def weigh(self, difference: Array, weight: float, how: How, source: int, first: int) -> None:
+        """Multiply a difference by its weight, in place.
+
+        Args:
+            difference: That of a source from the base, for a block.
+            weight: The weight of the source.
+            how: What is told of the tensor.
+            source: The index of the source.
+            first: The index of the first element of the block in the tensor.
+        """
+        import numpy
+
+        if weight != 1:
+            numpy.multiply(difference, weight, out=difference)
 
 
 methods.add("task", Task())

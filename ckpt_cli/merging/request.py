@@ -50,7 +50,7 @@ class Request(NamedTuple):
                 raise UsageError("weights are for several checkpoints", "the scale of an adapter stands behind it: --lora ADAPTER:0.5")
             return
         if self.checkpoints < method.least:
-            raise UsageError("there is one checkpoint alone", "name those to merge it with, or an adapter to fold in: --lora ADAPTER")
+            raise UsageError("only one checkpoint is given", "name others to merge it with, or an adapter to fold in: --lora ADAPTER")
         if method.most and self.checkpoints > method.most:
             raise UsageError(
                 f"{self.method} merges {method.most} checkpoints, not {self.checkpoints}", "merge two, then the result with the next"
@@ -59,9 +59,9 @@ class Request(NamedTuple):
     def _check_density(self, method: Method) -> None:
         if method.has_density and self.density is None:
             raise UsageError(
-                f"{self.method} takes the part of the differences to keep", f"its paper has --density {method.usual_density:g}"
+                f"{self.method} needs the part of each difference to keep", f"--density {method.usual_density:g}, as in its paper"
             )
         if self.density is not None and not method.has_density:
             raise UsageError(f"{self.method} keeps all differences", "--density goes with --method ties or dare")
         if self.density is not None and not 0 < self.density <= 1:
-            raise UsageError(f"a density of {self.density:g} is no part", "it lies over 0, and up to 1")
+            raise UsageError(f"--density {self.density:g} is no part of a difference", "a number over 0, up to 1")

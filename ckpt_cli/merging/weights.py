@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
-from ..errors import UsageError
+from ..errors import UsageError, number_of
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.selection import Layers, matches
 
@@ -48,7 +48,7 @@ def check_weights(weights: Weights, count: int) -> dict[str, tuple[float, ...]]:
     for pattern, each in by_pattern.items():
         of = "" if pattern == _ALL else f" for {pattern}"
         if len(each) != count:
-            raise UsageError(f"{len(each)} {'weight' if len(each) == 1 else 'weights'}{of}, and {count} to merge", "give one for each")
+            raise UsageError(f"{number_of(len(each), 'weight')}{of}, and {count} to merge", "give one for each")
         if not all(map(isfinite, each)):
             raise UsageError(f"a weight{of} is infinite or NaN", "give finite numbers")
     return {pattern: tuple(map(float, each)) for pattern, each in by_pattern.items()}

@@ -30,6 +30,9 @@ class DType(NamedTuple):
     elements: int
     nbytes: int
 
+    def __str__(self) -> str:
+        return self.name
+
     @property
     def addressable(self) -> bool:
         """Whether each element has bytes of its own and a plain numeric value."""

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
 from .dtypes import DType
 
 
 def numel_of(shape: tuple[int, ...]) -> int:
     """Return the number of elements; 1 for a shape without axes."""
-    count = 1
-    for n in shape:
-        count *= n
-    return count
+    return prod(shape)
 
 
 def nbytes_of(dtype: DType, shape: tuple[int, ...]) -> int:

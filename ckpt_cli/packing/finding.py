@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
-from ..errors import CkptError, EditError, about, naming
+from ..errors import CkptError, EditError, about, first_few, naming
 from ..numbers.shapes import show_shape
 from ..tensors.checkpoint import Checkpoint
 from ..tensors.tensor import Tensor
@@ -173,10 +173,9 @@ def refuse_cast(checkpoint: Checkpoint, names: Collection[str] | None = None) ->
     for error in found.unknown if names is None else ():
         raise error
     if picked:
-        shown = [f"{name} ({packed.title}, {show_shape(packed.shape)})" for name, packed in list(picked.items())[:_SHOWN]]
-        more = f" and {len(picked) - _SHOWN:,} more" if len(picked) > _SHOWN else ""
+        shown = [f"{name} ({packed.title}, {show_shape(packed.shape)})" for name, packed in picked.items()]
         are = "are packed parameters" if len(picked) > 1 else "is a packed parameter"
-        raise EditError(f"{', '.join(shown)}{more} {are}, whose parts are not cast one by one", "add --dequantise to decode them")
+        raise EditError(f"{first_few(shown, _SHOWN)} {are}, whose parts are not cast one by one", "add --dequantise to decode them")
 
 
 def parts_changed(before: Checkpoint, after: Checkpoint) -> list[str]:

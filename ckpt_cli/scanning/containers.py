@@ -16,7 +16,6 @@ from .zips import scan_zip
 
 _DEEPEST = 8
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_TAR_MAGIC = 257
 _UNREADABLE = {
     b"7z\xbc\xaf\x27\x1c": "a 7z archive",
     b"Rar!\x1a\7": "a RAR archive",

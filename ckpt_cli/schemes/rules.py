@@ -54,6 +54,12 @@ class Call(NamedTuple):
                     raise UsageError(f"{self} cannot be drawn: {key} is {value}", "a number that says how to draw is finite")
         return distribution
 
+    @property
+    def needs_old_values(self) -> bool:
+        """Whether it, or a scheme among its arguments, starts from the values that the tensor has."""
+        own = self.scheme.family == "warm start" and "file" not in self.scheme.parameters
+        return own or any(value.needs_old_values for value in self.arguments.values() if isinstance(value, Call))
+
     def __str__(self) -> str:
         return _written_call(self.scheme, self.arguments)
 

@@ -12,7 +12,7 @@ from operator import add
 from typing import Any
 
 from ..errors import with_short_names
-from .escape import escape, is_safe, line
+from .escape import escape, escaped, is_safe, line
 
 _BATCH = 4096  # names that are checked and written together
 _RESET, _BOLD, _CYAN = "\x1b[0m", "\x1b[1m", "\x1b[36m"  # ANSI SGR sequences
@@ -59,7 +59,7 @@ class Answer:
 
     def records(self, rows: Iterable[Sequence[Any]]) -> None:
         """Write each row as one line of tab-separated cells."""
-        sys.stdout.writelines("\t".join(self._styled([escape(str(cell)) for cell in row])) + "\n" for row in rows)
+        sys.stdout.writelines("\t".join(self._styled(escaped(list(map(str, row))))) + "\n" for row in rows)
 
     def name_lines(self, names: Iterable[str], rests: Iterable[str]) -> None:
         """Write a line for each name, followed by its item of `rests`, which is escaped already. Made for very many names."""
@@ -173,7 +173,10 @@ def release_notes(answered: bool) -> None:
 
 def note(text: str) -> None:
     """Print one line to standard error, for the person at the terminal."""
-    print(f"ckpt: {line(with_short_names(text))}", file=sys.stderr)
+    try:
+        print(f"ckpt: {line(with_short_names(text))}", file=sys.stderr, flush=True)
+    except BrokenPipeError:  # `2>&1 | head` has ended: the exit status stays that of the answer
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def readable_size(count: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..checking import KINDS, Violation, format_of
 from ..checking.checks import Asked, Report
-from ..errors import shortened, with_short_names
+from ..errors import number_of, shortened, with_short_names
 from ..tensors.checkpoint import Checkpoint
 from .answer import Answer, readable_size
 
@@ -24,8 +24,8 @@ def show_violations(out: Answer, violations: Sequence[Violation]) -> None:
 
 def holds_line(path: str, asked: Asked, spec: str | None, report: Report) -> str:
     """Return one line that says what was checked, for a file of which all of it holds."""
-    sums = f"{report.checksums:,} checksum{'s' * (report.checksums != 1)} right" if report.checksums else "no checksums in the file"
-    parts = [f"{report.tensors:,} tensor{'s' * (report.tensors != 1)}", f"{readable_size(report.bytes)} read", sums]
+    sums = f"{number_of(report.checksums, 'checksum')} right" if report.checksums else "no checksums in the file"
+    parts = [number_of(report.tensors, "tensor"), f"{readable_size(report.bytes)} read", sums]
     if report.checksums and report.without:
         parts.append(f"{report.without:,} records without one")
     if report.finite:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import shortened
+from ..errors import first_few, shortened
 from ..tensors.checkpoint import Checkpoint
 from .answer import note_later
 
@@ -25,18 +25,16 @@ def note_code(checkpoint: Checkpoint) -> None:
 
         names += names_in_configs(checkpoint)
     if names:
-        more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
         told = "ckpt runs none of it, other programs may (`ckpt check --safe`)"
-        note_later([f"the file names code: {', '.join(map(shortened, names[:_SHOWN]))}{more}; {told}"])
+        note_later([f"the file names code: {first_few(list(map(shortened, names)), _SHOWN)}; {told}"])
 
 
 def note_code_of_config(config: Config, code: Sequence[Named]) -> None:
     """Note the code that a config names."""
     if code:
-        more = f" and {len(code) - _SHOWN:,} more" if len(code) > _SHOWN else ""
-        names = ", ".join(shortened(each.name) for each in code[:_SHOWN])
+        names = first_few([shortened(each.name) for each in code], _SHOWN)
         why = " and ".join(dict.fromkeys(each.why for each in code))
-        note_later([f"{config.path} names code: {names}{more}; ckpt runs none of it, {why} (`ckpt check --safe`)"])
+        note_later([f"{config.path} names code: {names}; ckpt runs none of it, {why} (`ckpt check --safe`)"])
 
 
 def _named(checkpoint: Checkpoint) -> list[str]:

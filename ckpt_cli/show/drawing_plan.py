@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..errors import first_few
 from ..schemes.plan import KEPT
 from .answer import Answer, note
 from .tree import folded
@@ -39,5 +40,4 @@ def _note_kept(plan: Sequence[Planned]) -> None:
     """Name the tensors that a preset leaves as they are: its user expects that it fills all of them."""
     kept = [step.name for step in plan if step.draw == KEPT]
     if kept:
-        listed = ", ".join(kept[:_NAMED]) + (f" and {len(kept) - _NAMED:,} more" if len(kept) > _NAMED else "")
-        note(f"left as {'it is' if len(kept) == 1 else 'they are'}: {listed} (a rule can fill what no preset knows)")
+        note(f"left as {'it is' if len(kept) == 1 else 'they are'}: {first_few(kept, _NAMED)} (a rule can fill what no preset knows)")

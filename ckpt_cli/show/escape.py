@@ -19,6 +19,11 @@ def escape(text: str) -> str:
     return text if is_safe(text) else re.sub(_UNSAFE, _escaped, text)
 
 
+def escaped(texts: list[str]) -> list[str]:
+    """Return texts with such characters escaped in each: fast where there is none."""
+    return texts if is_safe("".join(texts)) else [escape(text) for text in texts]
+
+
 def escape_encoded(text: str) -> str:
     """Return JSON or TOML, in whose texts JSON has escaped what it must, with the other unsafe characters escaped: it means the same."""
     return text if text.isascii() and "\x7f" not in text else re.sub(f"[{_LEFT_BY_JSON}]", lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -10,6 +10,7 @@ from ..analysis.config_summary import ConfigSummary
 from ..analysis.summary import Row, Summary
 from ..architectures.hyperparameters import shown, shown_all
 from ..architectures.model import Model
+from ..errors import number_of
 from ..numbers.shapes import record_shape
 from .answer import Answer, note, readable_size
 from .config_text import config_document, config_head, config_records
@@ -107,14 +108,15 @@ def foot(summary: Summary) -> Iterator[str]:
     """Yield the lines below the tree: totals, dtypes, and what is in the file besides the model."""
     trainable = "" if summary.trainable is None else f" ({summary.trainable:,} trainable)"
     buffers = f", {summary.buffers:,} in buffers" if summary.buffers else ""
-    yield f"{many(summary.params, 'parameter')}{trainable}{buffers}, {readable_size(summary.data)}"
+    yield f"{number_of(summary.params, 'parameter')}{trainable}{buffers}, {readable_size(summary.data)}"
     tied = f", {summary.tied:,} of them tied to others and counted once" if summary.tied else ""
     dtypes = ", ".join(f"{count:,} {name}" for name, count in summary.dtypes.items())
-    yield f"{many(summary.tensors, 'tensor')}{tied}{': ' if dtypes else ''}{dtypes}"
+    yield f"{number_of(summary.tensors, 'tensor')}{tied}{': ' if dtypes else ''}{dtypes}"
     for title, alike in summary.packed.items():
-        yield f"packed: {title}, {many(alike.parameters, 'parameter')} of {many(alike.elements, 'element')} in {readable_size(alike.bytes)}"
+        of = f"{number_of(alike.parameters, 'parameter')} of {number_of(alike.elements, 'element')}"
+        yield f"packed: {title}, {of} in {readable_size(alike.bytes)}"
     for name, part in summary.besides.items():
-        yield f"besides: {name}, {many(part.tensors, 'tensor')}, {many(part.elements, 'element')}, {readable_size(part.bytes)}"
+        yield f"besides: {name}, {number_of(part.tensors, 'tensor')}, {number_of(part.elements, 'element')}, {readable_size(part.bytes)}"
     yield from average_lines(summary)
     for name, value in (*summary.objects.items(), *summary.metadata.items()):
         yield f"{name}: {text_of(value)}"
@@ -122,11 +124,11 @@ def foot(summary: Summary) -> Iterator[str]:
 
 def average_lines(summary: Summary) -> Iterator[str]:
     """Yield a line for each average that a training has kept: of how many tensors it is, what the file tells, how it is put in place."""
-    beside = [one for one in summary.averages if one.in_place is False and one.parameters]
+    beside = [one for one in summary.averages if one.in_place is False and one.parameters and one.updates != 0]
     for one in summary.averages:
-        told = [f"of {many(one.parameters, 'tensor')}"] if one.parameters else []
+        told = [f"of {number_of(one.parameters, 'tensor')}"] if one.parameters else []
         told += [f"decay {one.decay:g}"] if one.decay is not None else []
-        told += [many(one.updates, "update")] if one.updates is not None else []
+        told += [number_of(one.updates, "update")] if one.updates is not None else []
         facts = f": {', '.join(told)}" if told else ""
         if one in beside:
             value = "average" if len(beside) == 1 else f"average({one.pattern})"
@@ -135,16 +137,12 @@ def average_lines(summary: Summary) -> Iterator[str]:
             trained = f"; {one.pattern} is what was trained" if one.parameters else ""
             yield f"average in the weights{facts}{trained}"
         else:
-            yield f"average {one.pattern}{facts}{'' if one.parameters else ': matched to no tensor'}"
+            told_besides = "" if one.parameters else ": matched to no tensor"
+            yield f"average {one.pattern}{facts}{': nothing is averaged yet' if one.updates == 0 else told_besides}"
 
 
 def _told(number: float | None) -> str:
     return "" if number is None else f"{number:g}" if isinstance(number, float) else str(number)
-
-
-def many(count: int, thing: str) -> str:
-    """Return `1 tensor`, `2 tensors`."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def text_of(value: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from operator import add
 from typing import Any
 
+from ..errors import number_of
 from ..numbers.shapes import record_shape
 from ..tensors.checkpoint import Checkpoint, Kind
 from .answer import Answer, readable_size
@@ -117,4 +118,4 @@ def _footer(out: Answer, checkpoint: Checkpoint, names: list[str]) -> str:
     if not out.terminal:
         return ""
     params, nbytes = _totals(checkpoint, names)
-    return f"{len(names):,} tensor{'s' * (len(names) != 1)}, {params:,} parameters, {readable_size(nbytes)}"
+    return f"{number_of(len(names), 'tensor')}, {params:,} parameters, {readable_size(nbytes)}"

@@ -34,9 +34,7 @@ def cut(of: Storage, size: int, shape: Sequence[int], box: Box) -> Storage:
     if _covers(box[1:], shape[1:]):
         return of if count == shape[0] else Slice(of, first * row, count * row)
     if row > _WIDEST:
-        strides = contiguous_strides(shape)
-        offset = sum(start * stride for (start, _), stride in zip(box, strides, strict=True))
-        return Strided(of, size, tuple(length for _, length in box), strides, offset)
+        return _where_it_lies(of, size, shape, box)
     inner = tuple(slice(start, start + length) for start, length in box[1:])
 
     def compute(begin: int, end: int) -> memoryview:
@@ -66,9 +64,7 @@ def laid_over(base: Storage, size: int, shape: Sequence[int], box: Box, contents
         before, after = first * row, (first + count) * row
         return chained([Slice(base, 0, before), contents, Slice(base, after, base.nbytes - after)]) if count < shape[0] else contents
     if row > _WIDEST:
-        strides = contiguous_strides(shape)
-        offset = sum(start * stride for (start, _), stride in zip(box, strides, strict=True))
-        return Scattered(base, Strided(base, size, tuple(length for _, length in box), strides, offset), contents)
+        return Scattered(base, _where_it_lies(base, size, shape, box), contents)
     inner, narrow = tuple(slice(start, start + length) for start, length in box[1:]), size * prod(length for _, length in box[1:])
 
     def compute(begin: int, end: int) -> memoryview:
@@ -84,6 +80,13 @@ def laid_over(base: Storage, size: int, shape: Sequence[int], box: Box, contents
         return memoryview(rows)
 
     return Rows([base, contents], shape[0], row, max(1, _SLAB // max(row, 1)), compute)
+
+
+def _where_it_lies(array: Storage, size: int, shape: tuple[int, ...], box: Box) -> Strided:
+    """The elements of a box, run by run of the array."""
+    strides = contiguous_strides(shape)
+    offset = sum(start * stride for (start, _), stride in zip(box, strides, strict=True))
+    return Strided(array, size, tuple(length for _, length in box), strides, offset)
 
 
 def _element(size: int) -> str:

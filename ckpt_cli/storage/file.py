@@ -14,12 +14,13 @@ from weakref import ref
 from ..errors import Malformed, ReadError, about
 from . import descriptors
 from .open_files import OpenFile, open_regular
+from .uncopied import Uncopied
 
 _HEAD = 512
 watched: ContextVar[list[ref[File]] | None] = ContextVar("watched", default=None)  # where files are noted as they are opened
 
 
-class File:
+class File(Uncopied):
     """A regular file, opened for reading.
 
     Attributes:

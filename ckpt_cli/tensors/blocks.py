@@ -8,6 +8,7 @@ are not about one tensor at a time.
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from threading import active_count
@@ -187,10 +188,15 @@ def each(
     crew = min(len(items), _crew(total) if workers is None else workers)
     if crew < 2:
         return alone(items, job, report)
-    if not hasattr(os, "fork") or active_count() > 1:  # a forked child would wait for ever for what another thread holds
+    if not hasattr(os, "fork") or not _is_safe_to_fork():
         return threaded(items, job, report, crew)
     order = sorted(range(len(items)), key=lambda index: -costs[index]) if largest_first else range(len(items))
     return forked(items, job, report, crew, order)
+
+
+def _is_safe_to_fork() -> bool:
+    """Whether no other thread may hold what a forked child would then wait for: in a program that imports ckpt, there may be any."""
+    return active_count() == 1 or f"{__package__.partition('.')[0]}.cli" in sys.modules
 
 
 def _crew(total: int) -> int:

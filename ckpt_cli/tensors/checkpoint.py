@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import NoTensor, did_you_mean
+from ..errors import NoTensor, did_you_mean, number_of
 from ..numbers.dtypes import DType
 from ..numbers.shapes import nbytes_of, numel_of
 from ..storage.file import File
 from ..storage.storage import Storage
+from ..storage.uncopied import Uncopied
 from .tensor import Layout, Tensor
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ _PARTS = (
 )  # fmt: skip
 
 
-class Checkpoint(Mapping[str, Tensor]):
+class Checkpoint(Uncopied, Mapping[str, Tensor]):
     """An ordered, read-only mapping from names to tensors.
 
     Attributes:
@@ -186,7 +187,7 @@ class Checkpoint(Mapping[str, Tensor]):
         path = f"{self.origin.path!r}, " if self.origin else ""
         kinds = self.kinds()
         params = sum(kind.numel for kind in kinds.values()) - sum(kinds[name].numel for name in self.tied_to())
-        return f"Checkpoint({path}{len(self):,} tensor{'s' * (len(self) != 1)}, {params:,} parameter{'s' * (params != 1)})"
+        return f"Checkpoint({path}{number_of(len(self), 'tensor')}, {number_of(params, 'parameter')})"
 
     def __enter__(self) -> Checkpoint:
         return self

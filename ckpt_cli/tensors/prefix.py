@@ -9,6 +9,7 @@ from itertools import islice
 from shlex import quote
 from typing import NamedTuple
 
+from ..errors import number_of
 from .checkpoint import Kind
 
 _SAMPLES = 64  # names from which prefixes are guessed; all names are looked at to count whom a guess fits
@@ -48,7 +49,7 @@ class Renaming(NamedTuple):
 
     def between(self, a: str, b: str) -> str:
         """Return what differs, in words; `a` and `b` are what the two checkpoints are called."""
-        count = f"{self.tensors:,} name{'s' * (self.tensors != 1)}"
+        count = number_of(self.tensors, "name")
         if self.old and self.new:
             return f"{count} of {a} begin{'s' * (self.tensors == 1)} with {self.old!r} where {b} has {self.new!r}"
         longer, shorter = (a, b) if self.old else (b, a)

@@ -117,7 +117,7 @@ def no_match(names: Mapping[str, object], pattern: str) -> NoMatch:
     """Return the error for a pattern that picks no tensor. It says what may have been meant, or which object the pattern names instead."""
     named_object = _object_named(names.objects, pattern) if isinstance(names, Checkpoint) else None
     if named_object is not None:
-        return NoMatch(f"{named_object} is no tensor", "`ckpt get` prints it; only tensors are edited")
+        return NoMatch(f"{named_object} is no tensor", f"`ckpt get` prints it, `ckpt set` replaces it: '{named_object} = …'")
     return NoMatch(f"nothing matches {pattern!r}", _hint(names, pattern))
 
 

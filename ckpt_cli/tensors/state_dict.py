@@ -6,6 +6,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..errors import number_of
 from .arrays import bytes_in_torch, torch_dtype
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class StateDict(Mapping[str, "torch.Tensor"]):
         return len(self._tensors)
 
     def __repr__(self) -> str:
-        return f"StateDict({len(self):,} tensor{'s' * (len(self) != 1)})"
+        return f"StateDict({number_of(len(self), 'tensor')})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return OrderedDict, (), None, None, iter(self.items())

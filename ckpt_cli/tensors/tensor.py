@@ -10,6 +10,7 @@ from ..errors import Malformed, Opaque, naming
 from ..numbers.dtypes import DType
 from ..numbers.shapes import contiguous_strides, nbytes_of, numel_of, show_shape, span
 from ..storage.storage import Overlay, Slice, Storage
+from ..storage.uncopied import Uncopied
 
 if TYPE_CHECKING:
     import numpy
@@ -51,7 +52,7 @@ class Layout(StrEnum):
 _PLAIN = Layout.PLAIN
 
 
-class Tensor:
+class Tensor(Uncopied):
     """A view of a storage. Made by `whole` and `view`, where its geometry is checked against the bytes.
 
     Attributes:
@@ -133,7 +134,7 @@ class Tensor:
     @property
     def key(self) -> tuple[Any, ...]:
         """Equal for tensors that are tied: the same elements of the same storage."""
-        strides = () if self.contiguous else self._strides
+        strides = () if self._strides is None or self.contiguous else self._strides
         return (id(self.storage), self.start, self.dtype.name, self.shape, strides)
 
     def plain(self, name: str = "") -> Tensor:
@@ -271,6 +272,13 @@ class Tensor:
             raise ValueError("the values of a tensor are read from its file: an array of them is always a copy")
         array = self.decoded().array()
         return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __dlpack__(self, **wanted: Any) -> Any:
+        """Return what `torch.as_tensor(tensor)` takes, whatever the dtype."""
+        return self.torch().__dlpack__(**wanted)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # memory of the CPU
 
     def __len__(self) -> int:
         if not self.shape:

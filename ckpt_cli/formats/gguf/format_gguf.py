@@ -23,7 +23,6 @@ from ...storage.storage import Extent, Storage
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .. import Patcher, Savable, Writer, formats
-from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -66,11 +65,11 @@ class Gguf(Writer, Patcher):
         form = formats["gguf-split"]
         return form.divided(size) if isinstance(form, Savable) else None
 
-    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+    def told_of_new(self, checkpoint: Checkpoint, new: str) -> str:
         """That llama.cpp counts the tensors that its architecture has."""
-        kind, new = checkpoint.metadata.get("general.architecture"), new_names(checkpoint) if self.is_origin_of(checkpoint) else ""
+        kind = checkpoint.metadata.get("general.architecture")
         told = f"llama.cpp refuses a file with tensors that its architecture {kind} has no place for: see that it has one for {new}"
-        return told if new and kind else ""
+        return told if kind else ""
 
     def new_entry(self, text: str) -> str:
         """A number or a boolean of its type, else a text."""

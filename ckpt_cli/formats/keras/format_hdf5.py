@@ -22,7 +22,6 @@ from ...storage.file import File
 from ...storage.storage import Extent
 from ...tensors.checkpoint import Checkpoint
 from .. import Patcher, Writer, formats
-from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -54,14 +53,14 @@ class HDF5(Writer, Patcher):
         note = shard_map.part_note(file.path)
         return found.replacing(notes=(*found.notes, note)) if note else found
 
-    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+    def told_of_new(self, checkpoint: Checkpoint, new: str) -> str:
         """That Keras goes by its config, where there is one, and by its lists of names."""
+        from . import hdf5_checkpoint
         from .hdf5_objects import HDF5Tree
 
         tree = checkpoint.rest
         listed = isinstance(tree, HDF5Tree) and any(tree.nodes[""].attribute(name) for name in ("model_config", "layer_names"))
-        new = new_names(checkpoint) if listed and self.is_origin_of(checkpoint) else ""
-        return f"the model in the file does not know of {new}: Keras passes over it, or refuses a layer that has it" if new else ""
+        return hdf5_checkpoint.told_of_new(new) if listed else ""
 
     def attributes(self, checkpoint: Checkpoint) -> Mapping[str, object]:
         """The attributes of groups and datasets."""

@@ -21,7 +21,6 @@ from ...storage.storage import Memory, Storage
 from ...tensors.checkpoint import Checkpoint
 from .. import Patcher, Writer, formats
 from ..encodings import zip as zips
-from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -61,10 +60,11 @@ class Keras(Writer, Patcher):
         found = hdf5_checkpoint.checkpoint_of(tree, config, rest)
         return found.replacing(metadata={key: value for key, value in metadata.items() if type(value) is str} | dict(found.metadata))
 
-    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+    def told_of_new(self, checkpoint: Checkpoint, new: str) -> str:
         """That Keras goes by the config in the file."""
-        new = new_names(checkpoint) if self.is_origin_of(checkpoint) else ""
-        return f"the model in the file does not know of {new}: Keras passes over it, or refuses a layer that has it" if new else ""
+        from . import hdf5_checkpoint
+
+        return hdf5_checkpoint.told_of_new(new)
 
     def attributes(self, checkpoint: Checkpoint) -> Mapping[str, object]:
         """The attributes of groups and datasets."""

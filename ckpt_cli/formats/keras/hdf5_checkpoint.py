@@ -57,6 +57,11 @@ def checkpoint_of(tree: HDF5Tree, config: dict[str, Any] | None, rest: Any = Non
     )
 
 
+def told_of_new(names: str) -> str:
+    """Return what Keras makes of tensors that the config or the lists of names in a file do not have."""
+    return f"the model in the file does not know of {names}: Keras passes over it, or refuses a layer that has it"
+
+
 def attributes(tree: HDF5Tree) -> dict[str, Any]:
     """Return what the attributes of each object say, by path and name, besides those that are metadata."""
     listed = ((path, each) for path, node in tree.nodes.items() for each in node.attributes)

@@ -25,7 +25,6 @@ from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
 from ...tensors.tensor import Tensor
 from .. import Patcher, Writer, formats
-from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.layout import FileLayout
@@ -79,10 +78,10 @@ class MXNet(Writer, Patcher):
         graph = graph_beside(checkpoint.origin.path) if checkpoint.origin else ""
         return f"{graph} keeps the old sizes (num_hidden, num_filter, input_dim)" if graph else ""
 
-    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+    def told_of_new(self, checkpoint: Checkpoint, new: str) -> str:
         """That MXNet goes by the graph beside the file, where there is one."""
-        new = new_names(checkpoint) if checkpoint.layers and self.is_origin_of(checkpoint) else ""
-        return f"the graph beside the file does not know of {new}: MXNet passes over it, or asks for allow_extra" if new else ""
+        told = f"the graph beside the file does not know of {new}: MXNet passes over it, or asks for allow_extra"
+        return told if checkpoint.layers else ""
 
     def write(self, checkpoint: Checkpoint, file_layout: FileLayout) -> None:
         """The arrays, then their names. Raises CannotHold for what MXNet does not load."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from ...errors import CkptError, Malformed
+from ...errors import CkptError, Malformed, number_of
 from ...storage.file import File
 from ...tensors.checkpoint import Checkpoint
 from .. import IndexFault
@@ -102,7 +102,7 @@ def wrong(file: File, shards: Mapping[str, Checkpoint], broken: Mapping[str, Ckp
     counts = Counter(index.weight_map.values())
     for name in index.files:
         if name not in shards and name not in broken:
-            tensors = f"{counts[name]:,} tensor{'s' * (counts[name] != 1)}"
+            tensors = number_of(counts[name], "tensor")
             yield IndexFault(name, f"the index names this shard for {tensors}, and there is no such file")
     found = {name for shard in shards.values() for name in shard}
     for name, shard in index.weight_map.items():

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...disk.opening import open_file
-from ...errors import Malformed
+from ...errors import Malformed, number_of
 from ...numbers.shapes import numel_of
 from ...storage.file import File, leads_out
 from ...storage.storage import Storage
@@ -106,7 +106,7 @@ class Bundle:
         if name == GRAPH:
             return Foreign("TrackableObjectGraph", f"TrackableObjectGraph, {extent.nbytes:,} bytes")
         what = OBJECT_TYPES[entry.dtype_number]
-        return Foreign(what, f"{count:,} {what}{'s' * (count != 1)}, {extent.nbytes:,} bytes")
+        return Foreign(what, f"{number_of(count, what)}, {extent.nbytes:,} bytes")
 
     def extent(self, key: bytes) -> ChecksummedExtent:
         """Return the bytes of an entry, the same object for keys that share them. Raises Malformed where they are not there."""

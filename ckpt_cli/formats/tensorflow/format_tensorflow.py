@@ -22,7 +22,6 @@ from ...storage.file import File, leads_out
 from ...storage.storage import Storage
 from ...tensors.checkpoint import Checkpoint
 from .. import HasChecksums, Patcher, SeveralFiles, Writer, formats
-from ..format import new_names
 
 if TYPE_CHECKING:
     from ...disk.file_to_write import FileToWrite
@@ -89,11 +88,10 @@ class TensorFlow(SeveralFiles, Writer, Patcher, HasChecksums):
         """The index of the prefix `path`, or `path` itself where it is one."""
         return path if path.endswith(self.suffixes) else path + self.suffixes[0]
 
-    def unknown_to_model(self, checkpoint: Checkpoint) -> str:
+    def told_of_new(self, checkpoint: Checkpoint, new: str) -> str:
         """That TensorFlow goes by the object graph in the bundle, where there is one."""
         graph = any(_OBJECT_GRAPH in name for name in checkpoint.objects)
-        new = new_names(checkpoint) if graph and self.is_origin_of(checkpoint) else ""
-        return f"the object graph in the checkpoint does not know of {new}: tf.train.Checkpoint restores none of it" if new else ""
+        return f"the object graph in the checkpoint does not know of {new}: tf.train.Checkpoint restores none of it" if graph else ""
 
     def objects_to_write(self, checkpoint: Checkpoint) -> Iterable[str]:
         """The strings that were read from a bundle."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ...errors import Malformed
+from ...errors import Malformed, number_of
 from ...numbers.dtypes import DType
 from ...numbers.shapes import numel_of, show_shape
 from ...storage.file import File
@@ -130,7 +130,7 @@ class Constants:
             texts = [self._data.bytes(field.start, field.stop).decode(errors="backslashreplace") for field in strings]
             self.objects[name] = texts if shape else texts[0]
         else:
-            self.objects[name] = Foreign(what, f"{count:,} {what}{'s' * (count != 1)}")
+            self.objects[name] = Foreign(what, number_of(count, what))
             self.undecoded[name] = Undecoded(f"{proto.nbytes:,} bytes of {what}s", self._extent(proto))
 
     def _extent(self, field: Field) -> Extent:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ...errors import Malformed
+from ...errors import Malformed, number_of
 from ...numbers.dtypes import DType
 from ...numbers.shapes import numel_of
 from ...storage.file import File
@@ -136,7 +136,7 @@ class SavedSlices:
         what, count = OBJECT_TYPES[meta.dtype_number], numel_of(meta.shape)
         texts = self._texts(meta) if meta.dtype_number == STRING and len(meta.slices) == 1 else None
         if texts is None or len(texts) != count:
-            return Foreign(what, f"{count:,} {what}{'s' * (count != 1)}")
+            return Foreign(what, number_of(count, what))
         return texts if meta.shape else texts[0]
 
     def _texts(self, meta: _SavedSliceMeta) -> list[str] | None:

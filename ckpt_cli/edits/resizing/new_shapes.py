@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..errors import EditError, UsageError
-from ..numbers.dtypes import DType
-from ..numbers.shapes import nbytes_of, show_shape
-from ..storage.tiles import Box
+from ...errors import EditError, UsageError
+from ...numbers.dtypes import DType
+from ...numbers.shapes import nbytes_of, show_shape
+from ...storage.tiles import Box
 
 _AXIS = re.compile(r"(?P<sign>[+-]?)(?P<count>[0-9]+)|\*")
 _MOST_DIGITS = 19

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..errors import EditError
-from ..tensors.checkpoint import Checkpoint
+from ...errors import EditError, first_few
+from ...tensors.checkpoint import Checkpoint
 
 _SHOWN = 10
 
@@ -24,16 +24,10 @@ def check_free(checkpoint: Checkpoint, names: Iterable[str], mend: str) -> None:
     new = list(names)
     taken = [name for name in new if name in checkpoint]
     if taken:
-        raise EditError(f"{listed(taken)} {'is' if len(taken) == 1 else 'are'} there already", mend)
+        raise EditError(f"{first_few(taken, _SHOWN)} {'is' if len(taken) == 1 else 'are'} there already", mend)
     objects = [name for name in new if name in checkpoint.objects or name in checkpoint.undecoded]
     if objects:
-        raise EditError(f"{listed(objects)}: an object of the file is called so", "choose another name, or drop that first")
-
-
-def listed(names: list[str]) -> str:
-    """Return the first ten of some names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+        raise EditError(f"{first_few(objects, _SHOWN)}: an object of the file is called so", "choose another name, or drop that first")
 
 
 def look_alikes(checkpoint: Checkpoint, names: Iterable[str]) -> list[str]:
@@ -47,7 +41,7 @@ def look_alikes(checkpoint: Checkpoint, names: Iterable[str]) -> list[str]:
         other = known[_folded(name)]
         if other != name:
             how = "case" if _normal(name) != _normal(other) else "Unicode normal form"
-            lines.append(f"{name} differs from {other} by {how} alone: both are there now")
+            lines.append(f"{name} differs from {other} by {how} alone")
     return lines
 
 

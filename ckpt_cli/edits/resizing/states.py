@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
-from ..analysis.averages import averages
-from ..errors import EditError
-from ..numbers.shapes import nbytes_of, show_shape
-from ..storage.boxes import cut, laid_over
-from ..storage.storage import Fill, Storage
-from ..tensors.checkpoint import Checkpoint
-from ..tensors.tensor import Tensor
+from ...analysis.averages import averages
+from ...errors import EditError, first_few
+from ...numbers.shapes import nbytes_of, show_shape
+from ...storage.boxes import cut, laid_over
+from ...storage.storage import Fill, Storage
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 from .new_shapes import fit
 
 _MASTER = re.compile(r"fp32_from_fp16_params|(^|[._/])(master_(param|weight)s?|fp32)$")
@@ -84,8 +84,7 @@ def with_states(
 
 def _told(what: str, names: list[str]) -> Iterator[str]:
     if names:
-        more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-        yield f"{what}: {', '.join(names[:_SHOWN])}{more}"
+        yield f"{what}: {first_few(names, _SHOWN)}"
 
 
 def _refuse_uncertain(name: str, state: Tensor, alike: Mapping[str, Resized]) -> None:
@@ -125,7 +124,7 @@ def over_base(tensor: Tensor, shape: tuple[int, ...], base: Storage, at_start: b
 
 
 def _axes(name: str, shape: tuple[int, ...], change: Resized) -> tuple[int | None, ...] | None:
-    """For each axis of a state, that of its parameter, or None for an axis of one element; None where no way or several ways are there."""
+    """For each axis of a state that of its parameter, or None for an axis of one element. None where no assignment fits, or several do."""
     old, new = change.before.shape, change.after.shape
     if shape == old:
         return tuple(range(len(old)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..errors import UsageError
-from ..schemes.rules import Call, PresetCall, parse_right_side
+from ...errors import UsageError
+from ...schemes.rules import Call, PresetCall, parse_right_side
 from .grown_rows import GrownRows, parse_by_rows
 from .new_shapes import Resizing, parse_resizing
 
@@ -64,12 +64,6 @@ def parse_fill(text: str, fresh: bool) -> Fill:
     call = parse_right_side(text)
     if not isinstance(call, Call | PresetCall):
         raise UsageError("keep fills nothing", "--fill a scheme, such as zeros: `ckpt schemes`")
-    if isinstance(call, Call) and _needs_old_values(call):
-        raise UsageError(f"{call} starts from old values, which new elements have not", "--fill another scheme: `ckpt schemes`")
+    if isinstance(call, Call) and call.needs_old_values:
+        raise UsageError(f"{call} starts from old values, and new elements have none", "--fill another scheme: `ckpt schemes`")
     return call
-
-
-def _needs_old_values(call: Call) -> bool:
-    inner = (value for value in call.arguments.values() if isinstance(value, Call))
-    own = call.scheme.family == "warm start" and "file" not in call.scheme.parameters
-    return own or any(_needs_old_values(each) for each in inner)

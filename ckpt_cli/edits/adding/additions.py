@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ..errors import UnknownName, UsageError
-from ..numbers.dtypes import DType, named
-from ..numbers.shapes import nbytes_of
-from ..schemes.rules import Call, PresetCall, parse_right_side
-from .expressions import Other
-from .literals import NUMBER
+from ...errors import UnknownName, UsageError
+from ...numbers.dtypes import DType, named
+from ...numbers.shapes import nbytes_of
+from ...schemes.rules import Call, PresetCall, parse_right_side
+from ..expressions import Other
+from ..literals import NUMBER
 
 _DECLARED = re.compile(r"(?P<name>.*):\s*(?P<dtype>[^\s:\[\]]+)\s*(?P<shape>\[[^\[\]]*\])?\s*", re.DOTALL)
 _QUOTED = re.compile(r"\s*\"(?:[^\"\\]|\\.)*\"", re.DOTALL)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ..configs import config_of
-from ..formats import formats
-from ..packing import find
-from ..storage.storage import Slice
-from ..tensors.checkpoint import Checkpoint
-from ..tensors.tensor import Tensor
+from ...configs import config_of
+from ...errors import first_few
+from ...formats import formats
+from ...packing import find
+from ...storage.storage import Slice
+from ...tensors.checkpoint import Checkpoint
+from ...tensors.tensor import Tensor
 
 _SHOWN = 3
-
-
-def source_of(checkpoint: Checkpoint, other: Checkpoint) -> Checkpoint:
-    """Return the checkpoint to take from; where it is the file that is edited, as that was read: it may be written in place."""
-    mine = checkpoint.origin
-    same = mine and other.origin and mine.file.identity == other.origin.file.identity and other.is_as_read
-    return mine.read.replacing(origin=mine) if mine and same else other
 
 
 def in_own_storages(tensors: Mapping[str, Tensor], checkpoint: Checkpoint) -> dict[str, Tensor]:
@@ -55,8 +49,7 @@ def halves_noted(other: Checkpoint, names: Collection[str]) -> list[str]:
     for packed in find(other).packed.values():
         left = [part for part in packed.parts if part not in taken]
         if left and len(left) < len(packed.parts):
-            more = f" and {len(left) - _SHOWN:,} more" if len(left) > _SHOWN else ""
-            lines.append(f"{packed.name} is a packed parameter ({packed.title}); not taken of it: {', '.join(left[:_SHOWN])}{more}")
+            lines.append(f"{packed.name} is a packed parameter ({packed.title}); not taken of it: {first_few(left, _SHOWN)}")
     return lines
 
 

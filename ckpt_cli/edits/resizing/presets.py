@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from ..configs import config_of
-from ..formats import formats
-from ..schemes.config_entries import part_of
-from ..schemes.preset_choice import preset_for
-from ..schemes.rules import PresetCall, parse_preset
-from ..schemes.target import Target
-from ..tensors.checkpoint import Checkpoint
-from .wishes import Facts
+from ...configs import config_of
+from ...formats import formats
+from ...schemes.config_entries import part_of
+from ...schemes.preset_choice import preset_for
+from ...schemes.rules import PresetCall, parse_preset
+from ...schemes.target import Target
+from ...tensors.checkpoint import Checkpoint
+from ..wishes import Facts
 
 _OF_FRAMEWORK = {"keras": "keras", "tensorflow": "keras", "mxnet": "mxnet", "jax": "flax"}  # the folder of a format → the preset
 _OTHERWISE = "pytorch"

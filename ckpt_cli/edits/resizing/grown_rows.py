@@ -9,19 +9,19 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import EditError, UsageError
-from ..numbers.dtypes import to_numpy
-from ..numbers.shapes import show_shape
-from ..schemes.distribution import InPlace
-from ..schemes.from_values import normal_rows
-from ..schemes.plan import Planned
-from ..schemes.rules import Call, parse_call
-from ..schemes.sampling import blocks
-from ..schemes.seeds import generator, subseed
-from ..storage.rows import Rows
-from ..storage.sequential import Drawn
-from ..storage.storage import Storage
-from ..tensors.tensor import Tensor
+from ...errors import EditError, UsageError
+from ...numbers.dtypes import to_numpy
+from ...numbers.shapes import show_shape
+from ...schemes.distribution import InPlace
+from ...schemes.from_values import normal_rows
+from ...schemes.plan import Planned
+from ...schemes.rules import Call, parse_call
+from ...schemes.sampling import blocks
+from ...schemes.seeds import generator, subseed
+from ...storage.rows import Rows
+from ...storage.sequential import Drawn
+from ...storage.storage import Storage
+from ...tensors.tensor import Tensor
 
 if TYPE_CHECKING:
     import numpy
@@ -45,31 +45,34 @@ class GrownRows(NamedTuple):
         """Check that a tensor has old rows, and that new rows alone are added.
 
         Raises:
-            EditError: It is none such.
+            EditError: The tensor is no table of floats, or its new shape is another one.
         """
         scheme, grows = self.call.scheme.name, f"{name} goes from {show_shape(old.shape)} to {show_shape(new)}"
-        if len(new) != 2:
-            raise EditError(f"{scheme} is for a table of rows, and {grows}", "--fill another scheme, such as zeros")
+        if len(new) > 2:
+            raise EditError(f"{scheme} is for tables of rows and for biases, and {grows}", "--fill another scheme, such as zeros")
         if old.dtype.kind != "f":
             raise EditError(f"{scheme} cannot average {old.dtype.name}, which {name} is", "--fill another scheme, such as zeros")
-        if new[0] <= old.shape[0] or new[1] > old.shape[1] or not old.shape[0]:
+        if new[0] <= old.shape[0] or new[1:] > old.shape[1:] or not old.shape[0]:
             raise EditError(f"{scheme} fills new rows from old ones, and {grows}", "--fill another scheme, or leave it out")
 
-    def filled(self, name: str, old: Tensor, count: int, seed: int) -> tuple[Storage, Planned]:
-        """Return the new rows of a table, and how they are filled.
+    def filled(self, name: str, old: Tensor, rank: int, count: int, seed: int) -> tuple[Storage, Planned]:
+        """Return the new rows of a table, or the new elements of a bias, and how they are filled.
 
         Args:
             name: The name of the tensor.
-            old: The old rows, in the columns that stay.
+            old: The old rows in the columns that stay, rows × columns, of a float dtype; of a bias, rows of one element.
+            rank: How many axes the tensor has: 1 for a bias.
             count: How many new rows there are.
             seed: The seed of the command.
+
+        Returns:
+            The elements of count × columns in the dtype of the old ones (`schemes.from_values` has the formulas), and the line of the plan.
         """
+        of = f"of the {old.shape[0]:,} old ones"
+        new = f"{count:,} rows" if rank > 1 else f"{count:,} elements"
         if self.call.scheme.name == "mean_rows":
-            return _mean_rows(old, count), Planned(
-                name, "", f"{count:,} rows at the mean of the {old.shape[0]:,} old ones", None, str(self)
-            )
-        own = subseed(seed, name)
-        draw = f"{count:,} rows, normal with mean and covariance of the {old.shape[0]:,} old ones"
+            return _mean_rows(old, count), Planned(name, "", f"{new} at the mean {of}", None, str(self))
+        own, draw = subseed(seed, name), f"{new}, normal with mean and {'covariance' if rank > 1 else 'variance'} {of}"
         scale = self.call.arguments.get("scale", self.call.scheme.parameters["scale"].default)
         return _normal_rows(old, count, own, scale, draw), Planned(name, "", draw, own, str(self))
 
