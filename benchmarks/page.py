@@ -176,10 +176,12 @@ def what_runs() -> str:
 
 def render(results: dict[str, Any]) -> str:
     """The page: the rows in their order, and what else has been measured."""
-    tasks = results["rows"]["tasks"]
+    since = results.get("rows since", {"tasks": {}})  # measured alone, on another machine
+    tasks = results["rows"]["tasks"] | since["tasks"]
     lines = [cells(row, tasks[row.task]) for row in ROWS if row.task in tasks]
     parts = [INTRODUCTION.format(facts=told(results["rows"]["facts"]))]
-    parts += [f"## Results\n\n{markdown(HEAD, lines)}\nWhat each row runs:\n\n{what_runs()}"]
+    added = f"\n{told(since['facts'])} These rows alone: {'; '.join(since['tasks'])}.\n" if since["tasks"] else ""
+    parts += [f"## Results\n\n{markdown(HEAD, lines)}{added}\nWhat each row runs:\n\n{what_runs()}"]
     if "peers" in results:
         parts.append(PEERS.format(facts=told(results["peers"]["facts"]), table=peer_table(results["peers"]["tasks"])))
     if "growth" in results:
@@ -194,7 +196,8 @@ def main() -> int:
         PAGE.write_text(page)
         return 0
     there = PAGE.read_text()
-    unmeasured = [row.task for row in ROWS if row.task not in results["rows"]["tasks"]]
+    measured = results["rows"]["tasks"].keys() | results.get("rows since", {"tasks": {}})["tasks"].keys()
+    unmeasured = [row.task for row in ROWS if row.task not in measured]
     stale = [f"{PAGE.name} is not what page.py makes of {RESULTS.name}"] * (page != there)
     for line in (*stale, *(f"{PAGE.name} has no figures of: {task}" for task in unmeasured)):
         print(line)

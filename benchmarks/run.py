@@ -115,6 +115,9 @@ def keep(part: str, facts: dict[str, str], found: dict[str, Any]) -> None:
     results = json.loads(page.RESULTS.read_text()) if page.RESULTS.exists() else {}
     before = results.get(part, {"facts": {}, "tasks": {}})
     alike = before["facts"] | {"date": facts["date"]} == facts
+    if part == "rows" and not alike and len(found) < len(before["tasks"]):
+        part, alike = "rows since", results.get("rows since", {"facts": facts})["facts"] | {"date": facts["date"]} == facts
+        before = results.get(part, before | {"tasks": {}})
     results[part] = {"facts": facts, "tasks": (before["tasks"] if alike else {}) | found}
     page.RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     if part == "growth":
