@@ -10,11 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SAMPLES
+from conftest import SAMPLES, WHOLE
 
 EXAMPLES = SAMPLES.parent / "examples/surgery"
 
 
+@pytest.mark.skipif(not WHOLE, reason="`make test-all` builds the models of examples/surgery")
 @pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 def test_examples_make_models_that_their_libraries_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for library in ("transformers", "diffusers", "safetensors"):
