@@ -110,15 +110,22 @@ def run_growth(folder: Path, megabytes: int) -> dict[str, Any]:
     return {"bytes": growth.over_bytes(folder, megabytes, timed), "names": growth.over_names(folder, most, timed)}
 
 
+def _is_same_machine(one: dict[str, str], other: dict[str, str]) -> bool:
+    """Whether the facts of two measurements differ by the date alone."""
+    return one | {"date": other["date"]} == other
+
+
 def keep(part: str, facts: dict[str, str], found: dict[str, Any]) -> None:
     """Keeps what was measured, beside what was measured on the same machine before and not now, and writes the page."""
     results = json.loads(page.RESULTS.read_text()) if page.RESULTS.exists() else {}
-    before = results.get(part, {"facts": {}, "tasks": {}})
-    alike = before["facts"] | {"date": facts["date"]} == facts
-    if part == "rows" and not alike and len(found) < len(before["tasks"]):
-        part, alike = "rows since", results.get("rows since", {"facts": facts})["facts"] | {"date": facts["date"]} == facts
-        before = results.get(part, before | {"tasks": {}})
-    results[part] = {"facts": facts, "tasks": (before["tasks"] if alike else {}) | found}
+    before = results.get(part, {"facts": facts, "tasks": {}})
+    if part == "rows" and not _is_same_machine(before["facts"], facts) and len(found) < len(before["tasks"]):
+        part = "rows since"  # some rows alone, on another machine: the others keep their figures
+        before = results.get(part, {"facts": facts, "tasks": {}})
+    elif part == "rows" and "rows since" in results:
+        since = results["rows since"]
+        since["tasks"] = {task: figures for task, figures in since["tasks"].items() if task not in found}
+    results[part] = {"facts": facts, "tasks": (before["tasks"] if _is_same_machine(before["facts"], facts) else {}) | found}
     page.RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     if part == "growth":
         growth.draw(found)
